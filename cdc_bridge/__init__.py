@@ -1,0 +1,14 @@
+"""A change-data-capture bridge from the e-Res reservations database to an EPOS system's HTTPS endpoint.
+
+The steps, and the package that owns each:
+
+    trigger -> change log             sql/ (runs inside the e-Res database)
+    wake-up -> read batch             cdc_bridge.capture
+    load rows -> build payload        cdc_bridge.payload
+    deliver -> acknowledge            cdc_bridge.delivery
+
+``cdc_bridge.daemon`` puts them together, ``cdc_bridge.cli`` is what a person types, and
+``cdc_bridge.operations`` holds what is done to a bridge rather than by it: install, check, demo.
+"""
+
+__version__ = "0.1.0"
