@@ -1,0 +1,118 @@
+"""Reads the change log a page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from cdc_bridge.capture.position import Place, Position, Snapshot
+from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
+from cdc_bridge.queries import queries
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedChange:
+    """A change, and what the ledger knew of it when it was read."""
+
+    xid: Xid
+    change: Change
+    recorded: bool
+    """It is in the ledger: an earlier run settled it, or left it waiting."""
+    overtaken: bool
+    """A newer change of its reservation was delivered, so a call now would go back in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some consecutive changes and the position once they are handed over."""
+
+    changes: tuple[LoggedChange, ...]
+    position: Position
+    at_end: bool
+    """Nothing was left to read behind it."""
+
+
+async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int) -> Page:
+    """Read what comes next after a position, at most ``limit`` rows of the log.
+
+    Several changes of one reservation by one transaction come out as one, numbered as its first and
+    ``created`` if the reservation was inserted there.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    snapshot, rows = await _read_rows(connection, endpoint_id, position, limit)
+    cut_off_at = Place(rows[-1].xid, rows[-1].change.seq) if len(rows) == limit else None
+    changes = _merge_within_transaction(rows)
+    if position.place is not None:
+        changes = await _without_earlier_in_transaction(connection, position.place, changes)
+    # One reservation's changes must go out by seq; across transactions the page's order is another.
+    changes.sort(key=lambda logged: logged.change.seq)
+    return Page(tuple(changes), position.after_page(snapshot, cut_off_at), at_end=cut_off_at is None)
+
+
+async def _read_rows(
+    connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int
+) -> tuple[Snapshot, list[LoggedChange]]:
+    place, snapshot = position.place, position.snapshot
+    in_part = place.xid if place else None
+    parameters = {
+        "endpoint_id": endpoint_id,
+        "in_progress": [str(xid) for xid in sorted(snapshot.in_progress) if xid != in_part],
+        "place_xid": None if place is None else str(place.xid),
+        "place_seq": None if place is None else place.seq,
+        # A transaction read in part is either among those in progress or the very first one not begun then.
+        "from_xid": str(snapshot.xmax + 1 if in_part == snapshot.xmax else snapshot.xmax),
+        "limit": limit,
+    }
+    cursor = await connection.execute(queries["read_page"], parameters)
+    records = await cursor.fetchall()
+    read_in = Snapshot.parse(records[0][0])
+    return read_in, [_logged_change(record) for record in records if record[1] is not None]
+
+
+def _logged_change(record: TupleRow) -> LoggedChange:
+    _, xid, seq, reservation_id, operation, changed_at, recorded, overtaken = record
+    return LoggedChange(
+        Xid(xid),
+        Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at),
+        recorded,
+        overtaken,
+    )
+
+
+def operation_of(letter: str) -> Operation:
+    """Return the operation that the log writes as one letter."""
+    return Operation.CREATED if letter == "I" else Operation.UPDATED
+
+
+def _merge_within_transaction(rows: list[LoggedChange]) -> list[LoggedChange]:
+    merged: dict[tuple[Xid, ReservationId], LoggedChange] = {}
+    for row in rows:
+        key = (row.xid, row.change.reservation_id)
+        first = merged.get(key)
+        if first is None:
+            merged[key] = row
+        elif row.change.operation is Operation.CREATED and first.change.operation is not Operation.CREATED:
+            merged[key] = replace(first, change=replace(first.change, operation=Operation.CREATED))
+    return list(merged.values())
+
+
+async def _without_earlier_in_transaction(
+    connection: AsyncConnection, place: Place, changes: list[LoggedChange]
+) -> list[LoggedChange]:
+    candidates = [logged.change.reservation_id for logged in changes if logged.xid == place.xid]
+    if not candidates:
+        return changes
+    cursor = await connection.execute(
+        queries["changed_earlier_in_transaction"],
+        {"xid": str(place.xid), "seq": place.seq, "reservation_ids": candidates},
+    )
+    earlier = {record[0] for record in await cursor.fetchall()}
+    return [
+        logged
+        for logged in changes
+        if logged.xid != place.xid or logged.change.reservation_id not in earlier
+    ]

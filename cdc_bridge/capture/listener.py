@@ -1,0 +1,270 @@
+"""The doorbell: wakes the readers of the change log when something was committed.
+
+A committing NOTIFY takes a lock for the whole cluster across its WAL flush, so writers must send one only when
+somebody sleeps. Whether somebody does, they learn from an advisory lock (``sql/functions/attach.sql``): the sleeper
+holds it exclusively, a writer tries it shared.
+
+Going to sleep must not lose a change that is committed meanwhile. In this order:
+
+1. Take the lock. From here on every writer that has not tested it yet will ring.
+2. Note ``horizon``, the first transaction id not yet given out. Whoever tested the lock too early, and so will
+   not ring, has a lower one.
+3. Have every reader read to the end of the log: that finds what was committed up to now.
+4. While a transaction below the horizon still runs, have them read again every so often: its commit may be silent.
+5. Only then wait for the bell alone, with a slow read as a net below it.
+
+On waking, the lock is let go before anything else is done, so that a busy daemon costs writers nothing.
+
+Where the bell cannot be heard (pgbouncer in transaction mode, a half-open connection) or must not ring
+(``PREPARE TRANSACTION`` refuses to follow a NOTIFY; setting ``wake = "poll"``) the readers are woken at intervals
+instead. That it can be heard is not taken on trust: the listener rings it itself, at the start and now
+and then, and waits for the sound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import psycopg
+import structlog
+
+from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS, Database, backoff_seconds, problem_of
+from cdc_bridge.queries import queries
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg.rows import TupleRow
+
+_HEARD_WITHIN_SECONDS = 5.0
+_LOCK_TRIES = 5
+
+_log = structlog.get_logger(__name__)
+
+
+class Reader:
+    """One reader's side of the doorbell.
+
+    It is *reading* while it works its way to the end of the log, *resting* once it is there, and
+    *held up* when it cannot take more, whatever is committed. The listener sleeps only when some reader rests and
+    none reads.
+    """
+
+    def __init__(self, readers_changed: asyncio.Event) -> None:
+        self._readers_changed = readers_changed
+        self._rung = asyncio.Event()
+        self.state: Literal["reading", "resting", "held up"] = "reading"
+        self.found_changes = False
+
+    def _enter(self, state: Literal["reading", "resting", "held up"]) -> None:
+        self.state = state
+        self._readers_changed.set()
+
+    def found(self) -> None:
+        """Say that there was something to read, so there may be more."""
+        self.found_changes = True
+        self._readers_changed.set()
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Mark a time in which it cannot take more changes; afterwards it reads again."""
+        self._enter("held up")
+        yield
+        self._enter("reading")
+
+    async def rest(self) -> None:
+        """Wait, having read to the end, until there may be more; then it reads again."""
+        self._rung.clear()
+        self._enter("resting")
+        await self._rung.wait()
+
+    def wake(self) -> None:
+        """End its rest."""
+        self.found_changes = False
+        if self.state == "resting":
+            self._enter("reading")
+            self._rung.set()
+
+
+class Listener:
+    """Wakes the readers of the change log, by the doorbell or by polling."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        use_doorbell: bool,
+        poll_interval_seconds: float,
+        safety_read_seconds: float,
+        test_interval_seconds: float,
+    ) -> None:
+        """Prepare to listen.
+
+        Args:
+            database: where; the listener opens a connection of its own.
+            use_doorbell: if not, it only polls, and no writer ever rings.
+            poll_interval_seconds: time between wakings while polling, or while a silent writer may yet commit.
+            safety_read_seconds: time between wakings while asleep: the net below the doorbell.
+            test_interval_seconds: time between proofs that the doorbell can be heard, and between tries to
+                get back to it.
+        """
+        self._database = database
+        self._use_doorbell = use_doorbell
+        self._poll_interval_seconds = poll_interval_seconds
+        self._safety_read_seconds = safety_read_seconds
+        self._test_interval_seconds = test_interval_seconds
+        self._readers: list[Reader] = []
+        self._readers_changed = asyncio.Event()
+        self._polling = asyncio.Event()
+        self._polling.set()
+        self._next_test_at = 0.0
+        self._reason_for_polling = ""
+
+    def reader(self) -> Reader:
+        """Return a new reader, which begins by reading."""
+        reader = Reader(self._readers_changed)
+        self._readers.append(reader)
+        return reader
+
+    async def run(self) -> None:
+        """Wake the readers whenever something may have been committed, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._poll())
+            if self._use_doorbell:
+                tasks.create_task(self._listen())
+            else:
+                _log.info("polling", reason="asked for by the setting wake", interval_seconds=self._poll_interval_seconds)
+
+    async def _poll(self) -> None:
+        while True:
+            await self._polling.wait()
+            self._ring()
+            await asyncio.sleep(self._poll_interval_seconds)
+
+    async def _listen(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with await self._database.connect() as connection:
+                    failures = 0
+                    await self._listen_on(connection)
+                reason, pause = "a ring of our own was not heard", self._test_interval_seconds
+            except (psycopg.Error, TimeoutError) as error:
+                failures += 1
+                reason, pause = problem_of(error), backoff_seconds(failures, random.random())
+            self._fall_back_to_polling(reason)
+            await asyncio.sleep(pause)
+
+    async def _listen_on(self, connection: AsyncConnection[TupleRow]) -> None:
+        """Sleep and wake by turns; return when the doorbell cannot be heard on this connection."""
+        await _execute(connection, "listen")
+        self._next_test_at = 0.0
+        while True:
+            if self._seconds_until_test() <= 0 and not await self._hears_itself(connection):
+                return
+            self._trust_the_doorbell()
+            if not await self._until(self._all_at_rest):
+                self._ring()  # One reader is busy for long: the others are not to wait for it.
+            elif await self._lock(connection):
+                await self._sleep(connection)
+                self._ring()
+                await _execute(connection, "unlock_doorbell")
+            else:
+                await asyncio.sleep(self._poll_interval_seconds)
+                self._ring()
+
+    async def _lock(self, connection: AsyncConnection[TupleRow]) -> bool:
+        # A writer that tests the lock holds it for about a microsecond, so a second try nearly always gets it.
+        for _ in range(_LOCK_TRIES):
+            if await _value(connection, "try_doorbell_lock"):
+                return True
+        return False
+
+    async def _sleep(self, connection: AsyncConnection[TupleRow]) -> None:
+        """With the lock taken, return when something was committed or it is time for a test of the doorbell."""
+        horizon = await _value(connection, "next_transaction")
+        self._ring()
+        while True:
+            if not await self._until(lambda: self._all_at_rest() or self._changes_found()) or self._changes_found():
+                return
+            silent_writers = await _value(connection, "oldest_transaction") < horizon
+            pause = self._poll_interval_seconds if silent_writers else self._safety_read_seconds
+            if await _rings(connection, min(pause, self._seconds_until_test())) or self._seconds_until_test() <= 0:
+                return
+            self._ring()
+
+    async def _hears_itself(self, connection: AsyncConnection[TupleRow]) -> bool:
+        """Ring from another connection and say whether it was heard on this one."""
+        words = secrets.token_hex(8)
+        try:
+            async with asyncio.timeout(_HEARD_WITHIN_SECONDS):
+                await self._database.patiently(lambda other: other.execute(queries["ring"], {"words": words}))
+                while words not in await _rings(connection, _HEARD_WITHIN_SECONDS):
+                    pass
+        except TimeoutError:
+            return False
+        self._next_test_at = asyncio.get_running_loop().time() + self._test_interval_seconds
+        return True
+
+    def _seconds_until_test(self) -> float:
+        return max(0.0, self._next_test_at - asyncio.get_running_loop().time())
+
+    def _trust_the_doorbell(self) -> None:
+        if self._polling.is_set():
+            self._polling.clear()
+            self._reason_for_polling = ""
+            _log.info("listening", channel="cdc_bridge_change")
+            self._ring()
+
+    def _fall_back_to_polling(self, reason: str) -> None:
+        if reason != self._reason_for_polling:
+            _log.warning(
+                "doorbell not heard, polling instead",
+                reason=reason,
+                interval_seconds=self._poll_interval_seconds,
+                remedy="connect to PostgreSQL directly or through a pooler in session mode, or set wake = poll",
+            )
+        self._reason_for_polling = reason
+        self._polling.set()
+
+    def _ring(self) -> None:
+        for reader in self._readers:
+            reader.wake()
+
+    def _all_at_rest(self) -> bool:
+        states = {reader.state for reader in self._readers}
+        return "resting" in states and "reading" not in states
+
+    def _changes_found(self) -> bool:
+        return any(reader.found_changes for reader in self._readers)
+
+    async def _until(self, condition: Callable[[], bool]) -> bool:
+        """Wait for a condition on the readers, for one polling interval at most; say whether it came about."""
+        try:
+            async with asyncio.timeout(self._poll_interval_seconds):
+                while not condition():
+                    self._readers_changed.clear()
+                    await self._readers_changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+async def _execute(connection: AsyncConnection[TupleRow], name: str) -> AsyncCursor[TupleRow]:
+    async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS):
+        return await connection.execute(queries[name])
+
+
+async def _value(connection: AsyncConnection[TupleRow], name: str) -> Any:
+    cursor = await _execute(connection, name)
+    record = await cursor.fetchone()
+    return record[0] if record else None
+
+
+async def _rings(connection: AsyncConnection[TupleRow], within_seconds: float) -> list[str]:
+    """Wait for rings; return the words that came with them, none from a writer's."""
+    return [ring.payload async for ring in connection.notifies(timeout=within_seconds, stop_after=1)]

@@ -1,0 +1,88 @@
+"""Where an endpoint is in the change log, as arithmetic on PostgreSQL's snapshots.
+
+Why a snapshot and not a number: sequence numbers are drawn before commit and transactions commit in
+another order, so "all above the highest seen" skips whatever commits late; and waiting for the oldest
+running transaction stalls behind any long one. A snapshot says of every transaction whether it had
+committed, so "visible now and not visible then" is exact: each change is handed over once, as soon as
+it commits.
+
+A position is such a snapshot, *everything visible in it has been handed over*, and, where a page
+ended inside a transaction, the place in it. Pages are ordered by ``(xid, seq)``; a page that was
+cut off at transaction X hands over all that its own snapshot sees below X, and of X and above what the old
+position had, plus X's changes up to the place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cdc_bridge.model import Seq, Xid
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which transactions had committed at an instant (``pg_snapshot``).
+
+    Those from ``xmax`` on had not begun; of those below, all had ended but ``in_progress``. (Aborted ones
+    count as ended; they leave no rows.)
+    """
+
+    xmax: Xid
+    in_progress: frozenset[Xid]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Read the text form of ``pg_snapshot``, ``xmin:xmax:xip,xip,...``.
+
+        Raises:
+            ValueError: the text has another form.
+        """
+        _, xmax, in_progress = text.split(":")
+        return cls(Xid(int(xmax)), frozenset(Xid(int(xid)) for xid in in_progress.split(",") if xid))
+
+    def __str__(self) -> str:
+        """Return the text form of ``pg_snapshot``."""
+        running = sorted(self.in_progress)
+        return f"{running[0] if running else self.xmax}:{self.xmax}:{','.join(map(str, running))}"
+
+    def sees(self, xid: Xid) -> bool:
+        """Say whether the transaction had ended."""
+        return xid < self.xmax and xid not in self.in_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The last change handed over of a transaction that is handed over in part."""
+
+    xid: Xid
+    seq: Seq
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What has been handed over: all that ``snapshot`` sees, and its transaction's changes up to ``place``."""
+
+    snapshot: Snapshot
+    place: Place | None = None
+
+    def covers(self, xid: Xid, seq: Seq) -> bool:
+        """Say whether a change has been handed over."""
+        if self.place is not None and xid == self.place.xid:
+            return seq <= self.place.seq
+        return self.snapshot.sees(xid)
+
+    def after_page(self, read_in: Snapshot, cut_off_at: Place | None) -> Position:
+        """Return the position once a page is handed over.
+
+        Args:
+            read_in: the snapshot of the statement that read the page.
+            cut_off_at: the page's last change if there may be more behind it, else ``None``.
+        """
+        if cut_off_at is None:
+            return Position(read_in)
+        border = cut_off_at.xid
+        now_below = {xid for xid in read_in.in_progress if xid < border}
+        still_above = {xid for xid in self.snapshot.in_progress if xid >= border}
+        # Between the old xmax and the border, what the reading snapshot saw running is in now_below.
+        xmax = max(self.snapshot.xmax, border)
+        return Position(Snapshot(xmax, frozenset(now_below | still_above)), cut_off_at)

@@ -1,0 +1,198 @@
+"""Connections to PostgreSQL, and patience while it is away.
+
+The daemon keeps a small pool for statements; the listener has a connection of its own. Every session
+speaks UTC and ISO dates whatever the server's or the role's defaults are, and notices a peer that is gone
+without a word.
+
+What the daemon does to the database goes through :meth:`Database.patiently`: it tries again, with
+growing pauses, until PostgreSQL is back. Each such operation may therefore run twice, when the connection is
+lost after the commit and before its answer, and is written so that this changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection, errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from cdc_bridge.errors import DatabaseUnavailable, InstallationError
+
+if TYPE_CHECKING:
+    from psycopg.rows import TupleRow
+
+T = TypeVar("T")
+
+OPERATION_TIMEOUT_SECONDS = 60.0
+"""A statement that takes longer is given up: the network has swallowed it, or the database is stuck."""
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+_POOL_SIZE = 4
+
+_DEFAULTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "cdc-bridge",
+}
+
+# Besides a lost connection: a standby that was promoted away, and a server that starts or stops.
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    errors.ReadOnlySqlTransaction,
+    PoolTimeout,
+    TimeoutError,
+)
+
+_log = structlog.get_logger(__name__)
+
+
+def backoff_seconds(failures: int, jitter: float) -> float:
+    """Return the pause after so many failures in a row: doubling to a limit, and up to half of it shorter.
+
+    Args:
+        failures: at least 1.
+        jitter: a random number in [0, 1).
+    """
+    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10))
+    return longest * (1 - jitter / 2)
+
+
+def connection_parameters(database_url: str) -> dict[str, Any]:
+    """Return libpq parameters with ours where the user's conninfo has none.
+
+    Raises:
+        psycopg.ProgrammingError: the conninfo cannot be read.
+    """
+    return _DEFAULTS | conninfo_to_dict(database_url)
+
+
+async def _speak_utc(connection: AsyncConnection[TupleRow]) -> None:
+    await connection.execute("set timezone to 'UTC'; set datestyle to 'ISO'; set intervalstyle to 'postgres'")
+
+
+async def connect(database_url: str) -> AsyncConnection[TupleRow]:
+    """Open one autocommit connection.
+
+    Raises:
+        psycopg.OperationalError: PostgreSQL does not answer or refuses the login.
+    """
+    connection = await AsyncConnection.connect(autocommit=True, **connection_parameters(database_url))
+    await _speak_utc(connection)
+    return connection
+
+
+def problem_of(error: BaseException) -> str:
+    """Return what an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class Database:
+    """The database the daemon works in."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url
+        self._failures = 0
+        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
+            kwargs=connection_parameters(database_url) | {"autocommit": True},
+            min_size=1,
+            max_size=_POOL_SIZE,
+            configure=_speak_utc,
+            # The pool's own patience is short, so that ours decides when to try again.
+            timeout=5,
+            reconnect_timeout=3,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Connect for the first time.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL does not answer or refuses the login.
+        """
+        try:
+            await (await self.connect()).close()
+        except psycopg.Error as error:
+            raise DatabaseUnavailable(
+                f"the database cannot be reached: {problem_of(error)}",
+                "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right; try it with: cdc-bridge check",
+            ) from error
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._pool.close(timeout=2)
+
+    async def connect(self) -> AsyncConnection[TupleRow]:
+        """Open a connection outside the pool.
+
+        Raises:
+            psycopg.OperationalError: PostgreSQL does not answer or refuses the login.
+        """
+        return await connect(self._url)
+
+    async def patiently(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+        """Run an operation, again and again while the database is away.
+
+        Raises:
+            InstallationError: the database refused it for a reason that waiting does not mend.
+        """
+        failures = 0
+        while True:
+            try:
+                async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), self._pool.connection() as connection:
+                    result = await operation(connection)
+            except _UNAVAILABLE as error:
+                failures += 1
+                self._note_failure(error)
+                await asyncio.sleep(backoff_seconds(failures, random.random()))
+            except psycopg.Error as error:
+                raise _refusal(error) from error
+            else:
+                self._note_success()
+                return result
+
+    def _note_failure(self, error: BaseException) -> None:
+        if not self._failures:
+            _log.warning("database lost", problem=problem_of(error))
+        self._failures += 1
+
+    def _note_success(self) -> None:
+        if self._failures:
+            _log.info("database back", failed_attempts=self._failures)
+        self._failures = 0
+
+
+@asynccontextmanager
+async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    """Open one connection for a command that does one thing.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not answer or refuses the login.
+    """
+    try:
+        connection = await connect(database_url)
+    except psycopg.Error as error:
+        raise DatabaseUnavailable(
+            f"the database cannot be reached: {problem_of(error)}",
+            "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
+        ) from error
+    async with connection:
+        yield connection
+
+
+def _refusal(error: BaseException) -> InstallationError:
+    return InstallationError(
+        f"the database refused a statement: {problem_of(error)}", "See what is wrong with: cdc-bridge check"
+    )

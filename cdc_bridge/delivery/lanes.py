@@ -1,0 +1,85 @@
+"""Order per reservation: a lane each, in which one delivery at a time is under way.
+
+A lane is occupied from the moment its first delivery is taken until that one's settlement is *recorded*, not only
+answered: were the daemon killed in between, the delivery would be made again, and must not come
+after a newer one of the same reservation. Different reservations do not wait for one another.
+
+Inside a lane the order is that of ``seq``, whatever the order of arrival: a transaction that began early and committed late
+has a low id but high numbers.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable
+
+from cdc_bridge.model import Delivery, ReservationId, Seq
+
+
+def _seq(delivery: Delivery) -> Seq:
+    return delivery.change.seq
+
+
+class Lanes:
+    """The deliveries an endpoint has in memory, by reservation."""
+
+    def __init__(self) -> None:
+        self._queued: dict[ReservationId, list[Delivery]] = {}
+        self._ready: deque[ReservationId] = deque()
+        self._delivered_during_read: dict[ReservationId, Seq] | None = None
+
+    def reservations(self) -> Iterable[ReservationId]:
+        """Return the reservations that have a delivery queued or under way."""
+        return self._queued.keys()
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether some delivery may be taken."""
+        return bool(self._ready)
+
+    def add(self, delivery: Delivery) -> None:
+        """Queue a delivery behind those of its reservation with lower numbers."""
+        reservation_id = delivery.change.reservation_id
+        lane = self._queued.get(reservation_id)
+        if lane is None:
+            self._queued[reservation_id] = [delivery]
+            self._ready.append(reservation_id)
+        else:
+            insort(lane, delivery, key=_seq)
+
+    def take(self, limit: int) -> list[Delivery]:
+        """Take the first delivery of each of up to ``limit`` free lanes, which are occupied from now on."""
+        count = min(limit, len(self._ready))
+        return [self._queued[self._ready.popleft()].pop(0) for _ in range(count)]
+
+    def release(self, delivery: Delivery) -> None:
+        """Free the lane of a delivery that was taken, now that its settlement is recorded."""
+        reservation_id = delivery.change.reservation_id
+        if self._queued[reservation_id]:
+            self._ready.append(reservation_id)
+        else:
+            del self._queued[reservation_id]
+
+    def overtaken_by(self, delivered: Delivery) -> list[Delivery]:
+        """Take out the queued deliveries of a reservation that are older than one that was accepted."""
+        reservation_id, seq = delivered.change.reservation_id, delivered.change.seq
+        if self._delivered_during_read is not None:
+            self._delivered_during_read[reservation_id] = seq
+        lane = self._queued[reservation_id]
+        older = [queued for queued in lane if _seq(queued) < seq]
+        del lane[: len(older)]
+        return older
+
+    def begin_read(self) -> None:
+        """Remember from now on what is accepted: the page being read may not know of it."""
+        self._delivered_during_read = {}
+
+    def overtook(self, delivery: Delivery) -> bool:
+        """Say whether a newer delivery of the reservation was accepted since the read began."""
+        accepted = self._delivered_during_read or {}
+        return accepted.get(delivery.change.reservation_id, 0) > delivery.change.seq
+
+    def end_read(self) -> None:
+        """Forget what was remembered: the page is queued."""
+        self._delivered_during_read = None

@@ -1,0 +1,69 @@
+"""One call's identity and headers, beside those that the endpoint's settings add.
+
+``webhook-id`` names one body: it is made of the change's number and the body's hash, so a retry, even after a crash, has
+the same id when it posts the same bytes and another when it does not, and nothing need be stored for it.
+
+CloudEvents 1.0 in binary mode: the context travels in ``ce-`` headers, the body is the data as it is
+(https://github.com/cloudevents/spec, "HTTP Protocol Binding", 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from urllib.parse import quote
+
+from cdc_bridge.delivery.signing import sign
+from cdc_bridge.model import Change
+
+# Everything printable in ASCII but the space, the double quote and the percent sign stands for itself.
+_UNQUOTED = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+_SEQUENCE_DIGITS = 20
+"""Enough for any bigint, so that sequences compare as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A body and what its headers are made of."""
+
+    change: Change
+    subject: str
+    source: str
+    body: bytes
+    id: str
+
+    def headers(self, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
+        """Return the headers of an attempt.
+
+        Args:
+            at: the time of the attempt.
+            secrets: the endpoint's signing keys, the current one first; none leaves the signature out.
+        """
+        timestamp = int(at.timestamp())
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": self.id,
+            "webhook-timestamp": str(timestamp),
+            "ce-specversion": "1.0",
+            "ce-id": self.id,
+            "ce-source": _percent_encoded(self.source),
+            "ce-type": f"reservation.{self.change.operation}",
+            "ce-subject": _percent_encoded(self.subject),
+            "ce-time": self.change.changed_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "ce-sequence": f"{self.change.seq:0{_SEQUENCE_DIGITS}d}",
+        }
+        if secrets:
+            headers["webhook-signature"] = sign(self.id, timestamp, self.body, secrets)
+        return headers
+
+
+def compose(change: Change, subject: str, source: str, body: bytes) -> Message:
+    """Give a body its identity."""
+    return Message(change, subject, source, body, f"{change.seq}-{sha256(body).hexdigest()[:16]}")
+
+
+def _percent_encoded(text: str) -> str:
+    return quote(text, safe=_UNQUOTED)

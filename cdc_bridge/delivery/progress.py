@@ -1,0 +1,54 @@
+"""Up to which position everything is in the ledger.
+
+Deliveries settle in any order; the position may move only past pages of which every change is recorded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from cdc_bridge.capture.position import Position
+from cdc_bridge.model import Seq
+
+
+@dataclass(slots=True)
+class _Page:
+    position: Position
+    outstanding: int
+
+
+class Progress:
+    """The pages handed over and not yet wholly settled."""
+
+    def __init__(self, position: Position) -> None:
+        self._reached = position
+        self._pages: deque[_Page] = deque()
+        self._page_of: dict[Seq, _Page] = {}
+
+    @property
+    def outstanding(self) -> int:
+        """How many changes are handed over and not settled."""
+        return len(self._page_of)
+
+    def hand_over(self, seqs: Collection[Seq], position: Position) -> None:
+        """Note a page: the changes in it that are to be settled, and the position once they all are."""
+        if not seqs and self._pages:
+            self._pages[-1].position = position  # Reading on while deliveries are held up must not pile up pages.
+            return
+        page = _Page(position, len(seqs))
+        self._pages.append(page)
+        self._page_of.update(dict.fromkeys(seqs, page))
+
+    def settle(self, seq: Seq) -> None:
+        """Note that a change is settled; one that is not of these pages, as a retry, is let pass."""
+        page = self._page_of.pop(seq, None)
+        if page is not None:
+            page.outstanding -= 1
+
+    def reached(self) -> Position:
+        """Return the position up to which everything is settled."""
+        while self._pages and not self._pages[0].outstanding:
+            self._reached = self._pages.popleft().position
+        return self._reached

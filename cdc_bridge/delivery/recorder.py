@@ -1,0 +1,74 @@
+"""Brings settlements into the ledger, many in one transaction.
+
+While one transaction is on its way the next settlements gather, so under load the batches grow by themselves and when idle
+a settlement is recorded at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from cdc_bridge.database import Database
+from cdc_bridge.delivery.ledger import record
+from cdc_bridge.delivery.progress import Progress
+from cdc_bridge.delivery.settlement import Settlement
+from cdc_bridge.model import EndpointId
+
+_BATCH_LIMIT = 1000
+
+
+class Recorder:
+    """Records an endpoint's settlements and moves its position."""
+
+    def __init__(
+        self,
+        database: Database,
+        endpoint_id: EndpointId,
+        progress: Progress,
+        recorded: Callable[[Settlement], None],
+    ) -> None:
+        """Prepare to record.
+
+        Args:
+            database: where the ledger is.
+            endpoint_id: whose.
+            progress: says which position the settlements allow.
+            recorded: is told of each settlement once it is in the ledger.
+        """
+        self._database = database
+        self._endpoint_id = endpoint_id
+        self._progress = progress
+        self._recorded = recorded
+        self._pending: list[Settlement] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def put(self, settlement: Settlement) -> None:
+        """Take a settlement to be recorded."""
+        self._pending.append(settlement)
+        self._idle.clear()
+        self._work.set()
+
+    async def run(self) -> None:
+        """Record what is put, until cancelled."""
+        while True:
+            await self._work.wait()
+            batch, self._pending = self._pending[:_BATCH_LIMIT], self._pending[_BATCH_LIMIT:]
+            for settlement in batch:
+                self._progress.settle(settlement.change.seq)
+            position = self._progress.reached()
+            await self._database.patiently(
+                partial(record, endpoint_id=self._endpoint_id, settlements=batch, position=position)
+            )
+            for settlement in batch:
+                self._recorded(settlement)
+            if not self._pending:
+                self._work.clear()
+                self._idle.set()
+
+    async def flush(self) -> None:
+        """Wait until all that was put is recorded."""
+        await self._idle.wait()

@@ -1,0 +1,156 @@
+"""Makes one call: a POST over verified TLS, and says what came of it.
+
+The bytes posted are the bytes signed. Redirects are not followed, cookies not kept, proxies of the environment not used,
+and of an answer only the status counts: its body is read a little way, so that the connection can serve again, and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+
+from cdc_bridge import __version__
+from cdc_bridge.delivery.addresses import ForbiddenAddress, guarded_socket_factory
+from cdc_bridge.delivery.outcome import Outcome, Refused, judge
+from cdc_bridge.delivery.settlement import Attempt
+
+if TYPE_CHECKING:
+    from cdc_bridge.delivery.message import Message
+
+_ANSWER_LIMIT_BYTES = 64 * 1024
+_ANSWER_PATIENCE_SECONDS = 1.0
+_KEEPALIVE_SECONDS = 60.0
+
+
+class CallOptions(Protocol):
+    """What the sender needs to know of an endpoint."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def secrets(self) -> tuple[bytes, ...]: ...
+    @property
+    def ca_file(self) -> Path | None: ...
+    @property
+    def max_in_flight(self) -> int: ...
+    @property
+    def timeout_seconds(self) -> float: ...
+    @property
+    def connect_timeout_seconds(self) -> float: ...
+
+
+class Sender:
+    """Calls one endpoint over kept-alive connections."""
+
+    def __init__(self, options: CallOptions) -> None:
+        """Prepare to call; must run inside the event loop.
+
+        Raises:
+            OSError: the CA file cannot be read.
+            ssl.SSLError: the CA file holds no certificate.
+        """
+        self._options = options
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=options.max_in_flight,
+                keepalive_timeout=_KEEPALIVE_SECONDS,
+                ssl=_tls(options.ca_file),
+                socket_factory=guarded_socket_factory(only_loopback=options.url.startswith("http://")),
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=options.timeout_seconds, sock_connect=options.connect_timeout_seconds
+            ),
+            headers={"user-agent": f"cdc-bridge/{__version__}", **dict(options.headers)},
+            skip_auto_headers=("accept-encoding",),
+            auto_decompress=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def send(self, message: Message) -> Attempt:
+        """Make the call and say what came of it; only a cancellation is raised."""
+        began_at, began = datetime.now(UTC), monotonic()
+        outcome = await self._post(message, began_at)
+        return Attempt(message.id, began_at, monotonic() - began, outcome)
+
+    async def _post(self, message: Message, at: datetime) -> Outcome:
+        headers = message.headers(at, self._options.secrets)
+        try:
+            async with self._session.post(
+                self._options.url, data=message.body, headers=headers, allow_redirects=False
+            ) as answer:
+                outcome = judge(answer.status)
+                if not await _drain(answer):
+                    answer.close()
+                return outcome
+        except TimeoutError as error:
+            return Refused(None, self._too_late(error))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Refused(None, reason_of(error))
+
+    def _too_late(self, error: TimeoutError) -> str:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return f"no connection within {self._options.connect_timeout_seconds:g} s"
+        return f"no answer within {self._options.timeout_seconds:g} s"
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def _drain(answer: aiohttp.ClientResponse) -> bool:
+    """Read the rest of an answer that is short and quick, so that its connection can be used again; say whether it was."""
+    unread = _ANSWER_LIMIT_BYTES
+    try:
+        async with asyncio.timeout(_ANSWER_PATIENCE_SECONDS):
+            while unread > 0 and not answer.content.at_eof():
+                unread -= len(await answer.content.read(unread))
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return False
+    return unread > 0
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a call failed, in words that say what to do where one can tell."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return _certificate_reason(error.certificate_error)
+        case aiohttp.ClientConnectorSSLError():
+            return f"TLS failed: {error.os_error}"
+        case aiohttp.ClientConnectorDNSError():
+            return f"the name {error.host} cannot be resolved: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ClientConnectorError(os_error=ForbiddenAddress() as forbidden):
+            return f"address refused: {forbidden}"
+        case aiohttp.ClientConnectorError():
+            return f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError():
+            return "the endpoint closed the connection without an answer"
+        case aiohttp.ClientResponseError():
+            return "the answer is not HTTP"
+        case ForbiddenAddress():
+            return f"address refused: {error}"
+        case _:
+            return f"the connection failed: {type(error).__name__}"
+
+
+def _certificate_reason(error: Exception) -> str:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return f"the endpoint's certificate cannot be verified: {error}"
+    reason = f"the endpoint's certificate cannot be verified: {error.verify_message}"
+    unknown_issuer = {18, 19, 20, 21}  # X509_V_ERR_..._SELF_SIGNED_CERT, ..._UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ...
+    if error.verify_code in unknown_issuer:
+        return f"{reason}; if it was issued by a CA of its own, name that CA's file in endpoint_ca_file"
+    return reason

@@ -1,0 +1,74 @@
+"""What becomes of a delivery after an attempt: the row that the ledger keeps of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from cdc_bridge.delivery.outcome import Accepted, Outcome, Refused
+from cdc_bridge.delivery.retry import next_attempt_at
+from cdc_bridge.model import Change, Delivery, DeliveryState
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A call that was made."""
+
+    message_id: str
+    began_at: datetime
+    duration_seconds: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Where a delivery stands now."""
+
+    change: Change
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: datetime | None = None
+    last_attempt: Attempt | None = None
+
+    @property
+    def last_status(self) -> int | None:
+        """HTTP status of the last answer, if there was one."""
+        return self.last_attempt.outcome.status if self.last_attempt else None
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last attempt was refused, if it was."""
+        refused = self.last_attempt and isinstance(self.last_attempt.outcome, Refused)
+        return self.last_attempt.outcome.reason if refused else None
+
+
+def after_attempt(delivery: Delivery, attempt: Attempt, now: datetime, random: float) -> Settlement:
+    """Return where a delivery stands after an attempt.
+
+    Args:
+        delivery: as it stood before.
+        attempt: what was done.
+        now: the time when the outcome was known.
+        random: a random number in [0, 1), for the schedule's jitter.
+    """
+    attempts = delivery.attempts + 1
+    match attempt.outcome:
+        case Accepted():
+            return Settlement(delivery.change, DeliveryState.DELIVERED, attempts, last_attempt=attempt)
+        case Refused():
+            again_at = next_attempt_at(attempts, now, random)
+            state = DeliveryState.WAITING if again_at else DeliveryState.DEAD
+            return Settlement(delivery.change, state, attempts, again_at, attempt)
+        case _ as never:
+            assert_never(never)
+
+
+def gone(delivery: Delivery) -> Settlement:
+    """The reservation is not there any more, so there is nothing to post."""
+    return Settlement(delivery.change, DeliveryState.GONE, delivery.attempts)
+
+
+def superseded(delivery: Delivery) -> Settlement:
+    """A newer call for the same reservation was accepted."""
+    return Settlement(delivery.change, DeliveryState.SUPERSEDED, delivery.attempts)

@@ -1,0 +1,1 @@
+"""What is done to a bridge: install, check, show a payload, demonstrate."""

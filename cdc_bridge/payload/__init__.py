@@ -1,0 +1,1 @@
+"""From a reservation's row to the bytes that are posted."""

@@ -1,0 +1,81 @@
+"""Loads reservations through the payload view, many in one query.
+
+One query is one snapshot: a reservation, its customer and its call belong together as they stood at one
+instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection, AsyncCursor, adapters, sql
+from psycopg.rows import TupleRow
+
+from cdc_bridge.errors import InstallationError
+from cdc_bridge.model import ReservationId
+from cdc_bridge.payload.builder import BodyBuilder, Column
+from cdc_bridge.payload.formats import TEXT_TYPES, register_formats
+from cdc_bridge.queries import queries
+
+_TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A reservation as it stood when it was loaded."""
+
+    id: ReservationId
+    subject: str
+    """Its ``id`` as the body has it."""
+    body: bytes
+
+
+class ReservationLoader:
+    """Loads reservations by their keys, with the key's index whatever its type.
+
+    The shape of the view is read from each answer, so that a DBA may replace the view under a running daemon.
+    """
+
+    def __init__(self) -> None:
+        self._statement: sql.Composed | None = None
+        self._columns: list[Column] = []
+        self._builder = BodyBuilder([])
+
+    async def load(
+        self, connection: AsyncConnection, reservation_ids: Sequence[ReservationId]
+    ) -> dict[ReservationId, Reservation]:
+        """Return those of the reservations that exist.
+
+        Raises:
+            InstallationError: the view is not there.
+            psycopg.Error: the database could not be read, or a key is not of the key column's type.
+        """
+        statement = self._statement or await self._compose(connection)
+        async with connection.cursor() as cursor:
+            register_formats(cursor)
+            await cursor.execute(statement, {"reservation_ids": list(reservation_ids)})
+            rows = await cursor.fetchall()
+            return self._build(cursor, rows)
+
+    def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> dict[ReservationId, Reservation]:
+        _, *described = cursor.description or ()
+        columns = [Column(column.name, column.type_code in _TEXT_OIDS) for column in described]
+        if columns != self._columns:
+            self._columns, self._builder = columns, BodyBuilder(columns)
+        id_index = [column.name for column in columns].index("id") + 1
+        return {
+            row[0]: Reservation(ReservationId(row[0]), str(row[id_index]), self._builder.build(row[1:]))
+            for row in rows
+        }
+
+    async def _compose(self, connection: AsyncConnection) -> sql.Composed:
+        cursor = await connection.execute(queries["key_type"])
+        record = await cursor.fetchone()
+        if record is None:
+            raise InstallationError(
+                'the view cdc_bridge.reservation_payload, or its column "id", is not there',
+                "Install the mapping: cdc-bridge install",
+            )
+        self._statement = sql.SQL(queries["load_reservations"]).format(key_type=sql.SQL(record[0]))
+        return self._statement
+

@@ -1,0 +1,199 @@
+-- Every statement the bridge sends, by name. A statement begins at its "-- name:" line; the comment below that line
+-- says what it is for. Parameters are psycopg's %(name)s; so a percent sign of SQL's own is written twice.
+
+
+-- ---------------------------------------------------------------- the doorbell
+
+-- name: try_doorbell_lock
+-- Says that somebody sleeps: from now on a committing change rings. False: a writer holds it for an instant, or another daemon sleeps.
+select pg_try_advisory_lock(52683, 1)
+
+-- name: unlock_doorbell
+-- Nobody sleeps here any more.
+select pg_advisory_unlock(52683, 1)
+
+-- name: listen
+-- Hears the doorbell on this connection.
+listen cdc_bridge_change
+
+-- name: ring
+-- Rings the doorbell from outside, with words that tell this ring from a writer's.
+select pg_notify('cdc_bridge_change', %(words)s)
+
+-- name: next_transaction
+-- Transactions with a lower id than this had begun to write when it was asked.
+select pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+
+-- name: oldest_transaction
+-- The oldest transaction that still writes; all with a lower id have ended.
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+
+
+-- ---------------------------------------------------------------- the change log
+
+-- name: read_page
+-- The next changes after a position, and the snapshot that they were read in. "recorded": in the ledger already.
+-- "overtaken": a newer change of the same reservation was delivered. Each branch walks the primary key.
+with unread as (
+  select *
+  from (
+    (
+      select late.*
+      from unnest(%(in_progress)s::text[]::xid8[]) as x
+      cross join lateral (
+        select c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+        from cdc_bridge.change c
+        where c.xid = x
+        order by c.seq
+        limit %(limit)s
+      ) as late
+    )
+    union all
+    (
+      select c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+      from cdc_bridge.change c
+      where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s
+      order by c.seq
+      limit %(limit)s
+    )
+    union all
+    (
+      select c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+      from cdc_bridge.change c
+      where c.xid >= %(from_xid)s::text::xid8
+      order by c.xid, c.seq
+      limit %(limit)s
+    )
+  ) as branches
+  order by xid, seq
+  limit %(limit)s
+)
+select
+  pg_current_snapshot()::text as snapshot,
+  unread.xid::text::bigint,
+  unread.seq,
+  unread.reservation_id,
+  unread.operation,
+  unread.changed_at,
+  exists (
+    select from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s and d.seq = unread.seq
+  ) as recorded,
+  exists (
+    select from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s and d.reservation_id = unread.reservation_id
+      and d.seq > unread.seq and d.state in ('delivered', 'superseded')
+  ) as overtaken
+from (values (true)) as always (row)
+left join unread on true
+order by unread.xid, unread.seq
+
+-- name: changed_earlier_in_transaction
+-- Which of these reservations the transaction had changed already up to a place in it.
+select distinct reservation_id
+from cdc_bridge.change
+where xid = %(xid)s::text::xid8 and seq <= %(seq)s and reservation_id = any (%(reservation_ids)s)
+
+
+-- ---------------------------------------------------------------- reservations
+
+-- name: load_reservations
+-- The payload of some reservations, each led by its key as text. The cast lets the key's index serve whatever its type.
+select p."id"::text, p.*
+from cdc_bridge.reservation_payload p
+where p."id" = any (%(reservation_ids)s::text[]::{key_type}[])
+
+-- name: key_type
+-- The type of the reservations' key, as a cast spells it.
+select a.atttypid::regtype::text
+from pg_attribute a
+where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attname = 'id' and not a.attisdropped
+
+
+-- ---------------------------------------------------------------- endpoints
+
+-- name: register_endpoint
+-- Makes an endpoint known, from the changes committed from now on or from the oldest one that is kept.
+insert into cdc_bridge.endpoint (name, position, cluster)
+select
+  %(name)s,
+  case when %(from_oldest)s then '1:1:'::pg_snapshot else pg_current_snapshot() end,
+  (select system_identifier from pg_control_system())
+on conflict (name) do nothing
+
+-- name: endpoint_position
+-- How far an endpoint is, and whether its transaction ids are this cluster's.
+select
+  endpoint_id,
+  position::text,
+  place_xid::text::bigint,
+  place_seq,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster
+from cdc_bridge.endpoint
+where name = %(name)s
+
+-- name: move_position
+-- All changes up to this position are in the ledger.
+update cdc_bridge.endpoint
+set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
+where endpoint_id = %(endpoint_id)s
+
+
+-- ---------------------------------------------------------------- the ledger
+
+-- name: record_deliveries
+-- Writes what became of some deliveries; repeating it changes nothing.
+insert into cdc_bridge.delivery as d (
+  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, next_attempt_at,
+  last_status, last_error, message_id, last_attempt_at, duration_seconds
+)
+select %(endpoint_id)s, *
+from unnest(
+  %(seqs)s::bigint[], %(reservation_ids)s::text[], %(operations)s::"char"[], %(changed_ats)s::timestamptz[],
+  %(states)s::text[], %(attempts)s::integer[], %(next_attempt_ats)s::timestamptz[],
+  %(last_statuses)s::integer[], %(last_errors)s::text[], %(message_ids)s::text[],
+  %(last_attempt_ats)s::timestamptz[], %(durations_seconds)s::real[]
+)
+on conflict (endpoint_id, seq) do update set
+  state = excluded.state,
+  attempts = excluded.attempts,
+  next_attempt_at = excluded.next_attempt_at,
+  last_status = excluded.last_status,
+  last_error = excluded.last_error,
+  message_id = excluded.message_id,
+  last_attempt_at = excluded.last_attempt_at,
+  duration_seconds = excluded.duration_seconds,
+  recorded_at = now()
+
+-- name: settle_older
+-- Older waiting deliveries share the fate of the newest one of their reservation; while that one waits, they wait with it.
+update cdc_bridge.delivery d
+set
+  state = case newest.state when 'delivered' then 'superseded' else newest.state end,
+  next_attempt_at = null,
+  recorded_at = now()
+from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[]) as newest (seq, reservation_id, state)
+where d.endpoint_id = %(endpoint_id)s
+  and d.reservation_id = newest.reservation_id
+  and d.seq < newest.seq
+  and d.state = 'waiting'
+
+-- name: due_deliveries
+-- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried.
+select d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts
+from cdc_bridge.delivery d
+where d.endpoint_id = %(endpoint_id)s
+  and d.next_attempt_at <= now()
+  and d.reservation_id <> all (%(occupied)s::text[])
+order by d.next_attempt_at
+limit %(limit)s
+
+-- name: seconds_until_next_due
+-- How long until the next waiting delivery is due; null: none waits. Negative: since when.
+select extract(epoch from min(d.next_attempt_at) - now())::float8
+from cdc_bridge.delivery d
+where d.endpoint_id = %(endpoint_id)s
+  and d.next_attempt_at is not null
+  and d.reservation_id <> all (%(occupied)s::text[])
+
+
