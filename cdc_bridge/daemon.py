@@ -81,13 +81,14 @@ async def _run_until_stopped(
             listening = tasks.create_task(listener.run())
             await pipeline.run(stopping, finish_within_seconds)
             listening.cancel()
-    except* BridgeError as group:
-        raise _first_of(group) from group
+    except BaseExceptionGroup as group:
+        raise _bridge_error_in(group) or group from group
 
 
-def _first_of(group: BaseExceptionGroup[BridgeError]) -> BridgeError:
-    first = group.exceptions[0]
-    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first
+def _bridge_error_in(error: BaseException) -> BridgeError | None:
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_bridge_error_in, error.exceptions)), None)
+    return error if isinstance(error, BridgeError) else None
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -10,6 +11,8 @@ from psycopg.rows import TupleRow
 from cdc_bridge.capture.position import Place, Position, Snapshot
 from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
 from cdc_bridge.queries import queries
+
+_UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, positi
         psycopg.Error: the database could not be read.
     """
     snapshot, rows = await _read_rows(connection, endpoint_id, position, limit)
-    cut_off_at = Place(rows[-1].xid, rows[-1].change.seq) if len(rows) == limit else None
+    cut_off_at = _last_place(rows, position.place) if len(rows) == limit else None
     changes = _merge_within_transaction(rows)
     if position.place is not None:
         changes = await _without_earlier_in_transaction(connection, position.place, changes)
@@ -88,6 +91,15 @@ def operation_of(letter: str) -> Operation:
     return Operation.CREATED if letter == "I" else Operation.UPDATED
 
 
+def _last_place(rows: list[LoggedChange], before: Place | None) -> Place:
+    last = rows[-1]
+    times = {row.change.changed_at for row in rows if row.xid == last.xid}
+    if before is not None and before.xid == last.xid:
+        times.add(before.one_statement_at or _UNKNOWN)
+    one_statement_at = times.pop() if len(times) == 1 else None
+    return Place(last.xid, last.change.seq, one_statement_at)
+
+
 def _merge_within_transaction(rows: list[LoggedChange]) -> list[LoggedChange]:
     merged: dict[tuple[Xid, ReservationId], LoggedChange] = {}
     for row in rows:
@@ -103,7 +115,13 @@ def _merge_within_transaction(rows: list[LoggedChange]) -> list[LoggedChange]:
 async def _without_earlier_in_transaction(
     connection: AsyncConnection, place: Place, changes: list[LoggedChange]
 ) -> list[LoggedChange]:
-    candidates = [logged.change.reservation_id for logged in changes if logged.xid == place.xid]
+    """Leave out reservations that the transaction had changed already before the place where the last page ended."""
+    # One statement changes a reservation once, and stamps all its changes with one time.
+    candidates = [
+        logged.change.reservation_id
+        for logged in changes
+        if logged.xid == place.xid and logged.change.changed_at != place.one_statement_at
+    ]
     if not candidates:
         return changes
     cursor = await connection.execute(
@@ -112,7 +130,5 @@ async def _without_earlier_in_transaction(
     )
     earlier = {record[0] for record in await cursor.fetchall()}
     return [
-        logged
-        for logged in changes
-        if logged.xid != place.xid or logged.change.reservation_id not in earlier
+        logged for logged in changes if logged.xid != place.xid or logged.change.reservation_id not in earlier
     ]

@@ -14,7 +14,8 @@ position had, plus X's changes up to the place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from cdc_bridge.model import Seq, Xid
 
@@ -56,6 +57,8 @@ class Place:
 
     xid: Xid
     seq: Seq
+    one_statement_at: datetime | None = field(default=None, compare=False)
+    """The time of the one statement that made all its changes so far; ``None``: several did, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,10 +148,9 @@ class Pipeline:
     async def _bring_back_due(self) -> None:
         while True:
             self._schedule_changed.clear()
-            limit = min(self._batch_size, self._window - self._in_memory())
-            if limit <= 0:
-                await self._until(self._recorded, lambda: self._in_memory() < self._window)
-                continue
+            # One page of retries at a time: however many are due, new changes have the rest of the window.
+            await self._until(self._recorded, lambda: len(self._retried) < self._batch_size)
+            limit = self._batch_size - len(self._retried)
             due = await self._database.patiently(
                 partial(
                     due_deliveries, endpoint_id=self._endpoint_id, occupied=self._lanes.reservations(), limit=limit

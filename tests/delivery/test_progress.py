@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_bridge.capture.position import Position, Snapshot
+from cdc_bridge.delivery.progress import Progress
+from cdc_bridge.model import Seq, Xid
+
+
+def position(number: int) -> Position:
+    return Position(Snapshot(Xid(number), frozenset()))
+
+
+def test_position_waits_for_every_change_of_a_page() -> None:
+    progress = Progress(position(0))
+    progress.hand_over([Seq(1), Seq(2)], position(1))
+    progress.settle(Seq(2))
+    assert progress.reached() == position(0)
+    progress.settle(Seq(1))
+    assert progress.reached() == position(1)
+
+
+def test_later_page_settled_first_does_not_move_the_position() -> None:
+    progress = Progress(position(0))
+    progress.hand_over([Seq(1)], position(1))
+    progress.hand_over([Seq(2)], position(2))
+    progress.settle(Seq(2))
+    assert progress.reached() == position(0)
+    progress.settle(Seq(1))
+    assert progress.reached() == position(2)
+
+
+def test_empty_pages_behind_an_unsettled_one_do_not_pile_up() -> None:
+    progress = Progress(position(0))
+    progress.hand_over([Seq(1)], position(1))
+    for number in range(2, 1000):
+        progress.hand_over([], position(number))
+    assert progress.reached() == position(0)
+    progress.settle(Seq(1))
+    assert progress.reached() == position(999)
+
+
+def test_settled_retry_of_an_earlier_page_changes_nothing() -> None:
+    progress = Progress(position(0))
+    progress.hand_over([Seq(5)], position(1))
+    progress.settle(Seq(3))
+    assert progress.outstanding == 1
+    assert progress.reached() == position(0)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=10), st.randoms())
+def test_position_never_passes_an_unsettled_change(sizes: list[int], random: object) -> None:
+    progress, page_of, seq = Progress(position(0)), dict[int, int](), 0
+    for number, size in enumerate(sizes, start=1):
+        seqs = [Seq(seq + index) for index in range(size)]
+        seq += size
+        page_of.update(dict.fromkeys(seqs, number))
+        progress.hand_over(seqs, position(number))
+    outstanding = list(page_of)
+    random.shuffle(outstanding)  # type: ignore[attr-defined]
+    while outstanding:
+        progress.settle(Seq(outstanding.pop()))
+        reached = progress.reached().snapshot.xmax
+        assert all(reached < page_of[left] for left in outstanding)
+    assert progress.reached() == position(len(sizes))
