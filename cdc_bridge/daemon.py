@@ -45,7 +45,7 @@ async def run(settings: Settings) -> int:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         await database.open()
-        await database.patiently(lambda connection: require_ready(connection, settings))
+        await database.patiently(require_ready)
         start = await database.patiently(
             lambda connection: register_endpoint(connection, endpoint.name, from_oldest=endpoint.start == "oldest")
         )

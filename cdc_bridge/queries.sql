@@ -197,3 +197,77 @@ where d.endpoint_id = %(endpoint_id)s
   and d.reservation_id <> all (%(occupied)s::text[])
 
 
+-- ---------------------------------------------------------------- checks and installation
+
+-- name: is_installed
+-- Whether the SQL side is here at all.
+select to_regclass('cdc_bridge.schema_version') is not null
+
+-- name: schema_version
+-- Its version.
+select max(version) from cdc_bridge.schema_version
+
+-- name: has_mapping
+-- Whether a mapping is here.
+select to_regclass('cdc_bridge.reservation_payload') is not null
+
+-- name: what_is_kept
+-- Rows of the change log, and deliveries that wait.
+select
+  (select count(*) from cdc_bridge.change),
+  (select count(*) from cdc_bridge.delivery where state = 'waiting')
+
+-- name: oldest_lock_holders
+-- Sessions that have held a lock on some table for longest, without this one.
+select a.pid
+from pg_stat_activity a
+where a.pid <> pg_backend_pid() and a.datname = current_database() and a.xact_start is not null
+  and exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'relation' and l.granted)
+order by a.xact_start
+limit 3
+
+-- name: server
+-- Version number, version in words, and whether it is a standby.
+select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()
+
+-- name: missing_rights
+-- What the current role may not do and the daemon has to, each with the statement that grants it.
+select needed.what, needed.remedy
+from (
+  values
+    ('use the schema cdc_bridge', 'grant usage on schema cdc_bridge to cdc_bridge', has_schema_privilege('cdc_bridge', 'usage')),
+    ('read cdc_bridge.change', 'grant select on cdc_bridge.change to cdc_bridge', has_table_privilege('cdc_bridge.change', 'select')),
+    ('read cdc_bridge.endpoint', 'grant select on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'select')),
+    ('add to cdc_bridge.endpoint', 'grant insert on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'insert')),
+    ('change cdc_bridge.endpoint', 'grant update on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'update')),
+    ('read cdc_bridge.delivery', 'grant select on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'select')),
+    ('add to cdc_bridge.delivery', 'grant insert on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'insert')),
+    ('change cdc_bridge.delivery', 'grant update on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'update')),
+    (
+      'read the view cdc_bridge.reservation_payload', 'grant select on cdc_bridge.reservation_payload to cdc_bridge',
+      case when to_regclass('cdc_bridge.reservation_payload') is null then true
+           else has_table_privilege(to_regclass('cdc_bridge.reservation_payload'), 'select') end
+    )
+) as needed (what, remedy, granted)
+where not needed.granted
+
+-- name: capture_triggers
+-- The triggers that capture, with their table, and whether they fire.
+select t.tgrelid::regclass::text, t.tgname::text, t.tgenabled in ('O', 'A')
+from pg_trigger t
+join pg_proc p on p.oid = t.tgfoid
+join pg_namespace n on n.oid = p.pronamespace
+where n.nspname = 'cdc_bridge' and not t.tgisinternal
+order by 1, 2
+
+-- name: view_columns
+-- The columns of the payload view, in their order, with their types.
+select a.attname::text, t.typname::text
+from pg_attribute a
+join pg_type t on t.oid = a.atttypid
+where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attnum > 0 and not a.attisdropped
+order by a.attnum
+
+-- name: read_nothing_through_view
+-- Reads through the payload view with all rights that takes, and returns no row.
+select * from cdc_bridge.reservation_payload limit 0
