@@ -1,0 +1,10 @@
+"""Only a list: each family of fixtures is a plugin of its own."""
+
+pytest_plugins = (
+    "tests.support.server",
+    "tests.support.databases",
+    "tests.support.certificates",
+    "tests.support.receiver",
+    "tests.support.bridge",
+    "tests.support.proxy",
+)

@@ -1,0 +1,1 @@
+"""What the tests stand on: real PostgreSQL, a real HTTPS receiver, the real daemon as a process."""

