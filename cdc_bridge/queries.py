@@ -24,9 +24,7 @@ def parse(text: str) -> dict[str, LiteralString]:
     names, statements = parts[0::2], parts[1::2]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"statements named twice: {', '.join(sorted(twice))}")
-    return {
-        name: cast("LiteralString", statement.strip()) for name, statement in zip(names, statements, strict=True)
-    }
+    return {name: cast("LiteralString", statement.strip()) for name, statement in zip(names, statements, strict=True)}
 
 
 queries = parse(files("cdc_bridge").joinpath("queries.sql").read_text(encoding="utf-8"))

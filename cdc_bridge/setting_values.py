@@ -98,7 +98,9 @@ def checked_url(text: str, *, allow_http: bool) -> str:
     except ValueError:
         raise ValueError("is not a URL") from None
     if url.username is not None or url.password is not None:
-        raise ValueError("has a user name or password in it; put what proves who you are into CDC_BRIDGE_ENDPOINT_HEADER")
+        raise ValueError(
+            "has a user name or password in it; put what proves who you are into CDC_BRIDGE_ENDPOINT_HEADER"
+        )
     if not host:
         raise ValueError("names no host; it has to look like https://till.example/reservations")
     if url.fragment:
@@ -116,7 +118,9 @@ def _check_http(host: str, *, allow_http: bool) -> None:
             "has to begin with https://; for development on this machine, CDC_BRIDGE_ALLOW_HTTP=true admits http://localhost"
         )
     if not _is_loopback(host):
-        raise ValueError("has to begin with https://; http:// is admitted to this machine only (localhost, 127.0.0.1, [::1])")
+        raise ValueError(
+            "has to begin with https://; http:// is admitted to this machine only (localhost, 127.0.0.1, [::1])"
+        )
 
 
 def _is_loopback(host: str) -> bool:

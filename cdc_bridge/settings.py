@@ -78,12 +78,16 @@ class Settings(BaseSettings):
     doorbell_test_seconds: float = Field(
         60, ge=0.1, le=3600, description="Time between proofs that NOTIFY arrives, in seconds"
     )
-    batch_size: int = Field(500, ge=1, le=10_000, description="Most changes read at once; three such pages fit in memory")
+    batch_size: int = Field(
+        500, ge=1, le=10_000, description="Most changes read at once; three such pages fit in memory"
+    )
     shutdown_timeout_seconds: float = Field(
         25, ge=0, le=600, description="Longest time for calls under way to finish after SIGTERM, in seconds"
     )
     source: str | None = Field(
-        None, min_length=1, description="CloudEvents source of every call; default: /cdc-bridge/ and the database's name"
+        None,
+        min_length=1,
+        description="CloudEvents source of every call; default: /cdc-bridge/ and the database's name",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged")
     log_format: Literal["auto", "console", "json"] = Field(

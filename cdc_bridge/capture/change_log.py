@@ -129,6 +129,4 @@ async def _without_earlier_in_transaction(
         {"xid": str(place.xid), "seq": place.seq, "reservation_ids": candidates},
     )
     earlier = {record[0] for record in await cursor.fetchall()}
-    return [
-        logged for logged in changes if logged.xid != place.xid or logged.change.reservation_id not in earlier
-    ]
+    return [logged for logged in changes if logged.xid != place.xid or logged.change.reservation_id not in earlier]

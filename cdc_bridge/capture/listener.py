@@ -137,7 +137,9 @@ class Listener:
             if self._use_doorbell:
                 tasks.create_task(self._listen())
             else:
-                _log.info("polling", reason="asked for by the setting wake", interval_seconds=self._poll_interval_seconds)
+                _log.info(
+                    "polling", reason="asked for by the setting wake", interval_seconds=self._poll_interval_seconds
+                )
 
     async def _poll(self) -> None:
         while True:

@@ -25,7 +25,12 @@ def check(
 
     from cdc_bridge.operations.checks import Check, Verdict, run_checks  # noqa: PLC0415
 
-    marks = {Verdict.OK: "[green]✓[/]", Verdict.WARNING: "[yellow]![/]", Verdict.FAILED: "[red]✗[/]", Verdict.SKIPPED: "-"}
+    marks = {
+        Verdict.OK: "[green]✓[/]",
+        Verdict.WARNING: "[yellow]![/]",
+        Verdict.FAILED: "[red]✗[/]",
+        Verdict.SKIPPED: "-",
+    }
     console = Console(highlight=False, soft_wrap=True)
 
     async def run_all() -> list[Check]:

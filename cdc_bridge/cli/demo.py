@@ -11,7 +11,9 @@ import typer
 def demo(
     stay: Annotated[
         bool | None,
-        typer.Option("--stay/--once", help="Stay up afterwards for trials of your own, or end. Default: stay on a terminal."),
+        typer.Option(
+            "--stay/--once", help="Stay up afterwards for trials of your own, or end. Default: stay on a terminal."
+        ),
     ] = None,
 ) -> None:
     """Show the whole bridge at work on this machine, break it, and count: nothing is left behind.
@@ -24,6 +26,7 @@ def demo(
         from cdc_bridge.operations.demo.story import run_demo  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BridgeError(
-            f"the demo needs packages that are not installed ({error.name})", "Install them: pip install 'cdc-bridge[demo]'"
+            f"the demo needs packages that are not installed ({error.name})",
+            "Install them: pip install 'cdc-bridge[demo]'",
         ) from error
     raise typer.Exit(asyncio.run(run_demo(stay=stay)))

@@ -17,7 +17,9 @@ def install(
     database_url: DatabaseOption = None,
     mapping: Annotated[
         Path | None,
-        typer.Option(help="SQL file with your own mapping, in place of the one for the schema of the announcement's example."),
+        typer.Option(
+            help="SQL file with your own mapping, in place of the one for the schema of the announcement's example."
+        ),
     ] = None,
     print_: Annotated[bool, typer.Option("--print", help="Print the SQL and do nothing.")] = False,
 ) -> None:

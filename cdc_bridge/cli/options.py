@@ -56,7 +56,8 @@ def _refuse_password(database_url: str) -> None:
         parameters = conninfo_to_dict(database_url)
     except psycopg.ProgrammingError:
         raise SettingsError(
-            "--database-url is not a libpq conninfo", "Write postgresql://user@host/database or host=... dbname=... user=..."
+            "--database-url is not a libpq conninfo",
+            "Write postgresql://user@host/database or host=... dbname=... user=...",
         ) from None
     if parameters.get("password"):
         raise SettingsError(

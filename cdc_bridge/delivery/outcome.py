@@ -35,7 +35,9 @@ def judge(status: int) -> Outcome:
     if 200 <= status < 300:
         return Accepted(status)
     if 300 <= status < 400:
-        return Refused(status, f"{_phrase(status)}: redirects are not followed; set the endpoint's URL to its final address")
+        return Refused(
+            status, f"{_phrase(status)}: redirects are not followed; set the endpoint's URL to its final address"
+        )
     return Refused(status, _phrase(status))
 
 

@@ -122,9 +122,7 @@ class Pipeline:
                     await self._until(self._recorded, lambda: self._in_memory() <= self._window - self._batch_size)
             self._lanes.begin_read()
             page = await self._database.patiently(
-                partial(
-                    read_page, endpoint_id=self._endpoint_id, position=self._position, limit=self._batch_size
-                )
+                partial(read_page, endpoint_id=self._endpoint_id, position=self._position, limit=self._batch_size)
             )
             self._hand_over(page)
             if page.changes:
@@ -152,15 +150,11 @@ class Pipeline:
             await self._until(self._recorded, lambda: len(self._retried) < self._batch_size)
             limit = self._batch_size - len(self._retried)
             due = await self._database.patiently(
-                partial(
-                    due_deliveries, endpoint_id=self._endpoint_id, occupied=self._lanes.reservations(), limit=limit
-                )
+                partial(due_deliveries, endpoint_id=self._endpoint_id, occupied=self._lanes.reservations(), limit=limit)
             )
             self._retry(due)
             seconds = await self._database.patiently(
-                partial(
-                    seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=self._lanes.reservations()
-                )
+                partial(seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=self._lanes.reservations())
             )
             await self._wait_for_schedule(seconds)
 

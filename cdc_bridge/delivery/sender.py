@@ -66,9 +66,7 @@ class Sender:
                 socket_factory=guarded_socket_factory(only_loopback=options.url.startswith("http://")),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=options.timeout_seconds, sock_connect=options.connect_timeout_seconds
-            ),
+            timeout=aiohttp.ClientTimeout(total=options.timeout_seconds, sock_connect=options.connect_timeout_seconds),
             headers={"user-agent": f"cdc-bridge/{__version__}", **dict(options.headers)},
             skip_auto_headers=("accept-encoding",),
             auto_decompress=False,

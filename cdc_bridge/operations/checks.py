@@ -89,10 +89,14 @@ async def check_installation(connection: Connection) -> Check:
             "grant select on cdc_bridge.schema_version to cdc_bridge;",
         )
     if version is None or version < SCHEMA_VERSION:
-        return _failed(name, f"schema version {version} is older than the {SCHEMA_VERSION} needed", f"Run as a DBA: {_INSTALL}")
+        return _failed(
+            name, f"schema version {version} is older than the {SCHEMA_VERSION} needed", f"Run as a DBA: {_INSTALL}"
+        )
     if version > SCHEMA_VERSION:
         return _failed(
-            name, f"schema version {version} is newer than the {SCHEMA_VERSION} this daemon knows", "Upgrade cdc-bridge."
+            name,
+            f"schema version {version} is newer than the {SCHEMA_VERSION} this daemon knows",
+            "Upgrade cdc-bridge.",
         )
     return _ok(name, f"schema version {version}")
 
@@ -104,7 +108,9 @@ async def check_rights(connection: Connection) -> Check:
     if not missing:
         return _ok("rights", f"role {role} has every right it needs")
     statements = "; ".join(statement for _, statement in missing)
-    return _failed("rights", f"role {role} may not {', '.join(what for what, _ in missing)}", f"Run in psql: {statements};")
+    return _failed(
+        "rights", f"role {role} may not {', '.join(what for what, _ in missing)}", f"Run in psql: {statements};"
+    )
 
 
 async def check_mapping(connection: Connection) -> Check:
@@ -116,7 +122,9 @@ async def check_mapping(connection: Connection) -> Check:
     contract = column_names()
     if missing := [column for column in contract if column not in types]:
         return _failed(
-            name, f"the view lacks {_listed(missing)}", "Add them to the mapping and run: cdc-bridge install --mapping FILE"
+            name,
+            f"the view lacks {_listed(missing)}",
+            "Add them to the mapping and run: cdc-bridge install --mapping FILE",
         )
     if strange := [f"{column} ({type_})" for column, type_ in types.items() if type_ not in SUPPORTED_TYPES]:
         return _failed(
@@ -125,7 +133,12 @@ async def check_mapping(connection: Connection) -> Check:
             "Cast them in the mapping; a timestamp without time zone: x at time zone 'Europe/London'",
         )
     if [column for column in types if column in contract] != contract:
-        return Check(name, Verdict.WARNING, "the columns stand in another order than the contract's keys", "Order them in the mapping.")
+        return Check(
+            name,
+            Verdict.WARNING,
+            "the columns stand in another order than the contract's keys",
+            "Order them in the mapping.",
+        )
     try:
         await connection.execute(queries["read_nothing_through_view"])
     except psycopg.Error as error:
@@ -153,7 +166,9 @@ async def check_capture(connection: Connection) -> Check:
                 return _failed(name, f"trigger {trigger} is missing on {table}", attach)
             if not present[trigger]:
                 return _failed(
-                    name, f"trigger {trigger} on {table} is disabled", f"Run as a DBA: alter table {table} enable trigger {trigger};"
+                    name,
+                    f"trigger {trigger} on {table} is disabled",
+                    f"Run as a DBA: alter table {table} enable trigger {trigger};",
                 )
     return _ok(name, f"attached to {', '.join(tables)}")
 
@@ -162,7 +177,9 @@ async def check_doorbell(connection: Connection, settings: Settings) -> Check:
     """A NOTIFY arrives through this way of connecting."""
     name = "doorbell"
     if settings.wake == "poll":
-        return Check(name, Verdict.SKIPPED, f"not used (wake = poll); the log is read every {settings.poll_interval_seconds:g} s")
+        return Check(
+            name, Verdict.SKIPPED, f"not used (wake = poll); the log is read every {settings.poll_interval_seconds:g} s"
+        )
     remedy = (
         "Connect to PostgreSQL directly or through a pooler in session mode; or set CDC_BRIDGE_WAKE=poll. "
         f"As it is, the log is read every {settings.poll_interval_seconds:g} s."

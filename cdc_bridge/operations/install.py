@@ -60,7 +60,9 @@ def _mapping_text(mapping: Path | None) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BridgeError(f"the mapping {path} cannot be read: {error}", "Name a file with SQL: --mapping FILE") from error
+        raise BridgeError(
+            f"the mapping {path} cannot be read: {error}", "Name a file with SQL: --mapping FILE"
+        ) from error
 
 
 def _expanded(file: Path, replacements: dict[str, str]) -> str:
@@ -84,7 +86,10 @@ async def install(database_url: str, mapping: Path | None, say: Say) -> None:
         await _run(connection, install_text(mapping, keep_mapping=keep_mapping), say)
         after = await _installed_version(connection)
         database = connection.info.dbname
-        say(f"Schema cdc_bridge, version {after}, is installed in {database}" + (" (it was before)." if before == after else "."))
+        say(
+            f"Schema cdc_bridge, version {after}, is installed in {database}"
+            + (" (it was before)." if before == after else ".")
+        )
         if keep_mapping:
             say("The mapping that was there is kept; to put another in its place: cdc-bridge install --mapping FILE")
         for table in await _attached_tables(connection):
@@ -154,7 +159,9 @@ def _told(error: psycopg.Error) -> str:
 def _remedy(error: psycopg.Error) -> str:
     match error:
         case errors.InsufficientPrivilege():
-            return "Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table."
+            return (
+                "Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table."
+            )
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidTableDefinition():
             return (
                 "The mapping names tables or columns that are not here. Write your own from the shipped one "

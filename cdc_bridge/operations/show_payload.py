@@ -24,5 +24,5 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
             return reservation.body
     raise BridgeError(
         f"there is no reservation {reservation_id}",
-        "The id is the reservations table's key, as in the column \"id\" of cdc_bridge.reservation_payload.",
+        'The id is the reservations table\'s key, as in the column "id" of cdc_bridge.reservation_payload.',
     )

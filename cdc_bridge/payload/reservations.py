@@ -20,6 +20,7 @@ from cdc_bridge.queries import queries
 
 _TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
 
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """A reservation as it stood when it was loaded."""
@@ -64,8 +65,7 @@ class ReservationLoader:
             self._columns, self._builder = columns, BodyBuilder(columns)
         id_index = [column.name for column in columns].index("id") + 1
         return {
-            row[0]: Reservation(ReservationId(row[0]), str(row[id_index]), self._builder.build(row[1:]))
-            for row in rows
+            row[0]: Reservation(ReservationId(row[0]), str(row[id_index]), self._builder.build(row[1:])) for row in rows
         }
 
     async def _compose(self, connection: AsyncConnection) -> sql.Composed:
@@ -78,4 +78,3 @@ class ReservationLoader:
             )
         self._statement = sql.SQL(queries["load_reservations"]).format(key_type=sql.SQL(record[0]))
         return self._statement
-

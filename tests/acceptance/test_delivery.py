@@ -75,7 +75,9 @@ async def test_stop_finishes_what_is_under_way_and_nothing_is_sent_again(
 ) -> None:
     bridge = await bridges.start()
     database.execute(NEW_CUSTOMER)
-    database.execute("insert into reservations (id, cust_id, reference) select 'R' || n, 'C1', n from generate_series(1, 300) n")
+    database.execute(
+        "insert into reservations (id, cust_id, reference) select 'R' || n, 'C1', n from generate_series(1, 300) n"
+    )
     await receiver.wait_for_accepted(5)
     assert await bridge.terminate() == 0
     answered = len(receiver.accepted)

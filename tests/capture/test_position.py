@@ -62,7 +62,9 @@ _steps = st.lists(
 
 @given(_steps)
 @settings(max_examples=400, deadline=None)
-def test_every_committed_change_is_read_exactly_once_whatever_the_order_of_commits(steps: list[tuple[object, ...]]) -> None:
+def test_every_committed_change_is_read_exactly_once_whatever_the_order_of_commits(
+    steps: list[tuple[object, ...]],
+) -> None:
     database, position = ModelDatabase(), Position(Snapshot(Xid(1), frozenset()))
     handed_over: list[tuple[Xid, Seq]] = []
     for step in steps:

@@ -68,7 +68,10 @@ def test_dots_nest_and_order_is_that_of_the_columns() -> None:
 
 
 def test_absent_text_is_empty_and_other_absent_values_are_null() -> None:
-    assert BodyBuilder(columns("id", "notes", "amount:number")).build(["r", None, None]) == b'{"id":"r","notes":"","amount":null}'
+    assert (
+        BodyBuilder(columns("id", "notes", "amount:number")).build(["r", None, None])
+        == b'{"id":"r","notes":"","amount":null}'
+    )
 
 
 def test_object_is_null_only_when_all_of_it_is_absent() -> None:
@@ -78,7 +81,10 @@ def test_object_is_null_only_when_all_of_it_is_absent() -> None:
 
 
 def test_columns_of_an_object_need_not_stand_together() -> None:
-    assert orjson.loads(BodyBuilder(columns("a.x", "b", "a.y")).build(["1", "2", "3"])) == {"a": {"x": "1", "y": "3"}, "b": "2"}
+    assert orjson.loads(BodyBuilder(columns("a.x", "b", "a.y")).build(["1", "2", "3"])) == {
+        "a": {"x": "1", "y": "3"},
+        "b": "2",
+    }
 
 
 def test_objects_nest_as_deep_as_the_names_say() -> None:

@@ -63,7 +63,9 @@ def create(server: Server, name: str, template: str | None = None) -> Database:
     database = Database(server, name)
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template or "template0"))
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(template or "template0")
+            )
         )
     return database
 

@@ -112,7 +112,9 @@ class Receiver:
             async with asyncio.timeout(patience_seconds), self._arrived:
                 await self._arrived.wait_for(condition)
         except TimeoutError:
-            pytest.fail(f"{what}: not within {patience_seconds:g} s; {len(self.calls)} calls, {len(self.accepted)} accepted")
+            pytest.fail(
+                f"{what}: not within {patience_seconds:g} s; {len(self.calls)} calls, {len(self.accepted)} accepted"
+            )
 
     async def wait_for_calls(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:
         """Wait until so many calls have arrived; return all."""

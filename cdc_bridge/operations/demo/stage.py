@@ -90,7 +90,13 @@ class Stage:
         }
         with (self._folder / "daemon.log").open("ab") as log:
             self._daemon = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "cdc_bridge", "run", env=own | settings, stdin=asyncio.subprocess.DEVNULL, stderr=log
+                sys.executable,
+                "-m",
+                "cdc_bridge",
+                "run",
+                env=own | settings,
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=log,
             )
 
     async def kill_daemon(self) -> None:

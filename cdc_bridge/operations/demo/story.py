@@ -46,7 +46,9 @@ async def run_demo(*, stay: bool | None) -> int:
         BridgeError: it could not be set up, or got stuck.
     """
     console = Console(highlight=False, soft_wrap=True)
-    console.print("[bold]cdc-bridge demo[/]: starting PostgreSQL, the example e-Res, an HTTPS receiver and the daemon ...")
+    console.print(
+        "[bold]cdc-bridge demo[/]: starting PostgreSQL, the example e-Res, an HTTPS receiver and the daemon ..."
+    )
     async with Stage(lambda call: console.print(_line(call), markup=False)) as stage:
         story = _Story(console, stage, await stage.connect())
         tally = await story.play()
@@ -188,7 +190,10 @@ def _line(call: Call) -> str:
     guest = f"{customer['firstname']} {customer['surname']}"
     words = f"{reservation['reference']} {guest}, {reservation['adults']} at {when}, {reservation['status']}"
     notes = f', "{reservation["notes"]}"' if reservation["notes"] else ""
-    return f"  {call.at:%H:%M:%S.%f}"[:-3] + f"  {mark} {call.status}  {call.operation:<7}  {words}{notes}  [{call.verdict}]"
+    return (
+        f"  {call.at:%H:%M:%S.%f}"[:-3]
+        + f"  {mark} {call.status}  {call.operation:<7}  {words}{notes}  [{call.verdict}]"
+    )
 
 
 def _show(console: Console, tally: Tally) -> None:
@@ -198,5 +203,7 @@ def _show(console: Console, tally: Tally) -> None:
     for row in tally.rows():
         table.add_row(*row)
     console.print(table)
-    verdict = "[bold green]Nothing was lost.[/]" if tally.nothing_lost else "[bold red]Something was lost: see the table.[/]"
+    verdict = (
+        "[bold green]Nothing was lost.[/]" if tally.nothing_lost else "[bold red]Something was lost: see the table.[/]"
+    )
     console.print(verdict)

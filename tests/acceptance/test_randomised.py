@@ -1,0 +1,50 @@
+"""Random writers, small pages and a daemon that is killed at random: the promises hold."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from tests.support.bridge import Bridges
+from tests.support.databases import Database
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+from tests.support.workload import UNSETTLED, Workload, audit, chosen_seed
+
+WRITERS = 8
+SECONDS = 12.0
+BULK_ROWS = 2000
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("wake", ["notify", "poll"])
+async def test_no_change_is_lost_invented_or_out_of_order(
+    wake: str, database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    seed = chosen_seed()
+    chance = random.Random(seed)
+    workload = Workload(database, seed, prepared_transactions=wake == "poll")
+    workload.set_up(BULK_ROWS)
+    settings = {"CDC_BRIDGE_WAKE": wake, "CDC_BRIDGE_BATCH_SIZE": str(chance.choice((1, 7, 50)))}
+    settings |= {"CDC_BRIDGE_LOG_LEVEL": "info", "CDC_BRIDGE_POLL_INTERVAL_SECONDS": "0.05"}
+    print(f"batch size {settings['CDC_BRIDGE_BATCH_SIZE']}")
+
+    writing = asyncio.create_task(workload.run(WRITERS, SECONDS))
+    kills = 0
+    bridge = await bridges.start(**settings)
+    while not writing.done():
+        await asyncio.wait([writing], timeout=chance.uniform(0.2, 3))
+        await bridge.kill()
+        kills += 1
+        bridge = await bridges.start(**settings)
+    await writing
+    await until(lambda: database.value(UNSETTLED) == 0, "every change is settled", patience_seconds=120)
+    assert await bridge.terminate() == 0
+
+    found = audit(database, workload.truth, receiver.accepted)
+    print(
+        f"{len(workload.truth.changed)} transactions, {len(receiver.accepted)} calls, {kills} kills, {found.duplicates} duplicates"
+    )
+    found.assert_promises_kept()

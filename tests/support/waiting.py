@@ -1,0 +1,20 @@
+"""Waiting for something to become true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+async def until(condition: Callable[[], bool], what: str, patience_seconds: float = 30.0) -> None:
+    """Wait until a condition holds that nothing announces; look again and again."""
+    try:
+        async with asyncio.timeout(patience_seconds):
+            while not condition():
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    except TimeoutError:
+        pytest.fail(f"{what}: not within {patience_seconds:g} s")
