@@ -20,9 +20,10 @@ listen cdc_bridge_change
 -- Rings the doorbell from outside, with words that tell this ring from a writer's.
 select pg_notify('cdc_bridge_change', %(words)s)
 
--- name: next_transaction
--- Transactions with a lower id than this had begun to write when it was asked.
-select pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+-- name: own_transaction
+-- A transaction id drawn just now: whoever began to write before has a lower one. (The xmax of a snapshot will not do: it
+-- is one above the newest transaction that has ended, and a newer one may be under way.)
+select pg_current_xact_id()::text::bigint
 
 -- name: oldest_transaction
 -- The oldest transaction that still writes; all with a lower id have ended.

@@ -7,11 +7,10 @@ holds it exclusively, a writer tries it shared.
 Going to sleep must not lose a change that is committed meanwhile. In this order:
 
 1. Take the lock. From here on every writer that has not tested it yet will ring.
-2. Note ``horizon``, the first transaction id not yet given out. Whoever tested the lock too early, and so will
-   not ring, has a lower one.
-3. Have every reader read to the end of the log: that finds what was committed up to now.
-4. While a transaction below the horizon still runs, have them read again every so often: its commit may be silent.
-5. Only then wait for the bell alone, with a slow read as a net below it.
+2. Draw a transaction id, the ``horizon``. Whoever tested the lock too early, and so will not ring, had drawn a lower one.
+3. See whether a transaction below the horizon still runs: its commit may be silent.
+4. Have every reader read to the end of the log: that finds what was committed up to step 3.
+5. If one ran at step 3, go back there after a moment. Else wait for the bell alone, with a slow read as a net below it.
 
 On waking, the lock is let go before anything else is done, so that a busy daemon costs writers nothing.
 
@@ -188,16 +187,18 @@ class Listener:
 
     async def _sleep(self, connection: AsyncConnection[TupleRow]) -> None:
         """With the lock taken, return when something was committed or it is time for a test of the doorbell."""
-        horizon = await _value(connection, "next_transaction")
-        self._ring()
+        horizon = await _value(connection, "own_transaction")
+        silent_writers = True
         while True:
+            if silent_writers:
+                # Asked before the read, so that the read sees whatever has ended by now.
+                silent_writers = await _value(connection, "oldest_transaction") < horizon
+            self._ring()
             if not await self._until(lambda: self._all_at_rest() or self._changes_found()) or self._changes_found():
                 return
-            silent_writers = await _value(connection, "oldest_transaction") < horizon
             pause = self._poll_interval_seconds if silent_writers else self._safety_read_seconds
             if await _rings(connection, min(pause, self._seconds_until_test())) or self._seconds_until_test() <= 0:
                 return
-            self._ring()
 
     async def _hears_itself(self, connection: AsyncConnection[TupleRow]) -> bool:
         """Ring from another connection and say whether it was heard on this one."""
