@@ -63,7 +63,7 @@ async def run(settings: Settings) -> int:
             sender,
             listener.reader(),
             start,
-            source=settings.source or await database.patiently(_default_source),
+            source=settings.source or f"/cdc-bridge/{await database.patiently(_database_name)}",
             max_in_flight=endpoint.max_in_flight,
             batch_size=settings.batch_size,
         )
@@ -99,5 +99,5 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def _default_source(connection: AsyncConnection[TupleRow]) -> str:
-    return f"/cdc-bridge/{connection.info.dbname}"
+async def _database_name(connection: AsyncConnection[TupleRow]) -> str:
+    return connection.info.dbname

@@ -65,7 +65,7 @@ def backoff_seconds(failures: int, jitter: float) -> float:
         failures: at least 1.
         jitter: a random number in [0, 1).
     """
-    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10))
+    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10))
     return longest * (1 - jitter / 2)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from pathlib import Path
+from typing import Literal, NewType
 
 Xid = NewType("Xid", int)
 """A PostgreSQL transaction id (``xid8``: 64 bits, never wraps)."""
@@ -53,3 +54,20 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
     DEAD = "dead"
     GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Who is called, and how."""
+
+    name: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    secrets: tuple[bytes, ...] = field(repr=False)
+    """Signing keys, decoded; the current one first."""
+    ca_file: Path | None
+    """CA certificates that alone are trusted; ``None``: the system's."""
+    max_in_flight: int
+    timeout_seconds: float
+    connect_timeout_seconds: float
+    start: Literal["oldest", "now"]

@@ -20,7 +20,8 @@ _SECRET_BYTES = range(24, 65)
 _NOT_YOURS = frozenset(
     {
         "connection", "content-encoding", "content-length", "content-type", "expect", "host", "keep-alive",
-        "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding",
+        "upgrade",
     }
 )  # fmt: skip
 _RESERVED_PREFIXES = ("webhook-", "ce-")
@@ -43,7 +44,7 @@ def checked_header(line: str) -> tuple[str, str]:
     name, value = name.strip(), value.strip(" \t")
     if not colon or not _TOKEN.fullmatch(name):
         raise ValueError('has to be "Name: value"')
-    if any(ord(character) < 0x20 and character != "\t" or ord(character) == 0x7F for character in value):
+    if any((ord(character) < 0x20 and character != "\t") or ord(character) == 0x7F for character in value):
         raise ValueError(f"has a control character, such as a line end, in the value of {name}")
     if not value.isascii():
         raise ValueError(f"has a character beyond ASCII in the value of {name}")

@@ -5,8 +5,8 @@ Order of precedence: flags, environment (``CDC_BRIDGE_...``), systemd credential
 ``CDC_BRIDGE_ENDPOINT_URL`` in the environment is ``endpoint_url`` in the file and ``cdc_bridge_endpoint_url`` among the
 credentials.
 
-An unknown name is an error, because a setting that is misspelt is a setting that is silently not there. All that is wrong
-is told at once, and no message ever repeats a value that may be secret.
+An unknown name is an error, because a setting that is misspelt is a setting that is silently not there. All that is
+wrong is told at once, and no message ever repeats a value that may be secret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +29,7 @@ from pydantic_settings import (
 )
 
 from cdc_bridge.errors import SettingsError
+from cdc_bridge.model import Endpoint
 from cdc_bridge.setting_values import checked_ca_file, checked_header, checked_url, decoded_secret, header_lines
 
 PREFIX = "CDC_BRIDGE_"
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     allow_http: bool = Field(False, description="Admit http:// to this machine, for development")
     wake: Literal["notify", "poll"] = Field(
         "notify",
-        description="What wakes the daemon: NOTIFY, or looking at intervals, needed where e-Res uses PREPARE TRANSACTION",
+        description="What wakes the daemon: NOTIFY, or looking at intervals ; with PREPARE TRANSACTION only the latter",
     )
     poll_interval_seconds: float = Field(0.5, ge=0.01, le=60, description="Time between looks when polling, in seconds")
     safety_read_seconds: float = Field(15, ge=0.1, le=3600, description="Time between looks while asleep, in seconds")
@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     def _ca_file_is_one(cls, value: Path | None) -> Path | None:
         return value if value is None else checked_ca_file(value)
 
-    def endpoint(self) -> EndpointSettings:
+    def endpoint(self) -> Endpoint:
         """Return the endpoint that the settings declare.
 
         Raises:
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise SettingsError(f"{PREFIX}ENDPOINT_URL {error}") from None
         secret = self.endpoint_secret
-        return EndpointSettings(
+        return Endpoint(
             name="default",
             url=url,
             headers=tuple(checked_header(line.get_secret_value()) for line in self.endpoint_header),
@@ -171,27 +171,13 @@ class Settings(BaseSettings):
         return tuple(sources)
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointSettings:
-    """An endpoint as the settings declare it."""
-
-    name: str
-    url: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    secrets: tuple[bytes, ...] = field(repr=False)
-    ca_file: Path | None
-    max_in_flight: int
-    timeout_seconds: float
-    connect_timeout_seconds: float
-    start: Literal["oldest", "now"]
-
-
 def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | None = None) -> Settings:
     """Load the settings.
 
     Args:
         flags: what was given on the command line; ``None`` values count as not given.
-        config_file: the TOML file; default: that of ``CDC_BRIDGE_CONFIG``, else /etc/cdc-bridge/config.toml if it is there.
+        config_file: the TOML file; default: that of ``CDC_BRIDGE_CONFIG``, else /etc/cdc-bridge/config.toml if it
+            is there.
 
     Raises:
         SettingsError: something is missing, unknown or wrong; all of it is named.

@@ -7,7 +7,8 @@ holds it exclusively, a writer tries it shared.
 Going to sleep must not lose a change that is committed meanwhile. In this order:
 
 1. Take the lock. From here on every writer that has not tested it yet will ring.
-2. Draw a transaction id, the ``horizon``. Whoever tested the lock too early, and so will not ring, had drawn a lower one.
+2. Draw a transaction id, the ``horizon``. Whoever tested the lock too early, and so will not ring, had drawn a
+   lower one.
 3. See whether a transaction below the horizon still runs: its commit may be silent.
 4. Have every reader read to the end of the log: that finds what was committed up to step 3.
 5. If one ran at step 3, go back there after a moment. Else wait for the bell alone, with a slow read as a net below it.

@@ -15,8 +15,8 @@ _INTERRUPTED = 130
 app = typer.Typer(
     name="cdc-bridge",
     help="Turns every change of a reservation in the e-Res database into a signed HTTPS call.",
-    epilog="Settings come from flags, the environment (CDC_BRIDGE_...), systemd credentials and a TOML file, in this order. "
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong settings.",
+    epilog="Settings come from flags, the environment (CDC_BRIDGE_...), systemd credentials and a TOML file, "
+    "in this order. Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong settings.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -30,7 +30,7 @@ app.command()(payload.payload)
 app.command()(demo.demo)
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"cdc-bridge {__version__}")
         raise typer.Exit
@@ -38,7 +38,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(  # noqa: ARG001
+    version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None: ...

@@ -25,7 +25,8 @@ def install(
 ) -> None:
     """Install or upgrade the SQL side in the e-Res database, as a DBA; safe to repeat.
 
-    Example: cdc-bridge install --print | less; CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge install
+    Example: cdc-bridge install --print | less;
+    CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge install
     """
     from cdc_bridge.operations import install as operation  # noqa: PLC0415
 

@@ -4,15 +4,15 @@ A lane is occupied from the moment its first delivery is taken until that one's 
 answered: were the daemon killed in between, the delivery would be made again, and must not come
 after a newer one of the same reservation. Different reservations do not wait for one another.
 
-Inside a lane the order is that of ``seq``, whatever the order of arrival: a transaction that began early and committed late
-has a low id but high numbers.
+Inside a lane the order is that of ``seq``, whatever the order of arrival: a transaction that began early and
+committed late has a low id but high numbers.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from cdc_bridge.model import Delivery, ReservationId, Seq
 
@@ -29,7 +29,7 @@ class Lanes:
         self._ready: deque[ReservationId] = deque()
         self._delivered_during_read: dict[ReservationId, Seq] | None = None
 
-    def reservations(self) -> Iterable[ReservationId]:
+    def reservations(self) -> Collection[ReservationId]:
         """Return the reservations that have a delivery queued or under way."""
         return self._queued.keys()
 

@@ -45,8 +45,8 @@ async def register_endpoint(connection: AsyncConnection[TupleRow], name: str, *,
     if not same_cluster:
         raise InstallationError(
             f"endpoint {name} has a position of another PostgreSQL cluster: this database was restored from a dump",
-            "Transaction ids of the old cluster mean nothing here. To begin anew with what is committed from now on, run "
-            f"in psql: truncate cdc_bridge.change; delete from cdc_bridge.endpoint where name = '{name}';",
+            "Transaction ids of the old cluster mean nothing here. To begin anew with what is committed from now on, "
+            f"empty cdc_bridge.change and remove the row of {name} from cdc_bridge.endpoint; then start again.",
         )
     place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
     return EndpointPosition(EndpointId(endpoint_id), Position(Snapshot.parse(position), place))

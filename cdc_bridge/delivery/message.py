@@ -1,7 +1,7 @@
 """One call's identity and headers, beside those that the endpoint's settings add.
 
-``webhook-id`` names one body: it is made of the change's number and the body's hash, so a retry, even after a crash, has
-the same id when it posts the same bytes and another when it does not, and nothing need be stored for it.
+``webhook-id`` names one body: it is made of the change's number and the body's hash, so a retry, even after a
+crash, has the same id when it posts the same bytes and another when it does not, and nothing need be stored for it.
 
 CloudEvents 1.0 in binary mode: the context travels in ``ce-`` headers, the body is the data as it is
 (https://github.com/cloudevents/spec, "HTTP Protocol Binding", 3.1).

@@ -2,10 +2,10 @@
 
     read a page -> queue in lanes -> load a batch -> build -> call -> settle -> record -> free the lane
 
-Four tasks share it: one reads, one dispatches, one brings back what waits in the ledger when it is due, one records. What is
-in memory is bounded by a window of changes handed over and not yet recorded; when it is full, reading pauses, however
-long the log. Loading is done just before calling, for as many deliveries as there are free slots, so that a body is the
-reservation as it stands when the call is made.
+Four tasks share it: one reads, one dispatches, one brings back what waits in the ledger when it is due, one
+records. What is in memory is bounded by a window of changes handed over and not yet recorded; when it is full,
+reading pauses, however long the log. Loading is done just before calling, for as many deliveries as there are free
+slots, so that a body is the reservation as it stands when the call is made.
 
 The endpoint's breaker, when there is one, belongs between the lanes and the loading: it decides how many
 deliveries may be taken.

@@ -1,7 +1,7 @@
 """Brings settlements into the ledger, many in one transaction.
 
-While one transaction is on its way the next settlements gather, so under load the batches grow by themselves and when idle
-a settlement is recorded at once.
+While one transaction is on its way the next settlements gather, so under load the batches grow by themselves and
+when idle a settlement is recorded at once.
 """
 
 from __future__ import annotations

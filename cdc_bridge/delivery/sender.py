@@ -1,7 +1,8 @@
 """Makes one call: a POST over verified TLS, and says what came of it.
 
-The bytes posted are the bytes signed. Redirects are not followed, cookies not kept, proxies of the environment not used,
-and of an answer only the status counts: its body is read a little way, so that the connection can serve again, and dropped.
+The bytes posted are the bytes signed. Redirects are not followed, cookies not kept, proxies of the environment not
+used, and of an answer only the status counts: its body is read a little way, so that the connection can serve
+again, and dropped.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -19,6 +20,7 @@ from cdc_bridge import __version__
 from cdc_bridge.delivery.addresses import ForbiddenAddress, guarded_socket_factory
 from cdc_bridge.delivery.outcome import Outcome, Refused, judge
 from cdc_bridge.delivery.settlement import Attempt
+from cdc_bridge.model import Endpoint
 
 if TYPE_CHECKING:
     from cdc_bridge.delivery.message import Message
@@ -28,46 +30,29 @@ _ANSWER_PATIENCE_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 60.0
 
 
-class CallOptions(Protocol):
-    """What the sender needs to know of an endpoint."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]: ...
-    @property
-    def secrets(self) -> tuple[bytes, ...]: ...
-    @property
-    def ca_file(self) -> Path | None: ...
-    @property
-    def max_in_flight(self) -> int: ...
-    @property
-    def timeout_seconds(self) -> float: ...
-    @property
-    def connect_timeout_seconds(self) -> float: ...
-
-
 class Sender:
     """Calls one endpoint over kept-alive connections."""
 
-    def __init__(self, options: CallOptions) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         """Prepare to call; must run inside the event loop.
 
         Raises:
             OSError: the CA file cannot be read.
             ssl.SSLError: the CA file holds no certificate.
         """
-        self._options = options
+        self._endpoint = endpoint
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=options.max_in_flight,
+                limit=endpoint.max_in_flight,
                 keepalive_timeout=_KEEPALIVE_SECONDS,
-                ssl=_tls(options.ca_file),
-                socket_factory=guarded_socket_factory(only_loopback=options.url.startswith("http://")),
+                ssl=_tls(endpoint.ca_file),
+                socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=options.timeout_seconds, sock_connect=options.connect_timeout_seconds),
-            headers={"user-agent": f"cdc-bridge/{__version__}", **dict(options.headers)},
+            timeout=aiohttp.ClientTimeout(
+                total=endpoint.timeout_seconds, sock_connect=endpoint.connect_timeout_seconds
+            ),
+            headers={"user-agent": f"cdc-bridge/{__version__}", **dict(endpoint.headers)},
             skip_auto_headers=("accept-encoding",),
             auto_decompress=False,
         )
@@ -83,10 +68,10 @@ class Sender:
         return Attempt(message.id, began_at, monotonic() - began, outcome)
 
     async def _post(self, message: Message, at: datetime) -> Outcome:
-        headers = message.headers(at, self._options.secrets)
+        headers = message.headers(at, self._endpoint.secrets)
         try:
             async with self._session.post(
-                self._options.url, data=message.body, headers=headers, allow_redirects=False
+                self._endpoint.url, data=message.body, headers=headers, allow_redirects=False
             ) as answer:
                 outcome = judge(answer.status)
                 if not await _drain(answer):
@@ -99,8 +84,8 @@ class Sender:
 
     def _too_late(self, error: TimeoutError) -> str:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return f"no connection within {self._options.connect_timeout_seconds:g} s"
-        return f"no answer within {self._options.timeout_seconds:g} s"
+            return f"no connection within {self._endpoint.connect_timeout_seconds:g} s"
+        return f"no answer within {self._endpoint.timeout_seconds:g} s"
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
@@ -110,7 +95,7 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> bool:
-    """Read the rest of an answer that is short and quick, so that its connection can be used again; say whether it was."""
+    """Read the rest of a short, quick answer, so that its connection can be used again; say whether it was one."""
     unread = _ANSWER_LIMIT_BYTES
     try:
         async with asyncio.timeout(_ANSWER_PATIENCE_SECONDS):
@@ -121,7 +106,7 @@ async def _drain(answer: aiohttp.ClientResponse) -> bool:
     return unread > 0
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: Exception) -> str:  # noqa: PLR0911 - one a kind of failure
     """Return why a call failed, in words that say what to do where one can tell."""
     match error:
         case aiohttp.ClientConnectorCertificateError():

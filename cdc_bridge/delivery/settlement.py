@@ -39,8 +39,8 @@ class Settlement:
     @property
     def last_error(self) -> str | None:
         """Why the last attempt was refused, if it was."""
-        refused = self.last_attempt and isinstance(self.last_attempt.outcome, Refused)
-        return self.last_attempt.outcome.reason if refused else None
+        outcome = self.last_attempt.outcome if self.last_attempt else None
+        return outcome.reason if isinstance(outcome, Refused) else None
 
 
 def after_attempt(delivery: Delivery, attempt: Attempt, now: datetime, random: float) -> Settlement:

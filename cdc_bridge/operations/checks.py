@@ -275,7 +275,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
 
 def _listed(names: list[str]) -> str:
     shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"  # noqa: PLR2004
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 
 
 async def _record(connection: Connection, name: str) -> TupleRow:

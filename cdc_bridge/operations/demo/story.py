@@ -128,8 +128,8 @@ class _Story:
         self._act("It stays up for you. Try, in another terminal:")
         for statement in (
             "update reservations set adults = adults + 1 where reference = 5001",
-            "insert into reservations (id, cust_id, reference) select upper(md5(now()::text)), id, 7001 from customers limit 1",
-            "select state, attempts, reservation_id, last_attempt_at from cdc_bridge.delivery order by seq desc limit 5",
+            "insert into reservations (id, cust_id, reference) select md5(now()::text), id, 71 from customers limit 1",
+            "select state, attempts, reservation_id from cdc_bridge.delivery order by seq desc limit 5",
         ):
             self._console.print(f'{psql} -c "{statement}"', markup=False)
         self._console.print("[dim]Ctrl-C ends it and removes everything.[/]")
@@ -185,7 +185,7 @@ class _Story:
 
 def _line(call: Call) -> str:
     reservation, customer = call.reservation, call.reservation["customer"]
-    mark = "✓" if call.status == 200 else "✗"  # noqa: PLR2004
+    mark = "✓" if call.status == 200 else "✗"
     when = datetime.fromisoformat(reservation["datetime"]).strftime("%a %d %b %H:%M")
     guest = f"{customer['firstname']} {customer['surname']}"
     words = f"{reservation['reference']} {guest}, {reservation['adults']} at {when}, {reservation['status']}"
