@@ -105,9 +105,11 @@ from cdc_bridge.reservation_payload p
 where p."id" = any (%(reservation_ids)s::text[]::{key_type}[])
 
 -- name: key_type
--- The type of the reservations' key, as a cast spells it.
-select a.atttypid::regtype::text
+-- The type of the reservations' key, as a cast spells it. (Not as regtype does: "character" would be char(1).)
+select format('%I.%I', n.nspname, t.typname)
 from pg_attribute a
+join pg_type t on t.oid = a.atttypid
+join pg_namespace n on n.oid = t.typnamespace
 where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attname = 'id' and not a.attisdropped
 
 

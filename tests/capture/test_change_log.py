@@ -8,6 +8,7 @@ from cdc_bridge.capture.change_log import Page, read_page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.model import EndpointId, Operation, Xid
 from tests.support.databases import Database
+from tests.support.plans import explained
 
 ENDPOINT = EndpointId(1)
 FROM_THE_START = Position(Snapshot(Xid(1), frozenset()))
@@ -141,14 +142,9 @@ async def test_statement_that_reads_a_page_walks_the_index_in_a_log_of_many_rows
     for number in range(1, 200):
         database.execute("update reservations set adults = 3 where id = %s", (f"R{number}",))
     database.execute("analyze cdc_bridge.change")
+    newest = database.value("select max(xid::text::bigint) from cdc_bridge.change")
     async with database.connection() as connection:
-        await connection.execute(
-            "set client_min_messages = log; load 'auto_explain'; set auto_explain.log_min_duration = 0"
-        )
-        notices: list[str] = []
-        connection.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary or ""))
-        newest = database.value("select max(xid::text::bigint) from cdc_bridge.change")
+        plans = await explained(connection)
         await read_page(connection, ENDPOINT, Position(Snapshot(Xid(newest - 5), frozenset())), 100)
-    plan = "\n".join(notices)
-    assert "Index Scan using change_pkey" in plan
-    assert "Seq Scan on change" not in plan
+    assert "Index Scan using change_pkey" in plans[0]
+    assert "Seq Scan on change" not in plans[0]
