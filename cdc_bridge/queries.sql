@@ -203,8 +203,13 @@ where d.endpoint_id = %(endpoint_id)s
 -- ---------------------------------------------------------------- checks and installation
 
 -- name: is_installed
--- Whether the SQL side is here at all.
-select to_regclass('cdc_bridge.schema_version') is not null
+-- Whether the SQL side is here at all; asks the catalogue, which takes no right on the schema.
+select exists (
+  select
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'cdc_bridge' and c.relname = 'schema_version'
+)
 
 -- name: schema_version
 -- Its version.

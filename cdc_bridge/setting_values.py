@@ -13,6 +13,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_PREFIX = "whsec_"  # noqa: S105
 _SECRET_BYTES = range(24, 65)
@@ -70,6 +73,22 @@ def decoded_secret(text: str) -> bytes:
     if len(key) not in _SECRET_BYTES:
         raise ValueError(f"has to hold 24 to 64 bytes, not {len(key)}")
     return key
+
+
+def checked_conninfo(text: str) -> dict[str, object]:
+    """Return the parameters in a libpq conninfo.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        parameters = conninfo_to_dict(text)
+    except psycopg.ProgrammingError:
+        # psycopg's own words repeat a part of the text, which may be the password.
+        parameters = {}
+    if not parameters:
+        raise ValueError("is not a libpq conninfo: postgresql://user@host/database, or host=... dbname=... user=...")
+    return dict(parameters)
 
 
 def checked_ca_file(path: Path) -> Path:

@@ -30,7 +30,14 @@ from pydantic_settings import (
 
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import Endpoint
-from cdc_bridge.setting_values import checked_ca_file, checked_header, checked_url, decoded_secret, header_lines
+from cdc_bridge.setting_values import (
+    checked_ca_file,
+    checked_conninfo,
+    checked_header,
+    checked_url,
+    decoded_secret,
+    header_lines,
+)
 
 PREFIX = "CDC_BRIDGE_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -96,9 +103,8 @@ class Settings(BaseSettings):
 
     @field_validator("database_url", mode="after")
     @classmethod
-    def _database_url_is_there(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().strip():
-            raise ValueError("is empty")
+    def _database_url_is_one(cls, value: SecretStr) -> SecretStr:
+        checked_conninfo(value.get_secret_value())
         return value
 
     @field_validator("endpoint_header", mode="before")

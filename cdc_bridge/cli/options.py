@@ -47,19 +47,14 @@ def database_url_from(config: Path | None, database_url: str | None) -> str:
 
 
 def _refuse_password(database_url: str) -> None:
-    import psycopg  # noqa: PLC0415
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
-
     from cdc_bridge.errors import SettingsError  # noqa: PLC0415
+    from cdc_bridge.setting_values import checked_conninfo  # noqa: PLC0415
 
     try:
-        parameters = conninfo_to_dict(database_url)
-    except psycopg.ProgrammingError:
-        raise SettingsError(
-            "--database-url is not a libpq conninfo",
-            "Write postgresql://user@host/database or host=... dbname=... user=...",
-        ) from None
-    if parameters.get("password"):
+        has_password = bool(checked_conninfo(database_url).get("password"))
+    except ValueError as error:
+        raise SettingsError(f"--database-url {error}") from None
+    if has_password:
         raise SettingsError(
             "--database-url has a password in it, and every user of this machine can read a command line",
             "Put it into the environment (CDC_BRIDGE_DATABASE_URL), into ~/.pgpass or into a systemd credential.",

@@ -1,0 +1,125 @@
+"""What each role may do, and what it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.support.databases import Database
+
+E_RES_ROLE = "cdc_bridge_test_e_res"
+
+
+@contextmanager
+def acting_as(database: Database, role: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(f"set role {role}".encode())
+        yield connection
+
+
+@pytest.fixture(autouse=True)
+def booking(database: Database) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from cdc_bridge.change",
+        "select * from cdc_bridge.schema_version",
+        "select * from cdc_bridge.reservation_payload",
+        "insert into cdc_bridge.endpoint (name, position, cluster) values ('x', '1:1:', 1)",
+        "update cdc_bridge.endpoint set position = '1:1:'",
+        "insert into cdc_bridge.delivery select 1, 1, 'R', 'I', now(), 'delivered', 1",
+        "update cdc_bridge.delivery set attempts = 2",
+        "select pg_notify('cdc_bridge_change', '')",
+        "listen cdc_bridge_change",
+    ],
+)
+def test_daemon_may(statement: str, database: Database) -> None:
+    with acting_as(database, "cdc_bridge") as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from reservations",
+        "select * from customers",
+        "select * from calls",
+        "update reservations set adults = 1",
+        "insert into cdc_bridge.change (reservation_id, operation, changed_at) values ('R', 'U', now())",
+        "update cdc_bridge.change set reservation_id = 'X'",
+        "delete from cdc_bridge.change",
+        "delete from cdc_bridge.delivery",
+        "truncate cdc_bridge.delivery",
+        "delete from cdc_bridge.endpoint",
+        "insert into cdc_bridge.schema_version values (2)",
+        "create table cdc_bridge.mine (x int)",
+        "create table public.mine (x int)",
+        "drop view cdc_bridge.reservation_payload",
+        "select cdc_bridge.attach('reservations', 'id')",
+        "select cdc_bridge.detach('reservations')",
+        "set role cdc_bridge_owner",
+    ],
+)
+def test_daemon_may_not(statement: str, database: Database) -> None:
+    with (
+        psycopg.connect(database.bridge_url, autocommit=True) as connection,
+        pytest.raises(errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize("table", ["change", "endpoint", "delivery", "schema_version"])
+def test_reader_may_look_and_not_touch(table: str, database: Database) -> None:
+    with acting_as(database, "cdc_bridge_reader") as connection:
+        connection.execute(f"select * from cdc_bridge.{table}".encode())
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute(f"delete from cdc_bridge.{table}".encode())
+
+
+@pytest.mark.parametrize("table", ["cdc_bridge.reservation_payload", "reservations", "customers", "calls"])
+def test_reader_sees_no_guest(table: str, database: Database) -> None:
+    with acting_as(database, "cdc_bridge_reader") as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute(f"select * from {table}".encode())
+
+
+@pytest.fixture
+def e_res_role(database: Database) -> Iterator[str]:
+    """A role as e-Res logs in with: rights on its own tables and none on ours."""
+    role = f"{E_RES_ROLE}_{database.name[-12:]}".replace("-", "_")
+    database.execute(f"create role {role}")
+    database.execute(f"grant select, insert, update, delete on reservations, customers, calls to {role}")
+    yield role
+    database.execute(f"drop owned by {role}; drop role {role}")
+
+
+def test_e_res_needs_no_right_of_ours(database: Database, e_res_role: str) -> None:
+    with acting_as(database, e_res_role) as connection:
+        connection.execute("insert into reservations (id, cust_id, reference) values ('OTHER', 'C', 2)")
+        connection.execute("update reservations set adults = 4 where id = 'OTHER'")
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("select * from cdc_bridge.change")
+    logged = "select operation::text from cdc_bridge.change where reservation_id = 'OTHER' order by seq"
+    assert database.execute(logged) == [("I",), ("U",)]
+
+
+def test_hostile_search_path_and_temporary_objects_do_not_divert_capture(database: Database) -> None:
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("create schema hostile; create table hostile.change (like cdc_bridge.change)")
+        connection.execute(
+            "create function hostile.clock_timestamp() returns timestamptz language plpgsql as "
+            "$$ begin raise exception 'diverted'; end $$"
+        )
+        connection.execute("create temp table changed_rows (id text); create temp table change (id text)")
+        connection.execute("set search_path = hostile, pg_temp, public, pg_catalog")
+        connection.execute("update public.reservations set adults = 4 where id = 'R'")
+        connection.execute("set search_path = public")
+    assert database.value("select count(*) from cdc_bridge.change where operation = 'U'") == 1
+    assert database.value("select count(*) from hostile.change") == 0

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from cdc_bridge.errors import SettingsError
+from cdc_bridge.settings import Settings, load_settings
+from tests.support.certificates import Certificates
+
+URL = "https://till.example/reservations"
+SECRET = "whsec_" + b64encode(b"s" * 32).decode()
+MARK = "UNMISTAKABLE"
+
+
+@pytest.fixture(autouse=True)
+def enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_BRIDGE_DATABASE_URL", "postgresql://cdc_bridge@localhost/eres")
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_URL", URL)
+
+
+def problem(monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:
+    """Return what is said of wrong settings."""
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CDC_BRIDGE_{name.upper()}", value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings().endpoint()
+    assert caught.value.exit_code == 78
+    return str(caught.value)
+
+
+def test_two_settings_are_enough() -> None:
+    endpoint = load_settings().endpoint()
+    assert (endpoint.name, endpoint.url, endpoint.max_in_flight, endpoint.start) == ("default", URL, 16, "oldest")
+
+
+def test_flags_go_before_environment_before_credentials_before_file_before_defaults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ["batch_size", "poll_interval_seconds", "safety_read_seconds", "doorbell_test_seconds"]
+    file, credentials = tmp_path / "config.toml", tmp_path / "credentials"
+    credentials.mkdir()
+    file.write_text("".join(f"{name} = 1\n" for name in names))
+    for name in names[:3]:
+        (credentials / f"cdc_bridge_{name}").write_text("2\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    for name in names[:2]:
+        monkeypatch.setenv(f"CDC_BRIDGE_{name.upper()}", "3")
+    settings = load_settings({names[0]: 4, "wake": None}, file)
+    assert [getattr(settings, name) for name in names] == [4, 3, 2, 1]
+    assert settings.endpoint_timeout_seconds == 15
+
+
+def test_credentials_hold_secrets_with_a_line_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cdc_bridge_endpoint_secret").write_text(SECRET + "\n")
+    (tmp_path / "cdc_bridge_endpoint_header").write_text("authorization: Bearer abc\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    endpoint = load_settings().endpoint()
+    assert endpoint.secrets == (b"s" * 32,)
+    assert endpoint.headers == (("authorization", "Bearer abc"),)
+
+
+def test_file_may_list_several_headers(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('endpoint_header = ["X-One: 1", "X-Two:  b:c "]\n')
+    assert load_settings(config_file=file).endpoint().headers == (("X-One", "1"), ("X-Two", "b:c"))
+
+
+def test_file_is_also_found_by_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (file := tmp_path / "config.toml").write_text("batch_size = 7\n")
+    monkeypatch.setenv("CDC_BRIDGE_CONFIG", str(file))
+    assert load_settings().batch_size == 7
+
+
+def test_unknown_name_in_the_environment_is_told_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = problem(monkeypatch, endpoint_heder="x: y")
+    assert told == "CDC_BRIDGE_ENDPOINT_HEDER is not a setting; did you mean CDC_BRIDGE_ENDPOINT_HEADER?"
+
+
+def test_unknown_name_in_the_file_is_told_with_the_nearest(tmp_path: Path) -> None:
+    (file := tmp_path / "config.toml").write_text("batchsize = 7\n")
+    with pytest.raises(SettingsError, match=r"batchsize in .* is not a setting; did you mean batch_size\?"):
+        load_settings(config_file=file)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"batch_size = ", "is not TOML"), (b"\xff\xfe", "cannot be read"), (None, "is not there")]
+)
+def test_file_that_cannot_be_used_is_said(content: bytes | None, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=words):
+        load_settings(config_file=file)
+
+
+def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDC_BRIDGE_DATABASE_URL")
+    told = problem(monkeypatch, batch_size="0", wake="sometimes", endpoint_secret="x", nonsense="y").splitlines()
+    named = {line.split()[0].removeprefix("CDC_BRIDGE_") for line in told}
+    assert named == {"NONSENSE", "DATABASE_URL", "ENDPOINT_SECRET", "BATCH_SIZE", "WAKE"}
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (f"x-token: {MARK}\r\nx-other: 1", "control character"),
+        (f"x-token: {MARK}\n", "control character"),
+        (f"x-token: {MARK}\0", "control character"),
+        (f"x-token: {MARK}ü", "beyond ASCII"),
+        (f"{MARK}", 'has to be "Name: value"'),
+        (f"bad name: {MARK}", 'has to be "Name: value"'),
+        (f": {MARK}", 'has to be "Name: value"'),
+        (f"Connection: {MARK}", "sets Connection"),
+        (f"Transfer-Encoding: {MARK}", "sets Transfer-Encoding"),
+        (f"Host: {MARK}", "sets Host"),
+        (f"Content-Length: {MARK}", "sets Content-Length"),
+        (f"Content-Type: {MARK}", "sets Content-Type"),
+        (f"Webhook-Id: {MARK}", "sets Webhook-Id"),
+        (f"ce-type: {MARK}", "sets ce-type"),
+    ],
+)
+def test_header_that_would_break_the_request_is_refused(
+    header: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (file := tmp_path / "config.toml").write_text(f"endpoint_header = {json.dumps(header)}\n")
+    monkeypatch.setenv("CDC_BRIDGE_CONFIG", str(file))
+    told = problem(monkeypatch)
+    assert told.startswith("CDC_BRIDGE_ENDPOINT_HEADER ")
+    assert words in told
+    assert MARK not in told
+
+
+def test_same_header_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (file := tmp_path / "config.toml").write_text('endpoint_header = ["X-One: 1", "x-one: 2"]\n')
+    monkeypatch.setenv("CDC_BRIDGE_CONFIG", str(file))
+    assert "the same header stands twice" in problem(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        (MARK, "begin with whsec_"),
+        (f"whsec_{MARK}!", "base64"),
+        ("whsec_" + b64encode(b"s" * 23).decode(), "24 to 64 bytes, not 23"),
+        ("whsec_" + b64encode(b"s" * 65).decode(), "24 to 64 bytes, not 65"),
+    ],
+)
+def test_bad_secret_is_refused_without_being_shown(secret: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = problem(monkeypatch, endpoint_secret=secret)
+    assert words in told
+    assert secret not in told
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://till.example/x", "begin with https://"),
+        ("ftp://till.example/x", "begin with https://"),
+        ("till.example/x", "names no host"),
+        ("https:///x", "names no host"),
+        ("https://[::1", "is not a URL"),
+        ("https://till.example:99999/x", "is not a URL"),
+        (f"https://user:{MARK}@till.example/x", "CDC_BRIDGE_ENDPOINT_HEADER"),
+        ("https://till.example/x#part", "fragment"),
+    ],
+)
+def test_bad_url_is_refused(url: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = problem(monkeypatch, endpoint_url=url)
+    assert told.startswith("CDC_BRIDGE_ENDPOINT_URL ")
+    assert words in told
+    assert MARK not in told
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "till.localhost"])
+def test_plain_http_is_admitted_to_this_machine_when_asked_for(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_BRIDGE_ALLOW_HTTP", "true")
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_URL", f"http://{host}:8080/x")
+    assert load_settings().endpoint().url == f"http://{host}:8080/x"
+
+
+@pytest.mark.parametrize("host", ["till.example", "192.168.1.5", "localhost.example"])
+def test_plain_http_to_elsewhere_is_never_admitted(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "this machine only" in problem(monkeypatch, allow_http="true", endpoint_url=f"http://{host}/x")
+
+
+def test_ca_file_has_to_hold_a_certificate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificates: Certificates
+) -> None:
+    assert "cannot be read" in problem(monkeypatch, endpoint_ca_file=str(tmp_path / "nothing.pem"))
+    (tmp_path / "empty.pem").write_text("no certificate")
+    assert "holds no PEM certificate" in problem(monkeypatch, endpoint_ca_file=str(tmp_path / "empty.pem"))
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_CA_FILE", str(certificates.ca_file))
+    assert load_settings().endpoint().ca_file == certificates.ca_file
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_BRIDGE_DATABASE_URL", f"postgresql://cdc_bridge:{MARK}@localhost/eres")
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_HEADER", f"authorization: {MARK}")
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_SECRET", SECRET)
+    settings = load_settings()
+    shown = f"{settings!r} {settings} {settings.endpoint()!r} {settings.model_dump()!r} {settings.model_dump_json()}"
+    assert MARK not in shown
+    assert SECRET not in shown
+    assert "b'ssss" not in shown
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
