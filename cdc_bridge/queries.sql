@@ -150,12 +150,17 @@ insert into cdc_bridge.delivery as d (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, next_attempt_at,
   last_status, last_error, message_id, last_attempt_at, duration_seconds
 )
-select %(endpoint_id)s, *
+select
+  %(endpoint_id)s, seq, reservation_id, operation, changed_at, state, attempts, now() + pause * interval '1 second',
+  last_status, last_error, message_id, last_attempt_at, duration
 from unnest(
   %(seqs)s::bigint[], %(reservation_ids)s::text[], %(operations)s::"char"[], %(changed_ats)s::timestamptz[],
-  %(states)s::text[], %(attempts)s::integer[], %(next_attempt_ats)s::timestamptz[],
+  %(states)s::text[], %(attempts)s::integer[], %(pauses_seconds)s::float8[],
   %(last_statuses)s::integer[], %(last_errors)s::text[], %(message_ids)s::text[],
   %(last_attempt_ats)s::timestamptz[], %(durations_seconds)s::real[]
+) as settled (
+  seq, reservation_id, operation, changed_at, state, attempts, pause,
+  last_status, last_error, message_id, last_attempt_at, duration
 )
 on conflict (endpoint_id, seq) do update set
   state = excluded.state,

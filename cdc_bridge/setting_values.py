@@ -112,6 +112,9 @@ def checked_url(text: str, *, allow_http: bool) -> str:
     Raises:
         ValueError: it is not one that may be called.
     """
+    if any(character.isspace() or not character.isprintable() for character in text.strip()):
+        # urlsplit would drop line ends and tabs in silence, and so judge another URL than the one that is called.
+        raise ValueError("has a space or a control character in it")
     try:
         url = urlsplit(text.strip())
         host, _ = url.hostname, url.port

@@ -42,7 +42,8 @@ from cdc_bridge.setting_values import (
 PREFIX = "CDC_BRIDGE_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = Path("/etc/cdc-bridge/config.toml")
-_NOT_SETTINGS = (CONFIG_VARIABLE, f"{PREFIX}TEST_")
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+_OF_THE_TESTS = f"{PREFIX}TEST_"
 
 
 class Settings(BaseSettings):
@@ -171,7 +172,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Set the order of precedence."""
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
-        if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
+        if credentials := os.environ.get(CREDENTIALS_VARIABLE):
             sources.append(SecretsSettingsSource(settings_cls, credentials))
         sources.append(TomlConfigSettingsSource(settings_cls))  # of model_config's toml_file
         return tuple(sources)
@@ -194,7 +195,7 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
         model_config = SettingsConfigDict(toml_file=file)
 
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    problems = [*_unknown_in_environment(), *_unknown_in_file(file)]
+    problems = [*_unknown_in_environment(), *_unknown_in_credentials(), *_unknown_in_file(file)]
     try:
         settings = ChosenSettings(**given)
     except ValidationError as error:
@@ -216,8 +217,33 @@ def _chosen_file(config_file: Path | None) -> Path | None:
 def _unknown_in_environment() -> Iterable[str]:
     known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
     for name in sorted(os.environ):
-        if name.startswith(PREFIX) and not name.startswith(_NOT_SETTINGS) and name not in known:
-            yield f"{name} is not a setting{_nearest(name, known)}"
+        upper = name.upper()  # pydantic takes settings in any case; so their misspellings count in any case
+        if not upper.startswith(PREFIX) or name.startswith(_OF_THE_TESTS) or name == CONFIG_VARIABLE:
+            continue
+        if upper not in known:
+            yield f"{name} is not a setting{_nearest(upper, [*known, CONFIG_VARIABLE])}"
+
+
+def _unknown_in_credentials() -> Iterable[str]:
+    directory = os.environ.get(CREDENTIALS_VARIABLE)
+    if not directory:
+        return
+    prefix = PREFIX.lower()
+    known = [f"{prefix}{name}" for name in Settings.model_fields]
+    try:
+        ours = sorted(path for path in Path(directory).iterdir() if path.name.lower().startswith(prefix))
+    except OSError as error:
+        raise SettingsError(f"{CREDENTIALS_VARIABLE} {directory} cannot be read: {error.strerror}") from None
+    for path in ours:
+        if path.name.lower() not in known:
+            yield f"the credential {path.name} is not a setting{_nearest(path.name.lower(), known)}"
+            continue
+        try:
+            path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise SettingsError(f"the credential {path} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"the credential {path} cannot be read: it is not UTF-8") from None
 
 
 def _unknown_in_file(file: Path | None) -> Iterable[str]:

@@ -74,7 +74,7 @@ async def record(
         "operations": ["I" if s.change.operation is Operation.CREATED else "U" for s in settlements],
         "changed_ats": [settlement.change.changed_at for settlement in settlements],
         "attempts": [settlement.attempts for settlement in settlements],
-        "next_attempt_ats": [settlement.next_attempt_at for settlement in settlements],
+        "pauses_seconds": [settlement.pause_seconds for settlement in settlements],
         "last_statuses": [settlement.last_status for settlement in settlements],
         "last_errors": [settlement.last_error for settlement in settlements],
         "message_ids": [attempt and attempt.message_id for attempt in attempts],

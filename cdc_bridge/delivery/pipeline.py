@@ -17,7 +17,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -194,7 +193,7 @@ class Pipeline:
         message = compose(delivery.change, reservation.subject, self._source, reservation.body)
         attempt = await self._sender.send(message)
         self._free_slot()
-        settlement = after_attempt(delivery, attempt, datetime.now(UTC), random.random())
+        settlement = after_attempt(delivery, attempt, random.random())
         self._log_attempt(settlement)
         self._recorder.put(settlement)
 
@@ -234,9 +233,9 @@ class Pipeline:
         if settlement.state is DeliveryState.DELIVERED:
             _log.debug("delivered", **facts)
         else:
-            again_at = settlement.next_attempt_at and settlement.next_attempt_at.isoformat(timespec="seconds")
+            again = settlement.pause_seconds and round(settlement.pause_seconds, 1)
             _log.warning(
-                "refused", **facts, reason=settlement.last_error, state=settlement.state.value, next_attempt_at=again_at
+                "refused", **facts, reason=settlement.last_error, state=settlement.state.value, again_in_seconds=again
             )
 
     @staticmethod

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import assert_never
 
 from cdc_bridge.delivery.outcome import Accepted, Outcome, Refused
-from cdc_bridge.delivery.retry import next_attempt_at
+from cdc_bridge.delivery.retry import pause_seconds
 from cdc_bridge.model import Change, Delivery, DeliveryState
 
 
@@ -28,7 +28,8 @@ class Settlement:
     change: Change
     state: DeliveryState
     attempts: int
-    next_attempt_at: datetime | None = None
+    pause_seconds: float | None = None
+    """How long a waiting delivery waits for its next attempt, from being recorded on."""
     last_attempt: Attempt | None = None
 
     @property
@@ -43,13 +44,12 @@ class Settlement:
         return outcome.reason if isinstance(outcome, Refused) else None
 
 
-def after_attempt(delivery: Delivery, attempt: Attempt, now: datetime, random: float) -> Settlement:
+def after_attempt(delivery: Delivery, attempt: Attempt, random: float) -> Settlement:
     """Return where a delivery stands after an attempt.
 
     Args:
         delivery: as it stood before.
         attempt: what was done.
-        now: the time when the outcome was known.
         random: a random number in [0, 1), for the schedule's jitter.
     """
     attempts = delivery.attempts + 1
@@ -57,9 +57,9 @@ def after_attempt(delivery: Delivery, attempt: Attempt, now: datetime, random: f
         case Accepted():
             return Settlement(delivery.change, DeliveryState.DELIVERED, attempts, last_attempt=attempt)
         case Refused():
-            again_at = next_attempt_at(attempts, now, random)
-            state = DeliveryState.WAITING if again_at else DeliveryState.DEAD
-            return Settlement(delivery.change, state, attempts, again_at, attempt)
+            pause = pause_seconds(attempts, random)
+            state = DeliveryState.DEAD if pause is None else DeliveryState.WAITING
+            return Settlement(delivery.change, state, attempts, pause, attempt)
         case _ as never:
             assert_never(never)
 

@@ -260,17 +260,27 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         return
     async with connection:
         yield _ok("database", f"{connection.info.dbname} as role {connection.info.user}")
-        yield await check_server(connection)
-        installation = await check_installation(connection)
+        yield await _answered("server", check_server(connection))
+        installation = await _answered("installation", check_installation(connection))
         yield installation
         if installation.verdict is Verdict.FAILED:
             for name in ("rights", "mapping", "capture"):
                 yield Check(name, Verdict.SKIPPED, "needs the installation")
         else:
-            yield await check_rights(connection)
-            yield await check_mapping(connection)
-            yield await check_capture(connection)
+            yield await _answered("rights", check_rights(connection))
+            yield await _answered("mapping", check_mapping(connection))
+            yield await _answered("capture", check_capture(connection))
         yield await check_doorbell(connection, settings)
+
+
+async def _answered(name: str, check: Awaitable[Check]) -> Check:
+    """Return a check's result; a statement that the database refuses is a fault found, not the end of checking."""
+    try:
+        return await check
+    except psycopg.Error as error:
+        return _failed(
+            name, f"the database refused to tell: {problem_of(error)}", f"Run as a DBA, to mend the schema: {_INSTALL}"
+        )
 
 
 def _listed(names: list[str]) -> str:

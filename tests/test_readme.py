@@ -1,0 +1,32 @@
+"""What README says of settings and commands is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cdc_bridge.settings import PREFIX, Settings
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def row_of(name: str) -> str:
+    """Return the row that README has to have of a setting."""
+    field = Settings.model_fields[name]
+    default = "" if field.is_required() or field.default in (None, ()) else f"`{str(field.default).lower()}`"
+    return f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_meaning() -> None:
+    rows = re.findall(rf"^\| `{PREFIX}.*$", README, flags=re.MULTILINE)
+    assert rows == [row_of(name) for name in Settings.model_fields]
+
+
+def test_nothing_that_readme_names_as_a_setting_is_unknown() -> None:
+    named = {name for name in re.findall(rf"{PREFIX}[A-Z_]+", README) if not name.startswith(f"{PREFIX}TEST_")}
+    assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}CONFIG"}
+
+
+def test_files_that_readme_leads_to_are_there() -> None:
+    folder = Path(__file__).parents[1]
+    assert [link for link in re.findall(r"\]\(([^)#:]+)\)", README) if not (folder / link).exists()] == []
