@@ -34,7 +34,8 @@ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 
 -- name: read_page
 -- The next changes after a position, and the snapshot that they were read in. "recorded": in the ledger already.
--- "overtaken": a newer change of the same reservation was delivered. Each branch walks the primary key.
+-- "overtaken": a newer change of the same reservation was delivered. Each branch walks the primary key. (The two
+-- questions to the ledger are no EXISTS, which the planner may answer by reading all of the ledger.)
 with unread as (
   select *
   from (
@@ -76,15 +77,18 @@ select
   unread.reservation_id,
   unread.operation,
   unread.changed_at,
-  exists (
-    select from cdc_bridge.delivery d
+  (
+    select true
+    from cdc_bridge.delivery d
     where d.endpoint_id = %(endpoint_id)s and d.seq = unread.seq
-  ) as recorded,
-  exists (
-    select from cdc_bridge.delivery d
+  ) is not null as recorded,
+  (
+    select true
+    from cdc_bridge.delivery d
     where d.endpoint_id = %(endpoint_id)s and d.reservation_id = unread.reservation_id
       and d.seq > unread.seq and d.state in ('delivered', 'superseded')
-  ) as overtaken
+    limit 1
+  ) is not null as overtaken
 from (values (true)) as always (row)
 left join unread on true
 order by unread.xid, unread.seq
