@@ -67,7 +67,7 @@ async def run(settings: Settings) -> int:
             max_in_flight=endpoint.max_in_flight,
             batch_size=settings.batch_size,
         )
-        _log.info("started", version=__version__, endpoint=endpoint.name, url=endpoint.url)
+        _log.info("started", version=__version__, endpoint=endpoint.name, url=endpoint.shown_url)
         await _run_until_stopped(listener, pipeline, stopping, settings.shutdown_timeout_seconds)
         _log.info("stopped")
     return 0

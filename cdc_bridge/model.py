@@ -71,3 +71,9 @@ class Endpoint:
     timeout_seconds: float
     connect_timeout_seconds: float
     start: Literal["oldest", "now"]
+
+    @property
+    def shown_url(self) -> str:
+        """The URL for logs and pages: without its query, in which some put a token."""
+        address, question_mark, _ = self.url.partition("?")
+        return f"{address}?..." if question_mark else address

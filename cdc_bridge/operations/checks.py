@@ -217,11 +217,11 @@ def check_endpoint(settings: Settings) -> Check:
         return Check(
             "endpoint",
             Verdict.WARNING,
-            f"{endpoint.url}; calls are not signed",
+            f"{endpoint.shown_url}; calls are not signed",
             "Set CDC_BRIDGE_ENDPOINT_SECRET=whsec_...: "
             "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
         )
-    return _ok("endpoint", endpoint.url)
+    return _ok("endpoint", endpoint.shown_url)
 
 
 _NEEDED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (

@@ -172,7 +172,6 @@ async def test_newer_schema_is_not_put_back(database: Database) -> None:
     assert "newer than version 1" in errors
 
 
-@pytest.mark.usefixtures("installed_template")  # the role has to be there, with its password
 async def test_role_without_rights_is_told_which_it_needs(example_database: Database) -> None:
     url = example_database.bridge_url
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url)

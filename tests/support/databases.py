@@ -105,8 +105,13 @@ def installed_template(server: Server, example_template: Database) -> Iterator[D
     drop(database)
 
 
+@pytest.fixture(scope="session")
+def roles(installed_template: Database) -> None:
+    """Keep the roles, which are the cluster's: no test's uninstall can drop them while the template needs them."""
+
+
 @pytest.fixture
-def empty_database(server: Server) -> Iterator[Database]:
+def empty_database(server: Server, roles: None) -> Iterator[Database]:
     """A database with nothing in it."""
     database = create(server, _unique("empty"))
     yield database
@@ -114,7 +119,7 @@ def empty_database(server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
-def example_database(server: Server, example_template: Database) -> Iterator[Database]:
+def example_database(server: Server, example_template: Database, roles: None) -> Iterator[Database]:
     """The example e-Res, without the bridge."""
     database = create(server, _unique("e"), example_template.name)
     yield database

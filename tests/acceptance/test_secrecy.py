@@ -1,0 +1,40 @@
+"""What the daemon writes while it works and fails holds no secret: neither its log nor its ledger."""
+
+from __future__ import annotations
+
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.support.bridge import SECRET, Bridges, run_command
+from tests.support.databases import BRIDGE_PASSWORD, Database
+from tests.support.receiver import Answer, Receiver
+
+TOKEN = "an-unmistakable-token"
+
+
+async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    receiver.script = lambda _: Answer(status=200 if receiver.calls else 503)
+    settings = {
+        "CDC_BRIDGE_ENDPOINT_HEADER": f"authorization: Bearer {TOKEN}",
+        "CDC_BRIDGE_ENDPOINT_URL": f"{receiver.url}?token={TOKEN}",
+    }
+    bridge = await bridges.start(**settings)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    (call,) = await receiver.wait_for_accepted(1)
+    assert call.headers["authorization"] == f"Bearer {TOKEN}"
+    assert call.path.endswith(f"?token={TOKEN}")
+    database.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cdc_bridge' "
+        "and datname = current_database()"
+    )
+    database.execute("update reservations set adults = 3")
+    await receiver.wait_for_accepted(2)
+    assert await bridge.terminate() == 0
+    _, checked, errors = await run_command("check", **bridges.settings | settings)
+    ledger = database.value("select coalesce(string_agg(d::text, ' '), '') from cdc_bridge.delivery d")
+    endpoint = database.value("select string_agg(e::text, ' ') from cdc_bridge.endpoint e")
+    written = "".join(bridge.output) + checked + errors + ledger + endpoint
+    assert "503" in written
+    password = conninfo_to_dict(bridges.settings["CDC_BRIDGE_DATABASE_URL"])["password"]
+    assert password == BRIDGE_PASSWORD
+    assert [secret for secret in (TOKEN, SECRET, BRIDGE_PASSWORD) if secret in written] == []
