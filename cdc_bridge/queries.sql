@@ -33,14 +33,15 @@ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 -- ---------------------------------------------------------------- the change log
 
 -- name: read_page
--- The next changes after a position, and the snapshot that they were read in. "recorded": in the ledger already.
--- "overtaken": a newer change of the same reservation was delivered. Each branch walks the primary key. (The two
--- questions to the ledger are no EXISTS, which the planner may answer by reading all of the ledger.)
+-- The next changes after a position, first those of the transaction that the last page ended in, and the snapshot that
+-- they were read in. "recorded": in the ledger already. "overtaken": a newer change of the same reservation was
+-- delivered. Each branch walks the primary key. (The two questions to the ledger are no EXISTS, which the planner may
+-- answer by reading all of the ledger.)
 with unread as (
   select *
   from (
     (
-      select late.*
+      select 2 as turn, late.*
       from unnest(%(in_progress)s::text[]::xid8[]) as x
       cross join lateral (
         select c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
@@ -52,7 +53,7 @@ with unread as (
     )
     union all
     (
-      select c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+      select 1, c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
       from cdc_bridge.change c
       where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s
       order by c.seq
@@ -60,14 +61,14 @@ with unread as (
     )
     union all
     (
-      select c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+      select 2, c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
       from cdc_bridge.change c
       where c.xid >= %(from_xid)s::text::xid8
       order by c.xid, c.seq
       limit %(limit)s
     )
   ) as branches
-  order by xid, seq
+  order by turn, xid, seq
   limit %(limit)s
 )
 select
@@ -91,7 +92,7 @@ select
   ) is not null as overtaken
 from (values (true)) as always (row)
 left join unread on true
-order by unread.xid, unread.seq
+order by unread.turn, unread.xid, unread.seq
 
 -- name: changed_earlier_in_transaction
 -- Which of these reservations the transaction had changed already up to a place in it.

@@ -7,9 +7,10 @@ committed, so "visible now and not visible then" is exact: each change is handed
 it commits.
 
 A position is such a snapshot, *everything visible in it has been handed over*, and, where a page
-ended inside a transaction, the place in it. Pages are ordered by ``(xid, seq)``; a page that was
-cut off at transaction X hands over all that its own snapshot sees below X, and of X and above what the old
-position had, plus X's changes up to the place.
+ended inside a transaction, the place in it. As there is one place only, a page first goes on with the transaction that
+the last one ended in, and then takes the others by ``(xid, seq)``. Where it is cut off at another transaction X, it
+has handed over all that its own snapshot sees below X, and of X and above what had been before, plus X's changes
+up to the place.
 """
 
 from __future__ import annotations
@@ -83,9 +84,19 @@ class Position:
         """
         if cut_off_at is None:
             return Position(read_in)
+        if self.place is not None and self.place.xid == cut_off_at.xid:
+            return Position(self.snapshot, cut_off_at)  # The page got no further than to this transaction.
         border = cut_off_at.xid
+        before = self._with_place_finished()
         now_below = {xid for xid in read_in.in_progress if xid < border}
-        still_above = {xid for xid in self.snapshot.in_progress if xid >= border}
+        still_above = {xid for xid in before.in_progress if xid >= border}
         # Between the old xmax and the border, what the reading snapshot saw running is in now_below.
-        xmax = max(self.snapshot.xmax, border)
+        xmax = max(before.xmax, border)
         return Position(Snapshot(xmax, frozenset(now_below | still_above)), cut_off_at)
+
+    def _with_place_finished(self) -> Snapshot:
+        if self.place is None:
+            return self.snapshot
+        # It was running in the snapshot, or is the very first transaction that had not begun then.
+        xmax = max(self.snapshot.xmax, Xid(self.place.xid + 1))
+        return Snapshot(xmax, self.snapshot.in_progress - {self.place.xid})

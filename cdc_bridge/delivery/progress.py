@@ -33,7 +33,14 @@ class Progress:
         return len(self._page_of)
 
     def hand_over(self, seqs: Collection[Seq], position: Position) -> None:
-        """Note a page: the changes in it that are to be settled, and the position once they all are."""
+        """Note a page: the changes in it that are to be settled, and the position once they all are.
+
+        Raises:
+            RuntimeError: a change was handed over before and is not settled: the position went back. Better to
+                end and begin again from the ledger than to hold up its reservation for good.
+        """
+        if not self._page_of.keys().isdisjoint(seqs):
+            raise RuntimeError(f"handed over twice: {sorted(self._page_of.keys() & set(seqs))}")
         if not seqs and self._pages:
             self._pages[-1].position = position  # Reading on while deliveries are held up must not pile up pages.
             return

@@ -16,6 +16,7 @@ from tests.support.workload import UNSETTLED, Workload, audit, chosen_seed
 WRITERS = 8
 SECONDS = 12.0
 BULK_ROWS = 2000
+PAGE_SIZES = ("1", "2", "7", "50")
 
 
 @pytest.mark.timeout(300)
@@ -27,19 +28,21 @@ async def test_no_change_is_lost_invented_or_out_of_order(
     chance = random.Random(seed)
     workload = Workload(database, seed, prepared_transactions=wake == "poll")
     workload.set_up(BULK_ROWS)
-    settings = {"CDC_BRIDGE_WAKE": wake, "CDC_BRIDGE_BATCH_SIZE": str(chance.choice((1, 7, 50)))}
-    settings |= {"CDC_BRIDGE_LOG_LEVEL": "info", "CDC_BRIDGE_POLL_INTERVAL_SECONDS": "0.05"}
-    print(f"batch size {settings['CDC_BRIDGE_BATCH_SIZE']}")
+    settings = {
+        "CDC_BRIDGE_WAKE": wake,
+        "CDC_BRIDGE_LOG_LEVEL": "info",
+        "CDC_BRIDGE_POLL_INTERVAL_SECONDS": "0.05",
+    }
 
     writing = asyncio.create_task(workload.run(WRITERS, SECONDS))
     kills = 0
-    bridge = await bridges.start(**settings)
     while not writing.done():
+        bridge = await bridges.start(**settings, CDC_BRIDGE_BATCH_SIZE=chance.choice(PAGE_SIZES))
         await asyncio.wait([writing], timeout=chance.uniform(0.2, 3))
         await bridge.kill()
         kills += 1
-        bridge = await bridges.start(**settings)
     await writing
+    bridge = await bridges.start(**settings)
     await until(lambda: database.value(UNSETTLED) == 0, "every change is settled", patience_seconds=120)
     assert await bridge.terminate() == 0
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,10 @@ def test_position_never_passes_an_unsettled_change(sizes: list[int], random: obj
         reached = progress.reached().snapshot.xmax
         assert all(reached < page_of[left] for left in outstanding)
     assert progress.reached() == position(len(sizes))
+
+
+def test_change_handed_over_twice_is_an_error_and_no_silence() -> None:
+    progress = Progress(position(0))
+    progress.hand_over([Seq(1), Seq(2)], position(1))
+    with pytest.raises(RuntimeError, match=r"handed over twice: \[2\]"):
+        progress.hand_over([Seq(2), Seq(3)], position(2))

@@ -157,6 +157,7 @@ class Bridges:
     async def close(self) -> None:
         for bridge in self._made:
             await bridge.close()
+            print(bridge.text)  # Shown where a test fails.
 
 
 @pytest.fixture
