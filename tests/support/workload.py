@@ -120,7 +120,7 @@ class Workload:
         await connection.execute("select")  # begins the transaction, so that a savepoint is one
         for _ in range(chance.choice((1, 1, 1, 2, 5))):
             await chance.choice(steps)(connection, chance, transaction)
-        if chance.random() < 0.01:
+        if chance.random() < 0.006:
             await self._change_many(connection, transaction)
         if chance.random() < 0.1:
             await asyncio.sleep(chance.random())  # a transaction left open: time is what it is made of
