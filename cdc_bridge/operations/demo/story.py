@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from datetime import UTC, datetime
 
@@ -45,6 +46,7 @@ async def run_demo(*, stay: bool | None) -> int:
     Raises:
         BridgeError: it could not be set up, or got stuck.
     """
+    _end_cleanly_on_signals()
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         "[bold]cdc-bridge demo[/]: starting PostgreSQL, the example e-Res, an HTTPS receiver and the daemon ..."
@@ -58,6 +60,13 @@ async def run_demo(*, stay: bool | None) -> int:
     return 0 if tally.nothing_lost else 1
 
 
+def _end_cleanly_on_signals() -> None:
+    """Let SIGTERM and a closed terminal do what Ctrl-C does, so that nothing is left behind."""
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signal_number, signal.raise_signal, signal.SIGINT)
+
+
 class _Story:
     def __init__(self, console: Console, stage: Stage, connection: AsyncConnection[TupleRow]) -> None:
         self._console = console
@@ -69,11 +78,11 @@ class _Story:
         await self._stage.start_daemon()
         await self._ordinary_evening()
         await self._rolled_back()
+        crowded_from = datetime.now(UTC)
         await self._burst()
-        disturbed_from = datetime.now(UTC)
         await self._endpoint_away()
         await self._killed()
-        return await self._tally(disturbed_from)
+        return await self._tally(crowded_from)
 
     async def _ordinary_evening(self) -> None:
         self._act("Bookings are made, changed and cancelled")
@@ -140,7 +149,7 @@ class _Story:
         except asyncio.CancelledError:
             self._console.print("Ending ...")
 
-    async def _tally(self, disturbed_from: datetime) -> Tally:
+    async def _tally(self, crowded_from: datetime) -> Tally:
         reservations = {change.reservation_id for change in self._bookings.committed}
         loaded = await ReservationLoader().load(self._connection, [ReservationId(id_) for id_ in reservations])
         return count(
@@ -149,7 +158,7 @@ class _Story:
             final_bodies={reservation.subject: reservation.body for reservation in loaded.values()},
             rolled_back=self._bookings.rolled_back,
             retries=await self._number(_RETRIES),
-            disturbed_from=disturbed_from,
+            crowded_from=crowded_from,
         )
 
     async def _until_refused(self) -> None:

@@ -25,7 +25,7 @@ class Tally:
     out_of_order: int
     phantom: int
     stale: int
-    steady_ms: tuple[float, float] | None
+    one_by_one_ms: tuple[float, float] | None
     all_ms: tuple[float, float] | None
 
     @property
@@ -44,8 +44,8 @@ class Tally:
             ("out of order", str(self.out_of_order)),
             ("of rolled-back transactions", str(self.phantom)),
             ("last call differs from the row", str(self.stale)),
-            ("commit to 2xx, p50 / p95, undisturbed", _milliseconds(self.steady_ms)),
-            ("commit to 2xx, p50 / p95, all", _milliseconds(self.all_ms)),
+            ("commit to 2xx, p50 / p95, one by one", _milliseconds(self.one_by_one_ms)),
+            ("commit to 2xx, p50 / p95, all, with bursts and faults", _milliseconds(self.all_ms)),
         ]
 
 
@@ -56,7 +56,7 @@ def count(
     final_bodies: dict[str, bytes],
     rolled_back: Collection[str],
     retries: int,
-    disturbed_from: datetime,
+    crowded_from: datetime,
 ) -> Tally:
     """Count.
 
@@ -66,7 +66,7 @@ def count(
         final_bodies: for each reservation what would be posted now.
         rolled_back: reservations that must never appear.
         retries: attempts beyond each delivery's first, as the ledger has them.
-        disturbed_from: from when on things were broken on purpose.
+        crowded_from: from when on there were bursts, and things were broken on purpose.
     """
     accepted = [call for call in calls if call.status == 200]
     by_reservation: dict[str, list[Call]] = {}
@@ -90,7 +90,7 @@ def count(
         ),
         phantom=sum(call.reservation["id"] in rolled_back for call in calls),
         stale=sum(calls[-1].body != final_bodies.get(id_) for id_, calls in by_reservation.items()),
-        steady_ms=_p50_p95([ms for change, ms in wait_ms.items() if change.at < disturbed_from]),
+        one_by_one_ms=_p50_p95([ms for change, ms in wait_ms.items() if change.at < crowded_from]),
         all_ms=_p50_p95(list(wait_ms.values())),
     )
 

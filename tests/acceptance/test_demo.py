@@ -1,0 +1,66 @@
+"""The demo, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.bridge import clean_environment
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # Run by root, the demo's PostgreSQL is another user's.
+        yield folder
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
+@asynccontextmanager
+async def _demo(temporary_folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cdc_bridge", "demo", *arguments,
+        env=clean_environment({"TMPDIR": str(temporary_folder)}),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Path) -> None:
+    async with _demo(temporary_folder) as demo:
+        output, errors = await demo.communicate()
+    assert demo.returncode == 0, errors.decode()
+    shown = output.decode()
+    for words in ("created", "updated", "signature good", "missing", "duplicates", "p50 / p95", "Nothing was lost."):
+        assert words in shown
+    assert _is_empty(temporary_folder)
+
+
+@pytest.mark.parametrize("end_by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_demo_that_is_ended_leaves_nothing_behind(end_by: signal.Signals, temporary_folder: Path) -> None:
+    async with _demo(temporary_folder, "--stay") as demo:
+        assert demo.stdout is not None
+        async for line in demo.stdout:
+            if b"signature good" in line:
+                break
+        demo.send_signal(end_by)
+        await demo.communicate()
+    assert demo.returncode == 130
+    await until(lambda: _is_empty(temporary_folder), "all files of the demo are gone")
