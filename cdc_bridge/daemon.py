@@ -19,8 +19,8 @@ from cdc_bridge.database import Database
 from cdc_bridge.delivery.ledger import register_endpoint
 from cdc_bridge.delivery.pipeline import Pipeline
 from cdc_bridge.delivery.sender import Sender
-from cdc_bridge.errors import BridgeError
 from cdc_bridge.operations.checks import require_ready
+from cdc_bridge.tasks import run_together
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -68,27 +68,9 @@ async def run(settings: Settings) -> int:
             batch_size=settings.batch_size,
         )
         _log.info("started", version=__version__, endpoint=endpoint.name, url=endpoint.shown_url)
-        await _run_until_stopped(listener, pipeline, stopping, settings.shutdown_timeout_seconds)
+        await run_together(listener.run(), pipeline.run(stopping, settings.shutdown_timeout_seconds))
         _log.info("stopped")
     return 0
-
-
-async def _run_until_stopped(
-    listener: Listener, pipeline: Pipeline, stopping: asyncio.Event, finish_within_seconds: float
-) -> None:
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(listener.run())
-            await pipeline.run(stopping, finish_within_seconds)
-            listening.cancel()
-    except BaseExceptionGroup as group:
-        raise _bridge_error_in(group) or group from group
-
-
-def _bridge_error_in(error: BaseException) -> BridgeError | None:
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(_bridge_error_in, error.exceptions)), None)
-    return error if isinstance(error, BridgeError) else None
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -35,6 +35,7 @@ import structlog
 
 from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS, Database, backoff_seconds, problem_of
 from cdc_bridge.queries import queries
+from cdc_bridge.tasks import run_together
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
@@ -132,14 +133,11 @@ class Listener:
 
     async def run(self) -> None:
         """Wake the readers whenever something may have been committed, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._poll())
-            if self._use_doorbell:
-                tasks.create_task(self._listen())
-            else:
-                _log.info(
-                    "polling", reason="asked for by the setting wake", interval_seconds=self._poll_interval_seconds
-                )
+        if self._use_doorbell:
+            await run_together(self._poll(), self._listen())
+        else:
+            _log.info("polling", reason="asked for by the setting wake", interval_seconds=self._poll_interval_seconds)
+            await self._poll()
 
     async def _poll(self) -> None:
         while True:

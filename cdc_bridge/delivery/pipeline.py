@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from asyncio import FIRST_COMPLETED
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -34,6 +36,7 @@ from cdc_bridge.delivery.sender import Sender
 from cdc_bridge.delivery.settlement import Settlement, after_attempt, gone, superseded
 from cdc_bridge.model import Delivery, DeliveryState, Seq
 from cdc_bridge.payload.reservations import Reservation, ReservationLoader
+from cdc_bridge.tasks import end
 
 _LOAD_LIMIT = 100
 _WINDOW_PAGES = 3
@@ -56,7 +59,7 @@ class Pipeline:
         max_in_flight: int,
         batch_size: int,
     ) -> None:
-        """Prepare to deliver.
+        """Prepare to deliver; must run inside the event loop.
 
         Args:
             database: where change log, view and ledger are.
@@ -83,6 +86,7 @@ class Pipeline:
         self._taken: dict[Seq, Delivery] = {}
         self._retried: set[Seq] = set()
         self._calls: set[asyncio.Task[None]] = set()
+        self._failed_call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._free_slots = max_in_flight
         self._recorded = asyncio.Event()
         self._dispatchable = asyncio.Event()
@@ -96,23 +100,24 @@ class Pipeline:
             finish_within_seconds: calls that take longer to finish are given up; they will be made again.
 
         Raises:
-            ExceptionGroup: of an InstallationError, when the SQL side is not what is needed any more.
+            InstallationError: the SQL side is not what is needed any more.
         """
-        async with asyncio.TaskGroup() as tasks:
-            recording = tasks.create_task(self._recorder.run())
-            feeding = [
-                tasks.create_task(work) for work in (self._read(), self._bring_back_due(), self._dispatch(tasks))
-            ]
-            await stopping.wait()
-            for task in feeding:
-                task.cancel()
+        recording = asyncio.create_task(self._recorder.run())
+        feeding = [asyncio.create_task(work) for work in (self._read(), self._bring_back_due(), self._dispatch())]
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            ends: list[asyncio.Future[Any]] = [stop, recording, *feeding, self._failed_call]
+            done, _ = await asyncio.wait(ends, return_when=FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
+            await end(feeding)
             _log.info("stopping", calls_under_way=len(self._calls))
             with suppress(TimeoutError):
                 async with asyncio.timeout(finish_within_seconds):
                     await self._finish_calls()
                     await self._recorder.flush()
-            for task in (*self._calls, recording):
-                task.cancel()
+        finally:
+            await end([stop, recording, *feeding, *self._calls])
 
     async def _read(self) -> None:
         while True:
@@ -171,7 +176,7 @@ class Pipeline:
             async with asyncio.timeout(min(pause, _LONGEST_WAIT_FOR_DUE_SECONDS)):
                 await self._schedule_changed.wait()
 
-    async def _dispatch(self, tasks: asyncio.TaskGroup) -> None:
+    async def _dispatch(self) -> None:
         while True:
             await self._until(self._dispatchable, lambda: self._lanes.any_ready and self._free_slots > 0)
             deliveries = self._lanes.take(min(self._free_slots, _LOAD_LIMIT))
@@ -185,9 +190,9 @@ class Pipeline:
                     self._free_slot()
                     self._recorder.put(gone(delivery))
                 else:
-                    call = tasks.create_task(self._call(delivery, reservation))
+                    call = asyncio.create_task(self._call(delivery, reservation))
                     self._calls.add(call)
-                    call.add_done_callback(self._calls.discard)
+                    call.add_done_callback(self._on_call_ended)
 
     async def _call(self, delivery: Delivery, reservation: Reservation) -> None:
         message = compose(delivery.change, reservation.subject, self._source, reservation.body)
@@ -196,6 +201,11 @@ class Pipeline:
         settlement = after_attempt(delivery, attempt, random.random())
         self._log_attempt(settlement)
         self._recorder.put(settlement)
+
+    def _on_call_ended(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled() and (error := call.exception()) and not self._failed_call.done():
+            self._failed_call.set_exception(error)
 
     def _free_slot(self) -> None:
         self._free_slots += 1

@@ -1,0 +1,45 @@
+"""Running asyncio tasks side by side, and ending them for certain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+_CANCEL_AGAIN_AFTER_SECONDS = 0.2
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended; what they raise then is dropped.
+
+    Once is not enough: before Python 3.12 ``asyncio.wait_for``, with which psycopg waits, drops a cancellation that
+    comes at the moment in which its waiting ends (https://github.com/python/cpython/issues/81839). The task would go
+    on for good.
+    """
+    running = {task for task in tasks if not task.done()}
+    cancelled: asyncio.CancelledError | None = None
+    while running:
+        for task in running:
+            task.cancel()
+        try:
+            await asyncio.wait(running, timeout=_CANCEL_AGAIN_AFTER_SECONDS)
+        except asyncio.CancelledError as error:  # Whoever ends us waits as well, until these have ended.
+            cancelled = error
+        running = {task for task in running if not task.done()}
+    if cancelled is not None:
+        raise cancelled
+
+
+async def run_together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run until the first of some works ends, and end the others; also when this is cancelled.
+
+    Raises:
+        Exception: what the first one raised.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(tasks)
+    for task in done:
+        task.result()
