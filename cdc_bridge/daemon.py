@@ -18,7 +18,6 @@ from cdc_bridge.capture.listener import Listener
 from cdc_bridge.database import Database
 from cdc_bridge.delivery.ledger import register_endpoint
 from cdc_bridge.delivery.pipeline import Pipeline
-from cdc_bridge.delivery.sender import Sender
 from cdc_bridge.operations.checks import require_ready
 from cdc_bridge.tasks import run_together
 
@@ -49,8 +48,6 @@ async def run(settings: Settings) -> int:
         start = await database.patiently(
             lambda connection: register_endpoint(connection, endpoint.name, from_oldest=endpoint.start == "oldest")
         )
-        sender = Sender(endpoint)
-        stack.push_async_callback(sender.close)
         listener = Listener(
             database,
             use_doorbell=settings.wake == "notify",
@@ -60,11 +57,10 @@ async def run(settings: Settings) -> int:
         )
         pipeline = Pipeline(
             database,
-            sender,
             listener.reader(),
+            endpoint,
             start,
             source=settings.source or f"/cdc-bridge/{await database.patiently(_database_name)}",
-            max_in_flight=endpoint.max_in_flight,
             batch_size=settings.batch_size,
         )
         _log.info("started", version=__version__, endpoint=endpoint.name, url=endpoint.shown_url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -44,6 +44,12 @@ class Delivery:
     change: Change
     attempts: int = 0
     """Calls made for it so far."""
+    failures: int = 0
+    """Those of them whose refusal was put down to it: its place in the schedule."""
+
+    def tried(self) -> Delivery:
+        """Return it with one attempt more."""
+        return replace(self, attempts=self.attempts + 1)
 
 
 class DeliveryState(StrEnum):
@@ -67,7 +73,13 @@ class Endpoint:
     """Signing keys, decoded; the current one first."""
     ca_file: Path | None
     """CA certificates that alone are trusted; ``None``: the system's."""
+    client_certificate_file: Path | None
+    """Certificate (chain) that we show to an endpoint that asks for one (mTLS)."""
+    client_key_file: Path | None
+    """Its key; ``None``: it is in the same file."""
     max_in_flight: int
+    latest_only: bool
+    """Whether one call stands for several changes of a reservation that wait."""
     timeout_seconds: float
     connect_timeout_seconds: float
     start: Literal["oldest", "now"]

@@ -152,24 +152,25 @@ where endpoint_id = %(endpoint_id)s
 -- name: record_deliveries
 -- Writes what became of some deliveries; repeating it changes nothing.
 insert into cdc_bridge.delivery as d (
-  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, next_attempt_at,
+  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at,
   last_status, last_error, message_id, last_attempt_at, duration_seconds
 )
 select
-  %(endpoint_id)s, seq, reservation_id, operation, changed_at, state, attempts, now() + pause * interval '1 second',
+  %(endpoint_id)s, seq, reservation_id, operation, changed_at, state, attempts, failures, now() + pause * interval '1 second',
   last_status, last_error, message_id, last_attempt_at, duration
 from unnest(
   %(seqs)s::bigint[], %(reservation_ids)s::text[], %(operations)s::"char"[], %(changed_ats)s::timestamptz[],
-  %(states)s::text[], %(attempts)s::integer[], %(pauses_seconds)s::float8[],
+  %(states)s::text[], %(attempts)s::integer[], %(failures)s::integer[], %(pauses_seconds)s::float8[],
   %(last_statuses)s::integer[], %(last_errors)s::text[], %(message_ids)s::text[],
   %(last_attempt_ats)s::timestamptz[], %(durations_seconds)s::real[]
 ) as settled (
-  seq, reservation_id, operation, changed_at, state, attempts, pause,
+  seq, reservation_id, operation, changed_at, state, attempts, failures, pause,
   last_status, last_error, message_id, last_attempt_at, duration
 )
 on conflict (endpoint_id, seq) do update set
   state = excluded.state,
   attempts = excluded.attempts,
+  failures = excluded.failures,
   next_attempt_at = excluded.next_attempt_at,
   last_status = excluded.last_status,
   last_error = excluded.last_error,
@@ -193,7 +194,7 @@ where d.endpoint_id = %(endpoint_id)s
 
 -- name: due_deliveries
 -- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried.
-select d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts
+select d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts, d.failures
 from cdc_bridge.delivery d
 where d.endpoint_id = %(endpoint_id)s
   and d.next_attempt_at <= now()

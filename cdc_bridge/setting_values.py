@@ -106,6 +106,24 @@ def checked_ca_file(path: Path) -> Path:
     return path
 
 
+def check_client_certificate(certificate_file: Path, key_file: Path | None) -> None:
+    """Check that a client certificate can be shown.
+
+    Raises:
+        ValueError: it or its key cannot be read, or they do not belong together.
+    """
+    try:
+        # Without a password's callback OpenSSL would ask for it on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate_file, key_file, password=lambda: "")
+    except ssl.SSLError:
+        key = key_file or certificate_file
+        raise ValueError(
+            f"names {certificate_file}: no PEM certificate is in it, or {key} does not hold its key without a password"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"names {certificate_file}, but it or its key cannot be read: {error.strerror}") from None
+
+
 def checked_url(text: str, *, allow_http: bool) -> str:
     """Return an endpoint's URL.
 

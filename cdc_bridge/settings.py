@@ -31,6 +31,7 @@ from pydantic_settings import (
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import Endpoint
 from cdc_bridge.setting_values import (
+    check_client_certificate,
     checked_ca_file,
     checked_conninfo,
     checked_header,
@@ -67,7 +68,16 @@ class Settings(BaseSettings):
     endpoint_ca_file: Path | None = Field(
         None, description="File with the CA certificate(s) that alone are trusted; default: the system's"
     )
+    endpoint_client_certificate_file: Path | None = Field(
+        None, description="File with the certificate to show to an endpoint that asks for one (mTLS)"
+    )
+    endpoint_client_key_file: Path | None = Field(
+        None, description="File with that certificate's key; default: it is in the same file"
+    )
     endpoint_max_in_flight: int = Field(16, ge=1, le=1000, description="Most calls under way at once")
+    endpoint_latest_only: bool = Field(
+        False, description="Make one call of several changes of a reservation that wait for theirs"
+    )
     endpoint_timeout_seconds: float = Field(15, gt=0, le=300, description="Longest time for one call, in seconds")
     endpoint_connect_timeout_seconds: float = Field(
         5, gt=0, le=300, description="Longest time for a connection to come about, in seconds"
@@ -137,7 +147,7 @@ class Settings(BaseSettings):
         """Return the endpoint that the settings declare.
 
         Raises:
-            SettingsError: they declare none, or one whose URL is not admitted.
+            SettingsError: they declare none, or one whose URL is not admitted or whose certificate cannot be shown.
         """
         if self.endpoint_url is None:
             raise SettingsError(
@@ -148,6 +158,11 @@ class Settings(BaseSettings):
             url = checked_url(self.endpoint_url, allow_http=self.allow_http)
         except ValueError as error:
             raise SettingsError(f"{PREFIX}ENDPOINT_URL {error}") from None
+        if self.endpoint_client_certificate_file is not None:
+            try:
+                check_client_certificate(self.endpoint_client_certificate_file, self.endpoint_client_key_file)
+            except ValueError as error:
+                raise SettingsError(f"{PREFIX}ENDPOINT_CLIENT_CERTIFICATE_FILE {error}") from None
         secret = self.endpoint_secret
         return Endpoint(
             name="default",
@@ -155,7 +170,10 @@ class Settings(BaseSettings):
             headers=tuple(checked_header(line.get_secret_value()) for line in self.endpoint_header),
             secrets=() if secret is None else (decoded_secret(secret.get_secret_value()),),
             ca_file=self.endpoint_ca_file,
+            client_certificate_file=self.endpoint_client_certificate_file,
+            client_key_file=self.endpoint_client_key_file,
             max_in_flight=self.endpoint_max_in_flight,
+            latest_only=self.endpoint_latest_only,
             timeout_seconds=self.endpoint_timeout_seconds,
             connect_timeout_seconds=self.endpoint_connect_timeout_seconds,
             start=self.endpoint_start,

@@ -35,7 +35,7 @@ def booking(database: Database) -> None:
         "select * from cdc_bridge.reservation_payload",
         "insert into cdc_bridge.endpoint (name, position, cluster) values ('x', '1:1:', 1)",
         "update cdc_bridge.endpoint set position = '1:1:'",
-        "insert into cdc_bridge.delivery select 1, 1, 'R', 'I', now(), 'delivered', 1",
+        "insert into cdc_bridge.delivery select 1, 1, 'R', 'I', now(), 'delivered', 1, 0",
         "update cdc_bridge.delivery set attempts = 2",
         "select pg_notify('cdc_bridge_change', '')",
         "listen cdc_bridge_change",

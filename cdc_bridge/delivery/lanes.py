@@ -34,9 +34,9 @@ class Lanes:
         return self._queued.keys()
 
     @property
-    def any_ready(self) -> bool:
-        """Whether some delivery may be taken."""
-        return bool(self._ready)
+    def next_ready(self) -> ReservationId | None:
+        """The reservation whose delivery would be taken next, if one may be."""
+        return self._ready[0] if self._ready else None
 
     def add(self, delivery: Delivery) -> None:
         """Queue a delivery behind those of its reservation with lower numbers."""
@@ -53,6 +53,27 @@ class Lanes:
         count = min(limit, len(self._ready))
         return [self._queued[self._ready.popleft()].pop(0) for _ in range(count)]
 
+    def take_of(self, reservation_id: ReservationId) -> Delivery:
+        """Take the first delivery of a reservation that is ready or held."""
+        if reservation_id in self._ready:
+            self._ready.remove(reservation_id)
+        return self._queued[reservation_id].pop(0)
+
+    def hold(self, delivery: Delivery) -> None:
+        """Put a delivery that was taken back into its lane, which stays closed until it is opened or taken of."""
+        insort(self._queued[delivery.change.reservation_id], delivery, key=_seq)
+
+    def open(self, reservation_id: ReservationId) -> None:
+        """Let the deliveries of a held reservation be taken again, after those that were never refused."""
+        self._ready.append(reservation_id)
+
+    def replaced_by(self, newest: Delivery) -> list[Delivery]:
+        """Take out the queued deliveries of its reservation that are older."""
+        lane = self._queued.get(newest.change.reservation_id, [])
+        older = [queued for queued in lane if _seq(queued) < _seq(newest)]
+        del lane[: len(older)]
+        return older
+
     def release(self, delivery: Delivery) -> None:
         """Free the lane of a delivery that was taken, now that its settlement is recorded."""
         reservation_id = delivery.change.reservation_id
@@ -66,10 +87,7 @@ class Lanes:
         reservation_id, seq = delivered.change.reservation_id, delivered.change.seq
         if self._delivered_during_read is not None:
             self._delivered_during_read[reservation_id] = seq
-        lane = self._queued[reservation_id]
-        older = [queued for queued in lane if _seq(queued) < seq]
-        del lane[: len(older)]
-        return older
+        return self.replaced_by(delivered)
 
     def begin_read(self) -> None:
         """Remember from now on what is accepted: the page being read may not know of it."""

@@ -74,6 +74,7 @@ async def record(
         "operations": ["I" if s.change.operation is Operation.CREATED else "U" for s in settlements],
         "changed_ats": [settlement.change.changed_at for settlement in settlements],
         "attempts": [settlement.attempts for settlement in settlements],
+        "failures": [settlement.failures for settlement in settlements],
         "pauses_seconds": [settlement.pause_seconds for settlement in settlements],
         "last_statuses": [settlement.last_status for settlement in settlements],
         "last_errors": [settlement.last_error for settlement in settlements],
@@ -105,8 +106,10 @@ async def due_deliveries(
     parameters = {"endpoint_id": endpoint_id, "occupied": list(occupied), "limit": limit}
     cursor = await connection.execute(queries["due_deliveries"], parameters)
     return [
-        Delivery(Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at), attempts)
-        for seq, reservation_id, operation, changed_at, attempts in await cursor.fetchall()
+        Delivery(
+            Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at), attempts, failures
+        )
+        for seq, reservation_id, operation, changed_at, attempts, failures in await cursor.fetchall()
     ]
 
 

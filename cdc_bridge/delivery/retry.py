@@ -14,15 +14,15 @@ JITTER = 0.1
 """A pause is up to this part shorter or longer, so that deliveries refused together are not tried together."""
 
 
-def pause_seconds(attempts: int, random: float) -> float | None:
+def pause_seconds(failures: int, random: float) -> float | None:
     """Return how long to wait before the next attempt, or ``None`` after the last step: the delivery is dead.
 
     It is a pause and not a time, as the time is the database's to tell: several daemons have several clocks.
 
     Args:
-        attempts: attempts made so far, the one just refused included; at least 1.
+        failures: refusals put down to the delivery so far, the last one included; at least 1.
         random: a random number in [0, 1).
     """
-    if attempts > len(SCHEDULE_SECONDS):
+    if failures > len(SCHEDULE_SECONDS):
         return None
-    return SCHEDULE_SECONDS[attempts - 1] * (1 + JITTER * (2 * random - 1))
+    return SCHEDULE_SECONDS[failures - 1] * (1 + JITTER * (2 * random - 1))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -37,15 +36,14 @@ class Sender:
         """Prepare to call; must run inside the event loop.
 
         Raises:
-            OSError: the CA file cannot be read.
-            ssl.SSLError: the CA file holds no certificate.
+            OSError: a certificate's file cannot be read, or holds none (``ssl.SSLError`` is an ``OSError``).
         """
         self._endpoint = endpoint
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=endpoint.max_in_flight,
                 keepalive_timeout=_KEEPALIVE_SECONDS,
-                ssl=_tls(endpoint.ca_file),
+                ssl=_tls(endpoint),
                 socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -73,7 +71,7 @@ class Sender:
             async with self._session.post(
                 self._endpoint.url, data=message.body, headers=headers, allow_redirects=False
             ) as answer:
-                outcome = judge(answer.status)
+                outcome = judge(answer.status, answer.headers, datetime.now(UTC))
                 if not await _drain(answer):
                     answer.close()
                 return outcome
@@ -88,9 +86,12 @@ class Sender:
         return f"no answer within {self._endpoint.timeout_seconds:g} s"
 
 
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=endpoint.ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if endpoint.client_certificate_file is not None:
+        # Without a password's callback OpenSSL would ask for it on the terminal.
+        context.load_cert_chain(endpoint.client_certificate_file, endpoint.client_key_file, password=lambda: "")
     return context
 
 

@@ -28,6 +28,7 @@ class Settlement:
     change: Change
     state: DeliveryState
     attempts: int
+    failures: int
     pause_seconds: float | None = None
     """How long a waiting delivery waits for its next attempt, from being recorded on."""
     last_attempt: Attempt | None = None
@@ -48,27 +49,30 @@ def after_attempt(delivery: Delivery, attempt: Attempt, random: float) -> Settle
     """Return where a delivery stands after an attempt.
 
     Args:
-        delivery: as it stood before.
+        delivery: it, with this attempt counted, and not yet its failure.
         attempt: what was done.
         random: a random number in [0, 1), for the schedule's jitter.
     """
-    attempts = delivery.attempts + 1
+    change, attempts, failures = delivery.change, delivery.attempts, delivery.failures
     match attempt.outcome:
         case Accepted():
-            return Settlement(delivery.change, DeliveryState.DELIVERED, attempts, last_attempt=attempt)
-        case Refused():
-            pause = pause_seconds(attempts, random)
+            return Settlement(change, DeliveryState.DELIVERED, attempts, failures, last_attempt=attempt)
+        case Refused() as refusal:
+            failures += 1
+            pause = pause_seconds(failures, random)
+            if pause is not None:
+                pause = max(pause, refusal.retry_after_seconds or 0.0)
             state = DeliveryState.DEAD if pause is None else DeliveryState.WAITING
-            return Settlement(delivery.change, state, attempts, pause, attempt)
+            return Settlement(change, state, attempts, failures, pause, attempt)
         case _ as never:
             assert_never(never)
 
 
 def gone(delivery: Delivery) -> Settlement:
     """The reservation is not there any more, so there is nothing to post."""
-    return Settlement(delivery.change, DeliveryState.GONE, delivery.attempts)
+    return Settlement(delivery.change, DeliveryState.GONE, delivery.attempts, delivery.failures)
 
 
 def superseded(delivery: Delivery) -> Settlement:
     """A newer call for the same reservation was accepted."""
-    return Settlement(delivery.change, DeliveryState.SUPERSEDED, delivery.attempts)
+    return Settlement(delivery.change, DeliveryState.SUPERSEDED, delivery.attempts, delivery.failures)

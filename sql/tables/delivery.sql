@@ -3,7 +3,7 @@
 --   waiting     refused so far, to be tried again at next_attempt_at; null there: a newer change of the same
 --               reservation waits too, and is tried for both
 --   delivered   answered with 2xx
---   superseded  a newer call for the same reservation was answered with 2xx
+--   superseded  a newer call for the same reservation was answered with 2xx; or a newer change stands in for it (latest_only)
 --   dead        refused until the last step of the schedule
 --   gone        the reservation was deleted before it could be loaded
 --
@@ -17,6 +17,7 @@ create table if not exists cdc_bridge.delivery (
   changed_at       timestamptz not null,
   state            text        not null check (state in ('waiting', 'delivered', 'superseded', 'dead', 'gone')),
   attempts         integer     not null,
+  failures         integer     not null,
   next_attempt_at  timestamptz,
   last_status      integer,
   last_error       text,
@@ -35,6 +36,7 @@ create index if not exists delivery_due on cdc_bridge.delivery (endpoint_id, nex
 comment on table cdc_bridge.delivery is 'Ledger: what became of each change at each endpoint';
 comment on column cdc_bridge.delivery.seq is 'The change, as numbered in cdc_bridge.change';
 comment on column cdc_bridge.delivery.attempts is 'Calls made so far';
+comment on column cdc_bridge.delivery.failures is 'Those of them whose refusal was put down to this delivery: its place in the schedule';
 comment on column cdc_bridge.delivery.next_attempt_at is 'When a waiting delivery is tried again; null: a newer change of the reservation is tried for it';
 comment on column cdc_bridge.delivery.last_status is 'HTTP status of the last answer; null: there was none';
 comment on column cdc_bridge.delivery.last_error is 'Why the last attempt failed, in words; never a part of body or answer';

@@ -12,7 +12,7 @@ TOKEN = "an-unmistakable-token"
 
 
 async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver: Receiver, bridges: Bridges) -> None:
-    receiver.script = lambda _: Answer(status=200 if receiver.calls else 503)
+    receiver.script = lambda _: Answer(status=200 if receiver.calls else 422)
     settings = {
         "CDC_BRIDGE_ENDPOINT_HEADER": f"authorization: Bearer {TOKEN}",
         "CDC_BRIDGE_ENDPOINT_URL": f"{receiver.url}?token={TOKEN}",
@@ -34,7 +34,7 @@ async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver:
     ledger = database.value("select coalesce(string_agg(d::text, ' '), '') from cdc_bridge.delivery d")
     endpoint = database.value("select string_agg(e::text, ' ') from cdc_bridge.endpoint e")
     written = "".join(bridge.output) + checked + errors + ledger + endpoint
-    assert "503" in written
+    assert "422" in written
     password = conninfo_to_dict(bridges.settings["CDC_BRIDGE_DATABASE_URL"])["password"]
     assert password == BRIDGE_PASSWORD
     assert [secret for secret in (TOKEN, SECRET, BRIDGE_PASSWORD) if secret in written] == []

@@ -129,8 +129,8 @@ async def test_change_that_is_older_than_a_delivered_one_is_overtaken(database: 
     (logged,) = (await read(database, position)).changes
     assert (logged.recorded, logged.overtaken) == (False, False)
     database.execute(
-        "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts) "
-        "values (1, %s, 'R1', 'U', now(), 'delivered', 1)",
+        "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
+        "failures) values (1, %s, 'R1', 'U', now(), 'delivered', 1, 0)",
         (logged.change.seq + 1,),
     )
     (logged,) = (await read(database, position)).changes

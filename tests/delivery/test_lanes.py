@@ -68,7 +68,7 @@ def test_nothing_is_kept_of_a_lane_that_is_empty() -> None:
     assert list(lanes.reservations()) == ["r"]
     lanes.release(delivery(1))
     assert list(lanes.reservations()) == []
-    assert not lanes.any_ready
+    assert lanes.next_ready is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60), st.integers(1, 4))
@@ -80,7 +80,7 @@ def test_each_delivery_is_taken_once_and_in_order(arrivals: list[tuple[str, bool
         if finish_one and under_way:
             taken.append(finished := under_way.pop(0))
             lanes.release(finished)
-    while under_way or lanes.any_ready:
+    while under_way or lanes.next_ready:
         under_way += lanes.take(slots - len(under_way))
         taken.append(finished := under_way.pop(0))
         lanes.release(finished)
