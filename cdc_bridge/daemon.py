@@ -7,17 +7,20 @@ setting ``shutdown_timeout_seconds``. A second signal, or kill -9, costs at most
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
 from cdc_bridge import __version__
 from cdc_bridge.capture.listener import Listener
 from cdc_bridge.database import Database
-from cdc_bridge.delivery.ledger import register_endpoint
-from cdc_bridge.delivery.pipeline import Pipeline
+from cdc_bridge.delivery.endpoints import declare_endpoint
+from cdc_bridge.delivery.supervisor import Supervisor
+from cdc_bridge.delivery.watchdog import Watchdog
 from cdc_bridge.operations.checks import require_ready
 from cdc_bridge.tasks import run_together
 
@@ -34,20 +37,21 @@ async def run(settings: Settings) -> int:
     """Deliver until a signal to stop comes; return the exit code.
 
     Raises:
-        SettingsError: no endpoint is set.
+        SettingsError: the endpoint that the settings declare cannot be used.
         DatabaseUnavailable: the database does not answer at the start. (Later on it is waited for.)
         InstallationError: the SQL side is not what this version needs.
+        Stuck: there is work and nothing moves.
     """
-    endpoint = settings.endpoint()
+    declared = settings.endpoint()
     database = Database(settings.database_url.get_secret_value())
     stopping = _stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         await database.open()
         await database.patiently(require_ready)
-        start = await database.patiently(
-            lambda connection: register_endpoint(connection, endpoint.name, from_oldest=endpoint.start == "oldest")
-        )
+        if declared is not None:
+            from_oldest = settings.endpoint_start == "oldest"
+            await database.patiently(partial(declare_endpoint, endpoint=declared, from_oldest=from_oldest))
         listener = Listener(
             database,
             use_doorbell=settings.wake == "notify",
@@ -55,18 +59,31 @@ async def run(settings: Settings) -> int:
             safety_read_seconds=settings.safety_read_seconds,
             test_interval_seconds=settings.doorbell_test_seconds,
         )
-        pipeline = Pipeline(
+        supervisor = Supervisor(
             database,
-            listener.reader(),
-            endpoint,
-            start,
+            listener,
+            declared,
             source=settings.source or f"/cdc-bridge/{await database.patiently(_database_name)}",
             batch_size=settings.batch_size,
+            allow_http=settings.allow_http,
+            lease_seconds=settings.lease_seconds,
+            finish_within_seconds=settings.shutdown_timeout_seconds,
         )
-        _log.info("started", version=__version__, endpoint=endpoint.name, url=endpoint.shown_url)
-        await run_together(listener.run(), pipeline.run(stopping, settings.shutdown_timeout_seconds))
+        watchdog = Watchdog(
+            database,
+            supervisor,
+            stuck_after_seconds=settings.stuck_after_seconds,
+            read_every_seconds=settings.safety_read_seconds,
+            end_process=_end_process,
+        )
+        _log.info("started", version=__version__)
+        await run_together(listener.run(), supervisor.run(stopping), watchdog.run())
         _log.info("stopped")
     return 0
+
+
+def _end_process() -> NoReturn:
+    os._exit(1)
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -46,14 +46,15 @@ _DEFAULTS = {
     "application_name": "cdc-bridge",
 }
 
-# Besides a lost connection: a standby that was promoted away, and a server that starts or stops.
-_UNAVAILABLE = (
+UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     errors.ReadOnlySqlTransaction,
+    errors.IdleInTransactionSessionTimeout,
     PoolTimeout,
     TimeoutError,
 )
+"""Errors after which trying again may help: besides a lost connection, a server that starts or stops or was demoted."""
 
 _log = structlog.get_logger(__name__)
 
@@ -82,6 +83,13 @@ async def _speak_utc(connection: AsyncConnection[TupleRow]) -> None:
     await connection.execute("set timezone to 'UTC'; set datestyle to 'ISO'; set intervalstyle to 'postgres'")
 
 
+async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
+    await _speak_utc(connection)
+    # The daemon's transactions are a few statements sent at once. One that stays open belongs to a process that is
+    # frozen or cut off, and its locks would keep others from taking over.
+    await connection.execute("set idle_in_transaction_session_timeout to '5s'")
+
+
 async def connect(database_url: str) -> AsyncConnection[TupleRow]:
     """Open one autocommit connection.
 
@@ -108,7 +116,7 @@ class Database:
             kwargs=connection_parameters(database_url) | {"autocommit": True},
             min_size=1,
             max_size=_POOL_SIZE,
-            configure=_speak_utc,
+            configure=_set_up,
             # The pool's own patience is short, so that ours decides when to try again.
             timeout=5,
             reconnect_timeout=3,
@@ -140,7 +148,9 @@ class Database:
         Raises:
             psycopg.OperationalError: PostgreSQL does not answer or refuses the login.
         """
-        return await connect(self._url)
+        connection = await connect(self._url)
+        await _set_up(connection)
+        return connection
 
     async def patiently(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         """Run an operation, again and again while the database is away.
@@ -153,15 +163,20 @@ class Database:
             try:
                 async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), self._pool.connection() as connection:
                     result = await operation(connection)
-            except _UNAVAILABLE as error:
+            except UNAVAILABLE as error:
                 failures += 1
                 self._note_failure(error)
                 await asyncio.sleep(backoff_seconds(failures, random.random()))
             except psycopg.Error as error:
-                raise _refusal(error) from error
+                raise refusal(error) from error
             else:
                 self._note_success()
                 return result
+
+    @property
+    def lost(self) -> bool:
+        """Whether the last operation failed because the database is away."""
+        return self._failures > 0
 
     def _note_failure(self, error: BaseException) -> None:
         if not self._failures:
@@ -192,7 +207,8 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
         yield connection
 
 
-def _refusal(error: BaseException) -> InstallationError:
+def refusal(error: BaseException) -> InstallationError:
+    """Return a refusal that waiting does not mend, in words."""
     return InstallationError(
         f"the database refused a statement: {problem_of(error)}", "See what is wrong with: cdc-bridge check"
     )

@@ -3,7 +3,8 @@
     BridgeError                       exit code 1
     ├── SettingsError                 exit code 78: a setting is missing, unknown or wrong
     ├── DatabaseUnavailable           exit code 1: PostgreSQL cannot be reached now; trying again may help
-    └── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
+    ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
+    └── LeaseLost                     never the end of the daemon: another one has taken an endpoint over
 
 Each carries what is wrong and, in ``remedy``, the command or setting that mends it. An attempt that
 an endpoint refuses is not an error but an :class:`~cdc_bridge.delivery.outcome.Outcome`.
@@ -38,3 +39,7 @@ class DatabaseUnavailable(BridgeError):
 
 class InstallationError(BridgeError):
     """The SQL side of the bridge is not what this version of the daemon needs."""
+
+
+class LeaseLost(BridgeError):
+    """Another daemon has taken the endpoint over; what was done for it since can not be recorded."""

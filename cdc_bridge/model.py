@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, NewType
+from typing import NewType
 
 Xid = NewType("Xid", int)
 """A PostgreSQL transaction id (``xid8``: 64 bits, never wraps)."""
@@ -46,6 +46,8 @@ class Delivery:
     """Calls made for it so far."""
     failures: int = 0
     """Those of them whose refusal was put down to it: its place in the schedule."""
+    xid: Xid | None = None
+    """The transaction that made the change; ``None``: it comes from the ledger, which keeps none."""
 
     def tried(self) -> Delivery:
         """Return it with one attempt more."""
@@ -69,8 +71,11 @@ class Endpoint:
     name: str
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    secrets: tuple[bytes, ...] = field(repr=False)
-    """Signing keys, decoded; the current one first."""
+    secret: bytes | None = field(repr=False)
+    """Signing key, decoded; ``None``: calls are not signed."""
+    previous_secret: bytes | None = field(repr=False)
+    """The key before; calls are signed with both until ``previous_secret_until``."""
+    previous_secret_until: datetime | None
     ca_file: Path | None
     """CA certificates that alone are trusted; ``None``: the system's."""
     client_certificate_file: Path | None
@@ -82,10 +87,15 @@ class Endpoint:
     """Whether one call stands for several changes of a reservation that wait."""
     timeout_seconds: float
     connect_timeout_seconds: float
-    start: Literal["oldest", "now"]
 
     @property
     def shown_url(self) -> str:
         """The URL for logs and pages: without its query, in which some put a token."""
         address, question_mark, _ = self.url.partition("?")
         return f"{address}?..." if question_mark else address
+
+    def secrets_at(self, now: datetime) -> tuple[bytes, ...]:
+        """Return the keys that a call is signed with, the current one first."""
+        rotating = self.previous_secret_until is not None and now < self.previous_secret_until
+        keys = (self.secret, self.previous_secret if rotating else None)
+        return tuple(key for key in keys if key is not None)

@@ -104,8 +104,13 @@ where xid = %(xid)s::text::xid8 and seq <= %(seq)s and reservation_id = any (%(r
 -- ---------------------------------------------------------------- reservations
 
 -- name: load_reservations
--- The payload of some reservations, each led by its key as text. The cast lets the key's index serve whatever its type.
-select p."id"::text, p.*
+-- The payload of some reservations, each led by its key as text, the snapshot that all of them are read in, and an
+-- endpoint's fence at that instant. The cast lets the key's index serve whatever its type.
+select
+  p."id"::text,
+  (select pg_current_snapshot()::text),
+  (select e.fence::text from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s),
+  p.*
 from cdc_bridge.reservation_payload p
 where p."id" = any (%(reservation_ids)s::text[]::{key_type}[])
 
@@ -120,31 +125,115 @@ where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attname =
 
 -- ---------------------------------------------------------------- endpoints
 
--- name: register_endpoint
--- Makes an endpoint known, from the changes committed from now on or from the oldest one that is kept.
-insert into cdc_bridge.endpoint (name, position, cluster)
+-- name: listen_for_endpoints
+-- Hears on this connection that somebody changed an endpoint, or made a delivery due.
+listen cdc_bridge_endpoint
+
+-- name: announce_endpoints
+-- Tells the daemons to look at their endpoints and at what is due.
+notify cdc_bridge_endpoint
+
+-- name: declare_endpoint
+-- Makes the endpoint of the settings known, from the changes committed from now on or from the oldest one that is kept.
+insert into cdc_bridge.endpoint as e (
+  name, in_settings, url, headers, ca_file, client_certificate_file, client_key_file,
+  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
+)
 select
-  %(name)s,
+  %(name)s, true, %(url)s, '{}', %(ca_file)s, %(client_certificate_file)s, %(client_key_file)s,
+  %(max_in_flight)s, %(latest_only)s, %(timeout_seconds)s, %(connect_timeout_seconds)s,
   case when %(from_oldest)s then '1:1:'::pg_snapshot else pg_current_snapshot() end,
   (select system_identifier from pg_control_system())
-on conflict (name) do nothing
+on conflict (name) do update set
+  url = excluded.url,
+  ca_file = excluded.ca_file,
+  client_certificate_file = excluded.client_certificate_file,
+  client_key_file = excluded.client_key_file,
+  max_in_flight = excluded.max_in_flight,
+  latest_only = excluded.latest_only,
+  timeout_seconds = excluded.timeout_seconds,
+  connect_timeout_seconds = excluded.connect_timeout_seconds
 
--- name: endpoint_position
--- How far an endpoint is, and whether its transaction ids are this cluster's.
+-- name: list_endpoints
+-- Every endpoint as it is to be called, and whether it is free: its lease has run out, or its holder's session is gone.
 select
-  endpoint_id,
-  position::text,
-  place_xid::text::bigint,
-  place_seq,
-  cluster = (select system_identifier from pg_control_system()) as same_cluster
+  endpoint_id, name, in_settings, url, headers, secret, previous_secret, previous_secret_until,
+  ca_file, client_certificate_file, client_key_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  paused_at is not null as paused,
+  disabled_at is not null as disabled,
+  problem,
+  fence,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster,
+  case
+    when leased_until is null or leased_until <= now() then true
+    else pg_try_advisory_xact_lock_shared(52684, holder)
+  end as free,
+  extract(epoch from leased_until - now())::float8 as lease_ends_in_seconds
 from cdc_bridge.endpoint
-where name = %(name)s
+order by endpoint_id
+
+-- name: try_presence_lock
+-- Says that the daemon of this number lives, for as long as this session does.
+select pg_try_advisory_lock(52684, %(holder)s)
+
+-- name: take_endpoints
+-- Takes those of some endpoints that nobody else took since they were listed, and says how far they are.
+update cdc_bridge.endpoint e
+set
+  fence = e.fence + 1,
+  holder = %(holder)s,
+  holder_name = %(holder_name)s,
+  leased_until = now() + %(lease_seconds)s * interval '1 second',
+  failing_since = null,
+  next_probe_at = null,
+  problem = null
+where e.endpoint_id in (
+  select free.endpoint_id
+  from unnest(%(endpoint_ids)s::bigint[], %(fences)s::bigint[]) as listed (endpoint_id, fence)
+  join cdc_bridge.endpoint free using (endpoint_id, fence)
+  where free.paused_at is null and free.disabled_at is null
+  for update of free skip locked
+)
+returning e.endpoint_id, e.fence, e.position::text, e.place_xid::text::bigint, e.place_seq
+
+-- name: renew_leases
+-- Keeps endpoints for some time more, says how they are, and returns those that are still ours.
+update cdc_bridge.endpoint e
+set
+  leased_until = now() + %(lease_seconds)s * interval '1 second',
+  failing_since = ours.failing_since,
+  next_probe_at = ours.next_probe_at,
+  problem = ours.problem
+from unnest(
+  %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
+  %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[]
+) as ours (endpoint_id, fence, failing_since, next_probe_at, problem)
+where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence
+returning e.endpoint_id
+
+-- name: release_endpoint
+-- Gives an endpoint back, so that another daemon may take it at once.
+update cdc_bridge.endpoint
+set holder = null, holder_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+-- name: note_problem
+-- Says what keeps an endpoint from being called.
+update cdc_bridge.endpoint
+set problem = %(problem)s
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+-- name: disable_endpoint
+-- Calls an endpoint no more until somebody resumes it: it has answered 410.
+update cdc_bridge.endpoint
+set disabled_at = now()
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 
 -- name: move_position
--- All changes up to this position are in the ledger.
+-- All changes up to this position are in the ledger. No row: another daemon has taken the endpoint.
 update cdc_bridge.endpoint
 set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
-where endpoint_id = %(endpoint_id)s
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 
 
 -- ---------------------------------------------------------------- the ledger
@@ -193,8 +282,17 @@ where d.endpoint_id = %(endpoint_id)s
   and d.state = 'waiting'
 
 -- name: due_deliveries
--- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried.
-select d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts, d.failures
+-- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried. "overtaken": a
+-- newer change of the same reservation was delivered.
+select
+  d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts, d.failures,
+  (
+    select true
+    from cdc_bridge.delivery newer
+    where newer.endpoint_id = d.endpoint_id and newer.reservation_id = d.reservation_id
+      and newer.seq > d.seq and newer.state in ('delivered', 'superseded')
+    limit 1
+  ) is not null as overtaken
 from cdc_bridge.delivery d
 where d.endpoint_id = %(endpoint_id)s
   and d.next_attempt_at <= now()
@@ -259,6 +357,8 @@ from (
     ('read cdc_bridge.endpoint', 'grant select on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'select')),
     ('add to cdc_bridge.endpoint', 'grant insert on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'insert')),
     ('change cdc_bridge.endpoint', 'grant update on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'update')),
+    ('remove from cdc_bridge.endpoint', 'grant delete on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'delete')),
+    ('draw numbers of changes', 'grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge', has_sequence_privilege('cdc_bridge.change_seq_seq', 'usage')),
     ('read cdc_bridge.delivery', 'grant select on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'select')),
     ('add to cdc_bridge.delivery', 'grant insert on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'insert')),
     ('change cdc_bridge.delivery', 'grant update on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'update')),
@@ -276,7 +376,7 @@ select t.tgrelid::regclass::text, t.tgname::text, t.tgenabled in ('O', 'A')
 from pg_trigger t
 join pg_proc p on p.oid = t.tgfoid
 join pg_namespace n on n.oid = p.pronamespace
-where n.nspname = 'cdc_bridge' and not t.tgisinternal
+where n.nspname = 'cdc_bridge' and not t.tgisinternal and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
 order by 1, 2
 
 -- name: view_columns

@@ -46,6 +46,9 @@ DEFAULT_CONFIG = Path("/etc/cdc-bridge/config.toml")
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 _OF_THE_TESTS = f"{PREFIX}TEST_"
 
+NAME_IN_SETTINGS = "default"
+"""Name of the endpoint that the settings declare."""
+
 
 class Settings(BaseSettings):
     """Everything that can be set."""
@@ -89,7 +92,7 @@ class Settings(BaseSettings):
     allow_http: bool = Field(False, description="Admit http:// to this machine, for development")
     wake: Literal["notify", "poll"] = Field(
         "notify",
-        description="What wakes the daemon: NOTIFY, or looking at intervals ; with PREPARE TRANSACTION only the latter",
+        description="What wakes the daemon: NOTIFY, or looking at intervals; with PREPARE TRANSACTION only the latter",
     )
     poll_interval_seconds: float = Field(0.5, ge=0.01, le=60, description="Time between looks when polling, in seconds")
     safety_read_seconds: float = Field(15, ge=0.1, le=3600, description="Time between looks while asleep, in seconds")
@@ -98,6 +101,19 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(
         500, ge=1, le=10_000, description="Most changes read at once; three such pages fit in memory"
+    )
+    lease_seconds: float = Field(
+        12,
+        ge=1,
+        le=300,
+        description="Time after which another daemon takes the endpoints of one that is frozen or cut off, in seconds",
+    )
+    stuck_after_seconds: float = Field(
+        180,
+        ge=5,
+        le=86_400,
+        description="Time after which an endpoint that has work and makes no progress ends the daemon, in seconds; "
+        "the time-out of its calls is added",
     )
     shutdown_timeout_seconds: float = Field(
         25, ge=0, le=600, description="Longest time for calls under way to finish after SIGTERM, in seconds"
@@ -143,17 +159,19 @@ class Settings(BaseSettings):
     def _ca_file_is_one(cls, value: Path | None) -> Path | None:
         return value if value is None else checked_ca_file(value)
 
-    def endpoint(self) -> Endpoint:
-        """Return the endpoint that the settings declare.
+    def endpoint(self) -> Endpoint | None:
+        """Return the endpoint that the settings declare, if they do.
 
         Raises:
-            SettingsError: they declare none, or one whose URL is not admitted or whose certificate cannot be shown.
+            SettingsError: it lacks its URL, the URL is not admitted or the certificate cannot be shown.
         """
         if self.endpoint_url is None:
-            raise SettingsError(
-                f"{PREFIX}ENDPOINT_URL is not set",
-                f"Set it to where the reservations are to be posted: {PREFIX}ENDPOINT_URL=https://till.example/reservations",
-            )
+            if without := [name for name in self.model_fields_set if name.startswith("endpoint_")]:
+                raise SettingsError(
+                    f"{PREFIX}ENDPOINT_URL is not set, but {PREFIX}{min(without).upper()} is",
+                    f"Set it to where the reservations are to be posted: {PREFIX}ENDPOINT_URL=https://till.example/reservations",
+                )
+            return None
         try:
             url = checked_url(self.endpoint_url, allow_http=self.allow_http)
         except ValueError as error:
@@ -165,10 +183,12 @@ class Settings(BaseSettings):
                 raise SettingsError(f"{PREFIX}ENDPOINT_CLIENT_CERTIFICATE_FILE {error}") from None
         secret = self.endpoint_secret
         return Endpoint(
-            name="default",
+            name=NAME_IN_SETTINGS,
             url=url,
             headers=tuple(checked_header(line.get_secret_value()) for line in self.endpoint_header),
-            secrets=() if secret is None else (decoded_secret(secret.get_secret_value()),),
+            secret=None if secret is None else decoded_secret(secret.get_secret_value()),
+            previous_secret=None,
+            previous_secret_until=None,
             ca_file=self.endpoint_ca_file,
             client_certificate_file=self.endpoint_client_certificate_file,
             client_key_file=self.endpoint_client_key_file,
@@ -176,7 +196,6 @@ class Settings(BaseSettings):
             latest_only=self.endpoint_latest_only,
             timeout_seconds=self.endpoint_timeout_seconds,
             connect_timeout_seconds=self.endpoint_connect_timeout_seconds,
-            start=self.endpoint_start,
         )
 
     @classmethod

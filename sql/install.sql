@@ -23,6 +23,8 @@ set local client_min_messages = warning;
 \ir tables/delivery.sql
 \ir functions/attach.sql
 \ir functions/detach.sql
+\ir functions/announce_endpoint.sql
+\ir functions/adopt.sql
 \ir grants.sql
 \ir mapping.sql
 

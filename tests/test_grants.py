@@ -14,6 +14,9 @@ from tests.support.databases import Database
 E_RES_ROLE = "cdc_bridge_test_e_res"
 
 
+READABLE = {"endpoint": "name, url, position, problem"}
+
+
 @contextmanager
 def acting_as(database: Database, role: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database.url, autocommit=True) as connection:
@@ -33,7 +36,10 @@ def booking(database: Database) -> None:
         "select * from cdc_bridge.change",
         "select * from cdc_bridge.schema_version",
         "select * from cdc_bridge.reservation_payload",
-        "insert into cdc_bridge.endpoint (name, position, cluster) values ('x', '1:1:', 1)",
+        "insert into cdc_bridge.endpoint (name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, "
+        "connect_timeout_seconds, position, cluster) values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)",
+        "delete from cdc_bridge.endpoint",
+        "select nextval('cdc_bridge.change_seq_seq')",
         "update cdc_bridge.endpoint set position = '1:1:'",
         "insert into cdc_bridge.delivery select 1, 1, 'R', 'I', now(), 'delivered', 1, 0",
         "update cdc_bridge.delivery set attempts = 2",
@@ -58,7 +64,8 @@ def test_daemon_may(statement: str, database: Database) -> None:
         "delete from cdc_bridge.change",
         "delete from cdc_bridge.delivery",
         "truncate cdc_bridge.delivery",
-        "delete from cdc_bridge.endpoint",
+        "select setval('cdc_bridge.change_seq_seq', 1)",
+        "select cdc_bridge.adopt()",
         "insert into cdc_bridge.schema_version values (2)",
         "create table cdc_bridge.mine (x int)",
         "create table public.mine (x int)",
@@ -79,7 +86,7 @@ def test_daemon_may_not(statement: str, database: Database) -> None:
 @pytest.mark.parametrize("table", ["change", "endpoint", "delivery", "schema_version"])
 def test_reader_may_look_and_not_touch(table: str, database: Database) -> None:
     with acting_as(database, "cdc_bridge_reader") as connection:
-        connection.execute(f"select * from cdc_bridge.{table}".encode())
+        connection.execute(f"select {READABLE.get(table, '*')} from cdc_bridge.{table}".encode())
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute(f"delete from cdc_bridge.{table}".encode())
 
@@ -123,3 +130,15 @@ def test_hostile_search_path_and_temporary_objects_do_not_divert_capture(databas
         connection.execute("set search_path = public")
     assert database.value("select count(*) from cdc_bridge.change where operation = 'U'") == 1
     assert database.value("select count(*) from hostile.change") == 0
+
+
+@pytest.mark.parametrize("column", ["headers", "secret", "previous_secret"])
+def test_reader_sees_no_secret_and_all_else_of_an_endpoint(column: str, database: Database) -> None:
+    with acting_as(database, "cdc_bridge_reader") as connection:
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute(f"select {column} from cdc_bridge.endpoint".encode())
+        columns = database.execute(
+            "select attname::text from pg_attribute where attrelid = 'cdc_bridge.endpoint'::regclass and attnum > 0"
+        )
+        others = ", ".join(name for (name,) in columns if name not in {"headers", "secret", "previous_secret"})
+        connection.execute(f"select {others} from cdc_bridge.endpoint".encode())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cdc_bridge.errors import SettingsError
+from cdc_bridge.model import Endpoint
 from cdc_bridge.settings import Settings, load_settings
 from tests.support.certificates import Certificates
 
@@ -31,9 +32,26 @@ def problem(monkeypatch: pytest.MonkeyPatch, **settings: str) -> str:
     return str(caught.value)
 
 
+def declared(config_file: Path | None = None) -> Endpoint:
+    endpoint = load_settings(config_file=config_file).endpoint()
+    assert endpoint is not None
+    return endpoint
+
+
 def test_two_settings_are_enough() -> None:
-    endpoint = load_settings().endpoint()
-    assert (endpoint.name, endpoint.url, endpoint.max_in_flight, endpoint.start) == ("default", URL, 16, "oldest")
+    endpoint = declared()
+    assert (endpoint.name, endpoint.url, endpoint.max_in_flight) == ("default", URL, 16)
+
+
+def test_no_endpoint_need_be_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDC_BRIDGE_ENDPOINT_URL")
+    assert load_settings().endpoint() is None
+
+
+def test_endpoint_without_its_url_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CDC_BRIDGE_ENDPOINT_URL")
+    told = problem(monkeypatch, endpoint_header="x: y")
+    assert told.startswith("CDC_BRIDGE_ENDPOINT_URL is not set, but CDC_BRIDGE_ENDPOINT_HEADER is")
 
 
 def test_flags_go_before_environment_before_credentials_before_file_before_defaults(
@@ -57,15 +75,15 @@ def test_credentials_hold_secrets_with_a_line_end(monkeypatch: pytest.MonkeyPatc
     (tmp_path / "cdc_bridge_endpoint_secret").write_text(SECRET + "\n")
     (tmp_path / "cdc_bridge_endpoint_header").write_text("authorization: Bearer abc\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    endpoint = load_settings().endpoint()
-    assert endpoint.secrets == (b"s" * 32,)
+    endpoint = declared()
+    assert endpoint.secret == b"s" * 32
     assert endpoint.headers == (("authorization", "Bearer abc"),)
 
 
 def test_file_may_list_several_headers(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('endpoint_header = ["X-One: 1", "X-Two:  b:c "]\n')
-    assert load_settings(config_file=file).endpoint().headers == (("X-One", "1"), ("X-Two", "b:c"))
+    assert declared(file).headers == (("X-One", "1"), ("X-Two", "b:c"))
 
 
 def test_file_is_also_found_by_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -178,7 +196,7 @@ def test_bad_url_is_refused(url: str, words: str, monkeypatch: pytest.MonkeyPatc
 def test_plain_http_is_admitted_to_this_machine_when_asked_for(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_BRIDGE_ALLOW_HTTP", "true")
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_URL", f"http://{host}:8080/x")
-    assert load_settings().endpoint().url == f"http://{host}:8080/x"
+    assert declared().url == f"http://{host}:8080/x"
 
 
 @pytest.mark.parametrize("host", ["till.example", "192.168.1.5", "localhost.example"])
@@ -193,7 +211,7 @@ def test_ca_file_has_to_hold_a_certificate(
     (tmp_path / "empty.pem").write_text("no certificate")
     assert "holds no PEM certificate" in problem(monkeypatch, endpoint_ca_file=str(tmp_path / "empty.pem"))
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_CA_FILE", str(certificates.ca_file))
-    assert load_settings().endpoint().ca_file == certificates.ca_file
+    assert declared().ca_file == certificates.ca_file
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

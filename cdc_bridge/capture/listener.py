@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _HEARD_WITHIN_SECONDS = 5.0
 _LOCK_TRIES = 5
+_ANNOUNCEMENTS = "cdc_bridge_endpoint"
 
 _log = structlog.get_logger(__name__)
 
@@ -124,12 +125,19 @@ class Listener:
         self._polling.set()
         self._next_test_at = 0.0
         self._reason_for_polling = ""
+        self.announced = asyncio.Event()
+        """Set when somebody announced a change of an endpoint or of what is due; while polling, now and then."""
 
     def reader(self) -> Reader:
         """Return a new reader, which begins by reading."""
         reader = Reader(self._readers_changed)
         self._readers.append(reader)
         return reader
+
+    def dismiss(self, reader: Reader) -> None:
+        """Wake a reader no more."""
+        self._readers.remove(reader)
+        self._readers_changed.set()
 
     async def run(self) -> None:
         """Wake the readers whenever something may have been committed, until cancelled."""
@@ -143,6 +151,7 @@ class Listener:
         while True:
             await self._polling.wait()
             self._ring()
+            self.announced.set()
             await asyncio.sleep(self._poll_interval_seconds)
 
     async def _listen(self) -> None:
@@ -162,6 +171,7 @@ class Listener:
     async def _listen_on(self, connection: AsyncConnection[TupleRow]) -> None:
         """Sleep and wake by turns; return when the doorbell cannot be heard on this connection."""
         await _execute(connection, "listen")
+        await _execute(connection, "listen_for_endpoints")
         self._next_test_at = 0.0
         while True:
             if self._seconds_until_test() <= 0 and not await self._hears_itself(connection):
@@ -169,6 +179,7 @@ class Listener:
             self._trust_the_doorbell()
             if not await self._until(self._all_at_rest):
                 self._ring()  # One reader is busy for long: the others are not to wait for it.
+                await self._rings(connection, 0)
             elif await self._lock(connection):
                 await self._sleep(connection)
                 self._ring()
@@ -196,7 +207,7 @@ class Listener:
             if not await self._until(lambda: self._all_at_rest() or self._changes_found()) or self._changes_found():
                 return
             pause = self._poll_interval_seconds if silent_writers else self._safety_read_seconds
-            if await _rings(connection, min(pause, self._seconds_until_test())) or self._seconds_until_test() <= 0:
+            if await self._rings(connection, min(pause, self._seconds_until_test())) or self._seconds_until_test() <= 0:
                 return
 
     async def _hears_itself(self, connection: AsyncConnection[TupleRow]) -> bool:
@@ -205,12 +216,19 @@ class Listener:
         try:
             async with asyncio.timeout(_HEARD_WITHIN_SECONDS):
                 await self._database.patiently(lambda other: other.execute(queries["ring"], {"words": words}))
-                while words not in await _rings(connection, _HEARD_WITHIN_SECONDS):
+                while words not in await self._rings(connection, _HEARD_WITHIN_SECONDS):
                     pass
         except TimeoutError:
             return False
         self._next_test_at = asyncio.get_running_loop().time() + self._test_interval_seconds
         return True
+
+    async def _rings(self, connection: AsyncConnection[TupleRow], within_seconds: float) -> list[str]:
+        """Wait for rings and announcements; return the words that came with them, none from a writer's."""
+        heard = [ring async for ring in connection.notifies(timeout=within_seconds, stop_after=1)]
+        if any(ring.channel == _ANNOUNCEMENTS for ring in heard):
+            self.announced.set()
+        return [ring.payload for ring in heard]
 
     def _seconds_until_test(self) -> float:
         return max(0.0, self._next_test_at - asyncio.get_running_loop().time())
@@ -265,8 +283,3 @@ async def _value(connection: AsyncConnection[TupleRow], name: str) -> Any:
     cursor = await _execute(connection, name)
     record = await cursor.fetchone()
     return record[0] if record else None
-
-
-async def _rings(connection: AsyncConnection[TupleRow], within_seconds: float) -> list[str]:
-    """Wait for rings; return the words that came with them, none from a writer's."""
-    return [ring.payload async for ring in connection.notifies(timeout=within_seconds, stop_after=1)]

@@ -12,13 +12,23 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
+from cdc_bridge.capture.position import Snapshot
 from cdc_bridge.model import Delivery, ReservationId, Seq
 
 
 def _seq(delivery: Delivery) -> Seq:
     return delivery.change.seq
+
+
+class Watch(dict[ReservationId, Seq]):
+    """What was accepted since it began: the last change of each reservation."""
+
+    def overtook(self, delivery: Delivery) -> bool:
+        """Say whether a newer delivery of the reservation was accepted."""
+        return self.get(delivery.change.reservation_id, 0) > delivery.change.seq
 
 
 class Lanes:
@@ -27,7 +37,7 @@ class Lanes:
     def __init__(self) -> None:
         self._queued: dict[ReservationId, list[Delivery]] = {}
         self._ready: deque[ReservationId] = deque()
-        self._delivered_during_read: dict[ReservationId, Seq] | None = None
+        self._watches: list[Watch] = []
 
     def reservations(self) -> Collection[ReservationId]:
         """Return the reservations that have a delivery queued or under way."""
@@ -67,13 +77,6 @@ class Lanes:
         """Let the deliveries of a held reservation be taken again, after those that were never refused."""
         self._ready.append(reservation_id)
 
-    def replaced_by(self, newest: Delivery) -> list[Delivery]:
-        """Take out the queued deliveries of its reservation that are older."""
-        lane = self._queued.get(newest.change.reservation_id, [])
-        older = [queued for queued in lane if _seq(queued) < _seq(newest)]
-        del lane[: len(older)]
-        return older
-
     def release(self, delivery: Delivery) -> None:
         """Free the lane of a delivery that was taken, now that its settlement is recorded."""
         reservation_id = delivery.change.reservation_id
@@ -85,19 +88,33 @@ class Lanes:
     def overtaken_by(self, delivered: Delivery) -> list[Delivery]:
         """Take out the queued deliveries of a reservation that are older than one that was accepted."""
         reservation_id, seq = delivered.change.reservation_id, delivered.change.seq
-        if self._delivered_during_read is not None:
-            self._delivered_during_read[reservation_id] = seq
-        return self.replaced_by(delivered)
+        for watch in self._watches:
+            watch[reservation_id] = seq
+        return self._take_out(reservation_id, lambda queued: queued.change.seq < seq)
 
-    def begin_read(self) -> None:
-        """Remember from now on what is accepted: the page being read may not know of it."""
-        self._delivered_during_read = {}
+    def covered_by(self, delivered: Delivery, seen: Snapshot) -> list[Delivery]:
+        """Take out the queued deliveries of a reservation whose changes an accepted body held already.
 
-    def overtook(self, delivery: Delivery) -> bool:
-        """Say whether a newer delivery of the reservation was accepted since the read began."""
-        accepted = self._delivered_during_read or {}
-        return accepted.get(delivery.change.reservation_id, 0) > delivery.change.seq
+        Args:
+            delivered: the delivery that was accepted.
+            seen: the snapshot in which its body was loaded.
+        """
+        return self._take_out(
+            delivered.change.reservation_id, lambda queued: queued.xid is not None and seen.sees(queued.xid)
+        )
 
-    def end_read(self) -> None:
-        """Forget what was remembered: the page is queued."""
-        self._delivered_during_read = None
+    def _take_out(self, reservation_id: ReservationId, wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        lane = self._queued.get(reservation_id, [])
+        taken_out = [queued for queued in lane if wanted(queued)]
+        lane[:] = [queued for queued in lane if not wanted(queued)]
+        return taken_out
+
+    @contextmanager
+    def watch(self) -> Iterator[Watch]:
+        """Note what is accepted from now on: a page that is being read may not know of it."""
+        watch = Watch()
+        self._watches.append(watch)
+        try:
+            yield watch
+        finally:
+            self._watches.remove(watch)

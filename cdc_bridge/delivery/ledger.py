@@ -1,4 +1,4 @@
-"""The ledger in the database: what became of each delivery, and how far the endpoint is."""
+"""The ledger in the database: what became of each delivery, and how far each endpoint is."""
 
 from __future__ import annotations
 
@@ -9,58 +9,24 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.change_log import operation_of
-from cdc_bridge.capture.position import Place, Position, Snapshot
+from cdc_bridge.capture.position import Position
 from cdc_bridge.delivery.settlement import Settlement
-from cdc_bridge.errors import InstallationError
-from cdc_bridge.model import Change, Delivery, EndpointId, Operation, ReservationId, Seq, Xid
+from cdc_bridge.errors import LeaseLost
+from cdc_bridge.model import Change, Delivery, EndpointId, Operation, ReservationId, Seq
 from cdc_bridge.queries import queries
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointPosition:
-    """An endpoint's number and how far it is."""
-
-    endpoint_id: EndpointId
-    position: Position
-
-
-async def register_endpoint(connection: AsyncConnection[TupleRow], name: str, *, from_oldest: bool) -> EndpointPosition:
-    """Make an endpoint known if it is not, and return how far it is.
-
-    Args:
-        connection: to the database.
-        name: the endpoint's.
-        from_oldest: a new endpoint begins with the oldest change kept, else with what is committed from now on.
-
-    Raises:
-        InstallationError: the position was recorded in another cluster, whose transaction ids mean nothing here.
-        psycopg.Error: the database could not be used.
-    """
-    await connection.execute(queries["register_endpoint"], {"name": name, "from_oldest": from_oldest})
-    cursor = await connection.execute(queries["endpoint_position"], {"name": name})
-    record = await cursor.fetchone()
-    if record is None:
-        raise InstallationError(f"endpoint {name} was removed while the daemon started", "Start it again.")
-    endpoint_id, position, place_xid, place_seq, same_cluster = record
-    if not same_cluster:
-        raise InstallationError(
-            f"endpoint {name} has a position of another PostgreSQL cluster: this database was restored from a dump",
-            "Transaction ids of the old cluster mean nothing here. To begin anew with what is committed from now on, "
-            f"empty cdc_bridge.change and remove the row of {name} from cdc_bridge.endpoint; then start again.",
-        )
-    place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
-    return EndpointPosition(EndpointId(endpoint_id), Position(Snapshot.parse(position), place))
 
 
 async def record(
     connection: AsyncConnection[TupleRow],
     endpoint_id: EndpointId,
+    fence: int,
     settlements: Sequence[Settlement],
     position: Position,
 ) -> None:
     """Write settlements and the position they allow, in one transaction. Repeating it changes nothing.
 
     Raises:
+        LeaseLost: another daemon has taken the endpoint; nothing was written.
         psycopg.Error: the database could not be written.
     """
     attempts = [settlement.last_attempt for settlement in settlements]
@@ -85,19 +51,33 @@ async def record(
     place = position.place
     progress = {
         "endpoint_id": endpoint_id,
+        "fence": fence,
         "position": str(position.snapshot),
         "place_xid": None if place is None else str(place.xid),
         "place_seq": None if place is None else place.seq,
     }
-    async with connection.transaction(), connection.pipeline():
-        await connection.execute(queries["record_deliveries"], deliveries)
-        await connection.execute(queries["settle_older"], newest)
-        await connection.execute(queries["move_position"], progress)
+    async with connection.transaction():
+        async with connection.pipeline():
+            # First, so that the endpoint's row is locked: nobody takes the endpoint while this is being written.
+            moved = await connection.execute(queries["move_position"], progress)
+            await connection.execute(queries["record_deliveries"], deliveries)
+            await connection.execute(queries["settle_older"], newest)
+        if moved.rowcount == 0:
+            raise LeaseLost("another daemon has taken the endpoint over")
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A waiting delivery whose next attempt is due."""
+
+    delivery: Delivery
+    overtaken: bool
+    """A newer change of its reservation was delivered, so a call now would go back in time."""
 
 
 async def due_deliveries(
     connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, occupied: Collection[ReservationId], limit: int
-) -> list[Delivery]:
+) -> list[DueDelivery]:
     """Return waiting deliveries whose next attempt is due, but none of the ``occupied`` reservations.
 
     Raises:
@@ -105,12 +85,13 @@ async def due_deliveries(
     """
     parameters = {"endpoint_id": endpoint_id, "occupied": list(occupied), "limit": limit}
     cursor = await connection.execute(queries["due_deliveries"], parameters)
-    return [
-        Delivery(
-            Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at), attempts, failures
-        )
-        for seq, reservation_id, operation, changed_at, attempts, failures in await cursor.fetchall()
-    ]
+    return [_due_delivery(record) for record in await cursor.fetchall()]
+
+
+def _due_delivery(record: TupleRow) -> DueDelivery:
+    seq, reservation_id, operation, changed_at, attempts, failures, overtaken = record
+    change = Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at)
+    return DueDelivery(Delivery(change, attempts, failures), overtaken)
 
 
 async def seconds_until_next_due(

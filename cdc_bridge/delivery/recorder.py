@@ -26,6 +26,7 @@ class Recorder:
         self,
         database: Database,
         endpoint_id: EndpointId,
+        fence: int,
         progress: Progress,
         recorded: Callable[[Settlement], None],
     ) -> None:
@@ -34,11 +35,13 @@ class Recorder:
         Args:
             database: where the ledger is.
             endpoint_id: whose.
+            fence: of the lease under which it is called.
             progress: says which position the settlements allow.
             recorded: is told of each settlement once it is in the ledger.
         """
         self._database = database
         self._endpoint_id = endpoint_id
+        self._fence = fence
         self._progress = progress
         self._recorded = recorded
         self._pending: list[Settlement] = []
@@ -53,7 +56,11 @@ class Recorder:
         self._work.set()
 
     async def run(self) -> None:
-        """Record what is put, until cancelled."""
+        """Record what is put, until cancelled.
+
+        Raises:
+            LeaseLost: another daemon has taken the endpoint.
+        """
         while True:
             await self._work.wait()
             batch, self._pending = self._pending[:_BATCH_LIMIT], self._pending[_BATCH_LIMIT:]
@@ -61,13 +68,18 @@ class Recorder:
                 self._progress.settle(settlement.change.seq)
             position = self._progress.reached()
             await self._database.patiently(
-                partial(record, endpoint_id=self._endpoint_id, settlements=batch, position=position)
+                partial(record, endpoint_id=self._endpoint_id, fence=self._fence, settlements=batch, position=position)
             )
             for settlement in batch:
                 self._recorded(settlement)
             if not self._pending:
                 self._work.clear()
                 self._idle.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was put is recorded."""
+        return self._idle.is_set()
 
     async def flush(self) -> None:
         """Wait until all that was put is recorded."""

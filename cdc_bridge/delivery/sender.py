@@ -3,17 +3,22 @@
 The bytes posted are the bytes signed. Redirects are not followed, cookies not kept, proxies of the environment not
 used, and of an answer only the status counts: its body is read a little way, so that the connection can serve
 again, and dropped.
+
+Whether the call may be made is asked at the last moment, when the body is about to be written: connecting takes time,
+and the process may have been stopped meanwhile (:mod:`~cdc_bridge.delivery.lease`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 
 from cdc_bridge import __version__
 from cdc_bridge.delivery.addresses import ForbiddenAddress, guarded_socket_factory
@@ -32,13 +37,18 @@ _KEEPALIVE_SECONDS = 60.0
 class Sender:
     """Calls one endpoint over kept-alive connections."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, may_call: Callable[[], bool]) -> None:
         """Prepare to call; must run inside the event loop.
+
+        Args:
+            endpoint: who is called.
+            may_call: asked when a body is about to be written.
 
         Raises:
             OSError: a certificate's file cannot be read, or holds none (``ssl.SSLError`` is an ``OSError``).
         """
         self._endpoint = endpoint
+        self._may_call = may_call
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=endpoint.max_in_flight,
@@ -59,17 +69,17 @@ class Sender:
         """Close the connections."""
         await self._session.close()
 
-    async def send(self, message: Message) -> Attempt:
-        """Make the call and say what came of it; only a cancellation is raised."""
+    async def send(self, message: Message) -> Attempt | None:
+        """Make the call and say what came of it; ``None``: it might not be made. Only a cancellation is raised."""
         began_at, began = datetime.now(UTC), monotonic()
-        outcome = await self._post(message, began_at)
-        return Attempt(message.id, began_at, monotonic() - began, outcome)
+        body = _WatchedBody(message.body, self._may_call)
+        outcome = await self._post(body, message.headers(began_at, self._endpoint.secrets_at(began_at)))
+        return None if body.withheld else Attempt(message.id, began_at, monotonic() - began, outcome)
 
-    async def _post(self, message: Message, at: datetime) -> Outcome:
-        headers = message.headers(at, self._endpoint.secrets)
+    async def _post(self, body: _WatchedBody, headers: Mapping[str, str]) -> Outcome:
         try:
             async with self._session.post(
-                self._endpoint.url, data=message.body, headers=headers, allow_redirects=False
+                self._endpoint.url, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 outcome = judge(answer.status, answer.headers, datetime.now(UTC))
                 if not await _drain(answer):
@@ -84,6 +94,21 @@ class Sender:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection within {self._endpoint.connect_timeout_seconds:g} s"
         return f"no answer within {self._endpoint.timeout_seconds:g} s"
+
+
+class _WatchedBody(aiohttp.BytesPayload):
+    """A body that is written only if the call may still be made."""
+
+    def __init__(self, body: bytes, may_call: Callable[[], bool]) -> None:
+        super().__init__(body, content_type="application/json")
+        self._may_call = may_call
+        self.withheld = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.withheld = not self._may_call()
+        if self.withheld:
+            raise ConnectionAbortedError
+        await super().write_with_length(writer, content_length)
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:

@@ -18,6 +18,8 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.contract import column_names
 from cdc_bridge.database import connect, problem_of
+from cdc_bridge.delivery.endpoints import definition_of, list_endpoints
+from cdc_bridge.delivery.roster import OTHER_CLUSTER
 from cdc_bridge.errors import InstallationError, SettingsError
 from cdc_bridge.payload.formats import SUPPORTED_TYPES
 from cdc_bridge.queries import queries
@@ -207,21 +209,54 @@ async def _hears_a_ring(connection: Connection, database_url: str) -> bool:
     return False
 
 
-def check_endpoint(settings: Settings) -> Check:
-    """An endpoint is declared."""
+def check_declared_endpoint(settings: Settings) -> Check:
+    """The endpoint of the settings can be used, if there is one."""
+    name = "settings"
     try:
         endpoint = settings.endpoint()
     except SettingsError as error:
-        return _failed("endpoint", error.problem, error.remedy)
-    if not endpoint.secrets:
+        return _failed(name, error.problem, error.remedy)
+    if endpoint is None:
+        return _ok(name, "declare no endpoint")
+    if endpoint.secret is None:
         return Check(
-            "endpoint",
+            name,
             Verdict.WARNING,
-            f"{endpoint.shown_url}; calls are not signed",
+            f"endpoint {endpoint.name}, {endpoint.shown_url}; calls are not signed",
             "Set CDC_BRIDGE_ENDPOINT_SECRET=whsec_...: "
             "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
         )
-    return _ok("endpoint", endpoint.shown_url)
+    return _ok(name, f"endpoint {endpoint.name}, {endpoint.shown_url}")
+
+
+async def check_endpoints(connection: Connection, settings: Settings) -> Check:
+    """There is an endpoint, and each one can be called."""
+    name = "endpoints"
+    listed = await list_endpoints(connection)
+    for endpoint in listed:
+        if not endpoint.same_cluster:
+            return _failed(name, f"{endpoint.name}: {OTHER_CLUSTER}", "As a DBA: select cdc_bridge.adopt();")
+        if endpoint.disabled:
+            return _failed(
+                name,
+                f"{endpoint.name} answered 410 and is not called any more",
+                f"When it wants calls again: cdc-bridge endpoint resume {endpoint.name}",
+            )
+        if not endpoint.in_settings:
+            try:
+                definition_of(endpoint.row, allow_http=settings.allow_http)
+            except ValueError as error:
+                return _failed(name, f"{endpoint.name}: {error}", f"cdc-bridge endpoint set {endpoint.name} ...")
+    names = [endpoint.name + (" (paused)" if endpoint.paused else "") for endpoint in listed]
+    if names:
+        return _ok(name, _listed(names))
+    if settings.endpoint_url is not None:
+        return _ok(name, "that of the settings, which no daemon has declared yet")
+    return _failed(
+        name,
+        "there is none, so nothing is called",
+        "Set CDC_BRIDGE_ENDPOINT_URL, or: cdc-bridge endpoint add till https://till.example/reservations",
+    )
 
 
 _NEEDED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
@@ -246,7 +281,7 @@ async def require_ready(connection: Connection) -> None:
 
 async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     """Run every check; those that cannot be judged, because one before them failed, are shown as skipped."""
-    yield check_endpoint(settings)
+    yield check_declared_endpoint(settings)
     try:
         connection = await connect(settings.database_url.get_secret_value())
     except psycopg.Error as error:
@@ -255,7 +290,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
             f"cannot be reached: {problem_of(error)}",
             "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
         )
-        for name in ("server", "installation", "rights", "mapping", "capture", "doorbell"):
+        for name in ("server", "installation", "rights", "mapping", "capture", "endpoints", "doorbell"):
             yield Check(name, Verdict.SKIPPED, "needs the database")
         return
     async with connection:
@@ -264,12 +299,13 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         installation = await _answered("installation", check_installation(connection))
         yield installation
         if installation.verdict is Verdict.FAILED:
-            for name in ("rights", "mapping", "capture"):
+            for name in ("rights", "mapping", "capture", "endpoints"):
                 yield Check(name, Verdict.SKIPPED, "needs the installation")
         else:
             yield await _answered("rights", check_rights(connection))
             yield await _answered("mapping", check_mapping(connection))
             yield await _answered("capture", check_capture(connection))
+            yield await _answered("endpoints", check_endpoints(connection, settings))
         yield await check_doorbell(connection, settings)
 
 

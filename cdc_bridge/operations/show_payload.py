@@ -20,7 +20,7 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
     async with one_connection(database_url) as connection:
         await require_ready(connection)
         loaded = await ReservationLoader().load(connection, [ReservationId(reservation_id)])
-        for reservation in loaded.values():
+        for reservation in loaded.reservations.values():
             return reservation.body
     raise BridgeError(
         f"there is no reservation {reservation_id}",

@@ -13,12 +13,15 @@ from psycopg import AsyncConnection, AsyncCursor, adapters, sql
 from psycopg.rows import TupleRow
 
 from cdc_bridge.errors import InstallationError
-from cdc_bridge.model import ReservationId
+from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.formats import TEXT_TYPES, register_formats
 from cdc_bridge.queries import queries
 
 _TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
+
+
+_BEFORE_THE_VIEW = 3  # key as text, snapshot, fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,17 @@ class Reservation:
     subject: str
     """Its ``id`` as the body has it."""
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Some reservations, all read in one snapshot."""
+
+    reservations: dict[ReservationId, Reservation]
+    snapshot: str | None
+    """The snapshot, as PostgreSQL writes it; ``None`` if no reservation was found."""
+    fence: int | None
+    """The endpoint's fence in that snapshot; ``None`` if none was asked for or no reservation was found."""
 
 
 class ReservationLoader:
@@ -43,9 +57,17 @@ class ReservationLoader:
         self._builder = BodyBuilder([])
 
     async def load(
-        self, connection: AsyncConnection, reservation_ids: Sequence[ReservationId]
-    ) -> dict[ReservationId, Reservation]:
+        self,
+        connection: AsyncConnection,
+        reservation_ids: Sequence[ReservationId],
+        endpoint_id: EndpointId | None = None,
+    ) -> Loaded:
         """Return those of the reservations that exist.
+
+        Args:
+            connection: to the database.
+            reservation_ids: their keys.
+            endpoint_id: whose fence is wanted as well.
 
         Raises:
             InstallationError: the view is not there.
@@ -54,19 +76,22 @@ class ReservationLoader:
         statement = self._statement or await self._compose(connection)
         async with connection.cursor() as cursor:
             register_formats(cursor)
-            await cursor.execute(statement, {"reservation_ids": list(reservation_ids)})
+            await cursor.execute(statement, {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id})
             rows = await cursor.fetchall()
             return self._build(cursor, rows)
 
-    def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> dict[ReservationId, Reservation]:
-        described = (cursor.description or [])[1:]
+    def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> Loaded:
+        described = (cursor.description or [])[_BEFORE_THE_VIEW:]
         columns = [Column(column.name, column.type_code in _TEXT_OIDS) for column in described]
         if columns != self._columns:
             self._columns, self._builder = columns, BodyBuilder(columns)
-        id_index = [column.name for column in columns].index("id") + 1
-        return {
-            row[0]: Reservation(ReservationId(row[0]), str(row[id_index]), self._builder.build(row[1:])) for row in rows
+        id_index = [column.name for column in columns].index("id") + _BEFORE_THE_VIEW
+        reservations = {
+            row[0]: Reservation(ReservationId(row[0]), str(row[id_index]), self._builder.build(row[_BEFORE_THE_VIEW:]))
+            for row in rows
         }
+        _, snapshot, fence = rows[0][:_BEFORE_THE_VIEW] if rows else (None, None, None)
+        return Loaded(reservations, snapshot, None if fence is None else int(fence))
 
     async def _compose(self, connection: AsyncConnection) -> sql.Composed:
         cursor = await connection.execute(queries["key_type"])

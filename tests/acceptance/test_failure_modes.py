@@ -52,10 +52,8 @@ async def assert_refused(bridges: Bridges, *words: str, code: int = 1, check: st
 async def test_all_is_well(bridges: Bridges) -> None:
     code, output, errors = await run_command("check", **bridges.settings)
     assert (code, errors) == (0, "")
-    assert [line.split()[:2] for line in output.splitlines()] == [
-        ["✓", name]
-        for name in ("endpoint", "database", "server", "installation", "rights", "mapping", "capture", "doorbell")
-    ]
+    names = "settings database server installation rights mapping capture endpoints doorbell"
+    assert [line.split()[:2] for line in output.splitlines()] == [["✓", name] for name in names.split()]
 
 
 async def test_wrong_settings_are_told_all_at_once(bridges: Bridges) -> None:
@@ -79,9 +77,17 @@ async def test_missing_settings_are_named(bridges: Bridges) -> None:
     code, _, errors = await run_command("run", CDC_BRIDGE_ENDPOINT_URL=bridges.settings["CDC_BRIDGE_ENDPOINT_URL"])
     assert code == 78
     assert "CDC_BRIDGE_DATABASE_URL is not set" in errors
-    code, _, errors = await run_command("run", CDC_BRIDGE_DATABASE_URL=bridges.settings["CDC_BRIDGE_DATABASE_URL"])
+    settings = {name: value for name, value in bridges.settings.items() if name != "CDC_BRIDGE_ENDPOINT_URL"}
+    code, _, errors = await run_command("run", **settings)
     assert code == 78
     assert "CDC_BRIDGE_ENDPOINT_URL is not set" in errors
+
+
+async def test_check_says_that_there_is_no_endpoint(bridges: Bridges) -> None:
+    code, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=bridges.settings["CDC_BRIDGE_DATABASE_URL"])
+    assert code == 1
+    assert "✗ endpoints    there is none, so nothing is called" in output
+    assert "cdc-bridge endpoint add" in output
 
 
 async def test_database_that_is_not_there(bridges: Bridges) -> None:
@@ -186,7 +192,7 @@ async def test_several_faults_are_listed_at_once(bridges: Bridges, database: Dat
     code, output, _ = await run_command("check", **settings)
     assert code == 1
     assert [line.split()[1] for line in output.splitlines() if line.startswith("✗")] == [
-        "endpoint",
+        "settings",
         "rights",
         "capture",
     ]

@@ -52,13 +52,13 @@ def test_delivery_accepted_while_a_page_was_read_overtakes_an_older_change_of_th
     lanes = Lanes()
     lanes.add(delivery(20))
     lanes.take(1)
-    lanes.begin_read()
-    lanes.overtaken_by(delivery(20))
-    lanes.release(delivery(20))
-    assert lanes.overtook(delivery(10))
-    assert not lanes.overtook(delivery(30))
-    lanes.end_read()
-    assert not lanes.overtook(delivery(10))
+    with lanes.watch() as earlier:
+        lanes.overtaken_by(delivery(20))
+        lanes.release(delivery(20))
+        with lanes.watch() as later:
+            assert earlier.overtook(delivery(10))
+            assert not earlier.overtook(delivery(30))
+            assert not later.overtook(delivery(10))
 
 
 def test_nothing_is_kept_of_a_lane_that_is_empty() -> None:

@@ -44,15 +44,16 @@ async def test_captured_key_of_any_type_is_loaded_by_its_index(
         await loader.load(connection, [wanted])
         plans = await explained(connection)
         loaded = await loader.load(connection, [wanted, ReservationId(captured[0])])
-    assert loaded.keys() == {wanted, captured[0]}
-    assert loaded[wanted].subject == posted_id
+    assert loaded.reservations.keys() == {wanted, captured[0]}
+    assert loaded.reservations[wanted].subject == posted_id
     assert "Index" in plans[0]
     assert "Seq Scan" not in plans[0]
 
 
 async def test_reservation_that_is_not_there_is_left_out(database: Database) -> None:
     async with database.connection() as connection:
-        assert await ReservationLoader().load(connection, [ReservationId("nobody")]) == {}
+        loaded = await ReservationLoader().load(connection, [ReservationId("nobody")])
+    assert loaded.reservations == {}
 
 
 async def test_missing_view_is_said_with_what_to_do(database: Database) -> None:
@@ -70,5 +71,5 @@ async def test_view_that_is_replaced_while_the_daemon_runs_is_read_anew(database
         before = await loader.load(connection, [ReservationId("R")])
         map_table(database, "public.reservations")
         after = await loader.load(connection, [ReservationId("R")])
-    assert b'"surname":""' in before[ReservationId("R")].body
-    assert after[ReservationId("R")].body.startswith(b'{"customer":null,"id":"R","cust_id":""')
+    assert b'"surname":""' in before.reservations[ReservationId("R")].body
+    assert after.reservations[ReservationId("R")].body.startswith(b'{"customer":null,"id":"R","cust_id":""')

@@ -154,7 +154,7 @@ class _Story:
         return count(
             self._bookings.committed,
             self._stage.receiver.calls,
-            final_bodies={reservation.subject: reservation.body for reservation in loaded.values()},
+            final_bodies={reservation.subject: reservation.body for reservation in loaded.reservations.values()},
             rolled_back=self._bookings.rolled_back,
             retries=await self._number(_RETRIES),
             crowded_from=crowded_from,

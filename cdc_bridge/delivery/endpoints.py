@@ -1,0 +1,231 @@
+"""The endpoints in the database, as a daemon sees them: which there are, which it may take, which it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, dict_row
+
+from cdc_bridge.capture.position import Place, Position, Snapshot
+from cdc_bridge.model import Endpoint, EndpointId, Seq, Xid
+from cdc_bridge.queries import queries
+from cdc_bridge.setting_values import (
+    check_client_certificate,
+    checked_ca_file,
+    checked_header,
+    checked_url,
+    decoded_secret,
+)
+
+Connection = AsyncConnection[TupleRow]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEndpoint:
+    """An endpoint as its row has it."""
+
+    endpoint_id: EndpointId
+    name: str
+    in_settings: bool
+    paused: bool
+    disabled: bool
+    same_cluster: bool
+    """Whether its position is made of this cluster's transaction ids."""
+    free: bool
+    """Whether it may be taken."""
+    fence: int
+    lease_ends_in_seconds: float | None
+    row: dict[str, Any] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenEndpoint:
+    """An endpoint that is ours now, and how far it is."""
+
+    endpoint_id: EndpointId
+    fence: int
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """How an endpoint is, for people."""
+
+    failing_since: datetime | None = None
+    next_probe_at: datetime | None = None
+    problem: str | None = None
+
+
+def definition_of(row: dict[str, Any], *, allow_http: bool) -> Endpoint:
+    """Return how an endpoint is called, from its row; checked anew, as psql checks nothing.
+
+    Raises:
+        ValueError: a value cannot be used; says which, and never repeats one that may be secret.
+    """
+    checking = "url"
+    try:
+        url = checked_url(row["url"], allow_http=allow_http)
+        checking = "headers"
+        headers = tuple(checked_header(line) for line in row["headers"])
+        checking = "secret"
+        secret = None if row["secret"] is None else decoded_secret(row["secret"])
+        checking = "previous_secret"
+        previous = None if row["previous_secret"] is None else decoded_secret(row["previous_secret"])
+        checking = "ca_file"
+        ca_file = None if row["ca_file"] is None else checked_ca_file(Path(row["ca_file"]))
+        checking = "client_certificate_file"
+        certificate, key = (_path(row[f"client_{what}_file"]) for what in ("certificate", "key"))
+        if certificate is not None:
+            check_client_certificate(certificate, key)
+    except ValueError as error:
+        raise ValueError(f"{checking} {error}") from None
+    return Endpoint(
+        name=row["name"],
+        url=url,
+        headers=headers,
+        secret=secret,
+        previous_secret=previous,
+        previous_secret_until=row["previous_secret_until"],
+        ca_file=ca_file,
+        client_certificate_file=certificate,
+        client_key_file=key,
+        max_in_flight=row["max_in_flight"],
+        latest_only=row["latest_only"],
+        timeout_seconds=row["timeout_seconds"],
+        connect_timeout_seconds=row["connect_timeout_seconds"],
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_oldest: bool) -> None:
+    """Make the endpoint of the settings known, or show how it is called now. Headers and secrets stay out.
+
+    Args:
+        connection: to the database.
+        endpoint: it.
+        from_oldest: if it is new, it begins with the oldest change kept, else with what is committed from now on.
+
+    Raises:
+        psycopg.Error: the database could not be used.
+    """
+    await connection.execute(
+        queries["declare_endpoint"],
+        {
+            "name": endpoint.name,
+            "url": endpoint.shown_url,
+            "ca_file": _text(endpoint.ca_file),
+            "client_certificate_file": _text(endpoint.client_certificate_file),
+            "client_key_file": _text(endpoint.client_key_file),
+            "max_in_flight": endpoint.max_in_flight,
+            "latest_only": endpoint.latest_only,
+            "timeout_seconds": endpoint.timeout_seconds,
+            "connect_timeout_seconds": endpoint.connect_timeout_seconds,
+            "from_oldest": from_oldest,
+        },
+    )
+
+
+async def list_endpoints(connection: Connection) -> list[ListedEndpoint]:
+    """Return all endpoints.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(queries["list_endpoints"])
+        return [
+            ListedEndpoint(
+                **{name: row[name] for name in ListedEndpoint.__dataclass_fields__ if name != "row"}, row=row
+            )
+            for row in await cursor.fetchall()
+        ]
+
+
+async def take_endpoints(
+    connection: Connection, endpoints: Sequence[ListedEndpoint], holder: int, holder_name: str, lease_seconds: float
+) -> list[TakenEndpoint]:
+    """Take some endpoints; return those that nobody else took first.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {
+        "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
+        "fences": [endpoint.fence for endpoint in endpoints],
+        "holder": holder,
+        "holder_name": holder_name,
+        "lease_seconds": lease_seconds,
+    }
+    cursor = await connection.execute(queries["take_endpoints"], parameters)
+    return [_taken(record) for record in await cursor.fetchall()]
+
+
+def _taken(record: TupleRow) -> TakenEndpoint:
+    endpoint_id, fence, snapshot, place_xid, place_seq = record
+    place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
+    return TakenEndpoint(EndpointId(endpoint_id), fence, Position(Snapshot.parse(snapshot), place))
+
+
+async def renew_leases(
+    connection: Connection, held: Collection[tuple[EndpointId, int, EndpointState]], lease_seconds: float
+) -> set[EndpointId]:
+    """Keep the endpoints held, with their fences, and write how they are; return those that are still ours.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {
+        "endpoint_ids": [endpoint_id for endpoint_id, _, _ in held],
+        "fences": [fence for _, fence, _ in held],
+        "failing_since": [state.failing_since for _, _, state in held],
+        "next_probe_at": [state.next_probe_at for _, _, state in held],
+        "problems": [state.problem for _, _, state in held],
+        "lease_seconds": lease_seconds,
+    }
+    cursor = await connection.execute(queries["renew_leases"], parameters)
+    return {EndpointId(endpoint_id) for (endpoint_id,) in await cursor.fetchall()}
+
+
+async def release_endpoint(
+    connection: Connection, endpoint_id: EndpointId, fence: int, problem: str | None, *, disable: bool
+) -> None:
+    """Give an endpoint back.
+
+    Args:
+        connection: to the database.
+        endpoint_id: which.
+        fence: ours; if it is not the newest, nothing happens.
+        problem: why nobody calls it now, if that is so.
+        disable: it wants no calls any more.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {"endpoint_id": endpoint_id, "fence": fence, "problem": problem}
+    async with connection.transaction():
+        if disable:
+            await connection.execute(queries["disable_endpoint"], parameters)
+        await connection.execute(queries["release_endpoint"], parameters)
+        await connection.execute(queries["announce_endpoints"])
+
+
+async def note_problem(connection: Connection, endpoint: ListedEndpoint, problem: str) -> None:
+    """Write what keeps an endpoint from being called, if nobody has taken it since it was listed.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {"endpoint_id": endpoint.endpoint_id, "fence": endpoint.fence, "problem": problem}
+    await connection.execute(queries["note_problem"], parameters)

@@ -1,0 +1,299 @@
+"""Runs a pipeline for each endpoint that this daemon holds, and holds those that nobody else does.
+
+Again and again, and at once when somebody announces a change, it renews its leases, looks at the endpoints, ends the
+pipelines of those that are paused, disabled, removed or called otherwise now, and takes what is free. PostgreSQL is the
+only thing between daemons.
+
+A pipeline that ends with a surprise is started again after a pause; the others go on. What every pipeline would meet,
+such as a table that is gone, ends the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from asyncio import FIRST_COMPLETED
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import psycopg
+import structlog
+
+from cdc_bridge.capture.listener import Listener, Reader
+from cdc_bridge.database import UNAVAILABLE, Database, backoff_seconds, refusal
+from cdc_bridge.delivery.endpoints import (
+    ListedEndpoint,
+    TakenEndpoint,
+    definition_of,
+    list_endpoints,
+    note_problem,
+    release_endpoint,
+    renew_leases,
+    take_endpoints,
+)
+from cdc_bridge.delivery.lease import Lease
+from cdc_bridge.delivery.pipeline import Pipeline
+from cdc_bridge.delivery.presence import Presence
+from cdc_bridge.delivery.roster import plan
+from cdc_bridge.errors import InstallationError, LeaseLost
+from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.tasks import end
+
+_RENEWALS_A_LEASE = 2.4
+_LOOK_AT_MOST_EVERY_SECONDS = 0.3
+_RESTART_AFTER_SECONDS = 5.0
+_RELEASE_WITHIN_SECONDS = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Held:
+    """An endpoint that this daemon holds."""
+
+    endpoint: Endpoint
+    lease: Lease
+    reader: Reader
+    pipeline: Pipeline
+    task: asyncio.Task[None] | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Supervisor:
+    """Holds endpoints and delivers to them."""
+
+    def __init__(
+        self,
+        database: Database,
+        listener: Listener,
+        declared: Endpoint | None,
+        *,
+        source: str,
+        batch_size: int,
+        allow_http: bool,
+        lease_seconds: float,
+        finish_within_seconds: float,
+    ) -> None:
+        """Prepare to deliver; must run inside the event loop.
+
+        Args:
+            database: where everything is.
+            listener: wakes the pipelines, and tells of announcements.
+            declared: the endpoint of the settings, if there is one.
+            source: CloudEvents source of all calls.
+            batch_size: most changes that a pipeline reads at once.
+            allow_http: admit ``http://`` to this machine.
+            lease_seconds: how long an endpoint stays ours if nothing is heard of us.
+            finish_within_seconds: longest time for calls under way to finish when a pipeline is stopped.
+        """
+        self._database = database
+        self._listener = listener
+        self._declared = declared
+        self._source = source
+        self._batch_size = batch_size
+        self._allow_http = allow_http
+        self._lease_seconds = lease_seconds
+        self._finish_within_seconds = finish_within_seconds
+        self._presence = Presence(database, timeout_seconds=lease_seconds)
+        self._held: dict[EndpointId, Held] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._not_before: dict[EndpointId, float] = {}
+        self._told: dict[EndpointId, str] = {}
+        self._failures = 0
+        self._next_look_in_seconds = 0.0
+        self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.looked_at = self._now()
+        """When it last looked at the endpoints, by the event loop's clock."""
+
+    @property
+    def held(self) -> Sequence[Held]:
+        """What this daemon holds now."""
+        return list(self._held.values())
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Hold endpoints and deliver until told to stop; then finish the calls under way and give the endpoints back.
+
+        Raises:
+            InstallationError: the SQL side is not what is needed any more.
+        """
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            while not stop.done() and not self._fatal.done():
+                await self._look()
+                await self._wait_for_next_look(stop)
+            for held in self.held:
+                held.stopping.set()
+            while tasks := list(self._tasks):
+                await asyncio.wait(tasks, timeout=self._lease_seconds / _RENEWALS_A_LEASE)
+                await self._renew_quietly()
+        finally:
+            await end([stop, *self._tasks])
+            await self._presence.close()
+        if self._fatal.done():
+            self._fatal.result()
+
+    async def _wait_for_next_look(self, stop: asyncio.Task[bool]) -> None:
+        earliest = self._now() + min(_LOOK_AT_MOST_EVERY_SECONDS, self._next_look_in_seconds)
+        announced = asyncio.create_task(self._listener.announced.wait())
+        ends: list[asyncio.Future[Any]] = [stop, self._fatal]
+        await asyncio.wait([*ends, announced], timeout=self._next_look_in_seconds, return_when=FIRST_COMPLETED)
+        await end([announced])
+        await asyncio.wait(ends, timeout=max(0.0, earliest - self._now()), return_when=FIRST_COMPLETED)
+
+    async def _look(self) -> None:
+        announced = self._listener.announced.is_set()
+        self._listener.announced.clear()
+        self._next_look_in_seconds = self._lease_seconds / _RENEWALS_A_LEASE
+        try:
+            await self._renew()
+            await self._follow_plan(await self._presence.run(list_endpoints))
+        except UNAVAILABLE:
+            # The pipelines meet the same, and say so. Their leases end, and they call nobody.
+            self._failures += 1
+            self._next_look_in_seconds = backoff_seconds(self._failures, random.random())
+            return
+        except psycopg.Error as error:
+            raise refusal(error) from error
+        self._failures = 0
+        self.looked_at = self._now()
+        if announced:
+            for held in self.held:
+                held.pipeline.look_at_schedule()
+
+    async def _renew_quietly(self) -> None:
+        with suppress(*UNAVAILABLE):
+            await self._renew()
+
+    async def _renew(self) -> None:
+        if not self._held:
+            return
+        asked_at = Lease.now()
+        ours = [(endpoint_id, held.lease.fence, held.pipeline.state) for endpoint_id, held in self._held.items()]
+        still_ours = await self._presence.run(partial(renew_leases, held=ours, lease_seconds=self._lease_seconds))
+        for endpoint_id, fence, _ in ours:
+            held = self._held.get(endpoint_id)
+            if held is None or held.lease.fence != fence:
+                continue  # It was given back meanwhile.
+            if endpoint_id in still_ours:
+                held.lease.renew(asked_at, self._lease_seconds)
+            elif held.task is not None:
+                self._log_loss(held)
+                await end([held.task])
+
+    async def _follow_plan(self, listed: list[ListedEndpoint]) -> None:
+        definitions = {endpoint_id: held.endpoint for endpoint_id, held in self._held.items()}
+        pauses = {endpoint_id: until - self._now() for endpoint_id, until in self._not_before.items()}
+        planned = plan(listed, definitions, self._definition, pauses)
+        self._tell_states(listed)
+        for endpoint_id in planned.stop:
+            self._held[endpoint_id].stopping.set()
+        for endpoint, problem in planned.problems:
+            await self._tell_problem(endpoint, problem)
+        if planned.take:
+            await self._take(dict(planned.take))
+        if (seconds := planned.look_again_in_seconds) is not None:
+            self._next_look_in_seconds = min(self._next_look_in_seconds, max(_LOOK_AT_MOST_EVERY_SECONDS, seconds))
+
+    def _definition(self, endpoint: ListedEndpoint) -> Endpoint | None:
+        if endpoint.in_settings:
+            return self._declared if self._declared and self._declared.name == endpoint.name else None
+        return definition_of(endpoint.row, allow_http=self._allow_http)
+
+    def _tell_states(self, listed: list[ListedEndpoint]) -> None:
+        for endpoint in listed:
+            state = "disabled" if endpoint.disabled else "paused" if endpoint.paused else None
+            if state is None and self._told.get(endpoint.endpoint_id) in {"paused", "disabled"}:
+                _log.info("endpoint resumed", endpoint=endpoint.name)
+                del self._told[endpoint.endpoint_id]
+            elif state is not None and self._told.get(endpoint.endpoint_id) != state:
+                _log.warning(
+                    f"endpoint {state}", endpoint=endpoint.name, remedy=f"cdc-bridge endpoint resume {endpoint.name}"
+                )
+                self._told[endpoint.endpoint_id] = state
+
+    async def _tell_problem(self, endpoint: ListedEndpoint, problem: str) -> None:
+        if self._told.get(endpoint.endpoint_id) != problem:
+            self._told[endpoint.endpoint_id] = problem
+            _log.error("endpoint cannot be called", endpoint=endpoint.name, problem=problem)
+        if endpoint.row["problem"] != problem:
+            await self._presence.run(partial(note_problem, endpoint=endpoint, problem=problem))
+
+    async def _take(self, definitions: dict[ListedEndpoint, Endpoint]) -> None:
+        asked_at = Lease.now()
+        taken = await self._presence.run(
+            partial(
+                take_endpoints,
+                endpoints=list(definitions),
+                holder=self._presence.number,
+                holder_name=self._presence.name,
+                lease_seconds=self._lease_seconds,
+            )
+        )
+        by_id = {endpoint.endpoint_id: definition for endpoint, definition in definitions.items()}
+        for ours in taken:
+            self._start(by_id[ours.endpoint_id], ours, asked_at)
+
+    def _start(self, endpoint: Endpoint, taken: TakenEndpoint, asked_at: float) -> None:
+        lease = Lease(taken.endpoint_id, taken.fence)
+        lease.renew(asked_at, self._lease_seconds)
+        reader = self._listener.reader()
+        pipeline = Pipeline(
+            self._database,
+            reader,
+            endpoint,
+            lease,
+            taken.position,
+            source=self._source,
+            batch_size=self._batch_size,
+            state_changed=self._listener.announced.set,
+        )
+        held = self._held[taken.endpoint_id] = Held(endpoint, lease, reader, pipeline)
+        held.task = asyncio.create_task(self._deliver(held))
+        self._tasks.add(held.task)
+        held.task.add_done_callback(self._tasks.discard)
+        self._told.pop(taken.endpoint_id, None)
+        _log.info("endpoint taken", endpoint=endpoint.name, url=endpoint.shown_url)
+
+    async def _deliver(self, held: Held) -> None:
+        endpoint_id, problem = held.lease.endpoint_id, None
+        try:
+            await held.pipeline.run(held.stopping, self._finish_within_seconds)
+        except LeaseLost:
+            self._log_loss(held)
+            return
+        except InstallationError as error:
+            if not self._fatal.done():
+                self._fatal.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other endpoints go on
+            _log.exception("deliveries ended by a surprise", endpoint=held.endpoint.name)
+            problem = f"deliveries ended by a surprise and begin again: {type(error).__name__}"
+            self._not_before[endpoint_id] = self._now() + _RESTART_AFTER_SECONDS
+        finally:
+            self._listener.dismiss(held.reader)
+            del self._held[endpoint_id]
+            self._listener.announced.set()
+        await self._release(held, problem)
+
+    async def _release(self, held: Held, problem: str | None) -> None:
+        releasing = partial(
+            release_endpoint,
+            endpoint_id=held.lease.endpoint_id,
+            fence=held.lease.fence,
+            problem=problem,
+            disable=held.pipeline.withdrawn,
+        )
+        # If this cannot be done in time the others wait until our session or the lease has ended.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RELEASE_WITHIN_SECONDS):
+                await self._database.patiently(releasing)
+
+    @staticmethod
+    def _log_loss(held: Held) -> None:
+        _log.warning("endpoint taken over by another daemon", endpoint=held.endpoint.name)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,117 @@
+"""Ends a daemon that is alive and stuck, so that what supervises it (systemd) starts it again.
+
+Two things can be stuck. An endpoint: there is work, the database is there, the lease is ours, and nothing moves for
+longer than any call or statement may take. That the event loop finds out itself, once a second. Or the event loop:
+nothing runs in it any more. That a thread finds out, whose only work is to see that the loop has looked.
+
+A process that was stopped (SIGSTOP, a machine asleep) is not stuck: the thread was stopped as well, sees by its own
+lateness that it was, and begins to count anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import structlog
+
+from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS, Database
+from cdc_bridge.delivery.supervisor import Held, Supervisor
+from cdc_bridge.errors import BridgeError
+
+_LOOK_EVERY_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Stuck(BridgeError):
+    """Nothing moves though there is work."""
+
+
+class Watchdog:
+    """Watches the daemon."""
+
+    def __init__(
+        self,
+        database: Database,
+        supervisor: Supervisor,
+        *,
+        stuck_after_seconds: float,
+        read_every_seconds: float,
+        end_process: Callable[[], NoReturn],
+    ) -> None:
+        """Prepare to watch; must run inside the event loop.
+
+        Args:
+            database: while it is away, nothing can move.
+            supervisor: whose endpoints are watched.
+            stuck_after_seconds: time without progress after which something is stuck, beside what a call may take.
+            read_every_seconds: how often the change log is read at least.
+            end_process: ends the process at once, when the event loop cannot.
+        """
+        self._database = database
+        self._supervisor = supervisor
+        self._stuck_after_seconds = stuck_after_seconds
+        self._read_every_seconds = read_every_seconds
+        self._end_process = end_process
+        self._looked_at = time.monotonic()
+        self._lost_until = self._now()
+
+    async def run(self) -> None:
+        """Watch until cancelled.
+
+        Raises:
+            Stuck: says what is.
+        """
+        ended = threading.Event()
+        threading.Thread(target=self._watch_the_loop, args=(ended,), name="watchdog", daemon=True).start()
+        try:
+            while True:
+                self._looked_at = time.monotonic()
+                if self._database.lost:
+                    self._lost_until = self._now()
+                self._look()
+                await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        finally:
+            ended.set()
+
+    def _look(self) -> None:
+        self._raise_if_late(self._supervisor.looked_at, 0.0, "the endpoints are not looked at")
+        for held in self._supervisor.held:
+            if held.lease.valid:
+                self._look_at(held)
+
+    def _look_at(self, held: Held) -> None:
+        name = held.endpoint.name
+        if (since := held.pipeline.stalled_since) is not None:
+            self._raise_if_late(since, held.endpoint.timeout_seconds, f"endpoint {name} has work and makes no progress")
+        if (since := held.pipeline.unread_since) is not None:
+            self._raise_if_late(since, self._read_every_seconds, f"the change log is not read for endpoint {name}")
+
+    def _raise_if_late(self, since: float, allowance_seconds: float, what: str) -> None:
+        """Raise if something that is there since then is there for too long, times without a database not counted."""
+        seconds = self._now() - max(since, self._lost_until)
+        if seconds > self._stuck_after_seconds + allowance_seconds:
+            problem = f"{what} since {seconds:.0f} s"
+            _log.error("stuck", problem=problem)
+            raise Stuck(problem, "The daemon ends, to be started again; nothing is lost. Please report this.")
+
+    def _watch_the_loop(self, ended: threading.Event) -> None:
+        limit = self._stuck_after_seconds + OPERATION_TIMEOUT_SECONDS
+        began = woken = time.monotonic()
+        while not ended.wait(_LOOK_EVERY_SECONDS):
+            now = time.monotonic()
+            if now - woken > 5 * _LOOK_EVERY_SECONDS:
+                began = now  # We were stopped ourselves, or the machine was asleep.
+            woken = now
+            seconds = now - max(began, self._looked_at)
+            if seconds > limit:
+                _log.error("stuck", problem=f"the event loop does nothing since {seconds:.0f} s")
+                self._end_process()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

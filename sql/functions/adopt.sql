@@ -1,0 +1,52 @@
+-- cdc_bridge.adopt(skip bigint)
+--
+-- Goes on in a database that is not the one in which the endpoints' positions were written: restored from a dump into
+-- another cluster, whose transaction ids are others. Until this is called the daemon calls no endpoint there, so that a copy
+-- made for trials does not call the restaurant's till.
+--   skip  by how much the changes' numbers jump ahead; at least as many as changes may have been made in the old database
+--         after the dump. A receiver drops what has a lower number than it has seen.
+-- Returns how many deliveries were queued: every change that the log holds and the ledger does not, for each endpoint.
+-- Then it empties the log and sets every position to this instant. Nothing is lost, nothing is sent that the ledger
+-- knows as delivered. Also of use after a fail-over or a recovery to a point in time, for the jump alone.
+-- Safe to repeat, also while e-Res writes; stop the daemon first. Locks: those of its rows.
+
+create or replace function cdc_bridge.adopt(skip bigint default 1000000) returns bigint
+  language plpgsql
+  set search_path = pg_catalog, pg_temp
+as $adopt$
+declare
+  queued_count bigint;
+begin
+  if skip < 0 then
+    raise exception 'numbers may jump ahead, not back' using errcode = 'invalid_parameter_value';
+  end if;
+  perform setval('cdc_bridge.change_seq_seq', nextval('cdc_bridge.change_seq_seq') + skip);
+
+  -- One statement, so one snapshot: what commits meanwhile is neither deleted nor skipped.
+  with unsettled as (
+    select e.endpoint_id, c.seq, c.reservation_id, c.operation, c.changed_at,
+      row_number() over (partition by e.endpoint_id, c.reservation_id order by c.seq desc) = 1 as newest
+    from cdc_bridge.change c
+    cross join cdc_bridge.endpoint e
+    where not exists (select from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id and d.seq = c.seq)
+      and not pg_visible_in_snapshot(c.xid, e.position)
+      and not (c.xid = e.place_xid and c.seq <= e.place_seq)
+  ), queued as (
+    insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at)
+    select endpoint_id, seq, reservation_id, operation, changed_at, 'waiting', 0, 0, case when newest then now() end
+    from unsettled
+    returning 1
+  ), emptied as (
+    delete from cdc_bridge.change
+  ), moved as (
+    update cdc_bridge.endpoint
+    set position = pg_current_snapshot(), place_xid = null, place_seq = null, leased_until = null, fence = fence + 1,
+      cluster = (select system_identifier from pg_control_system())
+  )
+  select count(*) into queued_count from queued;
+  return queued_count;
+end
+$adopt$;
+alter function cdc_bridge.adopt(bigint) owner to cdc_bridge_owner;
+revoke all on function cdc_bridge.adopt(bigint) from public;
+comment on function cdc_bridge.adopt(bigint) is 'Goes on with all endpoints in a database restored from a dump; safe to repeat';
