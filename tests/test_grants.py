@@ -14,6 +14,12 @@ from tests.support.databases import Database
 E_RES_ROLE = "cdc_bridge_test_e_res"
 
 
+ADD_ENDPOINT = """
+insert into cdc_bridge.endpoint (
+  name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
+)
+values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)
+"""
 READABLE = {"endpoint": "name, url, position, problem"}
 
 
@@ -36,8 +42,7 @@ def booking(database: Database) -> None:
         "select * from cdc_bridge.change",
         "select * from cdc_bridge.schema_version",
         "select * from cdc_bridge.reservation_payload",
-        "insert into cdc_bridge.endpoint (name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, "
-        "connect_timeout_seconds, position, cluster) values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)",
+        ADD_ENDPOINT,
         "delete from cdc_bridge.endpoint",
         "select nextval('cdc_bridge.change_seq_seq')",
         "update cdc_bridge.endpoint set position = '1:1:'",

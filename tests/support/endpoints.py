@@ -8,8 +8,8 @@ from tests.support.databases import Database
 
 _ADD = """
 insert into cdc_bridge.endpoint (
-  name, in_settings, url, headers, secret, ca_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
-  position, cluster
+  name, in_settings, url, headers, secret, ca_file,
+  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
 )
 values (
   %(name)s, false, %(url)s, '{}', %(secret)s, %(ca_file)s, 16, false, 15, 5,
