@@ -16,7 +16,8 @@ E_RES_ROLE = "cdc_bridge_test_e_res"
 
 ADD_ENDPOINT = """
 insert into cdc_bridge.endpoint (
-  name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
+  name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  position, cluster
 )
 values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)
 """
