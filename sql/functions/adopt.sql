@@ -1,20 +1,21 @@
 -- cdc_bridge.adopt(skip bigint)
 --
 -- Goes on in a database that is not the one in which the endpoints' positions were written: restored from a dump into
--- another cluster, whose transaction ids are others. Until this is called the daemon calls no endpoint there, so that a copy
--- made for trials does not call the restaurant's till.
+-- another cluster, whose transaction ids are others. Until this is called the daemon calls no endpoint there, so that a
+-- copy made for trials does not call the restaurant's till.
 --   skip  by how much the changes' numbers jump ahead; at least as many as changes may have been made in the old database
 --         after the dump. A receiver drops what has a lower number than it has seen.
 -- Returns how many deliveries were queued: every change that the log holds and the ledger does not, for each endpoint.
 -- Then it empties the log and sets every position to this instant. Nothing is lost, nothing is sent that the ledger
 -- knows as delivered. Also of use after a fail-over or a recovery to a point in time, for the jump alone.
--- Safe to repeat, also while e-Res writes; stop the daemon first. Locks: those of its rows.
+-- Safe to repeat, also while e-Res writes and daemons run. Locks: the rows of cdc_bridge.endpoint, for an instant.
 
 create or replace function cdc_bridge.adopt(skip bigint default 1000000) returns bigint
   language plpgsql
   set search_path = pg_catalog, pg_temp
 as $adopt$
 declare
+  here constant bigint := (select system_identifier from pg_control_system());
   queued_count bigint;
 begin
   if skip < 0 then
@@ -29,8 +30,13 @@ begin
     from cdc_bridge.change c
     cross join cdc_bridge.endpoint e
     where not exists (select from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id and d.seq = c.seq)
-      and not pg_visible_in_snapshot(c.xid, e.position)
-      and not (c.xid = e.place_xid and c.seq <= e.place_seq)
+      and (
+        not (pg_visible_in_snapshot(c.xid, e.position) or coalesce(c.xid = e.place_xid and c.seq <= e.place_seq, false))
+        -- What was captured here already has a transaction id that the position cannot judge, and a higher number than
+        -- anything from the old cluster.
+        or e.cluster <> here
+          and c.seq > coalesce((select max(d.seq) from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id), 0)
+      )
   ), queued as (
     insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at)
     select endpoint_id, seq, reservation_id, operation, changed_at, 'waiting', 0, 0, case when newest then now() end
@@ -41,7 +47,7 @@ begin
   ), moved as (
     update cdc_bridge.endpoint
     set position = pg_current_snapshot(), place_xid = null, place_seq = null, leased_until = null, fence = fence + 1,
-      cluster = (select system_identifier from pg_control_system())
+      cluster = here
   )
   select count(*) into queued_count from queued;
   return queued_count;

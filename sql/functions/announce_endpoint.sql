@@ -26,7 +26,7 @@ begin
     create trigger announce_endpoint
       after insert or delete or update of
         url, headers, secret, previous_secret, previous_secret_until, ca_file, client_certificate_file, client_key_file,
-        max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at
+        max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at, cluster
       on cdc_bridge.endpoint for each statement execute function cdc_bridge.announce_endpoint();
   end if;
 end
