@@ -112,8 +112,7 @@ class Settings(BaseSettings):
         180,
         ge=5,
         le=86_400,
-        description="Time after which an endpoint that has work and makes no progress ends the daemon, in seconds; "
-        "the time-out of its calls is added",
+        description="Time without progress, where there is work, after which the daemon ends, in seconds",
     )
     shutdown_timeout_seconds: float = Field(
         25, ge=0, le=600, description="Longest time for calls under way to finish after SIGTERM, in seconds"

@@ -277,6 +277,10 @@ class Supervisor:
             self._listener.announced.set()
         await self._release(held, problem)
 
+    async def give_up(self, held: Held, problem: str) -> None:
+        """Let another daemon take an endpoint that is stuck here, and say so in its row, if that can be done."""
+        await self._release(held, problem)
+
     async def _release(self, held: Held, problem: str | None) -> None:
         releasing = partial(
             release_endpoint,

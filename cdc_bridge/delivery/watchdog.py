@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import structlog
 
-from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS, Database
+from cdc_bridge.database import Database
 from cdc_bridge.delivery.supervisor import Held, Supervisor
 from cdc_bridge.errors import BridgeError
 
@@ -73,34 +73,41 @@ class Watchdog:
                 self._looked_at = time.monotonic()
                 if self._database.lost:
                     self._lost_until = self._now()
-                self._look()
+                await self._look()
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
         finally:
             ended.set()
 
-    def _look(self) -> None:
-        self._raise_if_late(self._supervisor.looked_at, 0.0, "the endpoints are not looked at")
+    async def _look(self) -> None:
+        if (seconds := self._late(self._supervisor.looked_at)) is not None:
+            raise self._stuck(f"the endpoints were not looked at for {seconds:.0f} s")
         for held in self._supervisor.held:
-            if held.lease.valid:
-                self._look_at(held)
+            if held.lease.valid and (problem := self._problem_of(held)) is not None:
+                stuck = self._stuck(f"endpoint {held.endpoint.name}: {problem}")
+                await self._supervisor.give_up(held, f"stuck: {problem}")
+                raise stuck
 
-    def _look_at(self, held: Held) -> None:
-        name = held.endpoint.name
-        if (since := held.pipeline.stalled_since) is not None:
-            self._raise_if_late(since, held.endpoint.timeout_seconds, f"endpoint {name} has work and makes no progress")
-        if (since := held.pipeline.unread_since) is not None:
-            self._raise_if_late(since, self._read_every_seconds, f"the change log is not read for endpoint {name}")
+    def _problem_of(self, held: Held) -> str | None:
+        stalled, unread = held.pipeline.stalled_since, held.pipeline.unread_since
+        if (seconds := self._late(stalled, held.endpoint.timeout_seconds)) is not None:
+            return f"there is work and no progress for {seconds:.0f} s"
+        if (seconds := self._late(unread, self._read_every_seconds)) is not None:
+            return f"the change log was not read for {seconds:.0f} s"
+        return None
 
-    def _raise_if_late(self, since: float, allowance_seconds: float, what: str) -> None:
-        """Raise if something that is there since then is there for too long, times without a database not counted."""
+    def _late(self, since: float | None, allowance_seconds: float = 0.0) -> float | None:
+        """Return how long something lasts, if that is too long; times without a database do not count."""
+        if since is None:
+            return None
         seconds = self._now() - max(since, self._lost_until)
-        if seconds > self._stuck_after_seconds + allowance_seconds:
-            problem = f"{what} since {seconds:.0f} s"
-            _log.error("stuck", problem=problem)
-            raise Stuck(problem, "The daemon ends, to be started again; nothing is lost. Please report this.")
+        return seconds if seconds > self._stuck_after_seconds + allowance_seconds else None
+
+    @staticmethod
+    def _stuck(problem: str) -> Stuck:
+        _log.error("stuck", problem=problem)
+        return Stuck(problem, "The daemon ends, to be started again; nothing is lost. Please report this.")
 
     def _watch_the_loop(self, ended: threading.Event) -> None:
-        limit = self._stuck_after_seconds + OPERATION_TIMEOUT_SECONDS
         began = woken = time.monotonic()
         while not ended.wait(_LOOK_EVERY_SECONDS):
             now = time.monotonic()
@@ -108,8 +115,8 @@ class Watchdog:
                 began = now  # We were stopped ourselves, or the machine was asleep.
             woken = now
             seconds = now - max(began, self._looked_at)
-            if seconds > limit:
-                _log.error("stuck", problem=f"the event loop does nothing since {seconds:.0f} s")
+            if seconds > self._stuck_after_seconds:
+                self._stuck(f"the event loop did nothing for {seconds:.0f} s")
                 self._end_process()
 
     @staticmethod
