@@ -48,12 +48,13 @@ async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, positi
     """
     snapshot, rows = await _read_rows(connection, endpoint_id, position, limit)
     cut_off_at = _last_place(rows, position.place) if len(rows) == limit else None
+    highest = max((row.xid for row in rows), default=None)
     changes = _merge_within_transaction(rows)
     if position.place is not None:
         changes = await _without_earlier_in_transaction(connection, position.place, changes)
     # One reservation's changes must go out by seq; across transactions the page's order is another.
     changes.sort(key=lambda logged: logged.change.seq)
-    return Page(tuple(changes), position.after_page(snapshot, cut_off_at), at_end=cut_off_at is None)
+    return Page(tuple(changes), position.after_page(snapshot, cut_off_at, highest), at_end=cut_off_at is None)
 
 
 async def _read_rows(

@@ -11,6 +11,12 @@ ended inside a transaction, the place in it. As there is one place only, a page 
 the last one ended in, and then takes the others by ``(xid, seq)``. Where it is cut off at another transaction X, it
 has handed over all that its own snapshot sees below X, and of X and above what had been before, plus X's changes
 up to the place.
+
+Of transactions that ended without a change, a position counts those below the highest change read as seen, and
+none above. After a crash PostgreSQL draws the ids again that are above the last one flushed to WAL, where only
+transactions stood that were rolled back or wrote nothing. A position that outlives the crash in the daemon's memory
+would take the new transaction for the old one and skip it. The commit of a change that was read has been flushed, so
+no id up to it comes again.
 """
 
 from __future__ import annotations
@@ -47,6 +53,11 @@ class Snapshot:
         running = sorted(self.in_progress)
         return f"{running[0] if running else self.xmax}:{self.xmax}:{','.join(map(str, running))}"
 
+    def caught_up(self, read_in: Snapshot, highest: Xid | None) -> Snapshot:
+        """Return what is seen once all that another snapshot sees is read; see :meth:`Position.after_page`."""
+        xmax = min(max(self.xmax, Xid((highest or 0) + 1)), read_in.xmax)
+        return Snapshot(xmax, frozenset(xid for xid in read_in.in_progress if xid < xmax))
+
     def sees(self, xid: Xid) -> bool:
         """Say whether the transaction had ended."""
         return xid < self.xmax and xid not in self.in_progress
@@ -75,15 +86,16 @@ class Position:
             return seq <= self.place.seq
         return self.snapshot.sees(xid)
 
-    def after_page(self, read_in: Snapshot, cut_off_at: Place | None) -> Position:
+    def after_page(self, read_in: Snapshot, cut_off_at: Place | None, highest: Xid | None) -> Position:
         """Return the position once a page is handed over.
 
         Args:
             read_in: the snapshot of the statement that read the page.
             cut_off_at: the page's last change if there may be more behind it, else ``None``.
+            highest: the highest transaction with a change in the page; ``None``: the page is empty.
         """
         if cut_off_at is None:
-            return Position(read_in)
+            return Position(self._with_place_finished().caught_up(read_in, highest))
         if self.place is not None and self.place.xid == cut_off_at.xid:
             return Position(self.snapshot, cut_off_at)  # The page got no further than to this transaction.
         border = cut_off_at.xid

@@ -37,6 +37,11 @@ class ModelDatabase:
             if commit:
                 self.committed[xid] = rows
 
+    def crash(self) -> None:
+        """Lose what runs; ids above the last one whose commit wrote something, and so was flushed, come again."""
+        self.running.clear()
+        self.next_xid = max((xid for xid, rows in self.committed.items() if rows), default=2) + 1
+
     def snapshot(self) -> Snapshot:
         return Snapshot(Xid(self.next_xid), frozenset(map(Xid, self.running)))
 
@@ -48,7 +53,8 @@ class ModelDatabase:
         in_part = position.place and position.place.xid
         page = sorted(unread, key=lambda change: (change[0] != in_part, change))[:limit]
         cut_off_at = Place(*page[-1]) if len(page) == limit else None
-        return page, position.after_page(self.snapshot(), cut_off_at)
+        highest = max((xid for xid, _ in page), default=None)
+        return page, position.after_page(self.snapshot(), cut_off_at, highest)
 
 
 _steps = st.lists(
@@ -57,6 +63,7 @@ _steps = st.lists(
         st.tuples(st.just("write"), st.integers(0, 3), st.integers(1, 3)),
         st.tuples(st.just("end"), st.integers(0, 3), st.booleans()),
         st.tuples(st.just("read"), st.integers(1, 3)),
+        st.tuples(st.just("crash")),
     ),
     min_size=20,
     max_size=60,
@@ -65,7 +72,7 @@ _steps = st.lists(
 
 @given(_steps)
 @settings(max_examples=2000, deadline=None)
-def test_every_committed_change_is_read_exactly_once_whatever_the_order_of_commits(
+def test_every_committed_change_is_read_exactly_once_whatever_the_order_of_commits_and_whatever_crashes(
     steps: list[tuple[object, ...]],
 ) -> None:
     database, position = ModelDatabase(), Position(Snapshot(Xid(1), frozenset()))
@@ -78,6 +85,8 @@ def test_every_committed_change_is_read_exactly_once_whatever_the_order_of_commi
                 database.write(which, rows)
             case ("end", int(which), bool(commit)):
                 database.end(which, commit=commit)
+            case ("crash",):
+                database.crash()
             case ("read", int(limit)):
                 page, position = database.read(position, limit)
                 position = Position(Snapshot.parse(str(position.snapshot)), position.place)
@@ -90,7 +99,7 @@ def test_every_committed_change_is_read_exactly_once_whatever_the_order_of_commi
 
 def test_transaction_that_commits_late_does_not_make_one_read_in_part_begin_anew() -> None:
     in_part = Position(Snapshot(Xid(4), frozenset({Xid(3)})), Place(Xid(4), Seq(2)))
-    after = in_part.after_page(Snapshot(Xid(5), frozenset()), Place(Xid(3), Seq(1)))
+    after = in_part.after_page(Snapshot(Xid(5), frozenset()), Place(Xid(3), Seq(1)), Xid(4))
     assert after.covers(Xid(4), Seq(2))
     assert not after.covers(Xid(3), Seq(5))
 
@@ -107,6 +116,8 @@ def test_reading_can_begin_again_from_any_earlier_position(steps: list[tuple[obj
                 database.write(which, rows)
             case ("end", int(which), bool(commit)):
                 database.end(which, commit=commit)
+            case ("crash",):
+                database.crash()
             case ("read", int(limit)):
                 positions.append(database.read(positions[-1], limit)[1])
     for position in positions:
@@ -127,5 +138,5 @@ def test_snapshot_in_another_form_is_refused() -> None:
 
 def test_page_cut_off_inside_a_late_transaction_keeps_what_was_read_above_it() -> None:
     before = Position(Snapshot(Xid(50), frozenset({Xid(10), Xid(30)})))
-    after = before.after_page(Snapshot(Xid(90), frozenset({Xid(30), Xid(70)})), Place(Xid(10), Seq(5)))
+    after = before.after_page(Snapshot(Xid(90), frozenset({Xid(30), Xid(70)})), Place(Xid(10), Seq(5)), Xid(10))
     assert after == Position(Snapshot(Xid(50), frozenset({Xid(10), Xid(30)})), Place(Xid(10), Seq(5)))
