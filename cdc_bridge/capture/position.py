@@ -53,10 +53,10 @@ class Snapshot:
         running = sorted(self.in_progress)
         return f"{running[0] if running else self.xmax}:{self.xmax}:{','.join(map(str, running))}"
 
-    def caught_up(self, read_in: Snapshot, highest: Xid | None) -> Snapshot:
-        """Return what is seen once all that another snapshot sees is read; see :meth:`Position.after_page`."""
-        xmax = min(max(self.xmax, Xid((highest or 0) + 1)), read_in.xmax)
-        return Snapshot(xmax, frozenset(xid for xid in read_in.in_progress if xid < xmax))
+    def up_to(self, highest: Xid | None) -> Snapshot:
+        """Return it without what ended above the highest transaction known to be flushed; see the module's note."""
+        xmax = min(self.xmax, Xid((highest or 0) + 1))
+        return Snapshot(xmax, frozenset(xid for xid in self.in_progress if xid < xmax))
 
     def sees(self, xid: Xid) -> bool:
         """Say whether the transaction had ended."""
@@ -94,12 +94,12 @@ class Position:
             cut_off_at: the page's last change if there may be more behind it, else ``None``.
             highest: the highest transaction with a change in the page; ``None``: the page is empty.
         """
+        before = self._with_place_finished()
         if cut_off_at is None:
-            return Position(self._with_place_finished().caught_up(read_in, highest))
+            return Position(read_in.up_to(Xid(max(before.xmax - 1, highest or 0))))
         if self.place is not None and self.place.xid == cut_off_at.xid:
             return Position(self.snapshot, cut_off_at)  # The page got no further than to this transaction.
         border = cut_off_at.xid
-        before = self._with_place_finished()
         now_below = {xid for xid in read_in.in_progress if xid < border}
         still_above = {xid for xid in before.in_progress if xid >= border}
         # Between the old xmax and the border, what the reading snapshot saw running is in now_below.

@@ -196,7 +196,8 @@ class Dispatcher:
 
     def _note_snapshot(self, delivery: Delivery, loaded: Loaded) -> None:
         if self._endpoint.latest_only and loaded.snapshot is not None:
-            self._loaded_in[delivery.change.seq] = Snapshot.parse(loaded.snapshot)
+            # Up to the newest change, as a position: ids above may come again after a crash of PostgreSQL.
+            self._loaded_in[delivery.change.seq] = Snapshot.parse(loaded.snapshot).up_to(loaded.newest_change)
 
     async def _call(self, delivery: Delivery, reservation: Reservation) -> None:
         while True:

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection, AsyncCursor, adapters, sql
 from psycopg.rows import TupleRow
 
 from cdc_bridge.errors import InstallationError
-from cdc_bridge.model import EndpointId, ReservationId
+from cdc_bridge.model import EndpointId, ReservationId, Xid
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.formats import TEXT_TYPES, register_formats
 from cdc_bridge.queries import queries
@@ -21,7 +21,7 @@ from cdc_bridge.queries import queries
 _TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
 
 
-_BEFORE_THE_VIEW = 3  # key as text, snapshot, fence
+_BEFORE_THE_VIEW = 4  # key as text, snapshot, newest transaction, fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class Loaded:
     reservations: dict[ReservationId, Reservation]
     snapshot: str | None
     """The snapshot, as PostgreSQL writes it; ``None`` if no reservation was found."""
+    newest_change: Xid | None
+    """The newest transaction that the change log had in that snapshot; ``None``: it was empty."""
     fence: int | None
     """The endpoint's fence in that snapshot; ``None`` if none was asked for or no reservation was found."""
 
@@ -90,8 +92,13 @@ class ReservationLoader:
             row[0]: Reservation(ReservationId(row[0]), str(row[id_index]), self._builder.build(row[_BEFORE_THE_VIEW:]))
             for row in rows
         }
-        _, snapshot, fence = rows[0][:_BEFORE_THE_VIEW] if rows else (None, None, None)
-        return Loaded(reservations, snapshot, None if fence is None else int(fence))
+        _, snapshot, newest, fence = rows[0][:_BEFORE_THE_VIEW] if rows else (None,) * _BEFORE_THE_VIEW
+        return Loaded(
+            reservations,
+            snapshot,
+            None if newest is None else Xid(int(newest)),
+            None if fence is None else int(fence),
+        )
 
     async def _compose(self, connection: AsyncConnection) -> sql.Composed:
         cursor = await connection.execute(queries["key_type"])
