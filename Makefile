@@ -9,10 +9,10 @@ READY  := $(VENV)/.ready
 TESTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock clean
+.PHONY: help install demo test test-faults check format lock clean
 
 help:  ## List what can be done
-	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(READY)  ## Make the virtual environment .venv
 
@@ -34,6 +34,9 @@ demo: $(READY)  ## Show the whole bridge at work on this machine, and break it
 
 test: $(READY)  ## Run the tests, all or some: make test TESTS="tests/capture -k position"
 	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),-n 2 --dist worksteal)
+
+test-faults: $(READY)  ## Break everything that can break, at length (some 20 minutes), and show the figures
+	@CDC_BRIDGE_TEST_LENGTH=long $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/faults -n 2 --dist worksteal)
 
 check: $(READY)  ## Run the gates: format, lint, types, imports
 	@$(BIN)/ruff format --check

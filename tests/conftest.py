@@ -7,4 +7,6 @@ pytest_plugins = (
     "tests.support.receiver",
     "tests.support.bridge",
     "tests.support.proxy",
+    "tests.support.figures",
+    "tests.support.load",
 )

@@ -13,9 +13,10 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from cdc_bridge.contract import example
+from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
-from tests.support.receiver import Answer, Call, Receiver
+from tests.support.receiver import Call, Receiver
 from tests.support.waiting import until
 
 EXAMPLE_ID = "43B39683AB734A038ADA1B27345E9C90"

@@ -7,11 +7,11 @@ import random
 
 import pytest
 
+from tests.support.audit import audit, wait_until_settled
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
-from tests.support.waiting import until
-from tests.support.workload import UNSETTLED, Workload, audit, chosen_seed
+from tests.support.workload import Workload, chosen_seed
 
 WRITERS = 8
 SECONDS = 12.0
@@ -43,7 +43,7 @@ async def test_no_change_is_lost_invented_or_out_of_order(
         kills += 1
     await writing
     bridge = await bridges.start(**settings)
-    await until(lambda: database.value(UNSETTLED) == 0, "every change is settled", patience_seconds=120)
+    await wait_until_settled(database, patience_seconds=120)
     assert await bridge.terminate() == 0
 
     found = audit(database, workload.truth, receiver.accepted)

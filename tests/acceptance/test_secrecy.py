@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.support.answers import Answer
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
-from tests.support.receiver import Answer, Receiver
+from tests.support.receiver import Receiver
 
 TOKEN = "an-unmistakable-token"
 

@@ -11,10 +11,11 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 
+from tests.support.answers import Answer
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.receiver import Answer, Call, Receiver
+from tests.support.receiver import Call, Receiver
 from tests.support.waiting import until
 
 BOOKING = (

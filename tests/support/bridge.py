@@ -9,6 +9,7 @@ import signal
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from tests.support.receiver import Receiver
 SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
 PATIENCE_SECONDS = 30.0
+DAEMON = "cdc_bridge"
+_PROJECT = Path(__file__).parents[2]
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -47,8 +50,15 @@ async def run_command(*arguments: str, **settings: str) -> tuple[int, str, str]:
 class Bridge:
     """A daemon's process and its log."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, str], module: str = DAEMON) -> None:
+        """Prepare to start.
+
+        Args:
+            settings: all that the daemon is told.
+            module: what is run; another than the daemon is one that runs the daemon with a fault built in.
+        """
         self._settings = settings
+        self._module = module
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._logged = asyncio.Condition()
@@ -66,7 +76,7 @@ class Bridge:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cdc_bridge", "run", env=clean_environment(self._settings),
+            sys.executable, "-m", self._module, "run", env=clean_environment(self._settings), cwd=_PROJECT,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             limit=1024 * 1024,
         )  # fmt: skip
@@ -142,14 +152,14 @@ class Bridges:
         self.settings = dict(settings)
         self._made: list[Bridge] = []
 
-    def make(self, **overrides: str) -> Bridge:
-        bridge = Bridge(self.settings | overrides)
+    def make(self, module: str = DAEMON, **overrides: str) -> Bridge:
+        bridge = Bridge(self.settings | overrides, module)
         self._made.append(bridge)
         return bridge
 
-    async def start(self, **overrides: str) -> Bridge:
+    async def start(self, module: str = DAEMON, **overrides: str) -> Bridge:
         """Start a daemon and wait until it is up."""
-        bridge = self.make(**overrides)
+        bridge = self.make(module, **overrides)
         await bridge.start()
         await bridge.wait_for_log("started")
         return bridge

@@ -1,4 +1,8 @@
-"""A TCP proxy in front of PostgreSQL that can be cut, and that can lose notifications as pgbouncer does."""
+"""A TCP proxy in front of PostgreSQL: a network that can be cut, stalled and slowed down.
+
+It understands just enough of the protocol to lose notifications, as pgbouncer does, and to keep back the answer to one
+statement.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,35 @@ _HEADER_BYTES = 5
 _NOTIFICATION = ord("A")
 
 
+class _Connection:
+    """What is peculiar to one connection."""
+
+    def __init__(self, *, flows: bool) -> None:
+        self.flows = asyncio.Event()
+        self.keeps_answers_back = False
+        if flows:
+            self.flows.set()
+
+
 class Proxy:
-    """Forwards connections to a server; understands just enough of its protocol to drop notifications."""
+    """Forwards connections to a server."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[_Connection] = set()
+        self._stalled = False
         self._port = 0
         self.drop_notifications = False
         self.dropped = 0
+        self.delay_seconds = 0.0
+        """Added to everything that is sent, in both directions."""
+        self.bytes_per_second = float("inf")
+        self.keep_back_answer_to: bytes | None = None
+        """Once a client sends this, it gets no answer any more; the statement is done all the same."""
+        self.answer_kept_back = asyncio.Event()
+        """The server has answered what ``keep_back_answer_to`` tells."""
 
     def through(self, conninfo: str) -> str:
         """Return a conninfo that leads through the proxy; without TLS, so that the proxy can read along."""
@@ -42,37 +65,86 @@ class Proxy:
             self._listener = None
         for writer in list(self._writers):
             writer.transport.abort()
+        for connection in self._connections:
+            connection.flows.set()  # lets go of what waits in a stall
+
+    def stall(self) -> None:
+        """Forward nothing more, without breaking a connection; new ones are accepted, and nothing comes of them."""
+        self._stalled = True
+        for connection in self._connections:
+            connection.flows.clear()
+
+    def go_on(self) -> None:
+        """End a stall: what was held up arrives."""
+        self._stalled = False
+        for connection in self._connections:
+            connection.flows.set()
+
+    def forget_connections(self) -> None:
+        """Stall the connections there are for good, as a firewall that lost its memory; new ones are served."""
+        self.stall()
+        self._stalled = False
+        self._connections.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        connection = _Connection(flows=not self._stalled)
+        self._connections.add(connection)
+        with suppress(ConnectionError):
             server_reader, server_writer = await asyncio.open_connection(*self._target)
             self._writers |= {writer, server_writer}
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._forward(reader, server_writer))
-                    tasks.create_task(self._forward_messages(server_reader, writer))
-            except* (ConnectionError, asyncio.IncompleteReadError):
+                    tasks.create_task(self._forward(connection, reader, server_writer))
+                    tasks.create_task(self._forward_messages(connection, server_reader, writer))
+            except* ConnectionError:
                 pass
             finally:
+                self._connections.discard(connection)
                 for end in (writer, server_writer):
                     self._writers.discard(end)
                     end.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+            if self.keep_back_answer_to is not None and self.keep_back_answer_to in data:
+                self.keep_back_answer_to = None
+                connection.keeps_answers_back = True
+            await self._send(connection, data, writer)
         raise ConnectionResetError
 
-    async def _forward_messages(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            header = await reader.readexactly(_HEADER_BYTES)
-            rest = await reader.readexactly(int.from_bytes(header[1:]) - 4)
-            if header[0] == _NOTIFICATION and self.drop_notifications:
+    async def _forward_messages(
+        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        unread = bytearray()
+        while data := await reader.read(65536):
+            unread += data
+            await self._send(connection, self._passed_on(connection, unread), writer)
+        raise ConnectionResetError
+
+    def _passed_on(self, connection: _Connection, unread: bytearray) -> bytes:
+        """Take the whole messages off what was read; return what of them is to be forwarded."""
+        passed_on = bytearray()
+        while len(unread) >= _HEADER_BYTES:
+            length = 1 + int.from_bytes(unread[1:_HEADER_BYTES])
+            if len(unread) < length:
+                break
+            if unread[0] == _NOTIFICATION and self.drop_notifications:
                 self.dropped += 1
-                continue
-            writer.write(header + rest)
-            await writer.drain()
+            elif connection.keeps_answers_back:
+                self.answer_kept_back.set()
+            else:
+                passed_on += unread[:length]
+            del unread[:length]
+        return bytes(passed_on)
+
+    async def _send(self, connection: _Connection, data: bytes, writer: asyncio.StreamWriter) -> None:
+        await connection.flows.wait()
+        if pause := self.delay_seconds + len(data) / self.bytes_per_second:
+            await asyncio.sleep(pause)
+        writer.write(data)
+        await writer.drain()
 
 
 @pytest.fixture

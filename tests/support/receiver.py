@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from tests.support.answers import Answer, give
 from tests.support.certificates import Certificates
 
 PATIENCE_SECONDS = 45.0
@@ -39,18 +40,6 @@ class Call:
     @property
     def reservation_id(self) -> str:
         return str(self.json["id"])
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How a call is answered."""
-
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    hang_up: bool = False
-    after: asyncio.Event | None = None
-    """Answer only when this is set."""
 
 
 Script = Callable[[Call], Answer]
@@ -85,27 +74,29 @@ class Receiver:
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
+        """Close all connections and refuse new ones."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    @property
+    def connections(self) -> int:
+        """Callers that are connected; what one has sent before it died is received before it counts as gone."""
+        server = self._runner and self._runner.server
+        return len(server.connections) if server else 0
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         call = Call(datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read())
         answer = self.script(call)
         if self.keep_calls:
             self.calls.append(call)
-            await self._notify()
-        if answer.after is not None:
-            await answer.after.wait()
-        if answer.hang_up and request.transport is not None:
-            request.transport.abort()
-        if 200 <= answer.status < 300:
+        if answer.takes:
             self.accepted_count += 1
             self.on_accepted(call)
             if self.keep_calls:
                 self.accepted.append(call)
-            await self._notify()
-        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        await self._notify()
+        return await give(answer, request)
 
     async def _notify(self) -> None:
         async with self._arrived:

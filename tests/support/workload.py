@@ -1,7 +1,8 @@
-"""Random writers that play e-Res at its worst, and the four promises checked against what they committed.
+"""Random writers that play e-Res at its worst.
 
 Every change adds one to the reservation's ``duration``, which so becomes its version, and leaves a marker of its own in
-``notes``. A writer remembers what its transaction changed, and counts it only when COMMIT has succeeded.
+``notes``. A writer remembers what its transaction changed, and counts it only when COMMIT has succeeded. Where the
+server dies before it says so, a row that the transaction wrote into a table of its own tells afterwards.
 """
 
 from __future__ import annotations
@@ -9,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from time import monotonic
 
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import TupleRow
 
+from tests.support.audit import Truth
 from tests.support.databases import Database
-from tests.support.receiver import Call
 
 SEED_VARIABLE = "CDC_BRIDGE_TEST_SEED"
 
@@ -40,16 +39,12 @@ insert into public.reservations (id, cust_id, reference, duration, notes) values
 on conflict (id) do update set duration = reservations.duration + 1, notes = excluded.notes
 returning id
 """
+_PROOF_TABLE = "create table workload_transaction (name text primary key)"
+_LEAVE_PROOF = "insert into public.workload_transaction values (%s) returning pg_current_xact_id()::text"
+_HAS_PROOF = "select exists (select from workload_transaction where name = %s)"
 _ISOLATION_LEVELS = (None, IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
 _EXPECTED_FAILURES = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
-
-UNSETTLED = """
-select count(*)
-from (select reservation_id, min(seq) as seq from cdc_bridge.change group by xid, reservation_id) c
-where not exists (
-  select from cdc_bridge.delivery d where d.seq = c.seq and d.state <> 'waiting'
-)
-"""
+_TRY_AGAIN_SECONDS = 0.1
 
 
 def chosen_seed() -> int:
@@ -60,16 +55,10 @@ def chosen_seed() -> int:
 
 
 @dataclass
-class Truth:
-    """What was committed, as the writers know it."""
-
-    changed: dict[int, set[str]] = field(default_factory=dict)
-    """Reservations by the transaction that changed them."""
-    rolled_back_markers: set[str] = field(default_factory=set)
-
-
-@dataclass
 class _Transaction:
+    name: str
+    xid: int | None = None
+    """Known once it has done its work and is about to end."""
     changed: set[str] = field(default_factory=set)
     markers: list[str] = field(default_factory=list)
 
@@ -77,16 +66,29 @@ class _Transaction:
 class Workload:
     """Concurrent writers on a few reservations, so that they meet."""
 
-    def __init__(self, database: Database, seed: int, *, prepared_transactions: bool = False) -> None:
+    def __init__(
+        self, database: Database, seed: int, *, prepared_transactions: bool = False, pause_seconds: float = 0.0
+    ) -> None:
+        """Prepare to write.
+
+        Args:
+            database: where.
+            seed: of all randomness.
+            prepared_transactions: some commit in two phases.
+            pause_seconds: the longest pause of a writer between two transactions.
+        """
         self._database = database
         self._seed = seed
         self._prepared_transactions = prepared_transactions
+        self._pause_seconds = pause_seconds
         self._ids = [f"R{number:03}" for number in range(40)]
-        self._next_marker = 0
+        self._last_number = 0
+        self._in_doubt: list[_Transaction] = []
         self.truth = Truth()
 
     def set_up(self, bulk_rows: int) -> None:
         """Make the customer, and the rows that one statement changes all at once; both before a daemon looks."""
+        self._database.execute(_PROOF_TABLE)
         self._database.execute("insert into customers (id) values ('C')")
         with psycopg.connect(self._database.url) as connection:
             ids = {id_ for (id_,) in connection.execute(_CREATE_MANY, (bulk_rows,))}
@@ -97,21 +99,46 @@ class Workload:
     async def run(self, writers: int, seconds: float) -> None:
         """Write for a time."""
         end = monotonic() + seconds
+        await self.run_until(lambda: monotonic() >= end, writers)
+
+    async def run_until(self, ended: Callable[[], bool], writers: int) -> None:
+        """Write until a condition holds, whatever becomes of the server meanwhile."""
         async with asyncio.TaskGroup() as tasks:
             for number in range(writers):
-                tasks.create_task(self._write_until(end, random.Random(self._seed + number)))
+                tasks.create_task(self._write_until(ended, random.Random(self._seed + number)))
+        for transaction in self._in_doubt:
+            self._conclude(transaction, committed=self._database.value(_HAS_PROOF, (transaction.name,)))
+        self._in_doubt.clear()
 
-    async def _write_until(self, end: float, chance: random.Random) -> None:
-        async with self._database.connection(autocommit=False) as connection:
-            while monotonic() < end:
-                await connection.set_isolation_level(chance.choice(_ISOLATION_LEVELS))
-                transaction = _Transaction()
-                try:
-                    await self._work(connection, chance, transaction)
-                    await self._finish(connection, chance, transaction)
-                except _EXPECTED_FAILURES:
-                    await connection.rollback()
-                    self.truth.rolled_back_markers.update(transaction.markers)
+    async def _write_until(self, ended: Callable[[], bool], chance: random.Random) -> None:
+        while not ended():
+            try:
+                async with self._database.connection(autocommit=False) as connection:
+                    while not ended():
+                        await self._write(connection, chance)
+                        await asyncio.sleep(self._pause_seconds * chance.random())
+            except psycopg.OperationalError:  # The server is away, or ended this session.
+                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+
+    async def _write(self, connection: AsyncConnection[TupleRow], chance: random.Random) -> None:
+        await connection.set_isolation_level(chance.choice(_ISOLATION_LEVELS))
+        transaction = _Transaction(self._new_name())
+        try:
+            await self._work(connection, chance, transaction)
+            await self._finish(connection, chance, transaction)
+        except _EXPECTED_FAILURES:
+            await connection.rollback()
+            self._conclude(transaction, committed=False)
+        except psycopg.OperationalError:
+            self._in_doubt.append(transaction)
+            raise
+
+    def _conclude(self, transaction: _Transaction, *, committed: bool) -> None:
+        if committed:
+            assert transaction.xid is not None
+            self.truth.changed[transaction.xid] = transaction.changed
+        else:
+            self.truth.rolled_back_markers.update(transaction.markers)
 
     async def _work(
         self, connection: AsyncConnection[TupleRow], chance: random.Random, transaction: _Transaction
@@ -128,20 +155,16 @@ class Workload:
     async def _finish(
         self, connection: AsyncConnection[TupleRow], chance: random.Random, transaction: _Transaction
     ) -> None:
-        cursor = await connection.execute("select pg_current_xact_id()::text")
-        record = await cursor.fetchone()
-        assert record is not None
-        xid, commit = int(record[0]), chance.random() < 0.85
+        cursor = await connection.execute(_LEAVE_PROOF, (transaction.name,))
+        ((xid,),) = await cursor.fetchall()
+        transaction.xid, commit = int(xid), chance.random() < 0.85
         if self._prepared_transactions and chance.random() < 0.2:
             await self._finish_prepared(connection, f"p{self._seed}-{xid}", chance, commit=commit)
         elif commit:
             await connection.commit()
         else:
             await connection.rollback()
-        if commit:
-            self.truth.changed[xid] = transaction.changed
-        else:
-            self.truth.rolled_back_markers.update(transaction.markers)
+        self._conclude(transaction, committed=commit)
 
     async def _finish_prepared(
         self, connection: AsyncConnection[TupleRow], name: str, chance: random.Random, *, commit: bool
@@ -160,9 +183,12 @@ class Workload:
         cursor = await connection.execute(statement.encode(), parameters | {"marker": marker})
         transaction.changed.update(id_ for (id_,) in await cursor.fetchall())
 
+    def _new_name(self) -> str:
+        self._last_number += 1
+        return str(self._last_number)
+
     def _new_marker(self, transaction: _Transaction) -> str:
-        self._next_marker += 1
-        marker = f"marker-{self._next_marker}."
+        marker = f"marker-{self._new_name()}."
         transaction.markers.append(marker)
         return marker
 
@@ -200,7 +226,7 @@ class Workload:
     async def _savepoint(
         self, connection: AsyncConnection[TupleRow], chance: random.Random, transaction: _Transaction
     ) -> None:
-        inner = _Transaction()
+        inner = _Transaction(transaction.name)
         with suppress(psycopg.Rollback):
             async with connection.transaction():
                 await self._change(connection, chance, inner)
@@ -209,63 +235,3 @@ class Workload:
                     raise psycopg.Rollback
                 transaction.changed |= inner.changed
                 transaction.markers += inner.markers
-
-
-@dataclass(frozen=True)
-class Audit:
-    """How the calls that were accepted compare with what was committed. All but the last ought to be empty."""
-
-    not_captured: Sequence[object]
-    captured_though_not_committed: Sequence[object]
-    missing: Sequence[object]
-    phantom: Sequence[object]
-    back_in_time: Sequence[object]
-    stale: Sequence[object]
-    duplicates: int
-
-    def assert_promises_kept(self) -> None:
-        broken = {name: value[:5] for name, value in vars(self).items() if not isinstance(value, int) and value}
-        assert not broken, broken
-
-
-def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
-    """Check the promises."""
-    logged = {
-        (int(xid), reservation_id): seq
-        for xid, reservation_id, seq in database.execute(
-            "select xid::text, reservation_id, min(seq) from cdc_bridge.change group by xid, reservation_id"
-        )
-    }
-    committed = {(xid, reservation_id) for xid, ids in truth.changed.items() for reservation_id in ids}
-    superseded = {seq for (seq,) in database.execute("select seq from cdc_bridge.delivery where state = 'superseded'")}
-    by_reservation: dict[str, list[Call]] = defaultdict(list)
-    for call in accepted:
-        by_reservation[call.reservation_id].append(call)
-    numbers = set(logged.values())
-    called = {call.seq for call in accepted}
-    final = {
-        id_: (duration, notes)
-        for id_, duration, notes in database.execute("select id, duration, notes from reservations")
-    }
-    return Audit(
-        not_captured=sorted(committed - logged.keys()),
-        captured_though_not_committed=sorted(logged.keys() - committed),
-        missing=[change for change, seq in logged.items() if seq not in called | superseded],
-        phantom=[
-            call.headers["webhook-id"]
-            for call in accepted
-            if call.json["notes"] in truth.rolled_back_markers or call.seq not in numbers
-        ],
-        back_in_time=[
-            (earlier.reservation_id, earlier.seq, later.seq, earlier.json["duration"], later.json["duration"])
-            for calls in by_reservation.values()
-            for earlier, later in pairwise(calls)
-            if later.seq < earlier.seq or later.json["duration"] < earlier.json["duration"]
-        ],
-        stale=[
-            (id_, (calls[-1].json["duration"], calls[-1].json["notes"]), final[id_])
-            for id_, calls in by_reservation.items()
-            if (calls[-1].json["duration"], calls[-1].json["notes"]) != final[id_]
-        ],
-        duplicates=len(accepted) - len(called),
-    )

@@ -1,0 +1,239 @@
+"""The daemon with a death built in: ``python -m tests.faults.crash_points run``.
+
+It wraps functions of the real daemon by their names, and sends itself SIGKILL when the point that
+``CDC_BRIDGE_TEST_CRASH_POINT`` names is reached for the n-th time (``CDC_BRIDGE_TEST_CRASH_AT``). The product has no
+hook for this. A name that does not exist any more raises :class:`NoSuchPoint` before the daemon starts, so that a
+renamed function does not leave a test that tests nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+import aiohttp
+import psycopg
+
+from cdc_bridge.queries import queries
+
+POINT_VARIABLE = "CDC_BRIDGE_TEST_CRASH_POINT"
+NUMBER_VARIABLE = "CDC_BRIDGE_TEST_CRASH_AT"
+
+_RECORD = "cdc_bridge.delivery.recorder:record"
+
+When = Literal["before", "after"]
+Reached = Callable[[], None]
+
+
+class NoSuchPoint(Exception):
+    """What a point wraps does not exist (any more)."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """Before or after a function, named as ``module:attribute``; a name imported elsewhere is that module's own."""
+
+    when: When
+    name: str
+
+    def check(self) -> None:
+        find(self.name)
+
+    def arm(self, reached: Reached) -> None:
+        owner, attribute = find(self.name)
+        setattr(owner, attribute, _wrapped(getattr(owner, attribute), self.when, reached))
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Before or after a statement of queries.sql is given to psycopg, which may send it together with the next."""
+
+    when: When
+    name: str
+
+    def check(self) -> None:
+        if self.name not in queries:
+            raise NoSuchPoint(f"queries.sql has no statement {self.name}")
+
+    def arm(self, reached: Reached) -> None:
+        original = psycopg.AsyncConnection.execute
+        armed = _wrapped(original, self.when, reached)
+
+        async def execute(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+            chosen = armed if query == queries[self.name] else original
+            return await chosen(connection, query, *arguments, **options)
+
+        psycopg.AsyncConnection.execute = execute  # type: ignore[assignment, method-assign]
+
+
+@dataclass(frozen=True)
+class InLedgerTransaction:
+    """Before or after a step of psycopg's transactions, of those alone in which settlements are recorded."""
+
+    when: When
+    step: Literal["__aenter__", "__aexit__"]
+
+    def check(self) -> None:
+        find(_RECORD)
+        find(f"psycopg:AsyncTransaction.{self.step}")
+
+    def arm(self, reached: Reached) -> None:
+        recording = ContextVar("recording", default=False)
+        owner, attribute = find(_RECORD)
+        record = getattr(owner, attribute)
+
+        async def marked(*arguments: Any, **options: Any) -> Any:
+            recording.set(True)
+            try:
+                return await record(*arguments, **options)
+            finally:
+                recording.set(False)
+
+        setattr(owner, attribute, marked)
+        original = getattr(psycopg.AsyncTransaction, self.step)
+        step = _wrapped(original, self.when, lambda: reached() if recording.get() else None)
+        setattr(psycopg.AsyncTransaction, self.step, step)
+
+
+@dataclass(frozen=True)
+class Request:
+    """At a signal of aiohttp's client tracing."""
+
+    traced: str
+
+    def check(self) -> None:
+        if not hasattr(aiohttp.TraceConfig(), self.traced):
+            raise NoSuchPoint(f"aiohttp does not trace {self.traced}")
+
+    def arm(self, reached: Reached) -> None:
+        trace = aiohttp.TraceConfig()
+
+        async def on_signal(*_: object) -> None:
+            reached()
+
+        getattr(trace, self.traced).append(on_signal)
+        original = aiohttp.ClientSession.__init__
+
+        @functools.wraps(original)
+        def with_trace(session: aiohttp.ClientSession, *arguments: Any, **options: Any) -> None:
+            original(session, *arguments, **options, trace_configs=[trace])
+
+        aiohttp.ClientSession.__init__ = with_trace  # type: ignore[assignment, method-assign]
+
+
+def around(what: str, name: str) -> dict[str, Function]:
+    """Return the points before and after a function."""
+    return {f"before {what}": Function("before", name), f"after {what}": Function("after", name)}
+
+
+POINTS: dict[str, Function | Statement | InLedgerTransaction | Request] = {
+    **around("a page is read", "cdc_bridge.delivery.pipeline:read_page"),
+    **around("a page is handed over", "cdc_bridge.delivery.pipeline:Pipeline._hand_over"),
+    **around("due deliveries are read", "cdc_bridge.delivery.pipeline:due_deliveries"),
+    **around("due deliveries are queued", "cdc_bridge.delivery.pipeline:Pipeline._retry"),
+    **around("deliveries are taken from their lanes", "cdc_bridge.delivery.lanes:Lanes.take"),
+    **around("reservations are loaded", "cdc_bridge.payload.reservations:ReservationLoader.load"),
+    **around("a message is composed", "cdc_bridge.delivery.pipeline:compose"),
+    "after a message is signed": Function("after", "cdc_bridge.delivery.message:sign"),
+    "when a request begins": Request("on_request_start"),
+    "when a connection is made": Request("on_connection_create_end"),
+    "when a request's headers are written": Request("on_request_headers_sent"),
+    "when a request's body is written": Request("on_request_chunk_sent"),
+    "when the head of an answer is read": Request("on_request_end"),
+    **around("an answer is judged", "cdc_bridge.delivery.sender:judge"),
+    "after a call is made": Function("after", "cdc_bridge.delivery.sender:Sender.send"),
+    **around("a settlement is put", "cdc_bridge.delivery.recorder:Recorder.put"),
+    **around("the position is reckoned", "cdc_bridge.delivery.progress:Progress.reached"),
+    "before settlements are recorded": Function("before", _RECORD),
+    "after the ledger's transaction has begun": InLedgerTransaction("after", "__aenter__"),
+    "after deliveries are written": Statement("after", "record_deliveries"),
+    "after older deliveries are settled": Statement("after", "settle_older"),
+    "after the position is moved": Statement("after", "move_position"),
+    "before the ledger's transaction commits": InLedgerTransaction("before", "__aexit__"),
+    "after the ledger's transaction has committed": InLedgerTransaction("after", "__aexit__"),
+    **around("a lane is released", "cdc_bridge.delivery.lanes:Lanes.release"),
+}
+"""The way of a change from the log into the ledger."""
+
+
+def find(name: str) -> tuple[Any, str]:
+    """Return what owns a function, and the function's name there.
+
+    Raises:
+        NoSuchPoint: there is none.
+    """
+    module, _, path = name.partition(":")
+    *owners, attribute = path.split(".")
+    try:
+        owner: Any = functools.reduce(getattr, owners, import_module(module))
+    except (ImportError, AttributeError) as error:
+        raise NoSuchPoint(f"{name}: {error}") from None
+    if not callable(getattr(owner, attribute, None)):
+        raise NoSuchPoint(f"{name} is not there, or is no function")
+    return owner, attribute
+
+
+def _wrapped(function: Any, when: When, reached: Reached) -> Any:
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*arguments: Any, **options: Any) -> Any:
+            if when == "before":
+                reached()
+            result = await function(*arguments, **options)
+            if when == "after":
+                reached()
+            return result
+
+        return coroutine
+
+    @functools.wraps(function)
+    def plain(*arguments: Any, **options: Any) -> Any:
+        if when == "before":
+            reached()
+        result = function(*arguments, **options)
+        if when == "after":
+            reached()
+        return result
+
+    return plain
+
+
+def last_words(point: str) -> str:
+    """Return what the daemon says on standard error when it dies at a point."""
+    return f"dies here: {point}\n"
+
+
+def _death_at(point: str, number: int) -> Reached:
+    left = number
+
+    def reached() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.write(sys.stderr.fileno(), last_words(point).encode())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return reached
+
+
+def main() -> None:
+    """Arm the point and run the daemon."""
+    point = os.environ[POINT_VARIABLE]
+    POINTS[point].check()
+    POINTS[point].arm(_death_at(point, int(os.environ[NUMBER_VARIABLE])))
+    from cdc_bridge.cli.app import main as run_command  # noqa: PLC0415 - after the point is armed
+
+    run_command()
+
+
+if __name__ == "__main__":
+    main()

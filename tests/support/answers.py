@@ -1,0 +1,95 @@
+"""How a call is answered: as it should be, or in one of the ways in which answers go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from aiohttp import web
+
+_LOOK_AGAIN_SECONDS = 0.02
+_PIECE = b"x" * 4096
+
+
+class Manner(Enum):
+    """What comes of an answer on its way."""
+
+    WHOLE = auto()
+    RESET = auto()
+    """The connection is reset before a byte of it."""
+    BROKEN_OFF = auto()
+    """The connection is reset in the midst of its body."""
+    ENDLESS = auto()
+    """Its body goes on until the caller hangs up."""
+    TOO_LATE = auto()
+    """It comes when the caller has hung up."""
+    RAW = auto()
+    """Its body's bytes are all that is sent: no status, no headers."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call is answered. With 2xx the endpoint has taken it, whether or not the caller gets to know."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    manner: Manner = Manner.WHOLE
+    after: asyncio.Event | None = None
+    """Answer only when this is set."""
+
+    @property
+    def takes(self) -> bool:
+        return 200 <= self.status < 300
+
+
+async def give(answer: Answer, request: web.Request) -> web.StreamResponse:
+    """Answer a call."""
+    if answer.after is not None:
+        await answer.after.wait()
+    whole = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+    match answer.manner:
+        case Manner.WHOLE:
+            return whole
+        case Manner.RESET:
+            _reset(request)
+        case Manner.BROKEN_OFF:
+            await _begin(answer, request, {"content-length": str(len(_PIECE) * 2)})
+            _reset(request)
+        case Manner.ENDLESS:
+            await _go_on_for_good(answer, request)
+        case Manner.TOO_LATE:
+            await _until_caller_hangs_up(request)
+        case Manner.RAW:
+            assert request.transport is not None
+            request.transport.write(answer.body)
+            request.transport.close()
+    return whole
+
+
+async def _begin(answer: Answer, request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers={**answer.headers, **headers})
+    await response.prepare(request)
+    await response.write(_PIECE)
+    return response
+
+
+async def _go_on_for_good(answer: Answer, request: web.Request) -> None:
+    response = await _begin(answer, request, {})
+    with suppress(ConnectionError):
+        while True:
+            await response.write(_PIECE)
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+async def _until_caller_hangs_up(request: web.Request) -> None:
+    while request.transport is not None:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _reset(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

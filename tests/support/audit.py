@@ -1,0 +1,111 @@
+"""The four promises, checked against what the writers know to be committed and what the endpoint took."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+
+from tests.support.databases import Database
+from tests.support.receiver import Call
+
+UNSETTLED = """
+select count(*)
+from (select reservation_id, min(seq) as seq from cdc_bridge.change group by xid, reservation_id) c
+where not exists (
+  select from cdc_bridge.delivery d where d.seq = c.seq and d.state <> 'waiting'
+)
+"""
+
+_LOOK_AGAIN_SECONDS = 0.1
+
+
+@dataclass
+class Truth:
+    """What was committed, as the writers know it."""
+
+    changed: dict[int, set[str]] = field(default_factory=dict)
+    """Reservations by the transaction that changed them."""
+    rolled_back_markers: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """How the calls that were accepted compare with what was committed. All but the last ought to be empty."""
+
+    not_captured: Sequence[object]
+    captured_though_not_committed: Sequence[object]
+    missing: Sequence[object]
+    phantom: Sequence[object]
+    back_in_time: Sequence[object]
+    stale: Sequence[object]
+    duplicates: int
+
+    def assert_promises_kept(self) -> None:
+        broken = {name: value[:5] for name, value in vars(self).items() if not isinstance(value, int) and value}
+        assert not broken, broken
+
+
+async def wait_until_settled(database: Database, patience_seconds: float) -> None:
+    """Wait until no delivery is left that is neither answered nor given up."""
+    left = None
+    try:
+        async with asyncio.timeout(patience_seconds), database.connection() as connection:
+            while left != 0:
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                cursor = await connection.execute(UNSETTLED)
+                ((left,),) = await cursor.fetchall()
+    except TimeoutError:
+        pytest.fail(f"not settled within {patience_seconds:g} s: {left} changes")
+
+
+def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
+    """Check the promises."""
+    logged = {
+        (int(xid), reservation_id): seq
+        for xid, reservation_id, seq in database.execute(
+            "select xid::text, reservation_id, min(seq) from cdc_bridge.change group by xid, reservation_id"
+        )
+    }
+    committed = {(xid, reservation_id) for xid, ids in truth.changed.items() for reservation_id in ids}
+    superseded = {seq for (seq,) in database.execute("select seq from cdc_bridge.delivery where state = 'superseded'")}
+    by_reservation: dict[str, list[Call]] = defaultdict(list)
+    for call in accepted:
+        by_reservation[call.reservation_id].append(call)
+    numbers = set(logged.values())
+    called = {call.seq for call in accepted}
+    newest_called = {id_: max(call.seq for call in calls) for id_, calls in by_reservation.items()}
+    final = {
+        id_: (duration, notes)
+        for id_, duration, notes in database.execute("select id, duration, notes from reservations")
+    }
+    return Audit(
+        not_captured=sorted(committed - logged.keys()),
+        captured_though_not_committed=sorted(logged.keys() - committed),
+        missing=[
+            (xid, id_)
+            for (xid, id_), seq in logged.items()
+            if seq not in called and not (seq in superseded and newest_called.get(id_, 0) > seq)
+        ],
+        phantom=[
+            call.headers["webhook-id"]
+            for call in accepted
+            if call.json["notes"] in truth.rolled_back_markers or call.seq not in numbers
+        ],
+        back_in_time=[
+            (earlier.reservation_id, earlier.seq, later.seq, earlier.json["duration"], later.json["duration"])
+            for calls in by_reservation.values()
+            for earlier, later in pairwise(calls)
+            if later.seq < earlier.seq or later.json["duration"] < earlier.json["duration"]
+        ],
+        stale=[
+            (id_, (calls[-1].json["duration"], calls[-1].json["notes"]), final[id_])
+            for id_, calls in by_reservation.items()
+            if (calls[-1].json["duration"], calls[-1].json["notes"]) != final[id_]
+        ],
+        duplicates=len(accepted) - len(called),
+    )

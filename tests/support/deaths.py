@@ -1,0 +1,60 @@
+"""What a dead daemon left behind: the calls that the endpoint took and the ledger does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.support.bridge import Bridge
+from tests.support.databases import Database
+from tests.support.receiver import Call, Receiver
+from tests.support.waiting import until
+
+_SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and usename = 'cdc_bridge'"
+_SETTLED = "select seq from cdc_bridge.delivery where state <> 'waiting'"
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """Changes by their numbers; all of them will be called again, and nothing else."""
+
+    answered: frozenset[int]
+    """The daemon had the endpoint's answer, and had not brought it into the ledger."""
+    under_way: frozenset[int]
+    """The endpoint had taken the call, and the daemon did not know it."""
+    by_others_before: frozenset[int] = frozenset()
+    """Left behind by daemons that died before, and not called by this one."""
+
+    @property
+    def changes(self) -> frozenset[int]:
+        return self.answered | self.under_way | self.by_others_before
+
+    def __str__(self) -> str:
+        return f"{len(self.under_way)} under way and {len(self.answered)} answered and not recorded"
+
+
+async def left_behind(bridge: Bridge, database: Database, receiver: Receiver, since: int = 0) -> LeftBehind:
+    """Take stock after a daemon's death, once what it had sent has arrived: at the receiver and in the database.
+
+    Args:
+        bridge: the dead daemon, which logged at level debug.
+        database: with the ledger.
+        receiver: the endpoint.
+        since: how many calls the endpoint had taken when this daemon was started.
+    """
+    await until(lambda: receiver.connections == 0, "the receiver has read all that was sent")
+    await until(lambda: database.value(_SESSIONS) == 0, "the dead daemon's sessions have ended")
+    settled = {seq for (seq,) in database.execute(_SETTLED)}
+    unrecorded = {call.seq for call in receiver.accepted} - settled
+    its_own = {call.seq for call in receiver.accepted[since:]} & unrecorded
+    concluded = {line["seq"] for line in bridge.log if line["event"] == "delivered"}
+    return LeftBehind(
+        answered=frozenset(its_own & concluded),
+        under_way=frozenset(its_own - concluded),
+        by_others_before=frozenset(unrecorded - its_own),
+    )
+
+
+def repeated(before: list[Call], after: list[Call]) -> list[int]:
+    """Return the changes called after a death that had been accepted before, as often as they were called."""
+    known = {call.seq for call in before}
+    return sorted(call.seq for call in after if call.seq in known)
