@@ -36,6 +36,7 @@ _START_PATIENCE_SECONDS = 30.0
 _STOP_PATIENCE_SECONDS = 20.0
 _PORT_TRIES = 3
 _PR_SET_PDEATHSIG = 1
+_CHILDREN_LINGER = "pre-existing shared memory block"
 _SYSTEM_FOLDERS = ("lib/postgresql/*/bin", "pgsql-*/bin")
 _STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
@@ -151,12 +152,18 @@ class ThrowawayPostgres:
         Raises:
             PostgresNotAvailable: it does not start.
         """
-        for _ in range(_PORT_TRIES if not self._port else 1):
+        deadline = time.monotonic() + _START_PATIENCE_SECONDS
+        tries_left = 1 if self._port else _PORT_TRIES
+        while tries_left:
             port = self._port or _free_port()
             self._process = self._launch(port)
             if self._answers(port):
                 self._port = port
                 return
+            if _CHILDREN_LINGER in self._log_tail() and time.monotonic() < deadline:
+                time.sleep(0.02)  # A killed server's children notice its death by themselves, a moment later.
+            else:
+                tries_left -= 1
         raise PostgresNotAvailable(f"PostgreSQL does not start: {self._log_tail()}")
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
