@@ -1,0 +1,38 @@
+"""A PostgreSQL of the test's own, to be killed and broken, with what belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from tests.support.bridge import Bridges
+from tests.support.databases import Database, install_bridge, load_example
+from tests.support.figures import Figures
+from tests.support.load import Load
+from tests.support.receiver import Receiver
+from tests.support.server import Server
+
+
+@pytest.fixture
+def durable_database(durable_server: ThrowawayPostgres) -> Database:
+    """The example e-Res with the bridge installed, on a server that writes as production does."""
+    database = Database(Server("own", durable_server.url, durable_server.binaries), "postgres")
+    load_example(database)
+    install_bridge(database)
+    return database
+
+
+@pytest.fixture
+def durable_load(durable_database: Database, receiver: Receiver, figures: Figures) -> Load:
+    """A load on that server."""
+    return Load(durable_database, receiver, figures)
+
+
+@pytest.fixture
+async def durable_bridges(durable_database: Database, bridge_settings: dict[str, str]) -> AsyncIterator[Bridges]:
+    """Starts daemons on that server."""
+    bridges = Bridges(bridge_settings | {"CDC_BRIDGE_DATABASE_URL": durable_database.bridge_url})
+    yield bridges
+    await bridges.close()
