@@ -71,14 +71,19 @@ class Watchdog:
         try:
             while True:
                 self._looked_at = time.monotonic()
-                if self._database.lost:
-                    self._lost_until = self._now()
-                await self._look()
+                await self.look()
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
         finally:
             ended.set()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Look once.
+
+        Raises:
+            Stuck: says what is.
+        """
+        if self._database.lost:
+            self._lost_until = self._now()
         if (seconds := self._late(self._supervisor.looked_at)) is not None:
             raise self._stuck(f"the endpoints were not looked at for {seconds:.0f} s")
         for held in self._supervisor.held:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
-from tests.support.receiver import Answer, Receiver
+from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 LATEST_ONLY = {"CDC_BRIDGE_ENDPOINT_LATEST_ONLY": "true"}

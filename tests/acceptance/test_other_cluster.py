@@ -11,9 +11,10 @@ from psycopg import sql
 
 from cdc_bridge.operations.install import sql_folder
 from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
-from tests.support.receiver import Answer, Receiver
+from tests.support.receiver import Receiver
 from tests.support.server import Server
 from tests.support.waiting import until
 

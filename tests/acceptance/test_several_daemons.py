@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
-from tests.support.receiver import Answer, Receiver
+from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"

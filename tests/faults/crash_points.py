@@ -141,7 +141,7 @@ POINTS: dict[str, Function | Statement | InLedgerTransaction | Request] = {
     **around("due deliveries are queued", "cdc_bridge.delivery.pipeline:Pipeline._retry"),
     **around("deliveries are taken from their lanes", "cdc_bridge.delivery.lanes:Lanes.take"),
     **around("reservations are loaded", "cdc_bridge.payload.reservations:ReservationLoader.load"),
-    **around("a message is composed", "cdc_bridge.delivery.pipeline:compose"),
+    **around("a message is composed", "cdc_bridge.delivery.dispatcher:compose"),
     "after a message is signed": Function("after", "cdc_bridge.delivery.message:sign"),
     "when a request begins": Request("on_request_start"),
     "when a connection is made": Request("on_connection_create_end"),

@@ -1,0 +1,48 @@
+"""The daemon with a standstill built in: ``python -m tests.faults.hang_points run``.
+
+It takes the place of a fault nobody has thought of: a function of the real daemon never returns
+(``CDC_BRIDGE_TEST_HANG_POINT``), while everything else goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cdc_bridge.cli.app import main as run_command
+from tests.faults.crash_points import find
+
+POINT_VARIABLE = "CDC_BRIDGE_TEST_HANG_POINT"
+
+
+async def _for_good(*_: Any, **__: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+def _blocking_the_loop(*_: Any, **__: Any) -> Any:
+    time.sleep(3600)
+
+
+POINTS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "a call": ("cdc_bridge.delivery.sender:Sender.send", _for_good),
+    "loading": ("cdc_bridge.delivery.dispatcher:Dispatcher._load", _for_good),
+    "recording": ("cdc_bridge.delivery.recorder:record", _for_good),
+    "reading": ("cdc_bridge.delivery.pipeline:read_page", _for_good),
+    "looking at the endpoints": ("cdc_bridge.delivery.supervisor:Supervisor._follow_plan", _for_good),
+    "the event loop": ("cdc_bridge.delivery.dispatcher:compose", _blocking_the_loop),
+}
+
+
+def main() -> None:
+    """Arm the point and run the daemon."""
+    name, hang = POINTS[os.environ[POINT_VARIABLE]]
+    owner, attribute = find(name)
+    setattr(owner, attribute, hang)
+    run_command()
+
+
+if __name__ == "__main__":
+    main()
