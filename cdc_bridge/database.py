@@ -12,7 +12,9 @@ lost after the commit and before its answer, and is written so that this changes
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +26,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError
+from cdc_bridge.queries import queries
 
 if TYPE_CHECKING:
     from psycopg.rows import TupleRow
@@ -85,9 +88,7 @@ async def _speak_utc(connection: AsyncConnection[TupleRow]) -> None:
 
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
     await _speak_utc(connection)
-    # The daemon's transactions are a few statements sent at once. One that stays open belongs to a process that is
-    # frozen or cut off, and its locks would keep others from taking over.
-    await connection.execute("set idle_in_transaction_session_timeout to '5s'")
+    await connection.execute(queries["set_up_session"], {"name": f"cdc-bridge {process_name()}"})
 
 
 async def connect(database_url: str) -> AsyncConnection[TupleRow]:
@@ -99,6 +100,11 @@ async def connect(database_url: str) -> AsyncConnection[TupleRow]:
     connection = await AsyncConnection.connect(autocommit=True, **connection_parameters(database_url))
     await _speak_utc(connection)
     return connection
+
+
+def process_name() -> str:
+    """Return what this process is called among all daemons: its host and its process id."""
+    return f"{socket.gethostname()[:30]}:{os.getpid()}"
 
 
 def problem_of(error: BaseException) -> str:

@@ -2,6 +2,17 @@
 -- says what it is for. Parameters are psycopg's %(name)s; so a percent sign of SQL's own is written twice.
 
 
+-- ---------------------------------------------------------------- sessions
+
+-- name: set_up_session
+-- Names a session of the daemon, and has PostgreSQL end transactions that a frozen process leaves open. (The first of
+-- the time-outs does not count while messages wait to be sent in one go; the second is there since version 17.)
+select
+  set_config('application_name', %(name)s, false),
+  set_config('idle_in_transaction_session_timeout', '5s', false),
+  case when current_setting('server_version_num')::int >= 170000 then set_config('transaction_timeout', '60s', false) end
+
+
 -- ---------------------------------------------------------------- the doorbell
 
 -- name: try_doorbell_lock
@@ -198,6 +209,17 @@ where e.endpoint_id in (
 )
 returning e.endpoint_id, e.fence, e.position::text, e.place_xid::text::bigint, e.place_seq
 
+-- name: end_sessions_of_silent_holders
+-- Ends the sessions of daemons that hold some of these endpoints and have let their leases run out. One that is frozen
+-- in the midst of recording locks the endpoint's row, and no time-out of PostgreSQL ends that for certain.
+select count(pg_terminate_backend(a.pid))
+from pg_stat_activity a
+where a.datname = current_database() and a.usename = current_user and a.application_name in (
+  select left('cdc-bridge ' || e.holder_name, 63)
+  from cdc_bridge.endpoint e
+  where e.endpoint_id = any (%(endpoint_ids)s) and e.leased_until < now() and e.holder_name <> %(holder_name)s
+)
+
 -- name: renew_leases
 -- Keeps endpoints for some time more, says how they are, and returns those that are still ours.
 update cdc_bridge.endpoint e
@@ -241,7 +263,7 @@ where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 -- ---------------------------------------------------------------- the ledger
 
 -- name: record_deliveries
--- Writes what became of some deliveries; repeating it changes nothing.
+-- Writes what became of some deliveries, if the endpoint is still ours; repeating it changes nothing.
 insert into cdc_bridge.delivery as d (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at,
   last_status, last_error, message_id, last_attempt_at, duration_seconds
@@ -258,6 +280,7 @@ from unnest(
   seq, reservation_id, operation, changed_at, state, attempts, failures, pause,
   last_status, last_error, message_id, last_attempt_at, duration
 )
+where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fence = %(fence)s)
 on conflict (endpoint_id, seq) do update set
   state = excluded.state,
   attempts = excluded.attempts,
@@ -282,6 +305,7 @@ where d.endpoint_id = %(endpoint_id)s
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq
   and d.state = 'waiting'
+  and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fence = %(fence)s)
 
 -- name: due_deliveries
 -- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried. "overtaken": a

@@ -172,6 +172,25 @@ async def take_endpoints(
     return [_taken(record) for record in await cursor.fetchall()]
 
 
+async def end_sessions_of_silent_holders(
+    connection: Connection, endpoint_ids: Collection[EndpointId], holder_name: str
+) -> int:
+    """End the sessions of daemons that hold endpoints and have let their leases run out; return how many.
+
+    Args:
+        connection: to the database.
+        endpoint_ids: the endpoints that cannot be taken.
+        holder_name: ours, whose sessions are left alone.
+
+    Raises:
+        psycopg.Error: the database refused it.
+    """
+    parameters = {"endpoint_ids": list(endpoint_ids), "holder_name": holder_name}
+    cursor = await connection.execute(queries["end_sessions_of_silent_holders"], parameters)
+    record = await cursor.fetchone()
+    return record[0] if record else 0
+
+
 def _taken(record: TupleRow) -> TakenEndpoint:
     endpoint_id, fence, snapshot, place_xid, place_seq = record
     place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))

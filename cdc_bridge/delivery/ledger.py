@@ -32,6 +32,7 @@ async def record(
     attempts = [settlement.last_attempt for settlement in settlements]
     newest = {
         "endpoint_id": endpoint_id,
+        "fence": fence,
         "seqs": [settlement.change.seq for settlement in settlements],
         "reservation_ids": [settlement.change.reservation_id for settlement in settlements],
         "states": [settlement.state.value for settlement in settlements],
@@ -56,14 +57,14 @@ async def record(
         "place_xid": None if place is None else str(place.xid),
         "place_seq": None if place is None else place.seq,
     }
-    async with connection.transaction():
-        async with connection.pipeline():
-            # First, so that the endpoint's row is locked: nobody takes the endpoint while this is being written.
-            moved = await connection.execute(queries["move_position"], progress)
-            await connection.execute(queries["record_deliveries"], deliveries)
-            await connection.execute(queries["settle_older"], newest)
-        if moved.rowcount == 0:
-            raise LeaseLost("another daemon has taken the endpoint over")
+    # All at once, COMMIT included: a process that is frozen in between would leave its locks to the others.
+    async with connection.pipeline(), connection.transaction():
+        # First, as it locks the endpoint's row: nobody takes the endpoint while the others are written.
+        moved = await connection.execute(queries["move_position"], progress)
+        await connection.execute(queries["record_deliveries"], deliveries)
+        await connection.execute(queries["settle_older"], newest)
+    if moved.rowcount == 0:
+        raise LeaseLost("another daemon has taken the endpoint over")
 
 
 @dataclass(frozen=True, slots=True)

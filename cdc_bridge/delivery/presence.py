@@ -8,16 +8,14 @@ nothing for certain, and the leases' time alone counts.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import UNAVAILABLE, Database
+from cdc_bridge.database import UNAVAILABLE, Database, process_name
 from cdc_bridge.queries import queries
 
 T = TypeVar("T")
@@ -39,7 +37,7 @@ class Presence:
         self._timeout_seconds = timeout_seconds
         self._connection: AsyncConnection[TupleRow] | None = None
         self.number = 0
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.name = process_name()
 
     async def run(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         """Run an operation in the session, a new one if the last one ended.

@@ -28,6 +28,7 @@ from cdc_bridge.delivery.endpoints import (
     ListedEndpoint,
     TakenEndpoint,
     definition_of,
+    end_sessions_of_silent_holders,
     list_endpoints,
     note_problem,
     release_endpoint,
@@ -235,6 +236,13 @@ class Supervisor:
         by_id = {endpoint.endpoint_id: definition for endpoint, definition in definitions.items()}
         for ours in taken:
             self._start(by_id[ours.endpoint_id], ours, asked_at)
+        if locked := by_id.keys() - {ours.endpoint_id for ours in taken}:
+            ended = await self._presence.run(
+                partial(end_sessions_of_silent_holders, endpoint_ids=locked, holder_name=self._presence.name)
+            )
+            if ended:
+                _log.warning("sessions of a silent daemon ended", sessions=ended)
+            self._next_look_in_seconds = _LOOK_AT_MOST_EVERY_SECONDS
 
     def _start(self, endpoint: Endpoint, taken: TakenEndpoint, asked_at: float) -> None:
         lease = Lease(taken.endpoint_id, taken.fence)

@@ -10,7 +10,7 @@ import pytest
 _LOOK_AGAIN_SECONDS = 0.02
 
 
-async def until(condition: Callable[[], bool], what: str, patience_seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], object], what: str, patience_seconds: float = 30.0) -> None:
     """Wait until a condition holds that nothing announces; look again and again."""
     try:
         async with asyncio.timeout(patience_seconds):

@@ -1,0 +1,83 @@
+"""Several daemons under load, of which whoever holds the endpoint is killed, frozen, thawed, cut off or stopped."""
+
+from __future__ import annotations
+
+import random
+import signal
+from functools import partial
+
+import pytest
+
+from tests.support.bridge import Bridge, Bridges
+from tests.support.databases import Database
+from tests.support.figures import Figures
+from tests.support.length import chosen
+from tests.support.load import Load
+from tests.support.proxy import Proxy
+from tests.support.waiting import until
+
+HOLDER = "select split_part(holder_name, ':', 2)::int from cdc_bridge.endpoint where leased_until > now()"
+LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "2"}
+ROUNDS = chosen(6, 60)
+
+
+def holder_of(daemons: list[Bridge], database: Database) -> Bridge | None:
+    pids = [pid for (pid,) in database.execute(HOLDER)]
+    return next((bridge for bridge in daemons if bridge.running and bridge.pid in pids), None)
+
+
+@pytest.mark.timeout(chosen(180, 900))
+@pytest.mark.parametrize("number", [2, 3])
+async def test_nothing_is_lost_or_back_in_time_whatever_happens_to_the_holder(
+    number: int, load: Load, database: Database, bridges: Bridges, figures: Figures
+) -> None:
+    chance = random.Random(load.seed)
+    daemons = [await bridges.start(**LEASE) for _ in range(number)]
+    frozen: list[Bridge] = []
+    done: list[str] = []
+    async with load.running():
+        for _ in range(ROUNDS):
+            await load.accepted(10)
+            awake = [bridge for bridge in daemons if bridge not in frozen]
+            await until(partial(holder_of, awake, database), "one that is awake holds the endpoint")
+            holder = holder_of(awake, database)
+            assert holder is not None
+            while frozen and (len(frozen) == number - 1 or chance.random() < 0.5):
+                frozen.pop(0).send(signal.SIGCONT)
+            done.append(fault := chance.choice(["kill", "stop", "freeze", "freeze"]))
+            match fault:
+                case "freeze":
+                    holder.send(signal.SIGSTOP)
+                    frozen.append(holder)
+                case "kill":
+                    await holder.kill()
+                    daemons.append(await bridges.start(**LEASE))
+                case "stop":
+                    assert await holder.terminate() == 0
+                    daemons.append(await bridges.start(**LEASE))
+        for bridge in frozen:
+            bridge.send(signal.SIGCONT)
+    await load.assert_promises_kept()
+    for bridge in daemons:
+        if bridge.running:
+            assert await bridge.terminate() == 0
+    figures(f"{number} daemons; {', '.join(done)}")
+
+
+async def test_holder_that_is_cut_off_from_the_database_is_replaced(
+    load: Load, database: Database, bridges: Bridges, proxy: Proxy
+) -> None:
+    cut_off = await bridges.start(**LEASE, CDC_BRIDGE_DATABASE_URL=proxy.through(database.bridge_url))
+    await cut_off.wait_for_log("endpoint taken")
+    other = await bridges.start(**LEASE)
+    async with load.running():
+        await load.accepted(20)
+        await proxy.cut()
+        await other.wait_for_log("endpoint taken")
+        await load.accepted(20)
+        await proxy.start()
+        await cut_off.wait_for_log("endpoint taken over by another daemon")
+        await load.accepted(20)
+    await load.assert_promises_kept()
+    assert await cut_off.terminate() == 0
+    assert await other.terminate() == 0
