@@ -134,7 +134,14 @@ def around(what: str, name: str) -> dict[str, Function]:
     return {f"before {what}": Function("before", name), f"after {what}": Function("after", name)}
 
 
-POINTS: dict[str, Function | Statement | InLedgerTransaction | Request] = {
+Point = Function | Statement | InLedgerTransaction | Request
+
+ONCE: dict[str, Point] = {
+    **around("an endpoint is taken", "cdc_bridge.delivery.supervisor:take_endpoints"),
+}
+"""Points that are reached once in a daemon's life."""
+
+POINTS: dict[str, Point] = ONCE | {
     **around("a page is read", "cdc_bridge.delivery.pipeline:read_page"),
     **around("a page is handed over", "cdc_bridge.delivery.pipeline:Pipeline._hand_over"),
     **around("due deliveries are read", "cdc_bridge.delivery.pipeline:due_deliveries"),
@@ -154,9 +161,9 @@ POINTS: dict[str, Function | Statement | InLedgerTransaction | Request] = {
     **around("the position is reckoned", "cdc_bridge.delivery.progress:Progress.reached"),
     "before settlements are recorded": Function("before", _RECORD),
     "after the ledger's transaction has begun": InLedgerTransaction("after", "__aenter__"),
+    "after the position is moved": Statement("after", "move_position"),
     "after deliveries are written": Statement("after", "record_deliveries"),
     "after older deliveries are settled": Statement("after", "settle_older"),
-    "after the position is moved": Statement("after", "move_position"),
     "before the ledger's transaction commits": InLedgerTransaction("before", "__aexit__"),
     "after the ledger's transaction has committed": InLedgerTransaction("after", "__aexit__"),
     **around("a lane is released", "cdc_bridge.delivery.lanes:Lanes.release"),
