@@ -25,6 +25,7 @@ class _Connection:
     def __init__(self, *, flows: bool) -> None:
         self.flows = asyncio.Event()
         self.keeps_answers_back = False
+        self.forgotten = False
         if flows:
             self.flows.set()
 
@@ -63,6 +64,10 @@ class Proxy:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+        self.break_connections()
+
+    def break_connections(self) -> None:
+        """Break the connections there are; what a stall held up is lost with them."""
         for writer in list(self._writers):
             writer.transport.abort()
         for connection in self._connections:
@@ -78,13 +83,14 @@ class Proxy:
         """End a stall: what was held up arrives."""
         self._stalled = False
         for connection in self._connections:
-            connection.flows.set()
+            if not connection.forgotten:
+                connection.flows.set()
 
     def forget_connections(self) -> None:
-        """Stall the connections there are for good, as a firewall that lost its memory; new ones are served."""
-        self.stall()
-        self._stalled = False
-        self._connections.clear()
+        """Forward nothing more on the connections there are, as a firewall that lost its memory; new ones work."""
+        for connection in self._connections:
+            connection.flows.clear()
+            connection.forgotten = True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(flows=not self._stalled)
