@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.crash_points import NUMBER_VARIABLE, ONCE, POINT_VARIABLE, POINTS, NoSuchPoint, last_words
 from tests.support.answers import Answer
-from tests.support.audit import Truth, audit, wait_until_settled
+from tests.support.audit import Truth, audit, commit, wait_until_settled
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.deaths import left_behind, repeated
@@ -26,14 +26,6 @@ CREATE = (
 )
 CHANGE = "update reservations set duration = duration + 1 where reference % {} = 0"
 DUE_NOW = "update cdc_bridge.delivery set next_attempt_at = now() where next_attempt_at is not null"
-
-
-def commit(database: Database, truth: Truth, statement: str) -> None:
-    """Run a statement and remember what it changed."""
-    changed = database.execute(
-        f"with changed as ({statement} returning id) select pg_current_xact_id()::text::bigint, id from changed"
-    )
-    truth.changed[changed[0][0]] = {id_ for _, id_ in changed}
 
 
 def some_changes(database: Database) -> Truth:

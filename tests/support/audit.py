@@ -50,6 +50,14 @@ class Audit:
         assert not broken, broken
 
 
+def commit(database: Database, truth: Truth, statement: str) -> None:
+    """Run one statement that changes reservations, and remember what it changed."""
+    changed = database.execute(
+        f"with changed as ({statement} returning id) select pg_current_xact_id()::text::bigint, id from changed"
+    )
+    truth.changed[changed[0][0]] = {id_ for _, id_ in changed}
+
+
 async def wait_until_settled(database: Database, patience_seconds: float) -> None:
     """Wait until no delivery is left that is neither answered nor given up."""
     left = None

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.audit import Audit, audit, wait_until_settled
+from tests.support.audit import Audit, Truth, audit, commit, wait_until_settled
 from tests.support.databases import Database
 from tests.support.figures import Figures
 from tests.support.receiver import Receiver
@@ -31,6 +31,15 @@ class Load:
         self._workload = Workload(database, self.seed, pause_seconds=_PAUSE_SECONDS)
         self._workload.set_up(_BULK_ROWS)
 
+    @property
+    def truth(self) -> Truth:
+        """What was committed; a test adds what it commits by itself."""
+        return self._workload.truth
+
+    def commit(self, statement: str) -> None:
+        """Run one statement that changes reservations, and remember what it changed."""
+        commit(self._database, self.truth, statement)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write for as long as the block runs."""
@@ -52,7 +61,7 @@ class Load:
 
     async def committed(self, number: int) -> None:
         """Wait until so many transactions more are committed."""
-        changed = self._workload.truth.changed
+        changed = self.truth.changed
         goal = len(changed) + number
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while len(changed) < goal:
@@ -61,7 +70,7 @@ class Load:
     async def assert_promises_kept(self) -> Audit:
         """Wait until all is settled, check the promises and note the figures."""
         await wait_until_settled(self._database, _PATIENCE_SECONDS)
-        truth, accepted = self._workload.truth, self._receiver.accepted
+        truth, accepted = self.truth, self._receiver.accepted
         found = audit(self._database, truth, accepted)
         self._figures(f"{len(truth.changed)} transactions, {len(accepted)} calls, {found.duplicates} duplicates")
         found.assert_promises_kept()
