@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +42,8 @@ class Answer:
     manner: Manner = Manner.WHOLE
     after: asyncio.Event | None = None
     """Answer only when this is set."""
+    after_seconds: float = 0.0
+    """Answer only after so long."""
 
     @property
     def takes(self) -> bool:
@@ -50,6 +54,7 @@ async def give(answer: Answer, request: web.Request) -> web.StreamResponse:
     """Answer a call."""
     if answer.after is not None:
         await answer.after.wait()
+    await asyncio.sleep(answer.after_seconds)
     whole = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
     match answer.manner:
         case Manner.WHOLE:
@@ -92,4 +97,6 @@ async def _until_caller_hangs_up(request: web.Request) -> None:
 
 def _reset(request: web.Request) -> None:
     if request.transport is not None:
+        end: socket.socket = request.transport.get_extra_info("socket")
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST in place of FIN
         request.transport.abort()

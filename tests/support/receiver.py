@@ -49,7 +49,8 @@ class Receiver:
     """Receives on https://localhost; with ``tls=None`` on http://."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
-        self._tls = tls
+        self.tls = tls
+        """What it speaks once it is started (again)."""
         self._runner: web.AppRunner | None = None
         self._port = 0
         self._arrived = asyncio.Condition()
@@ -57,20 +58,22 @@ class Receiver:
         self.calls: list[Call] = []
         self.accepted: list[Call] = []
         self.accepted_count = 0
+        self.under_way = 0
+        self.most_under_way = 0
         self.keep_calls = True
         """Off for a test with more calls than are good to remember."""
         self.on_accepted: Callable[[Call], object] = lambda _: None
 
     @property
     def url(self) -> str:
-        return f"{'http' if self._tls is None else 'https'}://localhost:{self._port}/reservations"
+        return f"{'http' if self.tls is None else 'https'}://localhost:{self._port}/reservations"
 
     async def start(self) -> None:
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_route("*", "/{path:.*}", self._receive)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self._tls, reuse_address=True).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self.tls, reuse_address=True).start()
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -95,8 +98,13 @@ class Receiver:
             self.on_accepted(call)
             if self.keep_calls:
                 self.accepted.append(call)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
         await self._notify()
-        return await give(answer, request)
+        try:
+            return await give(answer, request)
+        finally:
+            self.under_way -= 1
 
     async def _notify(self) -> None:
         async with self._arrived:

@@ -1,0 +1,82 @@
+"""The endpoint cannot be reached, comes and goes, is slow, or breaks TLS: nothing is lost."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridges
+from tests.support.certificates import Certificates
+from tests.support.databases import Database
+from tests.support.length import chosen
+from tests.support.load import Load
+from tests.support.receiver import Receiver
+
+MAX_IN_FLIGHT = 4
+SETTINGS = {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
+STEPS_USED = "select count(*) from cdc_bridge.delivery where failures > 0"
+
+
+@pytest.mark.timeout(chosen(180, 600))
+async def test_nothing_is_lost_and_no_schedule_used_when_the_endpoint_comes_and_goes(
+    load: Load, database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    bridge = await bridges.start(**SETTINGS)
+    async with load.running():
+        for _ in range(chosen(3, 30)):
+            await load.accepted(15)
+            logged = len(bridge.log)
+            await receiver.stop()
+            await bridge.wait_for_log("held", since=logged)
+            await receiver.start()
+    found = await load.assert_promises_kept()
+    assert found.duplicates <= chosen(3, 30) * MAX_IN_FLIGHT  # calls that the endpoint took when it went
+    assert database.value(STEPS_USED) == 0
+    assert await bridge.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [lambda _: None, lambda certificates: certificates.expired, lambda certificates: certificates.for_another_host],
+    ids=["no TLS at all", "an expired certificate", "another's certificate"],
+)
+async def test_nothing_is_lost_or_sent_while_tls_is_broken(
+    bad: Callable[[Certificates], ssl.SSLContext | None],
+    load: Load,
+    database: Database,
+    receiver: Receiver,
+    bridges: Bridges,
+    certificates: Certificates,
+) -> None:
+    bridge = await bridges.start(**SETTINGS)
+    async with load.running():
+        await load.accepted(10)
+        await receiver.stop()
+        receiver.tls = bad(certificates)
+        before = len(receiver.calls)
+        await receiver.start()
+        await bridge.wait_for_log("endpoint backs off")
+        assert len(receiver.calls) == before
+        await receiver.stop()
+        receiver.tls = certificates.good
+        await receiver.start()
+        await load.accepted(10)
+    await load.assert_promises_kept()
+    assert database.value(STEPS_USED) == 0
+    assert await bridge.terminate() == 0
+
+
+async def test_slow_endpoint_gets_no_more_calls_at_once_than_it_may_and_none_twice(
+    load: Load, receiver: Receiver, bridges: Bridges
+) -> None:
+    receiver.script = lambda _: Answer(after_seconds=0.1)
+    bridge = await bridges.start(**SETTINGS)
+    async with load.running():
+        await load.accepted(chosen(100, 2000))
+    found = await load.assert_promises_kept()
+    assert receiver.most_under_way <= MAX_IN_FLIGHT
+    assert found.duplicates == 0
+    assert await bridge.terminate() == 0

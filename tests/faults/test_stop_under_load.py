@@ -1,0 +1,32 @@
+"""SIGTERM under load: the calls under way are finished and recorded, and none is made again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridges
+from tests.support.databases import Database
+from tests.support.deaths import LeftBehind, left_behind
+from tests.support.length import chosen
+from tests.support.load import Load
+from tests.support.receiver import Receiver
+
+NOTHING = LeftBehind(frozenset(), frozenset())
+
+
+@pytest.mark.timeout(chosen(180, 600))
+async def test_stop_loses_no_call_and_repeats_none(
+    load: Load, database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    receiver.script = lambda _: Answer(after_seconds=0.05)
+    async with load.running():
+        for _ in range(chosen(5, 60)):
+            bridge = await bridges.start(CDC_BRIDGE_BATCH_SIZE="10")
+            await load.accepted(15)
+            assert await bridge.terminate() == 0
+            assert await left_behind(bridge, database, receiver) == NOTHING
+    bridge = await bridges.start()
+    found = await load.assert_promises_kept()
+    assert found.duplicates == 0
+    assert await bridge.terminate() == 0
