@@ -117,4 +117,5 @@ class Lanes:
         try:
             yield watch
         finally:
-            self._watches.remove(watch)
+            # Not remove(): two watches that saw the same are equal, and it would take out the other one.
+            self._watches = [other for other in self._watches if other is not watch]

@@ -61,6 +61,16 @@ def test_delivery_accepted_while_a_page_was_read_overtakes_an_older_change_of_th
             assert not later.overtook(delivery(10))
 
 
+def test_watch_that_ends_leaves_alone_another_that_saw_the_same() -> None:
+    lanes = Lanes()
+    with lanes.watch() as one:
+        with lanes.watch():
+            pass
+        lanes.add(delivery(2))
+        lanes.overtaken_by(lanes.take(1)[0])
+        assert one.overtook(delivery(1))
+
+
 def test_nothing_is_kept_of_a_lane_that_is_empty() -> None:
     lanes = Lanes()
     lanes.add(delivery(1))
