@@ -1,4 +1,4 @@
-"""The network between daemon and PostgreSQL is cut, stalls or is slow: nothing is lost."""
+"""The network between daemon and PostgreSQL is cut, stalls or is slow: nothing is lost, and nobody called twice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ async def test_nothing_is_lost_when_the_network_is_cut_under_load(bridge: Bridge
             await bridge.wait_for_log("database lost", since=logged)
             await proxy.start()
             await bridge.wait_for_log("database back", since=logged)
-    await load.assert_promises_kept()
+    found = await load.assert_promises_kept()
+    assert found.duplicates == 0
     assert await bridge.terminate() == 0
 
 
@@ -51,7 +52,8 @@ async def test_nothing_is_lost_when_the_network_stalls_without_breaking_a_connec
             proxy.break_connections()
         proxy.go_on()
         await load.accepted(20)
-    await load.assert_promises_kept()
+    found = await load.assert_promises_kept()
+    assert found.duplicates == 0
     assert await bridge.terminate() == 0
 
 
@@ -62,7 +64,8 @@ async def test_connections_that_fell_silent_for_good_are_given_up(bridge: Bridge
         await load.accepted(20)
         proxy.forget_connections()
         await load.accepted(20)
-    await load.assert_promises_kept()
+    found = await load.assert_promises_kept()
+    assert found.duplicates == 0
     assert await bridge.terminate() == 0
 
 
@@ -71,7 +74,8 @@ async def test_nothing_is_lost_over_a_slow_network(bridge: Bridge, proxy: Proxy,
         proxy.delay_seconds = 0.05
         proxy.bytes_per_second = 200_000.0
         await load.accepted(chosen(100, 2000))
-    await load.assert_promises_kept()
+    found = await load.assert_promises_kept()
+    assert found.duplicates == 0
     assert await bridge.terminate() == 0
 
 

@@ -22,6 +22,7 @@ SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
 PATIENCE_SECONDS = 30.0
 DAEMON = "cdc_bridge"
+SURPRISE = "deliveries ended by a surprise"
 _PROJECT = Path(__file__).parents[2]
 
 
@@ -168,6 +169,8 @@ class Bridges:
         for bridge in self._made:
             await bridge.close()
             print(bridge.text)  # Shown where a test fails.
+        surprises = [line for bridge in self._made for line in bridge.log if line["event"] == SURPRISE]
+        assert not surprises, surprises[0]["exception"]
 
 
 @pytest.fixture
