@@ -1,0 +1,99 @@
+"""An endpoint that behaves badly costs the others nothing, and the daemon's memory stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.answers import Answer, Manner
+from tests.support.bridge import Bridges
+from tests.support.certificates import Certificates
+from tests.support.databases import Database
+from tests.support.endpoints import add_endpoint
+from tests.support.figures import Figures
+from tests.support.memory import resident_bytes
+from tests.support.receiver import Receiver
+
+RESERVATIONS = 2000
+MANY = """
+insert into reservations (id, cust_id, reference)
+select 'R' || n, 'C', n from generate_series(1, %s::int) n
+"""
+GROWTH_BYTES = 60 * 1024 * 1024
+"""A window of 1,500 changes for each endpoint fits in many times; a backlog's bodies or an endless answer do not."""
+
+
+@pytest.fixture
+async def bad(request: pytest.FixtureRequest, certificates: Certificates) -> AsyncIterator[Receiver]:
+    """A second receiver, which the test makes behave badly."""
+    receiver = Receiver(getattr(certificates, getattr(request, "param", "good")))
+    await receiver.start()
+    yield receiver
+    await receiver.stop()
+
+
+MISDEEDS: dict[str, Callable[[], Answer]] = {
+    "answers never": lambda: Answer(after=asyncio.Event()),
+    "answers without an end": lambda: Answer(manner=Manner.ENDLESS),
+    "resets": lambda: Answer(manner=Manner.RESET),
+    "breaks off": lambda: Answer(manner=Manner.BROKEN_OFF),
+    "speaks nonsense": lambda: Answer(manner=Manner.RAW, body=b"\x00\xff nonsense \r\n" * 500),
+    "refuses": lambda: Answer(503),
+    "judges all": lambda: Answer(422),
+}
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+async def test_endpoint_that_behaves_badly_costs_the_other_nothing(
+    misdeed: str, database: Database, bridges: Bridges, receiver: Receiver, bad: Receiver, figures: Figures
+) -> None:
+    bad.keep_calls = False
+    answer = MISDEEDS[misdeed]()
+    bad.script = lambda _: answer
+    ca_file = Path(bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"])
+    add_endpoint(database, "bad", bad.url, ca_file)
+    bridge = await bridges.start(CDC_BRIDGE_LOG_LEVEL="info")
+    await bridge.wait_for_log("endpoint taken", endpoint="bad")
+    await bridge.wait_for_log("endpoint taken", endpoint="default")
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('FIRST', 'C', 0)")
+    await receiver.wait_for_accepted(1)
+    before = resident_bytes(bridge.pid)
+    database.execute(MANY, (RESERVATIONS,))
+    await receiver.wait_for_accepted(1 + RESERVATIONS)
+    assert len(receiver.calls) == 1 + RESERVATIONS
+    grown = resident_bytes(bridge.pid) - before
+    figures(f"an endpoint that {misdeed}: the daemon grew by {grown / 1024 / 1024:.0f} MB")
+    assert grown < GROWTH_BYTES
+
+
+@pytest.mark.parametrize("bad", ["expired", "for_another_host"], indirect=True)
+async def test_endpoint_with_a_bad_certificate_costs_the_other_nothing(
+    database: Database, bridges: Bridges, receiver: Receiver, bad: Receiver
+) -> None:
+    add_endpoint(database, "bad", bad.url, Path(bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"]))
+    bridge = await bridges.start()
+    database.execute("insert into customers (id) values ('C')")
+    database.execute(MANY, (50,))
+    await receiver.wait_for_accepted(50)
+    line = await bridge.wait_for_log("endpoint backs off", endpoint="bad")
+    assert "certificate cannot be verified" in line["reason"]
+    assert bad.calls == []
+
+
+async def test_endpoint_that_recovers_gets_everything_it_missed(
+    database: Database, bridges: Bridges, receiver: Receiver, bad: Receiver
+) -> None:
+    bad.script = lambda _: Answer(503)
+    add_endpoint(database, "bad", bad.url, Path(bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"]))
+    bridge = await bridges.start()
+    database.execute("insert into customers (id) values ('C')")
+    database.execute(MANY, (300,))
+    await receiver.wait_for_accepted(300)
+    await bridge.wait_for_log("endpoint backs off", endpoint="bad")
+    bad.script = lambda _: Answer()
+    await bad.wait_for_accepted(300)
+    assert len({call.reservation_id for call in bad.accepted}) == 300
