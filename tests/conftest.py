@@ -9,4 +9,5 @@ pytest_plugins = (
     "tests.support.proxy",
     "tests.support.figures",
     "tests.support.load",
+    "tests.support.raw_receiver",
 )

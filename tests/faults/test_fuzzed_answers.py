@@ -1,0 +1,89 @@
+"""Whatever bytes come in place of an answer: the daemon goes on, delivers, and does not grow.
+
+Each is given once, to the first call of a reservation of its own, with a call beside it that is answered well. What was
+refused is freed by that and called again, so all is settled in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.faults.almost_http import raw_answers
+from tests.support.audit import wait_until_settled
+from tests.support.bridge import Bridge, Bridges
+from tests.support.databases import Database
+from tests.support.figures import Figures
+from tests.support.length import chosen
+from tests.support.raw_receiver import RawAnswer, RawReceiver
+
+WARM_UP_ANSWERS = 40
+GROWTH_LIMIT_KIB = 16 * 1024
+"""Beyond what it has after the warm-up. At length, a leak of a few kilobytes an answer shows."""
+
+
+@dataclass
+class Fuzz:
+    """A daemon and its endpoint, the same for all examples."""
+
+    bridge: Bridge
+    database: Database
+    receiver: RawReceiver
+    given: int = 0
+    warm_kib: int = 0
+    most_kib: int = 0
+
+    async def answer_with(self, answer: RawAnswer) -> None:
+        """Have one call answered so, and one beside it well."""
+        self.receiver.answers[f"FUZZED-{self.given}"] = answer
+        for id_ in (f"FUZZED-{self.given}", f"WELL-{self.given}"):
+            self.database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (id_,))
+            await self.receiver.wait_for_call_of(id_)
+        self.given += 1
+
+    def look_at_memory(self) -> None:
+        resident = resident_kib(self.bridge.pid)
+        if self.given < WARM_UP_ANSWERS:
+            self.warm_kib = max(self.warm_kib, resident)
+        self.most_kib = max(self.most_kib, resident)
+
+
+def resident_kib(pid: int) -> int:
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])
+
+
+@pytest.fixture
+async def fuzz(
+    database: Database, raw_receiver: RawReceiver, bridges: Bridges, figures: Figures
+) -> AsyncIterator[Fuzz]:
+    database.execute("insert into customers (id) values ('C')")
+    bridge = await bridges.start(
+        CDC_BRIDGE_ENDPOINT_URL=raw_receiver.url, CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="1", CDC_BRIDGE_LOG_LEVEL="info"
+    )
+    fuzz = Fuzz(bridge, database, raw_receiver)
+    yield fuzz
+    await wait_until_settled(database, patience_seconds=60)
+    assert await bridge.terminate() == 0
+    figures(f"{fuzz.given} answers; {fuzz.warm_kib} KiB in the warm-up, {fuzz.most_kib} KiB at most")
+
+
+@pytest.mark.timeout(chosen(180, 1200))
+@given(answers=st.lists(raw_answers, min_size=1, max_size=8))
+@settings(
+    max_examples=chosen(40, 700),
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # no shrinking: the daemon it takes has ended by then
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+async def test_no_answer_ends_the_daemon_or_makes_it_grow(fuzz: Fuzz, answers: list[RawAnswer]) -> None:
+    for answer in answers:
+        await fuzz.answer_with(answer)
+        assert fuzz.bridge.running, fuzz.bridge.text
+    fuzz.look_at_memory()
+    assert fuzz.most_kib <= fuzz.warm_kib + GROWTH_LIMIT_KIB

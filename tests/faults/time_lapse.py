@@ -1,0 +1,27 @@
+"""The daemon with a breaker in time-lapse: ``python -m tests.faults.time_lapse run``.
+
+An endpoint that is away for six hours is tried after pauses that grow to a minute, so some 370 times. Here these pauses
+are shorter by a factor and all else is as it is: what six hours do to the breaker, to what is in memory and to the
+ledger takes seconds.
+"""
+
+from __future__ import annotations
+
+FACTOR = 6000
+PROBES_IN_SIX_HOURS = 6 + (6 * 3600 - 63) // 60  # 1, 2, 4, ... 32 s, and then one a minute
+
+
+def main() -> None:
+    """Shorten the pauses and run the daemon."""
+    from cdc_bridge.cli.app import main as run_command  # noqa: PLC0415
+    from cdc_bridge.delivery import breaker  # noqa: PLC0415
+
+    if (breaker.FIRST_PAUSE_SECONDS, breaker.LONGEST_PAUSE_SECONDS) != (1.0, 60.0):
+        raise RuntimeError("the breaker's pauses are others now: reckon anew")
+    breaker.FIRST_PAUSE_SECONDS /= FACTOR
+    breaker.LONGEST_PAUSE_SECONDS /= FACTOR
+    run_command()
+
+
+if __name__ == "__main__":
+    main()
