@@ -24,6 +24,12 @@ from cdc_bridge.setting_values import (
 
 Connection = AsyncConnection[TupleRow]
 
+_DESCRIPTION = (
+    "name", "url", "headers", "secret", "previous_secret", "previous_secret_until",
+    "ca_file", "client_certificate_file", "client_key_file",
+    "max_in_flight", "latest_only", "timeout_seconds", "connect_timeout_seconds",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class ListedEndpoint:
@@ -41,6 +47,11 @@ class ListedEndpoint:
     fence: int
     lease_ends_in_seconds: float | None
     row: dict[str, Any] = field(compare=False, repr=False)
+
+    @property
+    def description(self) -> tuple[Any, ...]:
+        """All that says how it is called."""
+        return tuple(self.row[name] for name in _DESCRIPTION)
 
 
 @dataclass(frozen=True, slots=True)

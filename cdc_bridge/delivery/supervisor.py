@@ -103,6 +103,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._not_before: dict[EndpointId, float] = {}
         self._told: dict[EndpointId, str] = {}
+        self._definitions: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
         self._failures = 0
         self._next_look_in_seconds = 0.0
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -201,7 +202,12 @@ class Supervisor:
     def _definition(self, endpoint: ListedEndpoint) -> Endpoint | None:
         if endpoint.in_settings:
             return self._declared if self._declared and self._declared.name == endpoint.name else None
-        return definition_of(endpoint.row, allow_http=self._allow_http)
+        known = self._definitions.get(endpoint.endpoint_id)
+        # What could be used once is not checked again and again: that reads certificates from files.
+        if known is None or known[0] != endpoint.description:
+            known = endpoint.description, definition_of(endpoint.row, allow_http=self._allow_http)
+            self._definitions[endpoint.endpoint_id] = known
+        return known[1]
 
     def _tell_states(self, listed: list[ListedEndpoint]) -> None:
         for endpoint in listed:
