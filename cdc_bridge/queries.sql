@@ -221,7 +221,8 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 )
 
 -- name: renew_leases
--- Keeps endpoints for some time more, says how they are, and returns those that are still ours.
+-- Keeps endpoints for some time more, says how they are, and returns those that are still ours. One that was given back
+-- meanwhile stays so.
 update cdc_bridge.endpoint e
 set
   leased_until = now() + %(lease_seconds)s * interval '1 second',
@@ -232,7 +233,7 @@ from unnest(
   %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
   %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[]
 ) as ours (endpoint_id, fence, failing_since, next_probe_at, problem)
-where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence
+where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence and e.leased_until is not null
 returning e.endpoint_id
 
 -- name: release_endpoint

@@ -106,6 +106,7 @@ class Supervisor:
         self._definitions: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
         self._failures = 0
         self._next_look_in_seconds = 0.0
+        self._given_up = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.looked_at = self._now()
         """When it last looked at the endpoints, by the event loop's clock."""
@@ -146,6 +147,8 @@ class Supervisor:
         await asyncio.wait(ends, timeout=max(0.0, earliest - self._now()), return_when=FIRST_COMPLETED)
 
     async def _look(self) -> None:
+        if self._given_up:
+            return
         announced = self._listener.announced.is_set()
         self._listener.announced.clear()
         self._next_look_in_seconds = self._lease_seconds / _RENEWALS_A_LEASE
@@ -292,7 +295,11 @@ class Supervisor:
         await self._release(held, problem)
 
     async def give_up(self, held: Held, problem: str) -> None:
-        """Let another daemon take an endpoint that is stuck here, and say so in its row, if that can be done."""
+        """Let another daemon take an endpoint that is stuck here, and say so in its row, if that can be done.
+
+        The daemon ends after this: it renews and takes nothing any more.
+        """
+        self._given_up = True
         await self._release(held, problem)
 
     async def _release(self, held: Held, problem: str | None) -> None:
