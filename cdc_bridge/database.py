@@ -200,7 +200,8 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
     """Open one connection for a command that does one thing.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL does not answer or refuses the login.
+        DatabaseUnavailable: PostgreSQL does not answer, refuses the login or has ended the session.
+        InstallationError: it refused a statement.
     """
     try:
         connection = await connect(database_url)
@@ -210,7 +211,14 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
             "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
         ) from error
     async with connection:
-        yield connection
+        try:
+            yield connection
+        except UNAVAILABLE as error:
+            raise DatabaseUnavailable(
+                f"the database was lost: {problem_of(error)}", "Run the command again."
+            ) from error
+        except psycopg.Error as error:
+            raise refusal(error) from error
 
 
 def refusal(error: BaseException) -> InstallationError:

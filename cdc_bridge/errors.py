@@ -2,6 +2,7 @@
 
     BridgeError                       exit code 1
     ├── SettingsError                 exit code 78: a setting is missing, unknown or wrong
+    ├── WrongUsage                    exit code 2: the command line lacks what only the database could tell
     ├── DatabaseUnavailable           exit code 1: PostgreSQL cannot be reached now; trying again may help
     ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
     └── LeaseLost                     never the end of the daemon: another one has taken an endpoint over
@@ -31,6 +32,12 @@ class SettingsError(BridgeError):
     """A setting is missing, unknown or wrong; ``EX_CONFIG`` of sysexits.h tells systemd not to try again."""
 
     exit_code = 78
+
+
+class WrongUsage(BridgeError):
+    """The command line lacks something; that it does could be seen only with what is in the database."""
+
+    exit_code = 2
 
 
 class DatabaseUnavailable(BridgeError):

@@ -417,3 +417,63 @@ order by a.attnum
 -- name: read_nothing_through_view
 -- Reads through the payload view with all rights that takes, and returns no row.
 select * from cdc_bridge.reservation_payload limit 0
+
+
+-- ---------------------------------------------------------------- deliveries by hand: show, retry, replay
+
+-- name: known_endpoints
+-- Every endpoint by name, and what a command has to know of it.
+select
+  endpoint_id, name, paused_at is not null, disabled_at is not null,
+  cluster = (select system_identifier from pg_control_system()), created_at
+from cdc_bridge.endpoint
+order by name
+
+-- name: lock_endpoint
+-- Keeps the daemon from recording for the rest of a short transaction, and so what is read of the ledger from changing.
+-- No row: the endpoint is gone.
+select from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s for no key update
+
+-- name: find_deliveries
+-- The deliveries of a change, at one endpoint or at all, and what is known of newer ones of the reservation.
+select
+  e.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts, d.failures,
+  d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at,
+  (
+    select n.seq
+    from cdc_bridge.delivery n
+    where n.endpoint_id = d.endpoint_id and n.reservation_id = d.reservation_id
+    order by n.seq desc
+    limit 1
+  ) as newest_seq,
+  (
+    select n.seq
+    from cdc_bridge.delivery n
+    where n.endpoint_id = d.endpoint_id and n.reservation_id = d.reservation_id
+      and n.seq > d.seq and n.state in ('delivered', 'superseded')
+    order by n.seq desc
+    limit 1
+  ) as newer_accepted_seq,
+  now() as read_at
+from cdc_bridge.endpoint e
+join cdc_bridge.delivery d on d.endpoint_id = e.endpoint_id and d.seq = %(seq)s
+where %(endpoint_id)s::bigint is null or e.endpoint_id = %(endpoint_id)s
+order by e.name
+
+-- name: make_due
+-- A delivery is due now, at the beginning of the schedule.
+update cdc_bridge.delivery
+set state = 'waiting', failures = 0, next_attempt_at = now(), recorded_at = now()
+where endpoint_id = %(endpoint_id)s and seq = %(seq)s
+
+-- name: wait_with_newer
+-- A delivery waits, and a newer one of its reservation is tried for both.
+update cdc_bridge.delivery
+set state = 'waiting', failures = 0, next_attempt_at = null, recorded_at = now()
+where endpoint_id = %(endpoint_id)s and seq = %(seq)s
+
+-- name: supersede
+-- A newer call for the reservation of a delivery was accepted.
+update cdc_bridge.delivery
+set state = 'superseded', next_attempt_at = null, recorded_at = now()
+where endpoint_id = %(endpoint_id)s and seq = %(seq)s

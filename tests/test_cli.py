@@ -5,19 +5,19 @@ import pytest
 from cdc_bridge import __version__
 from tests.support.bridge import run_command
 
-COMMANDS = ("run", "check", "install", "uninstall", "payload", "demo")
+COMMANDS = ("run", "check", "install", "uninstall", "payload", "delivery show", "delivery retry", "demo")
 
 
 async def test_help_lists_the_commands_and_the_exit_codes() -> None:
     code, output, _ = await run_command("--help")
     assert code == 0
-    assert [command for command in COMMANDS if f" {command} " not in output] == []
+    assert [command for command in COMMANDS if f" {command.split()[0]} " not in output] == []
     assert "78" in output
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_every_command_has_help_with_an_example(command: str) -> None:
-    code, output, _ = await run_command(command, "--help")
+    code, output, _ = await run_command(*command.split(), "--help")
     assert code == 0
     assert f"cdc-bridge {command}" in output.partition("Example:")[2]
 

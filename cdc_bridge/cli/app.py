@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import check, demo, install, payload, run
+from cdc_bridge.cli import check, delivery, demo, install, payload, run
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
@@ -27,6 +27,7 @@ app.command()(check.check)
 app.command()(install.install)
 app.command()(install.uninstall)
 app.command()(payload.payload)
+app.add_typer(delivery.app)
 app.command()(demo.demo)
 
 

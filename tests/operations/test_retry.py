@@ -1,0 +1,185 @@
+"""``delivery retry`` and ``delivery show``, with the real daemon."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridges, run_command
+from tests.support.certificates import Certificates
+from tests.support.databases import Database
+from tests.support.endpoints import add_endpoint
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+BOOKING = (
+    "insert into customers (id, surname) values ('C', 'Featherstonehaugh') on conflict do nothing; "
+    "insert into reservations (id, cust_id, reference) values ('R', 'C', 1)"
+)
+CHANGE = "update reservations set adults = adults + 1 where id = 'R'"
+STATES = "select seq, state from cdc_bridge.delivery order by seq"
+GIVEN_UP = "update cdc_bridge.delivery set state = %s, next_attempt_at = null, failures = 11"
+LATER = "update cdc_bridge.delivery set next_attempt_at = now() + interval '1 hour', failures = 9"
+
+
+async def settled(database: Database, *states: str) -> None:
+    """Wait until the ledger has exactly these states, by number."""
+    await until(lambda: [state for _, state in database.execute(STATES)] == list(states), f"the ledger has {states}")
+
+
+async def refused_booking(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    """Have one delivery in the ledger that waits."""
+    receiver.script = lambda _: Answer(422)
+    await bridges.start()
+    database.execute(BOOKING)
+    await settled(database, "waiting")
+
+
+async def test_waiting_delivery_is_due_now_at_the_beginning_of_its_schedule(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await refused_booking(database, receiver, bridges)
+    database.execute(LATER)
+    receiver.script = lambda _: Answer()
+    code, output, errors = await run_command("delivery", "retry", "1", **bridges.settings)
+    assert (code, output, errors) == (0, "1 (reservation R) is due now\n", "")
+    await settled(database, "delivered")
+    assert database.execute("select attempts, failures from cdc_bridge.delivery") == [(2, 0)]
+
+
+@pytest.mark.parametrize("state", ["dead", "gone"])
+async def test_delivery_that_was_given_up_is_tried_again_by_its_webhook_id(
+    state: str, database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await refused_booking(database, receiver, bridges)
+    database.execute(GIVEN_UP, (state,))
+    receiver.script = lambda _: Answer()
+    webhook_id = receiver.calls[0].headers["webhook-id"]
+    code, _, errors = await run_command("delivery", "retry", webhook_id, **bridges.settings)
+    assert (code, errors) == (0, "")
+    await settled(database, "delivered")
+
+
+async def test_newest_delivery_is_due_in_the_stead_of_an_older_one(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await refused_booking(database, receiver, bridges)
+    database.execute(CHANGE)
+    await settled(database, "waiting", "waiting")
+    database.execute(GIVEN_UP, ("dead",))
+    receiver.script = lambda _: Answer()
+    _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
+    assert output == "1 (reservation R): the newer delivery 2 is due now, for both\n"
+    await settled(database, "superseded", "delivered")
+    assert [call.seq for call in receiver.accepted] == [2]
+
+
+async def test_delivery_older_than_one_that_was_accepted_is_superseded_and_not_called(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await refused_booking(database, receiver, bridges)
+    database.execute(GIVEN_UP, ("dead",))
+    receiver.script = lambda _: Answer()
+    database.execute(CHANGE)
+    await settled(database, "dead", "delivered")
+    _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
+    assert output == "1 (reservation R) is superseded: the newer delivery 2 was accepted\n"
+    assert database.execute(STATES) == [(1, "superseded"), (2, "delivered")]
+
+
+async def test_what_needs_no_retry_is_refused_and_the_others_are_retried(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await bridges.start()
+    database.execute(BOOKING)
+    await settled(database, "delivered")
+    receiver.script = lambda _: Answer(422)
+    database.execute(CHANGE)
+    await settled(database, "delivered", "waiting")
+    code, output, errors = await run_command("delivery", "retry", "1", "2", "99", **bridges.settings)
+    assert code == 1
+    assert output == "2 (reservation R) is due now\n"
+    assert "1 was delivered. To call its reservation once more: cdc-bridge replay --endpoint default" in errors
+    assert "the ledger has no delivery 99" in errors
+    await receiver.wait_for_calls(3)
+
+
+async def test_endpoint_has_to_be_named_where_several_have_the_delivery(
+    database: Database, receiver: Receiver, bridges: Bridges, certificates: Certificates
+) -> None:
+    add_endpoint(database, "till", receiver.url, certificates.ca_file)
+    await bridges.start()
+    database.execute(BOOKING)
+    await settled(database, "delivered", "delivered")
+    for command in ("show", "retry"):
+        code, output, errors = await run_command("delivery", command, "1", **bridges.settings)
+        assert (code, output) == (2, "")
+        assert "several endpoints have delivery 1: default, till" in errors
+        assert "--endpoint NAME" in errors
+        code, output, errors = await run_command("delivery", command, "1", "--endpoint", "tll", **bridges.settings)
+        assert (code, output) == (1, "")
+        assert "there is no endpoint tll; did you mean till?" in errors
+    code, output, _ = await run_command("delivery", "show", "1", "--endpoint", "till", **bridges.settings)
+    assert code == 0
+    assert "1 to till" in output
+
+
+@pytest.mark.parametrize("command", ["show", "retry"])
+@pytest.mark.parametrize("id_", ["nonsense", "0", "12-XYZ", "9" * 19, "9" * 30, "1;drop"])
+async def test_id_that_is_none_is_wrong_usage(command: str, id_: str, bridges: Bridges) -> None:
+    code, output, errors = await run_command("delivery", command, id_, **bridges.settings)
+    assert (code, output) == (2, "")
+    assert "webhook-id" in errors
+    assert "Traceback" not in errors
+
+
+async def test_show_tells_what_the_ledger_has(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    await refused_booking(database, receiver, bridges)
+    database.execute(LATER)
+    code, output, _ = await run_command("delivery", "show", "1", **bridges.settings)
+    assert code == 0
+    assert "delivery     1 to default\nreservation  R\nchange       created, " in output
+    assert "waiting: next attempt in 0:59:" in output or "waiting: next attempt in 1:00:00" in output
+    assert "HTTP 422 Unprocessable" in output
+    assert f"webhook-id   {receiver.calls[0].headers['webhook-id']}" in output
+    assert "Featherstonehaugh" not in output
+    _, output, _ = await run_command("delivery", "show", "1-0123456789abcdef", **bridges.settings)
+    assert "1-0123456789abcdef is not its last body's" in output
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("delivered", "delivered"),
+        ("superseded", "a newer call for the reservation was accepted"),
+        ("dead", "cdc-bridge delivery retry 1"),
+        ("gone", "deleted before it could be loaded"),
+        ("waiting", "the newer delivery 1 of the reservation is tried for both"),
+    ],
+)
+async def test_show_says_what_each_state_means(
+    state: str, words: str, database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await refused_booking(database, receiver, bridges)
+    database.execute(GIVEN_UP, (state,))
+    _, output, _ = await run_command("delivery", "show", "1", **bridges.settings)
+    assert words in output
+    code, output, _ = await run_command("delivery", "show", "1", "--json", **bridges.settings)
+    shown = json.loads(output)
+    assert code == 0
+    assert (shown["seq"], shown["state"], shown["operation"], shown["attempts"]) == (1, state, "created", 1)
+    assert shown["message_id"] == receiver.calls[0].headers["webhook-id"]
+    assert shown["changed_at"].endswith("+00:00")
+
+
+async def test_refusal_of_the_database_is_told_in_words(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await refused_booking(database, receiver, bridges)
+    database.execute("alter table cdc_bridge.delivery rename column failures to refusals")
+    code, output, errors = await run_command("delivery", "show", "1", **bridges.settings)
+    assert (code, output) == (1, "")
+    assert "the database refused a statement: column d.failures does not exist" in errors
+    assert "Traceback" not in errors
