@@ -335,6 +335,16 @@ where d.endpoint_id = %(endpoint_id)s
   and d.next_attempt_at is not null
   and d.reservation_id <> all (%(occupied)s::text[])
 
+-- name: with_newer_unread
+-- Which reservations have a delivery that waits for its next attempt, and a newer change that the position does not cover.
+select distinct d.reservation_id
+from cdc_bridge.endpoint e
+join cdc_bridge.change c on c.xid >= pg_snapshot_xmin(e.position)
+join cdc_bridge.delivery d
+  on d.endpoint_id = e.endpoint_id and d.reservation_id = c.reservation_id and d.seq < c.seq and d.next_attempt_at is not null
+where e.endpoint_id = %(endpoint_id)s
+  and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
+
 
 -- ---------------------------------------------------------------- checks and installation
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
 from cdc_bridge.capture.position import Snapshot
@@ -39,7 +40,7 @@ class Lanes:
         self._ready: deque[ReservationId] = deque()
         self._watches: list[Watch] = []
 
-    def reservations(self) -> Collection[ReservationId]:
+    def reservations(self) -> AbstractSet[ReservationId]:
         """Return the reservations that have a delivery queued or under way."""
         return self._queued.keys()
 

@@ -107,3 +107,13 @@ async def seconds_until_next_due(
     cursor = await connection.execute(queries["seconds_until_next_due"], parameters)
     found = await cursor.fetchone()
     return found[0] if found else None
+
+
+async def with_newer_unread(connection: AsyncConnection[TupleRow], endpoint_id: EndpointId) -> set[ReservationId]:
+    """Return the reservations of which a delivery waits below a newer change that the recorded position does not cover.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    cursor = await connection.execute(queries["with_newer_unread"], {"endpoint_id": endpoint_id})
+    return {ReservationId(reservation_id) for (reservation_id,) in await cursor.fetchall()}

@@ -6,6 +6,10 @@ Four tasks share it: one reads, one dispatches, one brings back what waits in th
 records. What is in memory is bounded by a window of changes handed over and not yet recorded; when it is full,
 reading pauses, however long the log.
 
+A daemon that died may have called a change and not recorded it. That is called again, and nothing older of its
+reservation before it: what waits in the ledger below a change that is not read yet is not brought back until the log
+was read to its end once.
+
 With ``latest_only`` a call that was accepted stands for every change of its reservation that was committed when its
 body was loaded, whether that change is in memory already or read later.
 """
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import FIRST_COMPLETED
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -30,11 +34,11 @@ from cdc_bridge.delivery.dispatcher import Dispatcher
 from cdc_bridge.delivery.endpoints import EndpointState
 from cdc_bridge.delivery.lanes import Lanes, Watch
 from cdc_bridge.delivery.lease import Lease
-from cdc_bridge.delivery.ledger import DueDelivery, due_deliveries, seconds_until_next_due
+from cdc_bridge.delivery.ledger import DueDelivery, due_deliveries, seconds_until_next_due, with_newer_unread
 from cdc_bridge.delivery.progress import Progress
 from cdc_bridge.delivery.recorder import Recorder
 from cdc_bridge.delivery.settlement import Settlement, superseded
-from cdc_bridge.model import Delivery, DeliveryState, Endpoint, Seq
+from cdc_bridge.model import Delivery, DeliveryState, Endpoint, ReservationId, Seq
 from cdc_bridge.tasks import end
 
 _WINDOW_PAGES = 3
@@ -91,6 +95,8 @@ class Pipeline:
         self._retried: set[Seq] = set()
         self._recorded = asyncio.Event()
         self._schedule_changed = asyncio.Event()
+        self._not_yet: set[ReservationId] = set()
+        self._read_to_end = False
         self._read_at = asyncio.get_running_loop().time()
 
     @property
@@ -170,6 +176,7 @@ class Pipeline:
             if page.changes:
                 self._reader.found()
             if page.at_end:
+                self._on_read_to_end()
                 await self._reader.rest()
 
     def _hand_over(self, page: Page, watch: Watch) -> None:
@@ -184,7 +191,13 @@ class Pipeline:
         self._position = page.position
         self._dispatcher.wake()
 
+    def _on_read_to_end(self) -> None:
+        if not self._read_to_end:
+            self._read_to_end = True
+            self._schedule_changed.set()
+
     async def _bring_back_due(self) -> None:
+        self._not_yet = await self._database.patiently(partial(with_newer_unread, endpoint_id=self._endpoint_id))
         while True:
             self._schedule_changed.clear()
             # One page of retries at a time: however many are due, new changes have the rest of the window.
@@ -192,20 +205,23 @@ class Pipeline:
             limit = self._batch_size - len(self._retried)
             with self._lanes.watch() as watch:
                 due = await self._database.patiently(
-                    partial(
-                        due_deliveries, endpoint_id=self._endpoint_id, occupied=self._lanes.reservations(), limit=limit
-                    )
+                    partial(due_deliveries, endpoint_id=self._endpoint_id, occupied=self._occupied(), limit=limit)
                 )
                 self._retry(due, watch)
             if len(due) == limit:
                 continue
             seconds = await self._database.patiently(
-                partial(seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=self._lanes.reservations())
+                partial(seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=self._occupied())
             )
             await self._wait_for_schedule(seconds)
 
+    def _occupied(self) -> Collection[ReservationId]:
+        if self._read_to_end:
+            self._not_yet.clear()
+        return self._lanes.reservations() | self._not_yet
+
     def _retry(self, due: list[DueDelivery], watch: Watch) -> None:
-        occupied = set(self._lanes.reservations())
+        occupied = set(self._occupied())
         for found in due:
             delivery = found.delivery
             if delivery.change.reservation_id in occupied or delivery.change.seq in self._retried:
