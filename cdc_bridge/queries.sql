@@ -487,3 +487,59 @@ where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 update cdc_bridge.delivery
 set state = 'superseded', next_attempt_at = null, recorded_at = now()
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
+
+-- name: newest_deliveries
+-- The newest delivery of each reservation that was selected, in the order of their ids.
+select newest.reservation_id, newest.seq, newest.state
+from (
+  select distinct on (d.reservation_id) d.reservation_id, d.seq, d.state
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s
+    and d.reservation_id > %(after)s
+    and (%(reservation_ids)s::text[] is null or d.reservation_id = any (%(reservation_ids)s::text[]))
+  order by d.reservation_id, d.seq desc
+) as newest
+where (
+    %(states)s::text[] is null
+    or case newest.state when 'superseded' then 'delivered' else newest.state end = any (%(states)s::text[])
+  )
+  and (
+    (%(since)s::timestamptz is null and %(until)s::timestamptz is null)
+    or (
+      select true
+      from cdc_bridge.delivery d
+      where d.endpoint_id = %(endpoint_id)s and d.reservation_id = newest.reservation_id
+        and coalesce(d.last_attempt_at, d.recorded_at) >= coalesce(%(since)s::timestamptz, '-infinity')
+        and coalesce(d.last_attempt_at, d.recorded_at) < coalesce(%(until)s::timestamptz, 'infinity')
+      limit 1
+    ) is not null
+  )
+order by newest.reservation_id
+limit %(limit)s
+
+-- name: requeue
+-- Deliveries are due again, at the beginning of their schedule: those that stand as they were chosen and have no newer one.
+update cdc_bridge.delivery d
+set state = 'waiting', failures = 0, next_attempt_at = now(), recorded_at = now()
+from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[]) as chosen (seq, reservation_id, state)
+where d.endpoint_id = %(endpoint_id)s and d.seq = chosen.seq and d.state = chosen.state
+  and (
+    select true
+    from cdc_bridge.delivery newer
+    where newer.endpoint_id = %(endpoint_id)s and newer.reservation_id = chosen.reservation_id and newer.seq > chosen.seq
+    limit 1
+  ) is null
+
+-- name: unread_changes
+-- Which of some reservations have a change that is not in an endpoint's ledger, and that its position does not cover.
+select distinct c.reservation_id
+from cdc_bridge.endpoint e
+join cdc_bridge.change c on c.xid >= pg_snapshot_xmin(e.position)
+where e.endpoint_id = %(endpoint_id)s
+  and c.reservation_id = any (%(reservation_ids)s)
+  and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
+  and (
+    select true
+    from cdc_bridge.delivery d
+    where d.endpoint_id = e.endpoint_id and d.seq = c.seq
+  ) is null

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import check, delivery, demo, install, payload, run
+from cdc_bridge.cli import check, delivery, demo, install, payload, replay, run
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
@@ -28,6 +28,7 @@ app.command()(install.install)
 app.command()(install.uninstall)
 app.command()(payload.payload)
 app.add_typer(delivery.app)
+app.command()(replay.replay)
 app.command()(demo.demo)
 
 

@@ -3,8 +3,6 @@
 The body of a call is the reservation as it stands then. So where the ledger has a newer delivery of the same
 reservation, that one is made due in the older one's stead, which waits with it: the ledger's order, the newest is tried
 for all. And where a newer one was accepted, nothing is left to say: the older one is superseded.
-
-All is read and written under the lock that the daemon records under. What it has in memory it keeps in order itself.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from psycopg.rows import TupleRow
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import DeliveryState, Seq
 from cdc_bridge.operations.found_delivery import DeliveryId, FoundDelivery, find_delivery
+from cdc_bridge.operations.ledger_lock import ledger_held
 from cdc_bridge.queries import queries
 
 
@@ -76,12 +75,10 @@ async def retry(connection: AsyncConnection[TupleRow], wanted: DeliveryId, endpo
         psycopg.Error: the database could not be used.
     """
     found = await find_delivery(connection, wanted, endpoint_name)
-    async with connection.transaction():
-        await connection.execute(queries["lock_endpoint"], {"endpoint_id": found.endpoint_id})
+    async with ledger_held(connection, found.endpoint_id):
         delivery = await find_delivery(connection, wanted, found.endpoint)
         fate = fate_of(delivery)
         await _carry_out(connection, delivery, fate)
-        await connection.execute(queries["announce_endpoints"])
     return Retried(delivery, fate)
 
 
