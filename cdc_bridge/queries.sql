@@ -543,3 +543,80 @@ where e.endpoint_id = %(endpoint_id)s
     from cdc_bridge.delivery d
     where d.endpoint_id = e.endpoint_id and d.seq = c.seq
   ) is null
+
+
+-- ---------------------------------------------------------------- reservations as a whole: backfill, reconcile
+
+-- name: reservation_keys
+-- The next reservations by their key, in its own order, all or those updated since a time.
+select p."id"::text
+from cdc_bridge.reservation_payload p
+where (%(after)s::text is null or p."id" > %(after)s::text::{key_type})
+  and (%(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz)
+order by p."id"
+limit %(limit)s
+
+-- name: count_reservations
+-- How many reservations there are, all or those updated since a time.
+select count(*)
+from cdc_bridge.reservation_payload p
+where %(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz
+
+-- name: without_delivery
+-- Those of some reservations of which an endpoint's ledger has nothing.
+select r.id
+from unnest(%(reservation_ids)s::text[]) as r (id)
+where (
+  select true
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id
+  limit 1
+) is null
+
+-- name: draw_numbers
+-- Some numbers of the change log's own sequence; none comes twice.
+select nextval('cdc_bridge.change_seq_seq') from generate_series(1, %(count)s::integer)
+
+-- name: oldest_writer
+-- Whose is the oldest transaction that still writes, as far as this role may see it.
+select
+  l.pid,
+  coalesce(a.usename::text, p.owner::text),
+  coalesce(a.datname::text, p.database::text),
+  coalesce(a.xact_start, p.prepared),
+  p.gid
+from pg_locks l
+left join pg_stat_activity a on a.pid = l.pid
+left join pg_prepared_xacts p on p.transaction = l.transactionid
+where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
+  and l.transactionid = mod(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 4294967296)::text::xid
+
+-- name: count_waiting
+-- How many of an endpoint's deliveries wait for an attempt.
+select count(*) from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and next_attempt_at is not null
+
+-- name: still_waiting
+-- Those of some deliveries that are not settled.
+select seq
+from cdc_bridge.delivery
+where endpoint_id = %(endpoint_id)s and seq = any (%(seqs)s) and state = 'waiting'
+
+-- name: queue_reservations
+-- Queues calls under numbers drawn before, but not for a reservation whose newest delivery waits or is another one than
+-- when it was chosen.
+insert into cdc_bridge.delivery (
+  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at
+)
+select %(endpoint_id)s, chosen.seq, chosen.reservation_id, 'U', now(), 'waiting', 0, 0, now()
+from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(newest_seqs)s::bigint[])
+  as chosen (seq, reservation_id, newest_seq)
+left join lateral (
+  select d.seq, d.state
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = chosen.reservation_id
+  order by d.seq desc
+  limit 1
+) as newest on true
+where coalesce(newest.seq, 0) = chosen.newest_seq and newest.state is distinct from 'waiting'
+on conflict do nothing
+returning seq

@@ -5,7 +5,18 @@ import pytest
 from cdc_bridge import __version__
 from tests.support.bridge import run_command
 
-COMMANDS = ("run", "check", "install", "uninstall", "payload", "delivery show", "delivery retry", "replay", "demo")
+COMMANDS = (
+    "run",
+    "check",
+    "install",
+    "uninstall",
+    "payload",
+    "delivery show",
+    "delivery retry",
+    "replay",
+    "backfill",
+    "demo",
+)
 
 
 async def test_help_lists_the_commands_and_the_exit_codes() -> None:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import check, delivery, demo, install, payload, replay, run
+from cdc_bridge.cli import backfill, check, delivery, demo, install, payload, replay, run
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
@@ -29,6 +29,7 @@ app.command()(install.uninstall)
 app.command()(payload.payload)
 app.add_typer(delivery.app)
 app.command()(replay.replay)
+app.command()(backfill.backfill)
 app.command()(demo.demo)
 
 

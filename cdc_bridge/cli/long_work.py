@@ -35,6 +35,22 @@ def progress_bar(what: str) -> Iterator[Show]:
         yield lambda done, total, words: progress.update(task, completed=done, total=total, words=words)
 
 
+class WaitingWords:
+    """Says what long work waits for: in the bar, and where there is none, once on a line of its own."""
+
+    def __init__(self) -> None:
+        self._said: str | None = None
+
+    def told(self, waits_for: str | None) -> str:
+        """Return the words for the bar; empty: it does not wait."""
+        if waits_for is None:
+            return ""
+        if waits_for != self._said and not sys.stderr.isatty():
+            typer.echo(f"Waiting for {waits_for}.", err=True)
+        self._said = waits_for
+        return f"; waiting for {waits_for}"
+
+
 def run_interruptibly(work: Coroutine[Any, Any, None], so_far: Callable[[], str]) -> None:
     """Run to the end, or until Ctrl-C; what was committed by then stays, and is told.
 
