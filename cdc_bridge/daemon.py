@@ -22,6 +22,7 @@ from cdc_bridge.delivery.endpoints import declare_endpoint
 from cdc_bridge.delivery.supervisor import Supervisor
 from cdc_bridge.delivery.watchdog import Watchdog
 from cdc_bridge.operations.checks import require_ready
+from cdc_bridge.operations.scheduled_reconcile import ScheduledReconcile
 from cdc_bridge.tasks import run_together
 
 if TYPE_CHECKING:
@@ -76,8 +77,14 @@ async def run(settings: Settings) -> int:
             read_every_seconds=settings.safety_read_seconds,
             end_process=_end_process,
         )
+        reconciling = ScheduledReconcile(
+            database,
+            supervisor,
+            interval_seconds=settings.reconcile_interval_seconds,
+            repair=settings.reconcile_repair,
+        )
         _log.info("started", version=__version__)
-        await run_together(listener.run(), supervisor.run(stopping), watchdog.run())
+        await run_together(listener.run(), supervisor.run(stopping), watchdog.run(), reconciling.run())
         _log.info("stopped")
     return 0
 

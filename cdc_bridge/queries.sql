@@ -435,7 +435,7 @@ select * from cdc_bridge.reservation_payload limit 0
 -- Every endpoint by name, and what a command has to know of it.
 select
   endpoint_id, name, paused_at is not null, disabled_at is not null,
-  cluster = (select system_identifier from pg_control_system()), created_at
+  cluster = (select system_identifier from pg_control_system()), greatest(created_at, now() - interval '7 days')
 from cdc_bridge.endpoint
 order by name
 
@@ -620,3 +620,48 @@ left join lateral (
 where coalesce(newest.seq, 0) = chosen.newest_seq and newest.state is distinct from 'waiting'
 on conflict do nothing
 returning seq
+
+-- name: in_one_snapshot
+-- All that is read in this transaction is read as of one instant, and nothing is written.
+set transaction isolation level repeatable read, read only
+
+-- name: last_deliveries
+-- What an endpoint's ledger has last of some reservations, and the webhook-id of what was delivered last.
+select r.id, newest.seq, newest.state, delivered.message_id, accepted.seq is not null
+from unnest(%(reservation_ids)s::text[]) as r (id)
+cross join lateral (
+  select d.seq, d.state
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id
+  order by d.seq desc
+  limit 1
+) as newest
+left join lateral (
+  select d.seq
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state in ('delivered', 'superseded')
+  limit 1
+) as accepted on true
+left join lateral (
+  select d.message_id
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state = 'delivered'
+  order by d.seq desc
+  limit 1
+) as delivered on true
+
+-- name: reconcile_due
+-- From when on an endpoint can be compared with e-Res's rows, and in how many seconds that is due. No row: it is not ours
+-- any more, or its position is of another cluster.
+select
+  greatest(created_at, now() - interval '7 days'),
+  extract(epoch from coalesce(reconciled_at + %(interval_seconds)s * interval '1 second', now()) - now())::float8
+from cdc_bridge.endpoint
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+  and cluster = (select system_identifier from pg_control_system())
+
+-- name: note_reconciled
+-- What the comparison of an endpoint with e-Res's rows has found.
+update cdc_bridge.endpoint
+set reconciled_at = now(), reconciled_missing = %(missing)s, reconciled_stale = %(stale)s
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s

@@ -117,6 +117,15 @@ class Settings(BaseSettings):
     shutdown_timeout_seconds: float = Field(
         25, ge=0, le=600, description="Longest time for calls under way to finish after SIGTERM, in seconds"
     )
+    reconcile_interval_seconds: float = Field(
+        0,
+        ge=0,
+        le=31_536_000,
+        description="Time between comparisons of e-Res's rows with what was delivered, in seconds; 0: never",
+    )
+    reconcile_repair: bool = Field(
+        False, description="Call what such a comparison finds missing or stale, instead of only telling"
+    )
     source: str | None = Field(
         None,
         min_length=1,

@@ -15,6 +15,7 @@ COMMANDS = (
     "delivery retry",
     "replay",
     "backfill",
+    "reconcile",
     "demo",
 )
 

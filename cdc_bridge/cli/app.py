@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import backfill, check, delivery, demo, install, payload, replay, run
+from cdc_bridge.cli import backfill, check, delivery, demo, install, payload, reconcile, replay, run
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
@@ -30,6 +30,7 @@ app.command()(payload.payload)
 app.add_typer(delivery.app)
 app.command()(replay.replay)
 app.command()(backfill.backfill)
+app.command()(reconcile.reconcile)
 app.command()(demo.demo)
 
 

@@ -62,7 +62,12 @@ class Message:
 
 def compose(change: Change, subject: str, source: str, body: bytes) -> Message:
     """Give a body its identity."""
-    return Message(change, subject, source, body, f"{change.seq}-{sha256(body).hexdigest()[:16]}")
+    return Message(change, subject, source, body, f"{change.seq}-{body_hash(body)}")
+
+
+def body_hash(body: bytes) -> str:
+    """Return what tells a body from others: the part of the webhook-id behind the change's number."""
+    return sha256(body).hexdigest()[:16]
 
 
 def _percent_encoded(text: str) -> str:

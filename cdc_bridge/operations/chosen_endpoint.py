@@ -26,7 +26,8 @@ class ChosenEndpoint:
     disabled: bool
     same_cluster: bool
     """Whether its position is made of this cluster's transaction ids."""
-    created_at: datetime
+    comparable_since: datetime
+    """From when on the ledger can be expected to have every change: seven days ago, or when it was added."""
 
     @property
     def silence(self) -> str | None:
