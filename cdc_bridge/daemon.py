@@ -24,6 +24,7 @@ from cdc_bridge.delivery.watchdog import Watchdog
 from cdc_bridge.operations.checks import require_ready
 from cdc_bridge.operations.scheduled_reconcile import ScheduledReconcile
 from cdc_bridge.tasks import run_together
+from cdc_bridge.web.server import web_server
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -42,6 +43,7 @@ async def run(settings: Settings) -> int:
         DatabaseUnavailable: the database does not answer at the start. (Later on it is waited for.)
         InstallationError: the SQL side is not what this version needs.
         Stuck: there is work and nothing moves.
+        SettingsError: the web port is taken.
     """
     declared = settings.endpoint()
     database = Database(settings.database_url.get_secret_value())
@@ -83,6 +85,8 @@ async def run(settings: Settings) -> int:
             interval_seconds=settings.reconcile_interval_seconds,
             repair=settings.reconcile_repair,
         )
+        if settings.web_port:
+            await stack.enter_async_context(web_server(settings.web_port))
         _log.info("started", version=__version__)
         await run_together(listener.run(), supervisor.run(stopping), watchdog.run(), reconciling.run())
         _log.info("stopped")

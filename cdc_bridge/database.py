@@ -212,6 +212,7 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
         ) from error
     async with connection:
         try:
+            await connection.execute(queries["set_up_command"])
             yield connection
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(

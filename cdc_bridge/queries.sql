@@ -12,6 +12,10 @@ select
   set_config('idle_in_transaction_session_timeout', '5s', false),
   case when current_setting('server_version_num')::int >= 170000 then set_config('transaction_timeout', '60s', false) end
 
+-- name: set_up_command
+-- Has PostgreSQL end a transaction that a command leaves open, stopped with Ctrl-Z for example: it may lock out the daemon.
+set idle_in_transaction_session_timeout to '5s'
+
 
 -- ---------------------------------------------------------------- the doorbell
 

@@ -126,6 +126,9 @@ class Settings(BaseSettings):
     reconcile_repair: bool = Field(
         False, description="Call what such a comparison finds missing or stale, instead of only telling"
     )
+    web_port: int = Field(
+        0, ge=0, le=65_535, description="Port on this machine's loopback for /metrics (Prometheus); 0: none"
+    )
     source: str | None = Field(
         None,
         min_length=1,

@@ -14,6 +14,7 @@ from typing import Protocol
 import psycopg
 import structlog
 
+from cdc_bridge import metrics
 from cdc_bridge.database import UNAVAILABLE, Database, problem_of
 from cdc_bridge.delivery.supervisor import Held
 from cdc_bridge.errors import BridgeError
@@ -101,6 +102,9 @@ class ScheduledReconcile:
             )
             figures = {"missing": found.found[Standing.MISSING], "stale": found.found[Standing.STALE]}
             await connection.execute(queries["note_reconciled"], endpoint | figures)
+            for standing in Standing:
+                metrics.RECONCILED.labels(held.endpoint.name, standing.name.lower()).set(found.found[standing])
+            metrics.RECONCILED_AT.labels(held.endpoint.name).set_to_current_time()
         self._log(held, found, time.monotonic() - began)
         return self._interval_seconds
 
