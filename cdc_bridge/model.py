@@ -64,6 +64,12 @@ class DeliveryState(StrEnum):
     GONE = "gone"
 
 
+def without_query(url: str) -> str:
+    """Return an endpoint's URL as it is shown: without its query, in which some put a token."""
+    address, question_mark, _ = url.partition("?")
+    return f"{address}?..." if question_mark else address
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Who is called, and how."""
@@ -90,9 +96,8 @@ class Endpoint:
 
     @property
     def shown_url(self) -> str:
-        """The URL for logs and pages: without its query, in which some put a token."""
-        address, question_mark, _ = self.url.partition("?")
-        return f"{address}?..." if question_mark else address
+        """The URL for logs and pages."""
+        return without_query(self.url)
 
     def secrets_at(self, now: datetime) -> tuple[bytes, ...]:
         """Return the keys that a call is signed with, the current one first."""

@@ -1,6 +1,6 @@
-"""What the value of a setting has to be, where a type alone does not say it.
+"""What the value of a setting, or of an endpoint's option, has to be where a type alone does not say it.
 
-Each function raises ``ValueError`` with words that follow the setting's name, and never repeats a value.
+Each function raises ``ValueError`` with words that follow the name of it, and never repeats a value.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import binascii
 import re
 import ssl
 from base64 import b64decode
+from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,6 +57,19 @@ def checked_header(line: str) -> tuple[str, str]:
     if name.lower().startswith(_RESERVED_PREFIXES):
         raise ValueError(f"sets {name}, which the bridge sets itself")
     return name, value
+
+
+def checked_headers(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return names and values of an endpoint's header lines.
+
+    Raises:
+        ValueError: as of :func:`checked_header`; or two have the same name, of which one would not be sent.
+    """
+    headers = tuple(checked_header(line) for line in lines)
+    names = [name.lower() for name, _ in headers]
+    if len(set(names)) < len(names):
+        raise ValueError("has the same header twice")
+    return headers
 
 
 def decoded_secret(text: str) -> bytes:
@@ -139,9 +153,7 @@ def checked_url(text: str, *, allow_http: bool) -> str:
     except ValueError:
         raise ValueError("is not a URL") from None
     if url.username is not None or url.password is not None:
-        raise ValueError(
-            "has a user name or password in it; put what proves who you are into CDC_BRIDGE_ENDPOINT_HEADER"
-        )
+        raise ValueError("has a user name or password in it; put what proves who you are into a header of the endpoint")
     if not host:
         raise ValueError("names no host; it has to look like https://till.example/reservations")
     if url.fragment:

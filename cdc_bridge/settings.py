@@ -34,7 +34,7 @@ from cdc_bridge.setting_values import (
     check_client_certificate,
     checked_ca_file,
     checked_conninfo,
-    checked_header,
+    checked_headers,
     checked_url,
     decoded_secret,
     header_lines,
@@ -153,9 +153,7 @@ class Settings(BaseSettings):
     @field_validator("endpoint_header", mode="after")
     @classmethod
     def _headers_are_harmless(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        names = [checked_header(line.get_secret_value())[0].lower() for line in value]
-        if len(set(names)) < len(names):
-            raise ValueError("the same header stands twice")
+        checked_headers(line.get_secret_value() for line in value)
         return value
 
     @field_validator("endpoint_secret", mode="after")
@@ -196,7 +194,7 @@ class Settings(BaseSettings):
         return Endpoint(
             name=NAME_IN_SETTINGS,
             url=url,
-            headers=tuple(checked_header(line.get_secret_value()) for line in self.endpoint_header),
+            headers=checked_headers(line.get_secret_value() for line in self.endpoint_header),
             secret=None if secret is None else decoded_secret(secret.get_secret_value()),
             previous_secret=None,
             previous_secret_until=None,

@@ -17,7 +17,7 @@ from cdc_bridge.queries import queries
 from cdc_bridge.setting_values import (
     check_client_certificate,
     checked_ca_file,
-    checked_header,
+    checked_headers,
     checked_url,
     decoded_secret,
 )
@@ -82,7 +82,7 @@ def definition_of(row: dict[str, Any], *, allow_http: bool) -> Endpoint:
     try:
         url = checked_url(row["url"], allow_http=allow_http)
         checking = "headers"
-        headers = tuple(checked_header(line) for line in row["headers"])
+        headers = checked_headers(row["headers"])
         checking = "secret"
         secret = None if row["secret"] is None else decoded_secret(row["secret"])
         checking = "previous_secret"

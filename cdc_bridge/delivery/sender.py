@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _ANSWER_LIMIT_BYTES = 64 * 1024
 _ANSWER_PATIENCE_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 60.0
+_CA_FILE = "endpoint_ca_file in the settings, or cdc-bridge endpoint set NAME --ca-file FILE"
 
 
 class Sender:
@@ -161,5 +162,5 @@ def _certificate_reason(error: Exception) -> str:
     reason = f"the endpoint's certificate cannot be verified: {error.verify_message}"
     unknown_issuer = {18, 19, 20, 21}  # X509_V_ERR_..._SELF_SIGNED_CERT, ..._UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ...
     if error.verify_code in unknown_issuer:
-        return f"{reason}; if it was issued by a CA of its own, name that CA's file in endpoint_ca_file"
+        return f"{reason}; if it was issued by a CA of its own, name that CA's file: {_CA_FILE}"
     return reason
