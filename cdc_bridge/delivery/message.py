@@ -29,11 +29,15 @@ _SEQUENCE_DIGITS = 20
 class Message:
     """A body and what its headers are made of."""
 
-    change: Change
-    subject: str
-    source: str
-    body: bytes
     id: str
+    type: str
+    source: str
+    time: datetime
+    body: bytes
+    subject: str | None = None
+    """The reservation; ``None``: it is about none."""
+    sequence: int | None = None
+    """Its change's number, where it is about one."""
 
     def headers(self, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
         """Return the headers of an attempt.
@@ -50,23 +54,38 @@ class Message:
             "ce-specversion": "1.0",
             "ce-id": self.id,
             "ce-source": _percent_encoded(self.source),
-            "ce-type": f"reservation.{self.change.operation}",
-            "ce-subject": _percent_encoded(self.subject),
-            "ce-time": self.change.changed_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-            "ce-sequence": f"{self.change.seq:0{_SEQUENCE_DIGITS}d}",
+            "ce-type": self.type,
+            "ce-time": self.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         }
+        if self.subject is not None:
+            headers["ce-subject"] = _percent_encoded(self.subject)
+        if self.sequence is not None:
+            headers["ce-sequence"] = f"{self.sequence:0{_SEQUENCE_DIGITS}d}"
         if secrets:
             headers["webhook-signature"] = sign(self.id, timestamp, self.body, secrets)
         return headers
 
 
 def compose(change: Change, subject: str, source: str, body: bytes) -> Message:
-    """Give a body its identity."""
-    return Message(change, subject, source, body, f"{change.seq}-{body_hash(body)}")
+    """Return the message about a change."""
+    return Message(
+        id=message_id(change.seq, body),
+        type=f"reservation.{change.operation}",
+        source=source,
+        time=change.changed_at,
+        body=body,
+        subject=subject,
+        sequence=change.seq,
+    )
+
+
+def message_id(number: int, body: bytes) -> str:
+    """Return the identity of a body."""
+    return f"{number}-{body_hash(body)}"
 
 
 def body_hash(body: bytes) -> str:
-    """Return what tells a body from others: the part of the webhook-id behind the change's number."""
+    """Return what tells a body from others: the part of the webhook-id behind the number."""
     return sha256(body).hexdigest()[:16]
 
 
