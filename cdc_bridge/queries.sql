@@ -109,6 +109,36 @@ from (values (true)) as always (row)
 left join unread on true
 order by unread.turn, unread.xid, unread.seq
 
+-- name: count_unread
+-- How many changes lie behind a position, counted no further than a limit. The order has the primary key walked, as
+-- read_page does, however the log's transactions are spread.
+select count(*)
+from (
+  (
+    select
+    from unnest(%(in_progress)s::text[]::xid8[]) as x
+    cross join lateral (select from cdc_bridge.change c where c.xid = x order by c.seq limit %(limit)s) as late
+    limit %(limit)s
+  )
+  union all
+  (
+    select
+    from cdc_bridge.change c
+    where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s
+    order by c.seq
+    limit %(limit)s
+  )
+  union all
+  (
+    select
+    from cdc_bridge.change c
+    where c.xid >= %(from_xid)s::text::xid8
+    order by c.xid, c.seq
+    limit %(limit)s
+  )
+  limit %(limit)s
+) as unread
+
 -- name: changed_earlier_in_transaction
 -- Which of these reservations the transaction had changed already up to a place in it.
 select distinct reservation_id
@@ -247,9 +277,9 @@ set holder = null, holder_name = null, leased_until = null, failing_since = null
 where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 
 -- name: note_problem
--- Says what keeps an endpoint from being called.
+-- Says what keeps an endpoint from being called; what its last holder found, if that was killed, is of the past.
 update cdc_bridge.endpoint
-set problem = %(problem)s
+set problem = %(problem)s, failing_since = null, next_probe_at = null
 where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 
 -- name: disable_endpoint
@@ -263,6 +293,129 @@ where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 update cdc_bridge.endpoint
 set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
 where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+
+-- ---------------------------------------------------------------- endpoints, as people see and change them
+
+-- name: add_endpoint
+-- Makes an endpoint, from the changes committed from now on or from the oldest one that is kept. No row: the name is taken.
+insert into cdc_bridge.endpoint (
+  name, in_settings, url, headers, secret, ca_file, client_certificate_file, client_key_file,
+  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
+)
+select
+  %(name)s, false, %(url)s, %(headers)s::text[], %(secret)s,
+  nullif(%(ca_file)s, ''), nullif(%(client_certificate_file)s, ''), nullif(%(client_key_file)s, ''),
+  %(max_in_flight)s, %(latest_only)s, %(timeout_seconds)s, %(connect_timeout_seconds)s,
+  case when %(from_oldest)s then '1:1:'::pg_snapshot else pg_current_snapshot() end,
+  (select system_identifier from pg_control_system())
+on conflict (name) do nothing
+returning endpoint_id
+
+-- name: endpoint_facts
+-- What the state of each endpoint follows from. "held": a daemon that lives has it. Takes no more than a reader's rights.
+select
+  endpoint_id, name, in_settings, url, paused_at, disabled_at, failing_since, next_probe_at, problem, holder_name,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster,
+  case
+    when leased_until is null or leased_until <= now() then false
+    else not pg_try_advisory_xact_lock_shared(52684, holder)
+  end as held
+from cdc_bridge.endpoint
+order by name
+
+-- name: endpoint_options
+-- How an endpoint is called. No secret and no header's value leaves the database for it.
+select
+  ca_file, client_certificate_file, client_key_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  array(select split_part(header, ':', 1) from unnest(headers) as header) as header_names,
+  secret is not null as signed,
+  case when previous_secret_until > now() then previous_secret_until end as rotating_until,
+  position::text as snapshot, place_xid::text::bigint, place_seq,
+  created_at, reconciled_at, reconciled_missing, reconciled_stale
+from cdc_bridge.endpoint
+where endpoint_id = %(endpoint_id)s
+
+-- name: endpoint_counts
+-- Deliveries that wait, those that are dead, those delivered in the last 24 hours, and how many rows of the ledger, the
+-- newest ones, were looked at for the latter. None counts further than the limit.
+select
+  (
+    select count(*)
+    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state = 'waiting' limit %(limit)s) as waiting
+  ) as waiting,
+  (
+    select count(*)
+    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state = 'dead' limit %(limit)s) as dead
+  ) as dead,
+  count(*) filter (where newest.state = 'delivered' and newest.recorded_at > now() - interval '24 hours') as delivered,
+  count(*) as looked_at
+from (
+  select state, recorded_at
+  from cdc_bridge.delivery
+  where endpoint_id = %(endpoint_id)s
+  order by seq desc
+  limit %(limit)s
+) as newest
+
+-- name: endpoint_row
+-- An endpoint as it is to be called, with all its secrets: for a test call.
+select * from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s
+
+-- name: set_endpoint
+-- Changes what is given (not null); an empty file name takes the file away. What was wrong with it may be right now.
+update cdc_bridge.endpoint
+set
+  url = coalesce(%(url)s, url),
+  headers = coalesce(%(headers)s::text[], headers),
+  ca_file = nullif(coalesce(%(ca_file)s, ca_file), ''),
+  client_certificate_file = nullif(coalesce(%(client_certificate_file)s, client_certificate_file), ''),
+  client_key_file = nullif(coalesce(%(client_key_file)s, client_key_file), ''),
+  max_in_flight = coalesce(%(max_in_flight)s, max_in_flight),
+  latest_only = coalesce(%(latest_only)s, latest_only),
+  timeout_seconds = coalesce(%(timeout_seconds)s, timeout_seconds),
+  connect_timeout_seconds = coalesce(%(connect_timeout_seconds)s, connect_timeout_seconds),
+  problem = null
+where endpoint_id = %(endpoint_id)s
+returning true
+
+-- name: pause_endpoint
+-- Wants no calls. No row: it is paused already, or gone.
+update cdc_bridge.endpoint
+set paused_at = now()
+where endpoint_id = %(endpoint_id)s and paused_at is null
+returning true
+
+-- name: resume_endpoint
+-- Wants calls again, also if the endpoint itself wanted none. No row: it is neither paused nor disabled, or gone.
+update cdc_bridge.endpoint
+set paused_at = null, disabled_at = null
+where endpoint_id = %(endpoint_id)s and (paused_at is not null or disabled_at is not null)
+returning true
+
+-- name: remove_endpoint
+-- Removes an endpoint; one of the settings only if no daemon that lives holds it, for that would lose it in mid-work.
+delete from cdc_bridge.endpoint
+where endpoint_id = %(endpoint_id)s
+  and (
+    not in_settings or leased_until is null or leased_until <= now()
+    or pg_try_advisory_xact_lock_shared(52684, holder)
+  )
+returning true
+
+-- name: rotate_secret
+-- Gives an endpoint a new secret and keeps the one before for some hours. No row: a rotation is under way, and none is
+-- to be cut short.
+update cdc_bridge.endpoint
+set
+  previous_secret = case when %(keep_old_hours)s::float8 > 0 then secret end,
+  previous_secret_until = case
+    when %(keep_old_hours)s::float8 > 0 and secret is not null then now() + %(keep_old_hours)s::float8 * interval '1 hour'
+  end,
+  secret = %(secret)s
+where endpoint_id = %(endpoint_id)s
+  and (%(cut_short)s or previous_secret_until is null or previous_secret_until <= now())
+returning previous_secret_until
 
 
 -- ---------------------------------------------------------------- the ledger

@@ -6,6 +6,7 @@ Each function raises ``ValueError`` with words that follow the name of it, and n
 from __future__ import annotations
 
 import binascii
+import difflib
 import re
 import ssl
 from base64 import b64decode
@@ -29,6 +30,12 @@ _NOT_YOURS = frozenset(
     }
 )  # fmt: skip
 _RESERVED_PREFIXES = ("webhook-", "ce-")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return what to add to "there is no such name": the known one that is likely meant, if there is one."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def header_lines(value: object) -> object:

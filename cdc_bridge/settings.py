@@ -11,7 +11,6 @@ wrong is told at once, and no message ever repeats a value that may be secret.
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -38,6 +37,7 @@ from cdc_bridge.setting_values import (
     checked_url,
     decoded_secret,
     header_lines,
+    nearest,
 )
 
 PREFIX = "CDC_BRIDGE_"
@@ -267,7 +267,7 @@ def _unknown_in_environment() -> Iterable[str]:
         if not upper.startswith(PREFIX) or name.startswith(_OF_THE_TESTS) or name == CONFIG_VARIABLE:
             continue
         if upper not in known:
-            yield f"{name} is not a setting{_nearest(upper, [*known, CONFIG_VARIABLE])}"
+            yield f"{name} is not a setting{nearest(upper, [*known, CONFIG_VARIABLE])}"
 
 
 def _unknown_in_credentials() -> Iterable[str]:
@@ -282,7 +282,7 @@ def _unknown_in_credentials() -> Iterable[str]:
         raise SettingsError(f"{CREDENTIALS_VARIABLE} {directory} cannot be read: {error.strerror}") from None
     for path in ours:
         if path.name.lower() not in known:
-            yield f"the credential {path.name} is not a setting{_nearest(path.name.lower(), known)}"
+            yield f"the credential {path.name} is not a setting{nearest(path.name.lower(), known)}"
             continue
         try:
             path.read_text(encoding="utf-8")
@@ -304,12 +304,7 @@ def _unknown_in_file(file: Path | None) -> Iterable[str]:
         raise SettingsError(f"the settings file {file} is not TOML: {error}") from None
     for name in names:
         if name not in Settings.model_fields:
-            yield f"{name} in {file} is not a setting{_nearest(name, Settings.model_fields)}"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+            yield f"{name} in {file} is not a setting{nearest(name, Settings.model_fields)}"
 
 
 def _told(fault: Any) -> str:

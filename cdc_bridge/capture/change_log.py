@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -60,21 +61,35 @@ async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, positi
 async def _read_rows(
     connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int
 ) -> tuple[Snapshot, list[LoggedChange]]:
+    parameters = _behind(position) | {"endpoint_id": endpoint_id, "limit": limit}
+    cursor = await connection.execute(queries["read_page"], parameters)
+    records = await cursor.fetchall()
+    read_in = Snapshot.parse(records[0][0])
+    return read_in, [_logged_change(record) for record in records if record[1] is not None]
+
+
+async def count_unread(connection: AsyncConnection, position: Position, limit: int) -> int:
+    """Count the changes behind a position, no further than a limit.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    cursor = await connection.execute(queries["count_unread"], _behind(position) | {"limit": limit})
+    record = await cursor.fetchone()
+    return 0 if record is None else int(record[0])
+
+
+def _behind(position: Position) -> dict[str, Any]:
+    """Return the parameters of a statement that walks what lies behind a position."""
     place, snapshot = position.place, position.snapshot
     in_part = place.xid if place else None
-    parameters = {
-        "endpoint_id": endpoint_id,
+    return {
         "in_progress": [str(xid) for xid in sorted(snapshot.in_progress) if xid != in_part],
         "place_xid": None if place is None else str(place.xid),
         "place_seq": None if place is None else place.seq,
         # A transaction read in part is either among those in progress or the very first one not begun then.
         "from_xid": str(snapshot.xmax + 1 if in_part == snapshot.xmax else snapshot.xmax),
-        "limit": limit,
     }
-    cursor = await connection.execute(queries["read_page"], parameters)
-    records = await cursor.fetchall()
-    read_in = Snapshot.parse(records[0][0])
-    return read_in, [_logged_change(record) for record in records if record[1] is not None]
 
 
 def _logged_change(record: TupleRow) -> LoggedChange:

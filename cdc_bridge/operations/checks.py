@@ -279,6 +279,17 @@ async def require_ready(connection: Connection) -> None:
             raise InstallationError(found.detail, found.remedy)
 
 
+async def require_installed(connection: Connection) -> None:
+    """Make sure that the SQL side is here; for a command that needs neither the mapping nor all of the daemon's rights.
+
+    Raises:
+        InstallationError: it is not; says what to do.
+    """
+    found = await check_installation(connection)
+    if found.verdict is Verdict.FAILED:
+        raise InstallationError(found.detail, found.remedy)
+
+
 async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     """Run every check; those that cannot be judged, because one before them failed, are shown as skipped."""
     yield check_declared_endpoint(settings)
