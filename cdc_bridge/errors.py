@@ -2,7 +2,7 @@
 
     BridgeError                       exit code 1
     ├── SettingsError                 exit code 78: a setting is missing, unknown or wrong
-    ├── WrongUsage                    exit code 2: the command line lacks what only the database could tell
+    ├── WrongUsage                    exit code 2: the command line is wrong, or lacks what only the database could tell
     ├── DatabaseUnavailable           exit code 1: PostgreSQL cannot be reached now; trying again may help
     ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
     └── LeaseLost                     never the end of the daemon: another one has taken an endpoint over
@@ -35,7 +35,7 @@ class SettingsError(BridgeError):
 
 
 class WrongUsage(BridgeError):
-    """The command line lacks something; that it does could be seen only with what is in the database."""
+    """The command line has a value that cannot be used, or lacks one, for more reasons than its form."""
 
     exit_code = 2
 

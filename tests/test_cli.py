@@ -5,11 +5,13 @@ import pytest
 from cdc_bridge import __version__
 from tests.support.bridge import run_command
 
+ENDPOINT_COMMANDS = ("add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "ping")
 COMMANDS = (
     "run",
     "check",
     "install",
     "uninstall",
+    *(f"endpoint {command}" for command in ENDPOINT_COMMANDS),
     "payload",
     "delivery show",
     "delivery retry",
@@ -27,6 +29,12 @@ async def test_help_lists_the_commands_and_the_exit_codes() -> None:
     assert "78" in output
 
 
+async def test_help_of_endpoint_lists_its_commands() -> None:
+    code, output, _ = await run_command("endpoint", "--help")
+    assert code == 0
+    assert [command for command in ENDPOINT_COMMANDS if f" {command} " not in output] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_every_command_has_help_with_an_example(command: str) -> None:
     code, output, _ = await run_command(*command.split(), "--help")
@@ -38,7 +46,19 @@ async def test_version() -> None:
     assert await run_command("--version") == (0, f"cdc-bridge {__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [("nonsense",), ("run", "--nonsense"), ("payload",), ("run", "--wake", "never")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("run", "--nonsense"),
+        ("payload",),
+        ("run", "--wake", "never"),
+        ("endpoint", "nonsense"),
+        ("endpoint", "add", "till"),
+        ("endpoint", "add", "till", "https://x", "--start", "never"),
+        ("endpoint", "set", "till", "--max-in-flight", "many"),
+    ],
+)
 async def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
     code, _, errors = await run_command(*arguments)
     assert code == 2
@@ -46,7 +66,18 @@ async def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("command", [("install",), ("uninstall", "--yes"), ("check",), ("payload", "X"), ("run",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("install",),
+        ("uninstall", "--yes"),
+        ("check",),
+        ("payload", "X"),
+        ("run",),
+        ("endpoint", "list"),
+        ("endpoint", "ping", "till"),
+    ],
+)
 @pytest.mark.parametrize(
     "url", ["postgresql://u:top-secret-word@localhost/d", "host=localhost password=top-secret-word"]
 )

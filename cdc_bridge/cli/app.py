@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import backfill, check, delivery, demo, install, payload, reconcile, replay, run
+from cdc_bridge.cli import backfill, check, delivery, demo, endpoint, install, payload, reconcile, replay, run
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
@@ -26,6 +26,7 @@ app.command()(run.run)
 app.command()(check.check)
 app.command()(install.install)
 app.command()(install.uninstall)
+app.add_typer(endpoint.app)
 app.command()(payload.payload)
 app.add_typer(delivery.app)
 app.command()(replay.replay)

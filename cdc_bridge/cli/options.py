@@ -1,7 +1,9 @@
-"""Options that several commands have, and the settings they lead to."""
+"""What several commands have: options, the settings they lead to, and JSON."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,7 @@ DatabaseOption = Annotated[
         "or a systemd credential.",
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def settings_from(config: Path | None, database_url: str | None, **flags: Any) -> Settings:
@@ -44,6 +47,17 @@ def database_url_from(config: Path | None, database_url: str | None) -> str:
         SettingsError: as of :func:`settings_from`.
     """
     return settings_from(config, database_url).database_url.get_secret_value()
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, times in UTC."""
+    typer.echo(json.dumps(value, indent=2, default=_utc))
+
+
+def _utc(value: object) -> str:
+    if not isinstance(value, datetime):
+        raise TypeError(type(value).__name__)
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _refuse_password(database_url: str) -> None:

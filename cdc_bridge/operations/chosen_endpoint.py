@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,9 @@ from cdc_bridge.delivery.roster import OTHER_CLUSTER
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import queries
+from cdc_bridge.setting_values import nearest
+
+_HOW_TO_GET_ONE = "The daemon declares that of its settings when it starts. Another: cdc-bridge endpoint add NAME URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +68,26 @@ async def choose_endpoint(connection: AsyncConnection[TupleRow], name: str | Non
         psycopg.Error: the database could not be read.
     """
     known = await known_endpoints(connection)
-    if not known:
-        raise BridgeError("there is no endpoint", "The daemon declares that of its settings when it starts.")
     if name is not None:
-        return next((endpoint for endpoint in known if endpoint.name == name), None) or _refuse(name, known)
+        for endpoint in known:
+            if endpoint.name == name:
+                return endpoint
+        raise no_such_endpoint(name, [endpoint.name for endpoint in known])
+    if not known:
+        raise BridgeError("there is no endpoint", _HOW_TO_GET_ONE)
     if len(known) > 1:
-        raise WrongUsage(f"there are several endpoints: {names_of(known)}", "Name one: --endpoint NAME")
+        raise WrongUsage(
+            f"there are several endpoints: {_listed([found.name for found in known])}", "Name one: --endpoint NAME"
+        )
     return known[0]
 
 
-def names_of(endpoints: Sequence[ChosenEndpoint]) -> str:
-    """Return the names, the first of them if there are many."""
-    shown = ", ".join(endpoint.name for endpoint in endpoints[:8])
-    return shown if len(endpoints) <= 8 else f"{shown} and {len(endpoints) - 8} more"
+def no_such_endpoint(name: str, known: Sequence[str]) -> BridgeError:
+    """Return what to say of a name that no endpoint has."""
+    remedy = f"There are: {_listed(known)}" if known else _HOW_TO_GET_ONE
+    return BridgeError(f"there is no endpoint {name}{nearest(name, known)}", remedy)
 
 
-def _refuse(name: str, known: Sequence[ChosenEndpoint]) -> ChosenEndpoint:
-    near = difflib.get_close_matches(name, [endpoint.name for endpoint in known], n=1, cutoff=0.5)
-    raise BridgeError(
-        f"there is no endpoint {name}" + (f"; did you mean {near[0]}?" if near else f", but {names_of(known)}")
-    )
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8])
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"

@@ -17,10 +17,10 @@ from cdc_bridge.capture.change_log import count_unread
 from cdc_bridge.capture.position import Place, Position, Snapshot
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId, Seq, Xid
+from cdc_bridge.operations.chosen_endpoint import no_such_endpoint
 from cdc_bridge.operations.endpoint_state import EndpointFacts
 from cdc_bridge.operations.session import command_session
 from cdc_bridge.queries import queries
-from cdc_bridge.setting_values import nearest
 
 COUNT_LIMIT = 100_000
 """Nothing is counted further."""
@@ -139,10 +139,7 @@ async def find_endpoint(connection: Connection, name: str) -> EndpointFacts:
     """
     known = {facts.name: facts for facts in await endpoint_facts(connection)}
     if name not in known:
-        there_are = (
-            f"There are: {', '.join(known)}" if known else "There is none. Make one: cdc-bridge endpoint add NAME URL"
-        )
-        raise BridgeError(f"there is no endpoint {name}{nearest(name, known)}", there_are)
+        raise no_such_endpoint(name, list(known))
     return known[name]
 
 

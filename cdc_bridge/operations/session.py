@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import UNAVAILABLE, one_connection, problem_of, refusal
+from cdc_bridge.database import one_connection, problem_of
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError
 from cdc_bridge.operations.checks import require_installed
 
@@ -19,7 +18,7 @@ async def command_session(database_url: str) -> AsyncIterator[AsyncConnection[Tu
     """Open an autocommit connection for one command.
 
     Raises:
-        DatabaseUnavailable: the database does not answer, went away meanwhile or cannot be written to.
+        DatabaseUnavailable: the database does not answer, was lost meanwhile or cannot be written to.
         InstallationError: the SQL side is not what is needed, or the role lacks a right.
     """
     async with one_connection(database_url) as connection:
@@ -35,9 +34,3 @@ async def command_session(database_url: str) -> AsyncIterator[AsyncConnection[Tu
             raise DatabaseUnavailable(
                 "the database cannot be written to: it is a standby, or read-only at present", "Connect to the primary."
             ) from error
-        except UNAVAILABLE as error:
-            raise DatabaseUnavailable(
-                f"the database went away: {problem_of(error)}", "See what was done, and try again."
-            ) from error
-        except psycopg.Error as error:
-            raise refusal(error) from error

@@ -33,13 +33,18 @@ def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 async def run_command(*arguments: str, **settings: str) -> tuple[int, str, str]:
     """Run a ``cdc-bridge`` command; return exit code, standard output and standard error."""
+    return await run_command_with(b"", *arguments, **settings)
+
+
+async def run_command_with(standard_input: bytes, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    """Run a ``cdc-bridge`` command that may read something."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cdc_bridge", *arguments, env=clean_environment(settings),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         async with asyncio.timeout(PATIENCE_SECONDS * 2):
-            output, errors = await process.communicate()
+            output, errors = await process.communicate(standard_input)
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,0 +1,144 @@
+"""Endpoints on the terminal and as JSON. Neither has a secret or a header's value in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cdc_bridge.operations.endpoint_state import EndpointFacts, EndpointStanding, State, standing_of, when
+
+if TYPE_CHECKING:
+    from cdc_bridge.operations.endpoint_view import Count, ShownEndpoint
+
+_WIDE = 300  # where there is no terminal, a line is a line
+_COLOURS = {
+    State.HEALTHY: "green",
+    State.BACKING_OFF: "yellow",
+    State.PAUSED: "yellow",
+    State.DISABLED: "red",
+    State.NO_DAEMON: "red",
+    State.UNCALLABLE: "red",
+}
+
+
+def facts_as_json(facts: EndpointFacts) -> dict[str, Any]:
+    """Return how an endpoint is."""
+    standing = standing_of(facts)
+    return {
+        "name": facts.name,
+        "url": facts.shown_url,
+        "in_settings": facts.in_settings,
+        "state": standing.state.value,
+        "since": standing.since,
+        "until": standing.until,
+        "reason": standing.reason,
+        "holder": facts.holder,
+    }
+
+
+def endpoint_as_json(shown: ShownEndpoint) -> dict[str, Any]:
+    """Return everything of an endpoint that may be shown; of one of the settings, what stands there is ``null``."""
+    options, figures = shown.options, shown.figures
+    return {
+        **facts_as_json(shown.facts),
+        "header_names": None if shown.facts.in_settings else list(options.header_names),
+        "signed": None if shown.facts.in_settings else options.signed,
+        "rotating_until": options.rotating_until,
+        "max_in_flight": options.max_in_flight,
+        "latest_only": options.latest_only,
+        "timeout_seconds": options.timeout_seconds,
+        "connect_timeout_seconds": options.connect_timeout_seconds,
+        "ca_file": options.ca_file,
+        "client_certificate_file": options.client_certificate_file,
+        "client_key_file": options.client_key_file,
+        "created_at": options.created_at,
+        "waiting": _count_as_json(figures.waiting),
+        "dead": _count_as_json(figures.dead),
+        "delivered_24h": _count_as_json(figures.delivered),
+        "backlog": _count_as_json(figures.backlog),
+        "reconciled_at": options.reconciled_at,
+        "reconciled_missing": options.reconciled_missing,
+        "reconciled_stale": options.reconciled_stale,
+    }
+
+
+def print_table(endpoints: Sequence[EndpointFacts]) -> None:
+    """Print a line for each endpoint."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("name", "URL", "state", "since, until", "daemon", "problem"):
+        table.add_column(column, overflow="fold")
+    for facts in endpoints:
+        standing = standing_of(facts)
+        table.add_row(
+            Text(facts.name),
+            Text(facts.shown_url),
+            Text(standing.state.value, _COLOURS[standing.state]),
+            Text(_times(standing)),
+            Text(facts.holder or ""),
+            Text(standing.reason or ("it answered 410" if standing.state is State.DISABLED else "")),
+        )
+    _console().print(table)
+
+
+def print_endpoint(shown: ShownEndpoint) -> None:
+    """Print everything of one endpoint, a line each."""
+    console = _console()
+    for name, value in _lines(shown):
+        console.print(Text(f"{name:<16}", "bold") + Text(value), soft_wrap=True)
+
+
+def _lines(shown: ShownEndpoint) -> Iterator[tuple[str, str]]:
+    facts, options, figures = shown.facts, shown.options, shown.figures
+    yield "name", facts.name + (" (declared in a daemon's settings)" if facts.in_settings else "")
+    yield "URL", facts.shown_url
+    yield "state", standing_of(facts).sentence()
+    if facts.holder:
+        yield "daemon", facts.holder
+    if facts.in_settings:
+        yield "headers", "in the settings"
+        yield "signed", "as the settings say"
+    else:
+        yield "headers", ", ".join(f"{name}: ***" for name in options.header_names) or "none"
+        yield "signed", _signed(signed=options.signed, rotating_until=options.rotating_until)
+    yield "at once", f"at most {options.max_in_flight} calls"
+    yield "time", f"{options.timeout_seconds:g} s a call, {options.connect_timeout_seconds:g} s a connection"
+    yield "changes", "one call for several that wait" if options.latest_only else "one call each"
+    yield "CA", options.ca_file or "the system's"
+    if options.client_certificate_file:
+        yield "certificate", f"{options.client_certificate_file} (key: {options.client_key_file or 'in it'})"
+    yield "made", when(options.created_at) or ""
+    yield "backlog", f"{figures.backlog} changes in the log are not in the ledger yet"
+    yield "waiting", f"{figures.waiting} deliveries were refused and are tried again"
+    yield "dead", f"{figures.dead} deliveries were given up"
+    yield "delivered", f"{figures.delivered} in the last 24 hours"
+    yield (
+        "reconciled",
+        "never"
+        if options.reconciled_at is None
+        else f"{when(options.reconciled_at)}: {options.reconciled_missing} missing, {options.reconciled_stale} stale",
+    )
+
+
+def _signed(*, signed: bool, rotating_until: datetime | None) -> str:
+    if not signed:
+        return "no"
+    return "yes" if rotating_until is None else f"yes, until {when(rotating_until)} with the secret before as well"
+
+
+def _times(standing: EndpointStanding) -> str:
+    times = [] if standing.since is None else [f"since {when(standing.since)}"]
+    return ", ".join(times if standing.until is None else [*times, f"until {when(standing.until)}"])
+
+
+def _count_as_json(count: Count) -> dict[str, Any]:
+    return {"number": count.number, "exact": count.exact}
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
