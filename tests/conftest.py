@@ -6,6 +6,7 @@ pytest_plugins = (
     "tests.support.certificates",
     "tests.support.receiver",
     "tests.support.bridge",
+    "tests.support.endpoints",
     "tests.support.proxy",
     "tests.support.figures",
     "tests.support.load",

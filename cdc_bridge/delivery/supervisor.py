@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from asyncio import FIRST_COMPLETED
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -104,6 +104,7 @@ class Supervisor:
         self._not_before: dict[EndpointId, float] = {}
         self._told: dict[EndpointId, str] = {}
         self._definitions: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
+        self._lost: dict[EndpointId, str] = {}
         self._failures = 0
         self._next_look_in_seconds = 0.0
         self._given_up = False
@@ -132,6 +133,7 @@ class Supervisor:
             while tasks := list(self._tasks):
                 await asyncio.wait(tasks, timeout=self._lease_seconds / _RENEWALS_A_LEASE)
                 await self._renew_quietly()
+            self._tell_losses(self._lost)  # Whether one was removed in these last moments is not asked.
         finally:
             await end([stop, *self._tasks])
             await self._presence.close()
@@ -185,13 +187,14 @@ class Supervisor:
             if endpoint_id in still_ours:
                 held.lease.renew(asked_at, self._lease_seconds)
             elif held.task is not None:
-                self._log_loss(held)
+                self._lost[endpoint_id] = held.endpoint.name
                 await end([held.task])
 
     async def _follow_plan(self, listed: list[ListedEndpoint]) -> None:
         definitions = {endpoint_id: held.endpoint for endpoint_id, held in self._held.items()}
         pauses = {endpoint_id: until - self._now() for endpoint_id, until in self._not_before.items()}
         planned = plan(listed, definitions, self._definition, pauses)
+        self._tell_losses({endpoint.endpoint_id for endpoint in listed})
         self._tell_states(listed)
         for endpoint_id in planned.stop:
             self._held[endpoint_id].stopping.set()
@@ -211,6 +214,14 @@ class Supervisor:
             known = endpoint.description, definition_of(endpoint.row, allow_http=self._allow_http)
             self._definitions[endpoint.endpoint_id] = known
         return known[1]
+
+    def _tell_losses(self, there: Collection[EndpointId]) -> None:
+        for endpoint_id, name in self._lost.items():
+            if endpoint_id in there:
+                _log.warning("endpoint taken over by another daemon", endpoint=name)
+            else:
+                _log.info("endpoint removed", endpoint=name)
+        self._lost.clear()
 
     def _tell_states(self, listed: list[ListedEndpoint]) -> None:
         for endpoint in listed:
@@ -279,7 +290,7 @@ class Supervisor:
         try:
             await held.pipeline.run(held.stopping, self._finish_within_seconds)
         except LeaseLost:
-            self._log_loss(held)
+            self._lost[endpoint_id] = held.endpoint.name
             return
         except InstallationError as error:
             if not self._fatal.done():
@@ -314,10 +325,6 @@ class Supervisor:
         with suppress(TimeoutError):
             async with asyncio.timeout(_RELEASE_WITHIN_SECONDS):
                 await self._database.patiently(releasing)
-
-    @staticmethod
-    def _log_loss(held: Held) -> None:
-        _log.warning("endpoint taken over by another daemon", endpoint=held.endpoint.name)
 
     @staticmethod
     def _now() -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pty
 import sys
@@ -15,45 +14,14 @@ from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.setting_values import decoded_secret
 from cdc_bridge.settings import Settings
-from tests.support.bridge import clean_environment, run_command_with
+from tests.support.bridge import clean_environment
 from tests.support.certificates import Certificates
 from tests.support.databases import BRIDGE_PASSWORD, Database
+from tests.support.endpoints import EndpointCommands
 
 URL = "https://till.example/reservations"
 TOKEN = "an-unmistakable-token"
 SECRETS = "select secret, previous_secret from cdc_bridge.endpoint"
-
-
-class Commands:
-    """Runs ``cdc-bridge endpoint`` on the test's database, and remembers all that was printed."""
-
-    def __init__(self, database: Database) -> None:
-        self.settings = {"CDC_BRIDGE_DATABASE_URL": database.bridge_url}
-        self.printed = ""
-
-    async def run(self, *arguments: str, code: int = 0, standard_input: bytes = b"", **settings: str) -> str:
-        """Run one; return what it printed."""
-        ended, output, errors = await run_command_with(
-            standard_input, "endpoint", *arguments, **self.settings | settings
-        )
-        self.printed += output + errors
-        assert ended == code, output + errors
-        assert "Traceback" not in errors
-        return output + errors
-
-    async def json(self, *arguments: str) -> Any:
-        return json.loads(await self.run(*arguments, "--json"))
-
-    async def refused(self, *arguments: str, code: int = 1, standard_input: bytes = b"", **settings: str) -> str:
-        """Run one that is refused; return why, on one line."""
-        told = await self.run(*arguments, code=code, standard_input=standard_input, **settings)
-        assert "cdc-bridge: " in told
-        return " ".join(told.split())
-
-
-@pytest.fixture
-def endpoint(database: Database) -> Commands:
-    return Commands(database)
 
 
 def row(database: Database, columns: str, name: str = "till") -> tuple[Any, ...]:
@@ -62,7 +30,7 @@ def row(database: Database, columns: str, name: str = "till") -> tuple[Any, ...]
 
 
 async def test_added_endpoint_has_the_defaults_of_the_settings_and_begins_now(
-    database: Database, endpoint: Commands
+    database: Database, endpoint: EndpointCommands
 ) -> None:
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('BEFORE', 'C', 1)")
@@ -77,7 +45,7 @@ async def test_added_endpoint_has_the_defaults_of_the_settings_and_begins_now(
     assert (await endpoint.json("show", "till"))["backlog"] == {"number": 0, "exact": True}
 
 
-async def test_added_endpoint_can_begin_with_the_oldest_change(database: Database, endpoint: Commands) -> None:
+async def test_added_endpoint_can_begin_with_the_oldest_change(database: Database, endpoint: EndpointCommands) -> None:
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('BEFORE', 'C', 1)")
     assert "oldest change" in await endpoint.run("add", "till", URL, "--start", "oldest")
@@ -85,7 +53,7 @@ async def test_added_endpoint_can_begin_with_the_oldest_change(database: Databas
 
 
 async def test_all_options_are_stored_shown_changed_and_taken_away(
-    database: Database, endpoint: Commands, certificates: Certificates
+    database: Database, endpoint: EndpointCommands, certificates: Certificates
 ) -> None:
     ca_file, other = str(certificates.ca_file), str(certificates.other_ca_file)
     options = ["--max-in-flight", "3", "--timeout-seconds", "7.5", "--connect-timeout-seconds", "2", "--latest-only"]
@@ -103,7 +71,7 @@ async def test_all_options_are_stored_shown_changed_and_taken_away(
 
 
 async def test_headers_come_from_a_file_or_standard_input_too(
-    database: Database, endpoint: Commands, tmp_path: Path
+    database: Database, endpoint: EndpointCommands, tmp_path: Path
 ) -> None:
     file = tmp_path / "headers"
     file.write_text(f"authorization: Bearer {TOKEN}\n\n")
@@ -115,7 +83,9 @@ async def test_headers_come_from_a_file_or_standard_input_too(
     assert row(database, "headers") == ([f"x-key: {TOKEN}"],)
 
 
-async def test_secret_is_shown_once_and_nothing_else_secret_ever(database: Database, endpoint: Commands) -> None:
+async def test_secret_is_shown_once_and_nothing_else_secret_ever(
+    database: Database, endpoint: EndpointCommands
+) -> None:
     added = await endpoint.json("add", "till", f"{URL}?key={TOKEN}")
     assert decoded_secret(added["secret"])
     assert row(database, "secret") == (added["secret"],)
@@ -136,7 +106,9 @@ async def test_secret_is_shown_once_and_nothing_else_secret_ever(database: Datab
     assert BRIDGE_PASSWORD not in endpoint.printed
 
 
-async def test_unsigned_endpoint_gets_its_first_secret_by_rotating(database: Database, endpoint: Commands) -> None:
+async def test_unsigned_endpoint_gets_its_first_secret_by_rotating(
+    database: Database, endpoint: EndpointCommands
+) -> None:
     assert "not signed" in await endpoint.run("add", "till", URL, "--unsigned")
     assert row(database, "secret") == (None,)
     assert (await endpoint.json("show", "till"))["signed"] is False
@@ -145,7 +117,7 @@ async def test_unsigned_endpoint_gets_its_first_secret_by_rotating(database: Dat
     assert database.execute(SECRETS) == [(rotated["secret"], None)]
 
 
-async def test_rotation_under_way_is_cut_short_only_when_told(database: Database, endpoint: Commands) -> None:
+async def test_rotation_under_way_is_cut_short_only_when_told(database: Database, endpoint: EndpointCommands) -> None:
     first = (await endpoint.json("add", "till", URL))["secret"]
     second = (await endpoint.json("rotate-secret", "till"))["secret"]
     told = await endpoint.refused("rotate-secret", "till")
@@ -164,7 +136,7 @@ async def test_rotation_under_way_is_cut_short_only_when_told(database: Database
         )
 
 
-async def test_pause_and_resume_say_when_they_change_nothing(endpoint: Commands) -> None:
+async def test_pause_and_resume_say_when_they_change_nothing(endpoint: EndpointCommands) -> None:
     await endpoint.run("add", "till", URL)
     assert "neither paused nor disabled" in await endpoint.run("resume", "till")
     assert "is paused" in await endpoint.run("pause", "till")
@@ -175,12 +147,12 @@ async def test_pause_and_resume_say_when_they_change_nothing(endpoint: Commands)
     assert "state           no daemon" in await endpoint.run("show", "till")
 
 
-async def test_list_of_none_says_what_to_do(endpoint: Commands) -> None:
+async def test_list_of_none_says_what_to_do(endpoint: EndpointCommands) -> None:
     assert "cdc-bridge endpoint add" in await endpoint.run("list")
     assert await endpoint.json("list") == []
 
 
-async def test_name_that_is_not_there_is_told_with_the_nearest(endpoint: Commands) -> None:
+async def test_name_that_is_not_there_is_told_with_the_nearest(endpoint: EndpointCommands) -> None:
     await endpoint.run("add", "kitchen", URL)
     for command in ("show", "pause", "resume", "rotate-secret", "ping", "remove"):
         told = await endpoint.refused(command, "kitchn")
@@ -188,7 +160,7 @@ async def test_name_that_is_not_there_is_told_with_the_nearest(endpoint: Command
     assert "There are: kitchen" in await endpoint.refused("set", "x", "--max-in-flight", "1")
 
 
-async def test_what_is_refused_leaves_everything_as_it_was(database: Database, endpoint: Commands) -> None:
+async def test_what_is_refused_leaves_everything_as_it_was(database: Database, endpoint: EndpointCommands) -> None:
     await endpoint.run("add", "till", URL)
     before = database.execute("select e::text from cdc_bridge.endpoint e")
     assert "there is an endpoint till already" in await endpoint.refused("add", "till", URL)
@@ -202,18 +174,20 @@ async def test_what_is_refused_leaves_everything_as_it_was(database: Database, e
     assert database.execute("select e::text from cdc_bridge.endpoint e") == before
 
 
-async def test_plain_http_to_this_machine_is_taken_where_it_is_admitted(endpoint: Commands) -> None:
+async def test_plain_http_to_this_machine_is_taken_where_it_is_admitted(endpoint: EndpointCommands) -> None:
     await endpoint.run("add", "till", "http://localhost:8080/x", CDC_BRIDGE_ALLOW_HTTP="true")
 
 
-async def test_file_of_the_daemons_machine_is_taken_with_a_warning(database: Database, endpoint: Commands) -> None:
+async def test_file_of_the_daemons_machine_is_taken_with_a_warning(
+    database: Database, endpoint: EndpointCommands
+) -> None:
     told = await endpoint.run("add", "till", URL, "--ca-file", "/of/the/daemon.pem", "--json")
     assert "warning: --ca-file: /of/the/daemon.pem cannot be read here" in told
     assert row(database, "ca_file") == ("/of/the/daemon.pem",)
     assert "cannot be called from here: ca_file names /of/the" in await endpoint.refused("ping", "till")
 
 
-async def test_removing_says_what_is_lost_and_keeps_the_ledger(database: Database, endpoint: Commands) -> None:
+async def test_removing_says_what_is_lost_and_keeps_the_ledger(database: Database, endpoint: EndpointCommands) -> None:
     await endpoint.run("add", "till", URL)
     database.execute(
         "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
@@ -229,7 +203,9 @@ async def test_removing_says_what_is_lost_and_keeps_the_ledger(database: Databas
 
 
 @pytest.mark.parametrize(("answer", "left"), [(b"n\n", 1), (b"y\n", 0)])
-async def test_removing_asks_on_a_terminal(answer: bytes, left: int, database: Database, endpoint: Commands) -> None:
+async def test_removing_asks_on_a_terminal(
+    answer: bytes, left: int, database: Database, endpoint: EndpointCommands
+) -> None:
     await endpoint.run("add", "till", URL)
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
@@ -260,7 +236,7 @@ SOME_OF_EACH = [
 
 @pytest.mark.parametrize("arguments", SOME_OF_EACH, ids=lambda arguments: arguments[0])
 async def test_database_that_is_not_as_it_should_be_is_told_in_words(
-    arguments: tuple[str, ...], database: Database, endpoint: Commands, example_database: Database
+    arguments: tuple[str, ...], database: Database, endpoint: EndpointCommands, example_database: Database
 ) -> None:
     away = "postgresql://cdc_bridge:top-secret-word@127.0.0.1:1/eres"
     assert "cannot be reached" in await endpoint.refused(*arguments, CDC_BRIDGE_DATABASE_URL=away)
@@ -278,19 +254,19 @@ async def test_database_that_is_not_as_it_should_be_is_told_in_words(
     assert "top-secret-word" not in endpoint.printed
 
 
-async def test_table_that_is_gone_is_told_in_words(database: Database, endpoint: Commands) -> None:
+async def test_table_that_is_gone_is_told_in_words(database: Database, endpoint: EndpointCommands) -> None:
     database.execute("drop table cdc_bridge.endpoint")
     assert "the database refused a statement" in await endpoint.refused("list")
 
 
-async def test_pausing_needs_no_mapping(database: Database, endpoint: Commands) -> None:
+async def test_pausing_needs_no_mapping(database: Database, endpoint: EndpointCommands) -> None:
     """When the view is broken, calls have to be stoppable all the same."""
     await endpoint.run("add", "till", URL)
     database.execute("drop view cdc_bridge.reservation_payload")
     await endpoint.run("pause", "till")
 
 
-async def test_reader_may_list(database: Database, endpoint: Commands) -> None:
+async def test_reader_may_list(database: Database, endpoint: EndpointCommands) -> None:
     await endpoint.run("add", "till", URL)
     database.execute("alter role cdc_bridge_reader login password 'reader'")
     try:

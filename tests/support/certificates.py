@@ -1,4 +1,4 @@
-"""Certificates: a CA of the tests, and server certificates good and bad."""
+"""Certificates: a CA of the tests, server certificates good and bad, and one of a client."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import trustme
 
 @dataclass(frozen=True)
 class Certificates:
-    """Server-side TLS contexts, and files with the CAs that a client trusts."""
+    """Server-side TLS contexts, and files with the CAs that a client trusts and the certificate it shows."""
 
     ca_file: Path
     other_ca_file: Path
+    client_certificate_file: Path
+    client_key_file: Path
     good: ssl.SSLContext
     expired: ssl.SSLContext
     for_another_host: ssl.SSLContext
+    asks_for_a_certificate: ssl.SSLContext
 
 
 def _server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
@@ -34,10 +37,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     ca, other_ca = trustme.CA(), trustme.CA()
     ca.cert_pem.write_to_path(folder / "ca.pem")
     other_ca.cert_pem.write_to_path(folder / "other-ca.pem")
+    client = ca.issue_cert("bridge@restaurant.example")
+    client.cert_chain_pems[0].write_to_path(folder / "client.pem")
+    client.private_key_pem.write_to_path(folder / "client-key.pem")
+    asks_for_a_certificate = _server_context(ca.issue_cert("localhost", "127.0.0.1"))
+    asks_for_a_certificate.verify_mode = ssl.CERT_REQUIRED
+    ca.configure_trust(asks_for_a_certificate)
     return Certificates(
         ca_file=folder / "ca.pem",
         other_ca_file=folder / "other-ca.pem",
+        client_certificate_file=folder / "client.pem",
+        client_key_file=folder / "client-key.pem",
         good=_server_context(ca.issue_cert("localhost", "127.0.0.1")),
         expired=_server_context(ca.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))),
         for_another_host=_server_context(ca.issue_cert("till.example")),
+        asks_for_a_certificate=asks_for_a_certificate,
     )

@@ -1,0 +1,295 @@
+"""What somebody changes about endpoints while the daemon runs: it is taken up, and no change is lost over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridge, Bridges
+from tests.support.certificates import Certificates
+from tests.support.databases import Database
+from tests.support.endpoints import EndpointCommands
+from tests.support.receiver import Call, Receiver
+from tests.support.waiting import until
+
+BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
+HELD = "select count(*) from cdc_bridge.endpoint where name = %s and leased_until > now()"
+
+
+@pytest.fixture(autouse=True)
+def customer(database: Database) -> None:
+    database.execute("insert into customers (id) values ('C')")
+
+
+@pytest.fixture
+async def bridge(bridges: Bridges) -> Bridge:
+    """A daemon whose settings declare no endpoint."""
+    for name in list(bridges.settings):
+        if name.startswith("CDC_BRIDGE_ENDPOINT_"):
+            del bridges.settings[name]
+    return await bridges.start()
+
+
+@pytest.fixture
+async def other(certificates: Certificates) -> AsyncIterator[Receiver]:
+    """Another receiver."""
+    other = Receiver(certificates.good)
+    await other.start()
+    yield other
+    await other.stop()
+
+
+class Till:
+    """The endpoint ``till`` at the test's receiver, added while the daemon runs."""
+
+    def __init__(self, database: Database, commands: EndpointCommands, receiver: Receiver, ca_file: str) -> None:
+        self._database = database
+        self._commands = commands
+        self._receiver = receiver
+        self.ca_file = ca_file
+
+    async def add(self, name: str = "till", *options: str, receiver: Receiver | None = None) -> str:
+        """Add an endpoint and wait until the daemon has it; return its secret."""
+        url = (receiver or self._receiver).url
+        added = await self._commands.json("add", name, url, "--ca-file", self.ca_file, *options)
+        await self.held(name)
+        return str(added["secret"])
+
+    async def held(self, name: str = "till") -> None:
+        await until(lambda: self._database.value(HELD, (name,)) == 1, f"the daemon has {name}")
+
+    async def let_go(self, name: str = "till") -> None:
+        await until(lambda: self._database.value(HELD, (name,)) == 0, f"the daemon has let go of {name}")
+
+    async def rotate(self, *options: str) -> str:
+        """Change the secret; return it."""
+        return str((await self._commands.json("rotate-secret", "till", *options))["secret"])
+
+    async def state(self, name: str = "till") -> str:
+        return str((await self._commands.json("show", name))["state"])
+
+
+@pytest.fixture
+def till(database: Database, endpoint: EndpointCommands, receiver: Receiver, certificates: Certificates) -> Till:
+    return Till(database, endpoint, receiver, str(certificates.ca_file))
+
+
+def ids(calls: list[Call]) -> list[str]:
+    return [call.reservation_id for call in calls]
+
+
+def verifies(call: Call, secret: str) -> bool:
+    try:
+        Webhook(secret).verify(call.body.decode(), dict(call.headers))
+    except WebhookVerificationError:
+        return False
+    return True
+
+
+async def test_added_endpoint_gets_what_is_committed_from_then_on(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
+) -> None:
+    database.execute(BOOKING, ("BEFORE",))
+    secret = await till.add("till", "--header", "x-till: 7")
+    database.execute(BOOKING, ("AFTER",))
+    (call,) = await receiver.wait_for_accepted(1)
+    assert call.reservation_id == "AFTER"
+    assert call.headers["x-till"] == "7"
+    assert verifies(call, secret)
+    (listed,) = await endpoint.json("list")
+    assert listed["state"] == "healthy"
+    assert listed["holder"].endswith(f":{bridge.pid}")
+    delivered = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
+    await until(lambda: database.value(delivered) == 1, "it is recorded")
+    assert (await endpoint.json("show", "till"))["delivered_24h"] == {"number": 1, "exact": True}
+
+
+async def test_endpoint_added_from_the_oldest_change_gets_them_all(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver
+) -> None:
+    database.execute(BOOKING, ("BEFORE",))
+    await till.add("till", "--start", "oldest")
+    database.execute(BOOKING, ("AFTER",))
+    assert sorted(ids(await receiver.wait_for_accepted(2))) == ["AFTER", "BEFORE"]
+
+
+async def test_next_call_goes_where_and_as_it_was_set(
+    database: Database,
+    bridge: Bridge,
+    till: Till,
+    receiver: Receiver,
+    other: Receiver,
+    endpoint: EndpointCommands,
+) -> None:
+    await till.add("till", "--header", "x-old: 1")
+    database.execute(BOOKING, ("FIRST",))
+    await receiver.wait_for_accepted(1)
+    taken = len(bridge.log)
+    await endpoint.run("set", "till", "--url", other.url, "--header", "x-new: 2")
+    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    database.execute(BOOKING, ("SECOND",))
+    (call,) = await other.wait_for_accepted(1)
+    assert call.reservation_id == "SECOND"
+    assert call.headers["x-new"] == "2"
+    assert "x-old" not in call.headers
+    assert ids(receiver.calls) == ["FIRST"]
+
+
+async def test_endpoint_that_cannot_be_called_says_why_and_works_once_that_is_mended(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
+) -> None:
+    await endpoint.run("add", "till", receiver.url, "--ca-file", "/of/another/machine.pem")
+    await bridge.wait_for_log("endpoint cannot be called", endpoint="till")
+    problem = "select problem from cdc_bridge.endpoint"
+    await until(lambda: database.value(problem) is not None, "its problem is noted")
+    assert "cannot be called: ca_file names /of/another/machine.pem" in await endpoint.run("show", "till")
+    database.execute(BOOKING, ("MEANWHILE",))
+    await endpoint.run("set", "till", "--ca-file", till.ca_file)
+    assert ids(await receiver.wait_for_accepted(1)) == ["MEANWHILE"]
+    assert await till.state() == "healthy"
+
+
+async def test_paused_endpoint_is_not_called_and_gets_all_of_it_later(
+    database: Database,
+    bridge: Bridge,
+    till: Till,
+    receiver: Receiver,
+    other: Receiver,
+    endpoint: EndpointCommands,
+) -> None:
+    await till.add()
+    await till.add("other", receiver=other)
+    await endpoint.run("pause", "till")
+    await till.let_go()
+    database.execute(BOOKING, ("R",))
+    for adults in (1, 2, 3):
+        database.execute("update reservations set adults = %s where id = 'R'", (adults,))
+    assert len(await other.wait_for_accepted(4)) == 4  # costs the other one nothing
+    assert receiver.calls == []
+    shown = await endpoint.json("show", "till")
+    assert (shown["state"], shown["backlog"]["number"]) == ("paused", 4)
+    await endpoint.run("resume", "till")
+    calls = await receiver.wait_for_accepted(4)
+    assert [call.seq for call in calls] == sorted(call.seq for call in calls)
+    assert calls[-1].json["adults"] == 3
+
+
+async def test_failing_endpoint_says_so_and_costs_the_other_nothing(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver, other: Receiver, endpoint: EndpointCommands
+) -> None:
+    receiver.script = lambda _: Answer(503)
+    await till.add()
+    await till.add("other", receiver=other)
+    for number in range(5):
+        database.execute(BOOKING, (f"R{number}",))
+    await other.wait_for_accepted(5)
+    failing = "select failing_since is not null from cdc_bridge.endpoint where name = 'till'"
+    await until(lambda: bool(database.value(failing)), "it backs off")
+    listed = {found["name"]: found for found in await endpoint.json("list")}
+    assert listed["other"]["state"] == "healthy"
+    assert listed["till"]["state"] == "backing off"
+    assert listed["till"]["reason"] == "HTTP 503 Service Unavailable"
+    assert listed["till"]["since"] <= listed["till"]["until"]
+    assert "HTTP 503" in await endpoint.run("list")
+    assert "backing off until" in await endpoint.run("show", "till")
+    receiver.script = lambda _: Answer()
+    await receiver.wait_for_accepted(5)
+
+
+async def test_removed_endpoint_is_called_no_more(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver, other: Receiver, endpoint: EndpointCommands
+) -> None:
+    await till.add()
+    await till.add("other", receiver=other)
+    answering = asyncio.Event()
+    receiver.script = lambda _: Answer(after=answering)
+    database.execute(BOOKING, ("UNDER-WAY",))
+    await receiver.wait_for_calls(1)
+    told = await endpoint.run("remove", "till", "--yes")
+    assert "1 changes are not sent to it yet" in told
+    await bridge.wait_for_log("endpoint removed", endpoint="till")
+    answering.set()
+    database.execute(BOOKING, ("AFTER",))
+    assert sorted(ids(await other.wait_for_accepted(2))) == ["AFTER", "UNDER-WAY"]
+    assert ids(receiver.calls) == ["UNDER-WAY"]
+    assert bridge.running
+
+
+async def test_endpoint_of_the_same_name_made_anew_begins_anew(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
+) -> None:
+    await till.add()
+    database.execute(BOOKING, ("FIRST",))
+    await receiver.wait_for_accepted(1)
+    await endpoint.run("remove", "till", "--yes")
+    secret = await till.add()
+    database.execute(BOOKING, ("SECOND",))
+    calls = await receiver.wait_for_accepted(2)
+    assert ids(calls) == ["FIRST", "SECOND"]
+    assert verifies(calls[1], secret)
+
+
+async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver
+) -> None:
+    old = await till.add()
+    taken = len(bridge.log)
+    new = await till.rotate()
+    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    database.execute(BOOKING, ("DURING",))
+    (call,) = await receiver.wait_for_accepted(1)
+    assert call.headers["webhook-signature"].count("v1,") == 2
+    assert verifies(call, old)
+    assert verifies(call, new)
+
+    taken = len(bridge.log)
+    database.execute("update cdc_bridge.endpoint set previous_secret_until = now() - interval '1 second'")
+    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    database.execute(BOOKING, ("AFTERWARDS",))
+    call = (await receiver.wait_for_accepted(2))[1]
+    assert call.headers["webhook-signature"].count("v1,") == 1
+    assert verifies(call, new)
+    assert not verifies(call, old)
+
+
+async def test_endpoint_that_asks_for_a_certificate_gets_one(
+    database: Database, bridge: Bridge, till: Till, certificates: Certificates, endpoint: EndpointCommands
+) -> None:
+    strict = Receiver(certificates.asks_for_a_certificate)
+    await strict.start()
+    try:
+        options = ("--client-certificate-file", str(certificates.client_certificate_file))
+        with_key = (*options, "--client-key-file", str(certificates.client_key_file))
+        assert "does not hold its key" in await endpoint.refused("add", "till", strict.url, *options, code=2)
+        await till.add("till", *with_key, receiver=strict)
+        assert "HTTP 200" in await endpoint.run("ping", "till")
+        database.execute(BOOKING, ("R",))
+        await strict.wait_for(lambda: bool(strict.accepted) and ids(strict.accepted[1:]) == ["R"], "the reservation")
+        await endpoint.run("set", "till", "--client-certificate-file", "")
+        await endpoint.run("ping", "till", code=1)
+    finally:
+        await strict.stop()
+
+
+async def test_endpoint_that_answers_410_is_disabled_until_resumed_and_gets_all_in_order(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
+) -> None:
+    receiver.script = lambda _: Answer(410)
+    await till.add()
+    database.execute(BOOKING, ("R",))
+    await bridge.wait_for_log("endpoint disabled", endpoint="till")
+    assert "(it answered 410)" in await endpoint.run("show", "till")
+    assert "disabled" in await endpoint.run("list")
+    for adults in (1, 2, 3):
+        database.execute("update reservations set adults = %s where id = 'R'", (adults,))
+    receiver.script = lambda _: Answer()
+    assert "is resumed" in await endpoint.run("resume", "till")
+    calls = await receiver.wait_for_accepted(4)
+    assert [call.headers["ce-type"] for call in calls] == ["reservation.created"] + 3 * ["reservation.updated"]
+    assert [call.seq for call in calls] == sorted(call.seq for call in calls)
+    assert calls[-1].json["adults"] == 3
+    assert await till.state() == "healthy"
