@@ -254,6 +254,7 @@ async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
     assert call.headers["webhook-signature"].count("v1,") == 1
     assert verifies(call, new)
     assert not verifies(call, old)
+    assert [secret for secret in (old, new) if secret in "".join(bridge.output)] == []
 
 
 async def test_endpoint_that_asks_for_a_certificate_gets_one(
