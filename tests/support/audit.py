@@ -21,6 +21,11 @@ where not exists (
 )
 """
 
+_DRAWN = """
+select d.seq, d.reservation_id
+from cdc_bridge.delivery d
+where not exists (select from cdc_bridge.change c where c.seq = d.seq)
+"""
 _LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -84,7 +89,8 @@ def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
     by_reservation: dict[str, list[Call]] = defaultdict(list)
     for call in accepted:
         by_reservation[call.reservation_id].append(call)
-    numbers = set(logged.values())
+    # What was queued by "backfill" or "reconcile" has a number of its own, which the log lacks.
+    numbers = {seq: id_ for (_, id_), seq in logged.items()} | dict(database.execute(_DRAWN))
     called = {call.seq for call in accepted}
     newest_called = {id_: max(call.seq for call in calls) for id_, calls in by_reservation.items()}
     final = {
@@ -102,7 +108,7 @@ def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
         phantom=[
             call.headers["webhook-id"]
             for call in accepted
-            if call.json["notes"] in truth.rolled_back_markers or call.seq not in numbers
+            if call.json["notes"] in truth.rolled_back_markers or numbers.get(call.seq) != call.reservation_id
         ],
         back_in_time=[
             (earlier.reservation_id, earlier.seq, later.seq, earlier.json["duration"], later.json["duration"])
