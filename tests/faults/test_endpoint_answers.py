@@ -34,7 +34,7 @@ WRONG_ANSWERS = {
 }
 WRONG_ONES = chosen(4, 7)
 MAX_IN_FLIGHT = 4
-SETTINGS = {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT), "CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "2"}
+SETTINGS = {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
 
 BOOK = (
     "insert into reservations (id, cust_id, reference, duration) "
@@ -53,7 +53,8 @@ async def test_nothing_is_lost_and_no_schedule_used_when_the_endpoint_answers_fo
     receiver.script = lambda _: wrong if len(receiver.calls) < WRONG_ONES else Answer()
     load.commit(BOOK.format("R", 15))
     load.commit(CHANGE.format("R1"))
-    bridge = await bridges.start(**SETTINGS)
+    patience = "2" if wrong.manner is Manner.TOO_LATE else "15"
+    bridge = await bridges.start(**SETTINGS, CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS=patience)
     found = await load.assert_promises_kept()
     assert database.value(STEPS_USED) == 0
     assert found.duplicates <= (WRONG_ONES if wrong.takes else 0)

@@ -14,6 +14,7 @@ from tests.support.databases import Database
 from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 MAX_IN_FLIGHT = 4
 SETTINGS = {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
@@ -39,12 +40,17 @@ async def test_nothing_is_lost_and_no_schedule_used_when_the_endpoint_comes_and_
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [lambda _: None, lambda certificates: certificates.expired, lambda certificates: certificates.for_another_host],
+    ("bad", "words"),
+    [
+        (lambda _: None, "TLS failed"),
+        (lambda certificates: certificates.expired, "certificate has expired"),
+        (lambda certificates: certificates.for_another_host, "Hostname mismatch"),
+    ],
     ids=["no TLS at all", "an expired certificate", "another's certificate"],
 )
 async def test_nothing_is_lost_or_sent_while_tls_is_broken(
     bad: Callable[[Certificates], ssl.SSLContext | None],
+    words: str,
     load: Load,
     database: Database,
     receiver: Receiver,
@@ -58,7 +64,7 @@ async def test_nothing_is_lost_or_sent_while_tls_is_broken(
         receiver.tls = bad(certificates)
         before = len(receiver.calls)
         await receiver.start()
-        await bridge.wait_for_log("endpoint backs off")
+        await until(lambda: any(words in line.get("reason", "") for line in bridge.log), f'the log says "{words}"')
         assert len(receiver.calls) == before
         await receiver.stop()
         receiver.tls = certificates.good

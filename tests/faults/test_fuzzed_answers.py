@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -20,10 +19,11 @@ from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.figures import Figures
 from tests.support.length import chosen
+from tests.support.memory import resident_bytes
 from tests.support.raw_receiver import RawAnswer, RawReceiver
 
 WARM_UP_ANSWERS = 40
-GROWTH_LIMIT_KIB = 16 * 1024
+GROWTH_LIMIT_BYTES = 16 * 1024 * 1024
 """Beyond what it has after the warm-up. At length, a leak of a few kilobytes an answer shows."""
 
 
@@ -35,8 +35,8 @@ class Fuzz:
     database: Database
     receiver: RawReceiver
     given: int = 0
-    warm_kib: int = 0
-    most_kib: int = 0
+    warm_bytes: int = 0
+    most_bytes: int = 0
 
     async def answer_with(self, answer: RawAnswer) -> None:
         """Have one call answered so, and one beside it well."""
@@ -47,15 +47,10 @@ class Fuzz:
         self.given += 1
 
     def look_at_memory(self) -> None:
-        resident = resident_kib(self.bridge.pid)
+        resident = resident_bytes(self.bridge.pid)
         if self.given < WARM_UP_ANSWERS:
-            self.warm_kib = max(self.warm_kib, resident)
-        self.most_kib = max(self.most_kib, resident)
-
-
-def resident_kib(pid: int) -> int:
-    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1])
+            self.warm_bytes = max(self.warm_bytes, resident)
+        self.most_bytes = max(self.most_bytes, resident)
 
 
 @pytest.fixture
@@ -70,7 +65,7 @@ async def fuzz(
     yield fuzz
     await wait_until_settled(database, patience_seconds=60)
     assert await bridge.terminate() == 0
-    figures(f"{fuzz.given} answers; {fuzz.warm_kib} KiB in the warm-up, {fuzz.most_kib} KiB at most")
+    figures(f"{fuzz.given} answers; {fuzz.warm_bytes >> 20} MiB in the warm-up, {fuzz.most_bytes >> 20} MiB at most")
 
 
 @pytest.mark.timeout(chosen(180, 1200))
@@ -86,4 +81,4 @@ async def test_no_answer_ends_the_daemon_or_makes_it_grow(fuzz: Fuzz, answers: l
         await fuzz.answer_with(answer)
         assert fuzz.bridge.running, fuzz.bridge.text
     fuzz.look_at_memory()
-    assert fuzz.most_kib <= fuzz.warm_kib + GROWTH_LIMIT_KIB
+    assert fuzz.most_bytes <= fuzz.warm_bytes + GROWTH_LIMIT_BYTES
