@@ -116,7 +116,8 @@ def remove(
 
     lost = asyncio.run(endpoints.what_removing_loses(url, name))
     typer.echo(
-        f"{lost.waiting} deliveries to {name} wait and {lost.backlog} changes are not sent to it yet: all are lost."
+        f"Deliveries to {name} that wait: {lost.waiting}. Changes that are not sent to it yet: {lost.backlog}. "
+        "All of them are lost."
     )
     if not yes:
         if not sys.stdin.isatty():

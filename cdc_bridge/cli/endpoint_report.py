@@ -112,9 +112,9 @@ def _lines(shown: ShownEndpoint) -> Iterator[tuple[str, str]]:
     if options.client_certificate_file:
         yield "certificate", f"{options.client_certificate_file} (key: {options.client_key_file or 'in it'})"
     yield "made", when(options.created_at) or ""
-    yield "backlog", f"{figures.backlog} changes in the log are not in the ledger yet"
-    yield "waiting", f"{figures.waiting} deliveries were refused and are tried again"
-    yield "dead", f"{figures.dead} deliveries were given up"
+    yield "backlog", f"{figures.backlog} (changes in the log that are not in the ledger yet)"
+    yield "waiting", f"{figures.waiting} (deliveries that were refused and are tried again)"
+    yield "dead", f"{figures.dead} (deliveries that were given up)"
     yield "delivered", f"{figures.delivered} in the last 24 hours"
     yield (
         "reconciled",

@@ -197,7 +197,7 @@ async def test_removing_says_what_is_lost_and_keeps_the_ledger(database: Databas
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) select n, 'C', n from generate_series(1, 3) n")
     told = await endpoint.run("remove", "till", "--yes")
-    assert "1 deliveries to till wait and 3 changes are not sent to it yet" in told
+    assert "Deliveries to till that wait: 1. Changes that are not sent to it yet: 3." in told
     assert database.value("select count(*) from cdc_bridge.endpoint") == 0
     assert database.value("select count(*) from cdc_bridge.delivery") == 1
 
