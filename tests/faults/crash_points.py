@@ -136,16 +136,19 @@ def around(what: str, name: str) -> dict[str, Function]:
 
 Point = Function | Statement | InLedgerTransaction | Request
 
-ONCE: dict[str, Point] = {
-    **around("an endpoint is taken", "cdc_bridge.delivery.supervisor:take_endpoints"),
-}
-"""Points that are reached once in a daemon's life."""
-
-POINTS: dict[str, Point] = ONCE | {
-    **around("a page is read", "cdc_bridge.delivery.pipeline:read_page"),
-    **around("a page is handed over", "cdc_bridge.delivery.pipeline:Pipeline._hand_over"),
+_TAKING = around("an endpoint is taken", "cdc_bridge.delivery.supervisor:take_endpoints")
+_DUE = {
     **around("due deliveries are read", "cdc_bridge.delivery.pipeline:due_deliveries"),
     **around("due deliveries are queued", "cdc_bridge.delivery.pipeline:Pipeline._retry"),
+}
+SELDOM = dict.fromkeys(_TAKING, 1) | dict.fromkeys(_DUE, 2)
+"""How often points are sure to be reached that are not reached for each change."""
+
+POINTS: dict[str, Point] = {
+    **_TAKING,
+    **_DUE,
+    **around("a page is read", "cdc_bridge.delivery.pipeline:read_page"),
+    **around("a page is handed over", "cdc_bridge.delivery.pipeline:Pipeline._hand_over"),
     **around("deliveries are taken from their lanes", "cdc_bridge.delivery.lanes:Lanes.take"),
     **around("reservations are loaded", "cdc_bridge.payload.reservations:ReservationLoader.load"),
     **around("a message is composed", "cdc_bridge.delivery.dispatcher:compose"),

@@ -73,7 +73,7 @@ async def test_nothing_is_lost_over_a_slow_network(bridge: Bridge, proxy: Proxy,
     async with load.running():
         proxy.delay_seconds = 0.05
         proxy.bytes_per_second = 200_000.0
-        await load.accepted(chosen(100, 2000))
+        await load.accepted(chosen(60, 1000))
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
     assert await bridge.terminate() == 0

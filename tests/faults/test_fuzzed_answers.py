@@ -71,7 +71,7 @@ async def fuzz(
 @pytest.mark.timeout(chosen(180, 1200))
 @given(answers=st.lists(raw_answers, min_size=1, max_size=8))
 @settings(
-    max_examples=chosen(40, 700),
+    max_examples=chosen(40, 500),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # no shrinking: the daemon it takes has ended by then
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.faults.crash_points import NUMBER_VARIABLE, ONCE, POINT_VARIABLE, POINTS, NoSuchPoint, last_words
+from tests.faults.crash_points import NUMBER_VARIABLE, POINT_VARIABLE, POINTS, SELDOM, NoSuchPoint, last_words
 from tests.support.answers import Answer
 from tests.support.audit import Truth, audit, commit, wait_until_settled
 from tests.support.bridge import Bridge, Bridges
@@ -19,6 +19,8 @@ from tests.support.proxy import Proxy
 from tests.support.receiver import Call, Receiver, Script
 from tests.support.waiting import until
 
+NUMBERS = chosen([2], [1, 2, 5])
+"""A point is met for the n-th time."""
 MAX_IN_FLIGHT = 4
 SETTINGS = {"CDC_BRIDGE_BATCH_SIZE": "5", "CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
 CREATE = (
@@ -62,7 +64,7 @@ def test_every_point_is_where_it_is_said_to_be() -> None:
 
 @pytest.mark.parametrize(
     ("point", "number"),
-    [(point, number) for point in POINTS for number in ([1] if point in ONCE else chosen([2], [1, 2, 5]))],
+    [(point, number) for point in POINTS for number in sorted({min(n, SELDOM.get(point, n)) for n in NUMBERS})],
 )
 async def test_nothing_is_lost_when_the_daemon_is_killed(
     point: str, number: int, database: Database, receiver: Receiver, bridges: Bridges, figures: Figures

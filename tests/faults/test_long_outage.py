@@ -17,7 +17,9 @@ from tests.support.load import Load
 from tests.support.receiver import Receiver
 
 BATCH_SIZE = 50
-RESERVATIONS = chosen(400, 5000)
+RESERVATIONS = chosen(400, 2500)
+"""The changes are more than ten times what fits into memory; the reservations are fewer than the twenty windows of
+which the daemon remembers, with ``latest_only``, that they have got their call."""
 CHANGES_EACH = 4
 BOOK = (
     "insert into reservations (id, cust_id, reference, duration) "

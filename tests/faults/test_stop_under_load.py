@@ -21,7 +21,7 @@ async def test_stop_loses_no_call_and_repeats_none(
 ) -> None:
     receiver.script = lambda _: Answer(after_seconds=0.05)
     async with load.running():
-        for _ in range(chosen(5, 60)):
+        for _ in range(chosen(5, 40)):
             bridge = await bridges.start(CDC_BRIDGE_BATCH_SIZE="10")
             await load.accepted(15)
             assert await bridge.terminate() == 0
