@@ -494,13 +494,22 @@ where d.endpoint_id = %(endpoint_id)s
 
 -- name: with_newer_unread
 -- Which reservations have a delivery that waits for its next attempt, and a newer change that the position does not cover.
+with unread as materialized (
+  select c.seq, c.reservation_id
+  from cdc_bridge.endpoint e
+  cross join lateral (
+    select c.xid, c.seq, c.reservation_id
+    from cdc_bridge.change c
+    where c.xid >= pg_snapshot_xmin(e.position)
+    order by c.xid
+  ) as c
+  where e.endpoint_id = %(endpoint_id)s
+    and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
+)
 select distinct d.reservation_id
-from cdc_bridge.endpoint e
-join cdc_bridge.change c on c.xid >= pg_snapshot_xmin(e.position)
-join cdc_bridge.delivery d
-  on d.endpoint_id = e.endpoint_id and d.reservation_id = c.reservation_id and d.seq < c.seq and d.next_attempt_at is not null
-where e.endpoint_id = %(endpoint_id)s
-  and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
+from unread
+join cdc_bridge.delivery d on d.reservation_id = unread.reservation_id and d.seq < unread.seq
+where d.endpoint_id = %(endpoint_id)s and d.next_attempt_at is not null
 
 
 -- ---------------------------------------------------------------- checks and installation
@@ -602,7 +611,8 @@ order by name
 select from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s for no key update
 
 -- name: find_deliveries
--- The deliveries of a change, at one endpoint or at all, and what is known of newer ones of the reservation.
+-- The deliveries of a change, at one endpoint or at all, and what is known of newer ones of the reservation. (Here and
+-- below, the order names the reservation so that the index by reservation is taken, and not all of the ledger walked back.)
 select
   e.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts, d.failures,
   d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at,
@@ -610,7 +620,7 @@ select
     select n.seq
     from cdc_bridge.delivery n
     where n.endpoint_id = d.endpoint_id and n.reservation_id = d.reservation_id
-    order by n.seq desc
+    order by n.reservation_id desc, n.seq desc
     limit 1
   ) as newest_seq,
   (
@@ -618,7 +628,7 @@ select
     from cdc_bridge.delivery n
     where n.endpoint_id = d.endpoint_id and n.reservation_id = d.reservation_id
       and n.seq > d.seq and n.state in ('delivered', 'superseded')
-    order by n.seq desc
+    order by n.reservation_id desc, n.seq desc
     limit 1
   ) as newer_accepted_seq,
   now() as read_at
@@ -688,18 +698,28 @@ where d.endpoint_id = %(endpoint_id)s and d.seq = chosen.seq and d.state = chose
   ) is null
 
 -- name: unread_changes
--- Which of some reservations have a change that is not in an endpoint's ledger, and that its position does not cover.
-select distinct c.reservation_id
-from cdc_bridge.endpoint e
-join cdc_bridge.change c on c.xid >= pg_snapshot_xmin(e.position)
-where e.endpoint_id = %(endpoint_id)s
-  and c.reservation_id = any (%(reservation_ids)s)
-  and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
-  and (
-    select true
-    from cdc_bridge.delivery d
-    where d.endpoint_id = e.endpoint_id and d.seq = c.seq
-  ) is null
+-- Which of some reservations have a change that is not in an endpoint's ledger, and that its position does not cover. Only
+-- the end of the log is read.
+with unread as materialized (
+  select c.seq, c.reservation_id
+  from cdc_bridge.endpoint e
+  cross join lateral (
+    select c.xid, c.seq, c.reservation_id
+    from cdc_bridge.change c
+    where c.xid >= pg_snapshot_xmin(e.position)
+    order by c.xid
+  ) as c
+  join unnest(%(reservation_ids)s::text[]) as wanted (reservation_id) using (reservation_id)
+  where e.endpoint_id = %(endpoint_id)s
+    and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
+)
+select distinct unread.reservation_id
+from unread
+where (
+  select true
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s and d.seq = unread.seq
+) is null
 
 
 -- ---------------------------------------------------------------- reservations as a whole: backfill, reconcile
@@ -771,7 +791,7 @@ left join lateral (
   select d.seq, d.state
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s and d.reservation_id = chosen.reservation_id
-  order by d.seq desc
+  order by d.reservation_id desc, d.seq desc
   limit 1
 ) as newest on true
 where coalesce(newest.seq, 0) = chosen.newest_seq and newest.state is distinct from 'waiting'
@@ -790,7 +810,7 @@ cross join lateral (
   select d.seq, d.state
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id
-  order by d.seq desc
+  order by d.reservation_id desc, d.seq desc
   limit 1
 ) as newest
 left join lateral (
@@ -803,7 +823,7 @@ left join lateral (
   select d.message_id
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state = 'delivered'
-  order by d.seq desc
+  order by d.reservation_id desc, d.seq desc
   limit 1
 ) as delivered on true
 

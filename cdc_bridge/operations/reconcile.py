@@ -11,6 +11,7 @@ way is told from one that was missed, whatever is written meanwhile.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
@@ -28,7 +29,13 @@ from cdc_bridge.operations.unread_changes import with_unread_changes
 from cdc_bridge.payload.reservations import ReservationLoader
 from cdc_bridge.queries import queries
 
-_PAGE = 500
+_PAGE = 2000
+"""So many are compared in one snapshot, as the end of the change log is read for each page anew."""
+
+_LOAD = 200
+"""So many bodies are in memory at once."""
+
+_LEAST_PAUSE_SECONDS = 0.1
 
 
 class Standing(StrEnum):
@@ -129,7 +136,7 @@ async def reconcile(
     told: Callable[[], None] = lambda: None,
     repair: Collection[Standing] = (),
     queue: ReservationQueue,
-    pause_seconds: float = 0.0,
+    gently: bool = False,
 ) -> None:
     """Compare all reservations updated since a time with what the endpoint got, and queue what is wrong.
 
@@ -141,14 +148,16 @@ async def reconcile(
         told: called after each page.
         repair: the kinds that are queued to be called.
         queue: where.
-        pause_seconds: between two pages, so that others have their turn.
+        gently: pause after each page for as long as it took, so that others have their turn.
 
     Raises:
         BridgeError: the view cannot be read by time, or the endpoint is gone.
         psycopg.Error: the database could not be used.
     """
     chosen: list[Chosen] = []
+    began = time.monotonic()
     async for findings in _findings(connection, endpoint_id, since):
+        took_seconds = time.monotonic() - began
         reconciled.note(findings)
         told()
         chosen += [
@@ -157,7 +166,9 @@ async def reconcile(
         if len(chosen) + _PAGE > MOST_AT_ONCE:
             reconciled.queued += await queue.put(chosen)
             chosen.clear()
-        await asyncio.sleep(pause_seconds)
+        if gently:
+            await asyncio.sleep(max(_LEAST_PAUSE_SECONDS, took_seconds))
+        began = time.monotonic()
     if chosen:
         reconciled.queued += await queue.put(chosen)
 
@@ -170,8 +181,7 @@ async def _findings(
         async with connection.transaction():
             await connection.execute(queries["in_one_snapshot"])
             page = await keys.next_page(connection, _PAGE)
-            loaded = await loader.load(connection, page)
-            hashes = {id_: body_hash(reservation.body) for id_, reservation in loaded.reservations.items()}
+            hashes = await _hashes(connection, loader, page)
             ledger = await _last_deliveries(connection, endpoint_id, page)
             suspects = [id_ for id_ in hashes if stands(ledger.get(id_), hashes[id_], unread=False) in WRONG]
             unread = await with_unread_changes(connection, endpoint_id, suspects)
@@ -183,6 +193,16 @@ async def _findings(
             )
             for id_ in hashes
         ]
+
+
+async def _hashes(
+    connection: AsyncConnection[TupleRow], loader: ReservationLoader, page: list[ReservationId]
+) -> dict[ReservationId, str]:
+    hashes: dict[ReservationId, str] = {}
+    for start in range(0, len(page), _LOAD):
+        loaded = await loader.load(connection, page[start : start + _LOAD])
+        hashes |= {id_: body_hash(reservation.body) for id_, reservation in loaded.reservations.items()}
+    return hashes
 
 
 async def _last_deliveries(

@@ -22,7 +22,11 @@ from cdc_bridge.operations.ledger_lock import ledger_held
 from cdc_bridge.operations.unread_changes import with_unread_changes
 from cdc_bridge.queries import queries
 
+_PAGE = 10_000
+"""So many are chosen at once, as the end of the change log is read for each page anew."""
+
 _CHUNK = 1000
+"""So many are queued in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +71,9 @@ async def count(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint,
         psycopg.Error: the database could not be read.
     """
     counted = Replayed()
-    async for chunk in _chunks(connection, endpoint, selection):
-        _note(counted, chunk, selection)
+    async for page in _pages(connection, endpoint, selection):
+        counted.selected += len(page)
+        _note_named(counted, page, selection)
     return counted
 
 
@@ -92,20 +97,25 @@ async def replay(
         BridgeError: the endpoint is gone.
         psycopg.Error: the database could not be used.
     """
-    async for chunk in _chunks(connection, endpoint, selection):
-        queued = await _requeue(connection, endpoint, chunk)
-        _note(done, chunk, selection)
-        done.queued += queued
-        told(done)
+    async for page in _pages(connection, endpoint, selection):
+        # Asked after the newest ones were read: what is not in the ledger by now was not in it then.
+        ids = [newest.reservation_id for newest in page]
+        unread = await with_unread_changes(connection, endpoint.endpoint_id, ids)
+        for start in range(0, len(page), _CHUNK):
+            chunk = page[start : start + _CHUNK]
+            chosen = [newest for newest in chunk if newest.reservation_id not in unread]
+            done.queued += await _requeue(connection, endpoint, chosen)
+            done.selected += len(chunk)
+            told(done)
+        _note_named(done, page, selection)
 
 
-def _note(done: Replayed, chunk: list[_Newest], selection: Selection) -> None:
-    done.selected += len(chunk)
+def _note_named(done: Replayed, page: list[_Newest], selection: Selection) -> None:
     if selection.reservation_ids:
-        done.named.update(newest.reservation_id for newest in chunk)
+        done.named.update(newest.reservation_id for newest in page)
 
 
-async def _chunks(
+async def _pages(
     connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, selection: Selection
 ) -> AsyncIterator[list[_Newest]]:
     parameters = {
@@ -115,23 +125,20 @@ async def _chunks(
         "reservation_ids": list(selection.reservation_ids) or None,
         "states": [state.value for state in selection.states] or None,
         "after": "",
-        "limit": _CHUNK,
+        "limit": _PAGE,
     }
     while True:
         # Not prepared: the plan has to fit what was selected, and leave out what was not.
         cursor = await connection.execute(queries["newest_deliveries"], parameters, prepare=False)
-        chunk = [_Newest(*record) for record in await cursor.fetchall()]
-        if chunk:
-            yield chunk
-        if len(chunk) < _CHUNK:
+        page = [_Newest(*record) for record in await cursor.fetchall()]
+        if page:
+            yield page
+        if len(page) < _PAGE:
             return
-        parameters["after"] = chunk[-1].reservation_id
+        parameters["after"] = page[-1].reservation_id
 
 
-async def _requeue(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, chunk: list[_Newest]) -> int:
-    # Asked after the newest ones were read: what is not in the ledger by now was not in it then.
-    unread = await with_unread_changes(connection, endpoint.endpoint_id, [newest.reservation_id for newest in chunk])
-    chosen = [newest for newest in chunk if newest.reservation_id not in unread]
+async def _requeue(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, chosen: list[_Newest]) -> int:
     async with ledger_held(connection, endpoint.endpoint_id):
         cursor = await connection.execute(
             queries["requeue"],

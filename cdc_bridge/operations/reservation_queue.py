@@ -6,9 +6,9 @@ change gets its number when its statement has run, and is seen when its transact
 
     draw numbers -> wait until every transaction has ended that may have drawn a lower one -> queue
 
-What has a lower number is in the log by then. A reservation whose change of that kind is not in the ledger yet is left
-out, as is one of which the ledger has something new since it was chosen: they are called anyway. (Were the change left
-aside, a daemon killed at the wrong moment would call it again after the call with the higher number.)
+What has a lower number is in the log by then. A reservation that has a change in the log which is not in the ledger yet
+is left out, as is one of which the ledger has something new when it is to be queued: they are called anyway. (Were such
+a change left aside, a daemon killed at the wrong moment would call it again after the call with the higher number.)
 
 Any later change has a higher number, and whichever comes first, the daemon keeps the order. So numbers may be drawn
 long before they are used, many at once, and the waiting costs little. No lock and no transaction of ours is open
@@ -18,6 +18,7 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,7 @@ class ReservationQueue:
         self._at_most = at_most
         self._told = told
         self._unsettled: set[Seq] = set()
+        self._look_again_at = 0.0
         self.queued = 0
         self.waits_for: str | None = None
         """What keeps it from going on at present."""
@@ -94,7 +96,10 @@ class ReservationQueue:
         before = self.queued
         numbers = await self._draw(len(chosen))
         await until_older_writers_have_ended(self._connection, self._wait_for)
-        left = list(zip(numbers, chosen, strict=True))
+        ids = [reservation.reservation_id for reservation in chosen]
+        unread = await with_unread_changes(self._connection, self._endpoint_id, ids)
+        numbered = zip(numbers, chosen, strict=True)
+        left = [(seq, reservation) for seq, reservation in numbered if reservation.reservation_id not in unread]
         while left:
             size = await self._room(min(len(left), _CHUNK))
             await self._insert(left[:size])
@@ -142,21 +147,20 @@ class ReservationQueue:
             queries["still_waiting"], {"endpoint_id": self._endpoint_id, "seqs": list(self._unsettled)}
         )
         self._unsettled = {Seq(seq) for (seq,) in await cursor.fetchall()}
+        self._look_again_at = time.monotonic() + _LOOK_AGAIN_SECONDS
         self._told(self)
 
     async def _insert(self, numbered: Sequence[tuple[Seq, Chosen]]) -> None:
-        reservation_ids = [chosen.reservation_id for _, chosen in numbered]
-        unread = await with_unread_changes(self._connection, self._endpoint_id, reservation_ids)
-        wanted = [(seq, chosen) for seq, chosen in numbered if chosen.reservation_id not in unread]
         parameters = {
             "endpoint_id": self._endpoint_id,
-            "seqs": [seq for seq, _ in wanted],
-            "reservation_ids": [chosen.reservation_id for _, chosen in wanted],
-            "newest_seqs": [chosen.newest_seq for _, chosen in wanted],
+            "seqs": [seq for seq, _ in numbered],
+            "reservation_ids": [chosen.reservation_id for _, chosen in numbered],
+            "newest_seqs": [chosen.newest_seq for _, chosen in numbered],
         }
         async with ledger_held(self._connection, self._endpoint_id):
             cursor = await self._connection.execute(queries["queue_reservations"], parameters)
             queued = {Seq(seq) for (seq,) in await cursor.fetchall()}
         self.queued += len(queued)
         self._unsettled |= queued
-        await self._see_what_is_settled()
+        if time.monotonic() >= self._look_again_at:
+            await self._see_what_is_settled()

@@ -25,7 +25,6 @@ from cdc_bridge.queries import queries
 
 _LOOK_EVERY_SECONDS = 5.0
 _TRY_AGAIN_AFTER_SECONDS = 300.0
-_PAUSE_SECONDS = 0.2
 _REPAIRED = (Standing.MISSING, Standing.STALE)
 
 _log = structlog.get_logger(__name__)
@@ -98,7 +97,7 @@ class ScheduledReconcile:
                 found,
                 repair=_REPAIRED if self._repair else (),
                 queue=ReservationQueue(connection, held.lease.endpoint_id, MOST_WAITING, _Told(held.endpoint.name)),
-                pause_seconds=_PAUSE_SECONDS,
+                gently=True,
             )
             figures = {"missing": found.found[Standing.MISSING], "stale": found.found[Standing.STALE]}
             await connection.execute(queries["note_reconciled"], endpoint | figures)

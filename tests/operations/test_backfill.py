@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cdc_bridge.database import connect
+from cdc_bridge.operations.backfill import Backfilled
+from cdc_bridge.operations.backfill import backfill as operation
+from cdc_bridge.operations.chosen_endpoint import choose_endpoint
 from cdc_bridge.operations.reservation_keys import ReservationKeys
 from tests.payload.test_reservations import map_table
 from tests.support.bridge import Bridges, run_command
@@ -154,6 +158,22 @@ async def test_no_more_wait_at_once_than_is_said(database: Database, receiver: R
     await backfill(bridges, "--at-most", "7", "--wait")
     assert 0 < most <= 7
     assert len(receiver.accepted) == 60
+
+
+async def test_reservations_are_queued_a_page_at_a_time(
+    database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc_bridge.operations.backfill._PAGE", 7)
+    monkeypatch.setattr("cdc_bridge.operations.backfill.MOST_AT_ONCE", 20)
+    monkeypatch.setattr("cdc_bridge.operations.reservation_queue._CHUNK", 4)
+    database.execute(BOOKINGS.format(50))
+    await bridges.start(**FROM_NOW)
+    done = Backfilled()
+    async with await connect(database.bridge_url) as connection:
+        endpoint = await choose_endpoint(connection, "default")
+        await operation(connection, endpoint, since=None, at_most=100, wait=True, done=done, told=lambda _: None)
+    assert (done.looked_at, done.lacking, done.queued, done.settled) == (50, 50, 50, 50)
+    assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 50
 
 
 async def test_reservation_with_a_change_on_its_way_is_left_out(database: Database, bridges: Bridges) -> None:

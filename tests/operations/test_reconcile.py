@@ -65,7 +65,7 @@ async def assert_repaired(bridges: Bridges, database: Database, kind: str, ids: 
 
 
 async def test_all_is_in_order_after_deliveries(database: Database, bridges: Bridges) -> None:
-    await delivered_bookings(1200, database, bridges)  # more than two pages
+    await delivered_bookings(1200, database, bridges)
     database.execute("update reservations set adults = 9 where reference % 2 = 0")
     await until(lambda: database.value(DELIVERED) == 1800, "the changes are delivered")
     found = await reconciled(bridges, code=0)
@@ -234,8 +234,10 @@ async def test_wrong_usage(arguments: tuple[str, ...], bridges: Bridges) -> None
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("latest_only", ["false", "true"])
 async def test_no_false_alarm_while_writers_write(
-    latest_only: str, database: Database, receiver: Receiver, bridges: Bridges
+    latest_only: str, database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cdc_bridge.operations.reconcile._PAGE", 70)
+    monkeypatch.setattr("cdc_bridge.operations.reconcile._LOAD", 20)
     seed = chosen_seed()
     workload = Workload(database, seed)
     workload.set_up(bulk_rows=500)

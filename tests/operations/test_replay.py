@@ -7,6 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cdc_bridge.database import connect
+from cdc_bridge.model import DeliveryState
+from cdc_bridge.operations.chosen_endpoint import choose_endpoint
+from cdc_bridge.operations.replay import Replayed, Selection, count
+from cdc_bridge.operations.replay import replay as operation
 from tests.support.answers import Answer
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
@@ -111,6 +116,23 @@ async def test_many_reservations_are_queued_in_several_transactions(
     assert await replay(bridges, "--state", "dead") == "Queued for default: 2,500 reservations.\n"
     queued_at = "select count(distinct next_attempt_at), count(*) from cdc_bridge.delivery where state = 'waiting'"
     assert database.execute(queued_at) == [(3, 2500)]
+
+
+async def test_reservations_are_chosen_a_page_at_a_time(
+    database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc_bridge.operations.replay._PAGE", 7)
+    monkeypatch.setattr("cdc_bridge.operations.replay._CHUNK", 3)
+    await delivered_bookings(50, database, receiver, bridges)
+    done, told = Replayed(), list[int]()
+    async with await connect(database.bridge_url) as connection:
+        endpoint = await choose_endpoint(connection, None)
+        selection = Selection(states=[DeliveryState.DELIVERED])
+        assert (await count(connection, endpoint, selection)).selected == 50
+        await operation(connection, endpoint, selection, done, lambda so_far: told.append(so_far.selected))
+    assert (done.selected, done.queued, told[-1], len(told)) == (50, 50, 50, 22)
+    await receiver.wait_for_accepted(50)
+    assert len({call.reservation_id for call in receiver.accepted}) == 50
 
 
 async def test_reservation_with_a_change_on_its_way_is_left_out(
