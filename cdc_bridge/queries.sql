@@ -739,16 +739,19 @@ select count(*)
 from cdc_bridge.reservation_payload p
 where %(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz
 
--- name: without_delivery
--- Those of some reservations of which an endpoint's ledger has nothing.
-select r.id
+-- name: to_backfill
+-- Those of some reservations of which an endpoint's ledger has nothing, or "again" also those of which nothing waits; each
+-- with its newest delivery.
+select r.id, coalesce(newest.seq, 0)
 from unnest(%(reservation_ids)s::text[]) as r (id)
-where (
-  select true
+left join lateral (
+  select d.seq, d.state
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id
+  order by d.reservation_id desc, d.seq desc
   limit 1
-) is null
+) as newest on true
+where newest.seq is null or (%(again)s and newest.state <> 'waiting')
 
 -- name: draw_numbers
 -- Some numbers of the change log's own sequence; none comes twice.

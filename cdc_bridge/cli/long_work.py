@@ -6,49 +6,69 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-Show = Callable[[int, int | None, str], None]
-"""Shows how much is done of how much, and a few words."""
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Shown:
+    """What is shown of long work on standard error: a bar if that is a terminal, and what is waited for in any case."""
+
+    def __init__(self, progress: Progress | None, what: str) -> None:
+        """Show that nothing is done yet.
+
+        Args:
+            progress: the bar's; ``None``: there is none.
+            what: the work, in a word or two.
+        """
+        self._progress = progress
+        self._task = None if progress is None else progress.add_task(what, total=None, words="")
+        self._waits_for: str | None = None
+
+    def show(self, done: int, total: int, words: str = "", waits_for: str | None = None) -> None:
+        """Show how much is done.
+
+        Args:
+            done: how much.
+            total: of how much.
+            words: more to say of it.
+            waits_for: what keeps it from going on at present; said once, on a line of its own.
+        """
+        if waits_for is not None and waits_for != self._waits_for:
+            self._waits_for = waits_for
+            self._say(f"Waiting for {waits_for}.")
+        if self._progress is not None and self._task is not None:
+            words += "" if waits_for is None else ", waiting"
+            self._progress.update(self._task, completed=done, total=total, words=words)
+
+    def _say(self, line: str) -> None:
+        if self._progress is None:
+            typer.echo(line, err=True)
+        else:
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Show]:
-    """Show a bar on standard error, if that is a terminal."""
+def shown(what: str) -> Iterator[Shown]:
+    """Show long work while it is done."""
     if not sys.stderr.isatty():
-        yield lambda done, total, words: None  # noqa: ARG005
+        yield Shown(None, what)
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[words]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None, words="")
-        yield lambda done, total, words: progress.update(task, completed=done, total=total, words=words)
-
-
-class WaitingWords:
-    """Says what long work waits for: in the bar, and where there is none, once on a line of its own."""
-
-    def __init__(self) -> None:
-        self._said: str | None = None
-
-    def told(self, waits_for: str | None) -> str:
-        """Return the words for the bar; empty: it does not wait."""
-        if waits_for is None:
-            return ""
-        if waits_for != self._said and not sys.stderr.isatty():
-            typer.echo(f"Waiting for {waits_for}.", err=True)
-        self._said = waits_for
-        return f"; waiting for {waits_for}"
+        yield Shown(progress, what)
 
 
 def run_interruptibly(work: Coroutine[Any, Any, None], so_far: Callable[[], str]) -> None:

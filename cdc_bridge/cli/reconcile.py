@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdc_bridge.cli.counted import reservations
-from cdc_bridge.cli.long_work import WaitingWords, progress_bar, run_interruptibly
+from cdc_bridge.cli.long_work import run_interruptibly, shown
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 from cdc_bridge.cli.times import instant
 
@@ -108,11 +108,10 @@ async def _reconcile(
     from cdc_bridge.operations.reservation_queue import MOST_WAITING, ReservationQueue  # noqa: PLC0415
 
     total = await ReservationKeys(since).count(connection)
-    waiting = WaitingWords()
-    with progress_bar(f"compare {endpoint.name}") as show:
+    with shown(f"compare {endpoint.name}") as bar:
 
         def told() -> None:
-            show(found.compared, total, f"queued {queue.queued:,}" + waiting.told(queue.waits_for) if repair else "")
+            bar.show(found.compared, total, f"queued {queue.queued:,}" if repair else "", queue.waits_for)
 
         queue = ReservationQueue(connection, endpoint.endpoint_id, MOST_WAITING, lambda _: told())
         await run(connection, endpoint.endpoint_id, since, found, told=told, repair=repair, queue=queue)

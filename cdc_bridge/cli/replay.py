@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cdc_bridge.cli.counted import reservations
-from cdc_bridge.cli.long_work import progress_bar, run_interruptibly
+from cdc_bridge.cli.long_work import run_interruptibly, shown
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 from cdc_bridge.cli.times import instant
 
@@ -99,8 +99,8 @@ async def _replay(url: str, name: str | None, selection: Selection, done: Replay
             done.named = counted.named
             typer.echo(f"To be queued for {endpoint.name}: {reservations(counted.selected)}. Nothing was done.")
             return
-        with progress_bar("queued") as show:
-            await run(connection, endpoint, selection, done, lambda d: show(d.selected, counted.selected, ""))
+        with shown(f"replay to {endpoint.name}") as bar:
+            await run(connection, endpoint, selection, done, lambda done: bar.show(done.selected, counted.selected))
         typer.echo(f"Queued for {endpoint.name}: {reservations(done.queued)}.")
         if done.left_out:
             typer.echo(f"Left out: {reservations(done.left_out)}, with a newer change on its way or called just now.")

@@ -54,6 +54,7 @@ class Operator:
         return self._chance.choice(
             (
                 ("backfill", "default", "--at-most", "100"),
+                ("backfill", "default", "--again"),
                 ("reconcile", "--since", "2020-01-01", "--repair"),
                 ("replay", "--state", "delivered"),
                 ("replay", "--state", "waiting"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdc_bridge.database import connect
-from cdc_bridge.operations.backfill import Backfilled
+from cdc_bridge.operations.backfill import Backfilled, Wanted
 from cdc_bridge.operations.backfill import backfill as operation
 from cdc_bridge.operations.chosen_endpoint import choose_endpoint
 from cdc_bridge.operations.reservation_keys import ReservationKeys
@@ -46,6 +46,21 @@ async def test_endpoint_gets_what_was_there_before_it(database: Database, receiv
     assert call.headers["webhook-id"].startswith(f"{call.seq}-")
     assert call.seq > database.value("select max(seq) from cdc_bridge.change")
     assert await backfill(bridges) == "Queued for default: 0 reservations.\n"
+
+
+async def test_again_calls_with_all_of_them_under_new_numbers(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await bridges.start()
+    database.execute(BOOKINGS.format(3))
+    await until(lambda: database.value(DELIVERED) == 3, "all are delivered")
+    assert await backfill(bridges, "--dry-run", "--again") == (
+        "To be queued for default: 3 reservations of 3. Nothing was done.\n"
+    )
+    assert await backfill(bridges, "--again", "--wait") == "Queued for default: 3 reservations, all settled.\n"
+    before, after = receiver.accepted[:3], receiver.accepted[3:]
+    assert {call.reservation_id for call in after} == {"R1", "R2", "R3"}
+    assert min(call.seq for call in after) > max(call.seq for call in before)
 
 
 async def test_later_change_has_a_higher_number(database: Database, receiver: Receiver, bridges: Bridges) -> None:
@@ -171,8 +186,8 @@ async def test_reservations_are_queued_a_page_at_a_time(
     done = Backfilled()
     async with await connect(database.bridge_url) as connection:
         endpoint = await choose_endpoint(connection, "default")
-        await operation(connection, endpoint, since=None, at_most=100, wait=True, done=done, told=lambda _: None)
-    assert (done.looked_at, done.lacking, done.queued, done.settled) == (50, 50, 50, 50)
+        await operation(connection, endpoint, Wanted(at_most=100, wait=True), done, lambda _: None)
+    assert (done.looked_at, done.chosen, done.queued, done.settled) == (50, 50, 50, 50)
     assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 50
 
 

@@ -28,7 +28,7 @@ STATEMENTS: dict[str, dict[str, Any]] = {
     "find_deliveries": {"endpoint_id": None, "seq": 4711},
     "unread_changes": {"endpoint_id": 1, "reservation_ids": SOME},
     "with_newer_unread": {"endpoint_id": 1},
-    "without_delivery": {"endpoint_id": 1, "reservation_ids": SOME},
+    "to_backfill": {"endpoint_id": 1, "reservation_ids": SOME, "again": True},
     "last_deliveries": {"endpoint_id": 1, "reservation_ids": SOME},
     "count_waiting": {"endpoint_id": 1},
     "still_waiting": {"endpoint_id": 1, "seqs": list(range(100))},
