@@ -7,8 +7,9 @@ The steps, and the package that owns each:
     load rows -> build payload        cdc_bridge.payload
     deliver -> acknowledge            cdc_bridge.delivery
 
-``cdc_bridge.daemon`` puts them together, ``cdc_bridge.cli`` is what a person types, and
-``cdc_bridge.operations`` holds what is done to a bridge rather than by it: install, check, demo.
+``cdc_bridge.daemon`` puts them together, ``cdc_bridge.web`` shows how it goes, ``cdc_bridge.cli`` is what a person
+types, and ``cdc_bridge.operations`` holds what is done to a bridge rather than by it: installing and checking it, its
+endpoints, calls made once more, the demo.
 """
 
 __version__ = "0.1.0"

@@ -37,7 +37,7 @@ def list_(config: ConfigOption = None, database_url: DatabaseOption = None, json
     """
     url = database_url_from(config, database_url)
     from cdc_bridge.cli.endpoint_report import facts_as_json, print_table  # noqa: PLC0415
-    from cdc_bridge.operations.endpoint_view import all_endpoints  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints.view import all_endpoints  # noqa: PLC0415
 
     endpoints = asyncio.run(all_endpoints(url))
     if json_:
@@ -58,7 +58,7 @@ def show(
     """
     url = database_url_from(config, database_url)
     from cdc_bridge.cli.endpoint_report import endpoint_as_json, print_endpoint  # noqa: PLC0415
-    from cdc_bridge.operations.endpoint_view import show_endpoint  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints.view import show_endpoint  # noqa: PLC0415
 
     shown = asyncio.run(show_endpoint(url, name))
     if json_:
@@ -77,9 +77,9 @@ def pause(name: NameArgument, config: ConfigOption = None, database_url: Databas
     Example: cdc-bridge endpoint pause till
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations import endpoints  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
 
-    if asyncio.run(endpoints.pause_endpoint(url, name)):
+    if asyncio.run(maintenance.pause_endpoint(url, name)):
         typer.echo(f"Endpoint {name} is paused. To go on: cdc-bridge endpoint resume {name}")
     else:
         typer.echo(f"Endpoint {name} was paused already.")
@@ -92,9 +92,9 @@ def resume(name: NameArgument, config: ConfigOption = None, database_url: Databa
     Example: cdc-bridge endpoint resume till
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations import endpoints  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
 
-    if asyncio.run(endpoints.resume_endpoint(url, name)):
+    if asyncio.run(maintenance.resume_endpoint(url, name)):
         typer.echo(f"Endpoint {name} is resumed: what was held back is sent.")
     else:
         typer.echo(f"Endpoint {name} was neither paused nor disabled.")
@@ -112,9 +112,9 @@ def remove(
     Example: cdc-bridge endpoint remove till --yes
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations import endpoints  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
 
-    lost = asyncio.run(endpoints.what_removing_loses(url, name))
+    lost = asyncio.run(maintenance.what_removing_loses(url, name))
     typer.echo(
         f"Deliveries to {name} that wait: {lost.waiting}. Changes that are not sent to it yet: {lost.backlog}. "
         "All of them are lost."
@@ -124,7 +124,7 @@ def remove(
             typer.echo(f"Nothing was done. To go ahead: cdc-bridge endpoint remove {name} --yes", err=True)
             raise typer.Exit(2)
         typer.confirm("Go ahead?", abort=True)
-    asyncio.run(endpoints.remove_endpoint(url, name))
+    asyncio.run(maintenance.remove_endpoint(url, name))
     typer.echo(f"Endpoint {name} is removed. What the ledger has of it stays there until it is pruned.")
 
 
@@ -145,7 +145,7 @@ def ping(
     settings = settings_from(config, database_url)
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cdc_bridge.operations.ping_endpoint import ping_endpoint  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints.ping import ping_endpoint  # noqa: PLC0415
 
     pong = asyncio.run(ping_endpoint(settings, name))
     if json_:

@@ -71,8 +71,8 @@ def add(
     Example: cdc-bridge endpoint add till https://till.example/reservations --header-file /run/till-headers
     """
     settings = settings_from(config, database_url)
-    from cdc_bridge.operations import endpoints  # noqa: PLC0415
-    from cdc_bridge.operations.endpoint_options import EndpointOptions  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints.options import EndpointOptions  # noqa: PLC0415
 
     options = EndpointOptions(
         url=url,
@@ -86,7 +86,7 @@ def add(
         client_key_file=client_key_file,
     )
     added = asyncio.run(
-        endpoints.add_endpoint(
+        maintenance.add_endpoint(
             settings.database_url.get_secret_value(),
             name,
             options,
@@ -135,8 +135,8 @@ def set_(
     Example: cdc-bridge endpoint set till --url https://till.example/v2 --timeout-seconds 30
     """
     settings = settings_from(config, database_url)
-    from cdc_bridge.operations import endpoints  # noqa: PLC0415
-    from cdc_bridge.operations.endpoint_options import EndpointOptions  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints.options import EndpointOptions  # noqa: PLC0415
 
     options = EndpointOptions(
         url=url,
@@ -149,7 +149,7 @@ def set_(
         client_certificate_file=client_certificate_file,
         client_key_file=client_key_file,
     )
-    changing = endpoints.set_endpoint(
+    changing = maintenance.set_endpoint(
         settings.database_url.get_secret_value(), name, options, allow_http=settings.allow_http
     )
     print_warnings(asyncio.run(changing))
@@ -173,10 +173,10 @@ def rotate_secret(
     Example: cdc-bridge endpoint rotate-secret till --keep-old-hours 72
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations import endpoints  # noqa: PLC0415
-    from cdc_bridge.operations.endpoint_state import when  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints.state import when  # noqa: PLC0415
 
-    rotated = asyncio.run(endpoints.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now))
+    rotated = asyncio.run(maintenance.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now))
     until = rotated.old_until
     if json_:
         print_json({"name": name, "secret": rotated.secret, "old_until": until})

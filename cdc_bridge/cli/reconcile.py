@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from cdc_bridge.operations.chosen_endpoint import ChosenEndpoint
-    from cdc_bridge.operations.reconcile import Reconciled, Standing
+    from cdc_bridge.operations.endpoints.chosen import ChosenEndpoint
+    from cdc_bridge.operations.redelivery.reconcile import Reconciled, Standing
 
 _SHOWN_IDS = 20
 
@@ -52,7 +52,7 @@ def reconcile(
         raise typer.BadParameter("is of use with --repair only", param_hint="--dead")
     from_time = instant(since, "--since")
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.reconcile import Standing  # noqa: PLC0415
+    from cdc_bridge.operations.redelivery.reconcile import Standing  # noqa: PLC0415
 
     wanted = {Standing.MISSING, Standing.STALE, *((Standing.DEAD,) if dead else ())} if repair else set()
     results: list[tuple[ChosenEndpoint, datetime, Reconciled]] = []
@@ -81,8 +81,8 @@ async def _run(
 ) -> None:
     from cdc_bridge.database import one_connection  # noqa: PLC0415
     from cdc_bridge.operations.checks import require_ready  # noqa: PLC0415
-    from cdc_bridge.operations.chosen_endpoint import choose_endpoint, known_endpoints  # noqa: PLC0415
-    from cdc_bridge.operations.reconcile import Reconciled  # noqa: PLC0415
+    from cdc_bridge.operations.endpoints.chosen import choose_endpoint, known_endpoints  # noqa: PLC0415
+    from cdc_bridge.operations.redelivery.reconcile import Reconciled  # noqa: PLC0415
 
     async with one_connection(url) as connection:
         await require_ready(connection)
@@ -103,9 +103,9 @@ async def _reconcile(
     found: Reconciled,
     repair: set[Standing],
 ) -> None:
-    from cdc_bridge.operations.reconcile import reconcile as run  # noqa: PLC0415
-    from cdc_bridge.operations.reservation_keys import ReservationKeys  # noqa: PLC0415
-    from cdc_bridge.operations.reservation_queue import MOST_WAITING, ReservationQueue  # noqa: PLC0415
+    from cdc_bridge.operations.redelivery.reconcile import reconcile as run  # noqa: PLC0415
+    from cdc_bridge.operations.redelivery.reservation_keys import ReservationKeys  # noqa: PLC0415
+    from cdc_bridge.operations.redelivery.reservation_queue import MOST_WAITING, ReservationQueue  # noqa: PLC0415
 
     total = await ReservationKeys(since).count(connection)
     with shown(f"compare {endpoint.name}") as bar:
@@ -118,7 +118,7 @@ async def _reconcile(
 
 
 def _print(endpoint: ChosenEndpoint, since: datetime, found: Reconciled, *, repair: set[Standing]) -> None:
-    from cdc_bridge.operations.reconcile import Standing  # noqa: PLC0415
+    from cdc_bridge.operations.redelivery.reconcile import Standing  # noqa: PLC0415
 
     typer.echo(f"{endpoint.name}: {reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
     for standing in Standing:
@@ -134,7 +134,7 @@ def _print(endpoint: ChosenEndpoint, since: datetime, found: Reconciled, *, repa
 
 
 def _as_json(endpoint: ChosenEndpoint, since: datetime, found: Reconciled) -> dict[str, Any]:
-    from cdc_bridge.operations.reconcile import Standing  # noqa: PLC0415
+    from cdc_bridge.operations.redelivery.reconcile import Standing  # noqa: PLC0415
 
     return {
         "endpoint": endpoint.name,

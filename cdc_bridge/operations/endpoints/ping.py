@@ -14,7 +14,7 @@ from cdc_bridge.delivery.ping import compose_ping, meaning_of
 from cdc_bridge.delivery.sender import Sender
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import Endpoint
-from cdc_bridge.operations.endpoint_view import find_endpoint, removed_meanwhile
+from cdc_bridge.operations.endpoints.view import find_endpoint, removed_meanwhile
 from cdc_bridge.operations.session import command_session
 from cdc_bridge.queries import queries
 from cdc_bridge.settings import NAME_IN_SETTINGS, PREFIX, Settings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cdc_bridge.errors import WrongUsage
-from cdc_bridge.operations.endpoint_options import (
+from cdc_bridge.operations.endpoints.options import (
     EndpointOptions,
     checked_name,
     checked_options,

@@ -23,9 +23,9 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.delivery.message import body_hash
 from cdc_bridge.model import DeliveryState, EndpointId, ReservationId, Seq
-from cdc_bridge.operations.reservation_keys import ReservationKeys
-from cdc_bridge.operations.reservation_queue import MOST_AT_ONCE, Chosen, ReservationQueue
-from cdc_bridge.operations.unread_changes import with_unread_changes
+from cdc_bridge.operations.redelivery.reservation_keys import ReservationKeys
+from cdc_bridge.operations.redelivery.reservation_queue import MOST_AT_ONCE, Chosen, ReservationQueue
+from cdc_bridge.operations.redelivery.unread_changes import with_unread_changes
 from cdc_bridge.payload.reservations import ReservationLoader
 from cdc_bridge.queries import queries
 

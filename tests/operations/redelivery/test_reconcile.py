@@ -13,8 +13,8 @@ import pytest
 
 from cdc_bridge.database import connect
 from cdc_bridge.model import DeliveryState, EndpointId, Seq
-from cdc_bridge.operations.reconcile import LastDeliveries, Reconciled, Standing, reconcile, stands
-from cdc_bridge.operations.reservation_queue import ReservationQueue
+from cdc_bridge.operations.redelivery.reconcile import LastDeliveries, Reconciled, Standing, reconcile, stands
+from cdc_bridge.operations.redelivery.reservation_queue import ReservationQueue
 from tests.payload.test_reservations import map_table
 from tests.support.answers import Answer
 from tests.support.audit import wait_until_settled
@@ -236,8 +236,8 @@ async def test_wrong_usage(arguments: tuple[str, ...], bridges: Bridges) -> None
 async def test_no_false_alarm_while_writers_write(
     latest_only: str, database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdc_bridge.operations.reconcile._PAGE", 70)
-    monkeypatch.setattr("cdc_bridge.operations.reconcile._LOAD", 20)
+    monkeypatch.setattr("cdc_bridge.operations.redelivery.reconcile._PAGE", 70)
+    monkeypatch.setattr("cdc_bridge.operations.redelivery.reconcile._LOAD", 20)
     seed = chosen_seed()
     workload = Workload(database, seed)
     workload.set_up(bulk_rows=500)

@@ -17,8 +17,8 @@ from cdc_bridge.capture.change_log import count_unread
 from cdc_bridge.capture.position import Place, Position, Snapshot
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId, Seq, Xid
-from cdc_bridge.operations.chosen_endpoint import no_such_endpoint
-from cdc_bridge.operations.endpoint_state import EndpointFacts
+from cdc_bridge.operations.endpoints.chosen import no_such_endpoint
+from cdc_bridge.operations.endpoints.state import EndpointFacts
 from cdc_bridge.operations.session import command_session
 from cdc_bridge.queries import queries
 

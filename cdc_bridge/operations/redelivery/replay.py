@@ -17,9 +17,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.model import DeliveryState, ReservationId, Seq
-from cdc_bridge.operations.chosen_endpoint import ChosenEndpoint
-from cdc_bridge.operations.ledger_lock import ledger_held
-from cdc_bridge.operations.unread_changes import with_unread_changes
+from cdc_bridge.operations.endpoints.chosen import ChosenEndpoint
+from cdc_bridge.operations.redelivery.ledger_lock import ledger_held
+from cdc_bridge.operations.redelivery.unread_changes import with_unread_changes
 from cdc_bridge.queries import queries
 
 _PAGE = 10_000

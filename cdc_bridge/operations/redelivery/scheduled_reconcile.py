@@ -19,8 +19,8 @@ from cdc_bridge.database import UNAVAILABLE, Database, problem_of
 from cdc_bridge.delivery.supervisor import Held
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId
-from cdc_bridge.operations.reconcile import Reconciled, Standing, reconcile
-from cdc_bridge.operations.reservation_queue import MOST_WAITING, ReservationQueue
+from cdc_bridge.operations.redelivery.reconcile import Reconciled, Standing, reconcile
+from cdc_bridge.operations.redelivery.reservation_queue import MOST_WAITING, ReservationQueue
 from cdc_bridge.queries import queries
 
 _LOOK_EVERY_SECONDS = 5.0

@@ -16,9 +16,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.model import ReservationId
-from cdc_bridge.operations.chosen_endpoint import ChosenEndpoint
-from cdc_bridge.operations.reservation_keys import ReservationKeys
-from cdc_bridge.operations.reservation_queue import MOST_AT_ONCE, MOST_WAITING, Chosen, ReservationQueue
+from cdc_bridge.operations.endpoints.chosen import ChosenEndpoint
+from cdc_bridge.operations.redelivery.reservation_keys import ReservationKeys
+from cdc_bridge.operations.redelivery.reservation_queue import MOST_AT_ONCE, MOST_WAITING, Chosen, ReservationQueue
 from cdc_bridge.queries import queries
 
 _PAGE = 5000

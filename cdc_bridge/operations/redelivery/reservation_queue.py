@@ -26,9 +26,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.model import EndpointId, ReservationId, Seq
-from cdc_bridge.operations.ledger_lock import ledger_held
-from cdc_bridge.operations.older_writers import until_older_writers_have_ended
-from cdc_bridge.operations.unread_changes import with_unread_changes
+from cdc_bridge.operations.redelivery.ledger_lock import ledger_held
+from cdc_bridge.operations.redelivery.older_writers import until_older_writers_have_ended
+from cdc_bridge.operations.redelivery.unread_changes import with_unread_changes
 from cdc_bridge.queries import queries
 
 MOST_AT_ONCE = 20_000

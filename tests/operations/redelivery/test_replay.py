@@ -9,9 +9,9 @@ import pytest
 
 from cdc_bridge.database import connect
 from cdc_bridge.model import DeliveryState
-from cdc_bridge.operations.chosen_endpoint import choose_endpoint
-from cdc_bridge.operations.replay import Replayed, Selection, count
-from cdc_bridge.operations.replay import replay as operation
+from cdc_bridge.operations.endpoints.chosen import choose_endpoint
+from cdc_bridge.operations.redelivery.replay import Replayed, Selection, count
+from cdc_bridge.operations.redelivery.replay import replay as operation
 from tests.support.answers import Answer
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
@@ -121,8 +121,8 @@ async def test_many_reservations_are_queued_in_several_transactions(
 async def test_reservations_are_chosen_a_page_at_a_time(
     database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdc_bridge.operations.replay._PAGE", 7)
-    monkeypatch.setattr("cdc_bridge.operations.replay._CHUNK", 3)
+    monkeypatch.setattr("cdc_bridge.operations.redelivery.replay._PAGE", 7)
+    monkeypatch.setattr("cdc_bridge.operations.redelivery.replay._CHUNK", 3)
     await delivered_bookings(50, database, receiver, bridges)
     done, told = Replayed(), list[int]()
     async with await connect(database.bridge_url) as connection:

@@ -15,8 +15,8 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import DeliveryState, Seq
-from cdc_bridge.operations.found_delivery import DeliveryId, FoundDelivery, find_delivery
-from cdc_bridge.operations.ledger_lock import ledger_held
+from cdc_bridge.operations.redelivery.found import DeliveryId, FoundDelivery, find_delivery
+from cdc_bridge.operations.redelivery.ledger_lock import ledger_held
 from cdc_bridge.queries import queries
 
 

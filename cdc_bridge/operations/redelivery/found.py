@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow, dict_row
 from cdc_bridge.capture.change_log import operation_of
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import DeliveryState, EndpointId, Operation, ReservationId, Seq
-from cdc_bridge.operations.chosen_endpoint import choose_endpoint
+from cdc_bridge.operations.endpoints.chosen import choose_endpoint
 from cdc_bridge.queries import queries
 
 _DELIVERY_ID = re.compile(r"(?P<seq>[0-9]{1,19})(?:-[0-9a-f]{16})?")

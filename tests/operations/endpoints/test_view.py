@@ -7,8 +7,8 @@ import pytest
 from cdc_bridge.capture.change_log import count_unread, read_page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.model import EndpointId
-from cdc_bridge.operations import endpoint_view
-from cdc_bridge.operations.endpoint_view import figures_of
+from cdc_bridge.operations.endpoints import view
+from cdc_bridge.operations.endpoints.view import figures_of
 from tests.support.databases import Database
 from tests.support.plans import explained
 
@@ -52,7 +52,7 @@ async def test_figures(ledger: Database) -> None:
 
 
 async def test_counting_has_a_limit_and_says_so(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint_view, "COUNT_LIMIT", 60)
+    monkeypatch.setattr(view, "COUNT_LIMIT", 60)
     async with ledger.connection() as connection:
         figures = await figures_of(connection, TILL, OLDEST)
     assert (figures.waiting.number, figures.dead.number, figures.backlog.number) == (60, 60, 60)

@@ -18,14 +18,14 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import without_query
-from cdc_bridge.operations.endpoint_options import (
+from cdc_bridge.operations.endpoints.options import (
     EndpointOptions,
     checked_name,
     checked_options,
     with_defaults,
 )
-from cdc_bridge.operations.endpoint_state import EndpointFacts, when
-from cdc_bridge.operations.endpoint_view import (
+from cdc_bridge.operations.endpoints.state import EndpointFacts, when
+from cdc_bridge.operations.endpoints.view import (
     EndpointFigures,
     figures_of,
     find_endpoint,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from cdc_bridge.database import connect
-from cdc_bridge.operations.backfill import Backfilled, Wanted
-from cdc_bridge.operations.backfill import backfill as operation
-from cdc_bridge.operations.chosen_endpoint import choose_endpoint
-from cdc_bridge.operations.reservation_keys import ReservationKeys
+from cdc_bridge.operations.endpoints.chosen import choose_endpoint
+from cdc_bridge.operations.redelivery.backfill import Backfilled, Wanted
+from cdc_bridge.operations.redelivery.backfill import backfill as operation
+from cdc_bridge.operations.redelivery.reservation_keys import ReservationKeys
 from tests.payload.test_reservations import map_table
 from tests.support.bridge import Bridges, run_command
 from tests.support.commands import started_command
@@ -178,9 +178,9 @@ async def test_no_more_wait_at_once_than_is_said(database: Database, receiver: R
 async def test_reservations_are_queued_a_page_at_a_time(
     database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdc_bridge.operations.backfill._PAGE", 7)
-    monkeypatch.setattr("cdc_bridge.operations.backfill.MOST_AT_ONCE", 20)
-    monkeypatch.setattr("cdc_bridge.operations.reservation_queue._CHUNK", 4)
+    monkeypatch.setattr("cdc_bridge.operations.redelivery.backfill._PAGE", 7)
+    monkeypatch.setattr("cdc_bridge.operations.redelivery.backfill.MOST_AT_ONCE", 20)
+    monkeypatch.setattr("cdc_bridge.operations.redelivery.reservation_queue._CHUNK", 4)
     database.execute(BOOKINGS.format(50))
     await bridges.start(**FROM_NOW)
     done = Backfilled()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cdc_bridge.model import EndpointId
-from cdc_bridge.operations.endpoint_state import EndpointFacts, EndpointStanding, State, standing_of
+from cdc_bridge.operations.endpoints.state import EndpointFacts, EndpointStanding, State, standing_of
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 LATER = NOON + timedelta(seconds=42)
