@@ -259,6 +259,7 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 -- meanwhile stays so.
 update cdc_bridge.endpoint e
 set
+  holder = %(holder)s,
   leased_until = now() + %(lease_seconds)s * interval '1 second',
   failing_since = ours.failing_since,
   next_probe_at = ours.next_probe_at,

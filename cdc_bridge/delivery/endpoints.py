@@ -209,9 +209,15 @@ def _taken(record: TupleRow) -> TakenEndpoint:
 
 
 async def renew_leases(
-    connection: Connection, held: Collection[tuple[EndpointId, int, EndpointState]], lease_seconds: float
+    connection: Connection, held: Collection[tuple[EndpointId, int, EndpointState]], holder: int, lease_seconds: float
 ) -> set[EndpointId]:
     """Keep the endpoints held, with their fences, and write how they are; return those that are still ours.
+
+    Args:
+        connection: to the database.
+        held: them.
+        holder: number of our session, which may be another than when they were taken.
+        lease_seconds: for how long.
 
     Raises:
         psycopg.Error: the database could not be written.
@@ -222,6 +228,7 @@ async def renew_leases(
         "failing_since": [state.failing_since for _, _, state in held],
         "next_probe_at": [state.next_probe_at for _, _, state in held],
         "problems": [state.problem for _, _, state in held],
+        "holder": holder,
         "lease_seconds": lease_seconds,
     }
     cursor = await connection.execute(queries["renew_leases"], parameters)

@@ -107,6 +107,7 @@ class Supervisor:
         self._lost: dict[EndpointId, str] = {}
         self._failures = 0
         self._next_look_in_seconds = 0.0
+        self._announced = False
         self._given_up = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.looked_at = self._now()
@@ -124,21 +125,27 @@ class Supervisor:
             InstallationError: the SQL side is not what is needed any more.
         """
         stop = asyncio.create_task(stopping.wait())
+        # At once, also while a look waits for the database.
+        stop.add_done_callback(lambda _: self._stop_pipelines())
+        renewing: asyncio.Task[None] | None = None
         try:
             while not stop.done() and not self._fatal.done():
                 await self._look()
                 await self._wait_for_next_look(stop)
-            for held in self.held:
-                held.stopping.set()
+            self._stop_pipelines()
+            renewing = asyncio.create_task(self._go_on_renewing())
             while tasks := list(self._tasks):
-                await asyncio.wait(tasks, timeout=self._lease_seconds / _RENEWALS_A_LEASE)
-                await self._renew_quietly()
+                await asyncio.wait(tasks)
             self._tell_losses(self._lost)  # Whether one was removed in these last moments is not asked.
         finally:
-            await end([stop, *self._tasks])
+            await end([stop, *self._tasks, *([] if renewing is None else [renewing])])
             await self._presence.close()
         if self._fatal.done():
             self._fatal.result()
+
+    def _stop_pipelines(self) -> None:
+        for held in self.held:
+            held.stopping.set()
 
     async def _wait_for_next_look(self, stop: asyncio.Task[bool]) -> None:
         earliest = self._now() + min(_LOOK_AT_MOST_EVERY_SECONDS, self._next_look_in_seconds)
@@ -151,7 +158,7 @@ class Supervisor:
     async def _look(self) -> None:
         if self._given_up:
             return
-        announced = self._listener.announced.is_set()
+        self._announced = self._announced or self._listener.announced.is_set()
         self._listener.announced.clear()
         self._next_look_in_seconds = self._lease_seconds / _RENEWALS_A_LEASE
         try:
@@ -166,20 +173,25 @@ class Supervisor:
             raise refusal(error) from error
         self._failures = 0
         self.looked_at = self._now()
-        if announced:
+        if self._announced:
+            self._announced = False
             for held in self.held:
                 held.pipeline.look_at_schedule()
 
-    async def _renew_quietly(self) -> None:
-        with suppress(*UNAVAILABLE):
-            await self._renew()
+    async def _go_on_renewing(self) -> None:
+        while True:
+            with suppress(*UNAVAILABLE):
+                await self._renew()
+            await asyncio.sleep(self._lease_seconds / _RENEWALS_A_LEASE)
 
     async def _renew(self) -> None:
         if not self._held:
             return
         asked_at = Lease.now()
         ours = [(endpoint_id, held.lease.fence, held.pipeline.state) for endpoint_id, held in self._held.items()]
-        still_ours = await self._presence.run(partial(renew_leases, held=ours, lease_seconds=self._lease_seconds))
+        still_ours = await self._presence.run(
+            lambda connection: renew_leases(connection, ours, self._presence.number, self._lease_seconds)
+        )
         for endpoint_id, fence, _ in ours:
             held = self._held.get(endpoint_id)
             if held is None or held.lease.fence != fence:
@@ -245,17 +257,13 @@ class Supervisor:
     async def _take(self, definitions: dict[ListedEndpoint, Endpoint]) -> None:
         asked_at = Lease.now()
         taken = await self._presence.run(
-            partial(
-                take_endpoints,
-                endpoints=list(definitions),
-                holder=self._presence.number,
-                holder_name=self._presence.name,
-                lease_seconds=self._lease_seconds,
+            lambda connection: take_endpoints(
+                connection, list(definitions), self._presence.number, self._presence.name, self._lease_seconds
             )
         )
         by_id = {endpoint.endpoint_id: definition for endpoint, definition in definitions.items()}
         for ours in taken:
-            self._start(by_id[ours.endpoint_id], ours, asked_at)
+            await self._start(by_id[ours.endpoint_id], ours, asked_at)
         if locked := by_id.keys() - {ours.endpoint_id for ours in taken}:
             ended = await self._presence.run(
                 partial(end_sessions_of_silent_holders, endpoint_ids=locked, holder_name=self._presence.name)
@@ -264,26 +272,42 @@ class Supervisor:
                 _log.warning("sessions of a silent daemon ended", sessions=ended)
             self._next_look_in_seconds = _LOOK_AT_MOST_EVERY_SECONDS
 
-    def _start(self, endpoint: Endpoint, taken: TakenEndpoint, asked_at: float) -> None:
+    async def _start(self, endpoint: Endpoint, taken: TakenEndpoint, asked_at: float) -> None:
         lease = Lease(taken.endpoint_id, taken.fence)
         lease.renew(asked_at, self._lease_seconds)
         reader = self._listener.reader()
-        pipeline = Pipeline(
-            self._database,
-            reader,
-            endpoint,
-            lease,
-            taken.position,
-            source=self._source,
-            batch_size=self._batch_size,
-            state_changed=self._listener.announced.set,
-        )
+        try:
+            pipeline = Pipeline(
+                self._database,
+                reader,
+                endpoint,
+                lease,
+                taken.position,
+                source=self._source,
+                batch_size=self._batch_size,
+                state_changed=self._listener.announced.set,
+            )
+        except OSError as error:
+            self._listener.dismiss(reader)
+            await self._give_back_unusable(endpoint, taken, f"a certificate cannot be used: {error}")
+            return
         held = self._held[taken.endpoint_id] = Held(endpoint, lease, reader, pipeline)
         held.task = asyncio.create_task(self._deliver(held))
         self._tasks.add(held.task)
         held.task.add_done_callback(self._tasks.discard)
         self._told.pop(taken.endpoint_id, None)
         _log.info("endpoint taken", endpoint=endpoint.name, url=endpoint.shown_url)
+
+    async def _give_back_unusable(self, endpoint: Endpoint, taken: TakenEndpoint, problem: str) -> None:
+        """Give back an endpoint whose files are not what they were when they were checked."""
+        if self._told.get(taken.endpoint_id) != problem:
+            self._told[taken.endpoint_id] = problem
+            _log.error("endpoint cannot be called", endpoint=endpoint.name, problem=problem)
+        self._definitions.pop(taken.endpoint_id, None)
+        self._not_before[taken.endpoint_id] = self._now() + _RESTART_AFTER_SECONDS
+        await self._presence.run(
+            lambda connection: release_endpoint(connection, taken.endpoint_id, taken.fence, problem, disable=False)
+        )
 
     async def _deliver(self, held: Held) -> None:
         endpoint_id, problem = held.lease.endpoint_id, None
@@ -321,8 +345,8 @@ class Supervisor:
             problem=problem,
             disable=held.pipeline.withdrawn,
         )
-        # If this cannot be done in time the others wait until our session or the lease has ended.
-        with suppress(TimeoutError):
+        # If this cannot be done in time, or at all, the others wait until our session or the lease has ended.
+        with suppress(TimeoutError, InstallationError):
             async with asyncio.timeout(_RELEASE_WITHIN_SECONDS):
                 await self._database.patiently(releasing)
 
