@@ -61,7 +61,7 @@ class Sender:
             timeout=aiohttp.ClientTimeout(
                 total=endpoint.timeout_seconds, sock_connect=endpoint.connect_timeout_seconds
             ),
-            headers={"user-agent": f"cdc-bridge/{__version__}", **dict(endpoint.headers)},
+            headers=_headers(endpoint),
             skip_auto_headers=("accept-encoding",),
             auto_decompress=False,
         )
@@ -110,6 +110,14 @@ class _WatchedBody(aiohttp.BytesPayload):
         if self.withheld:
             raise ConnectionAbortedError
         await super().write_with_length(writer, content_length)
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    configured = dict(endpoint.headers)
+    # A name in other letters is the same header: sent twice, it makes a strict server refuse every call.
+    if any(name.lower() == "user-agent" for name in configured):
+        return configured
+    return {"user-agent": f"cdc-bridge/{__version__}"} | configured
 
 
 def _tls(endpoint: Endpoint) -> ssl.SSLContext:

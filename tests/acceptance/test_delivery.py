@@ -91,3 +91,13 @@ async def test_interrupt_stops_cleanly_too(bridges: Bridges) -> None:
     bridge = await bridges.start()
     bridge.send(signal.SIGINT)
     assert await bridge.wait() == 0
+
+
+async def test_user_agent_of_the_endpoints_own_takes_the_place_of_ours(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await bridges.start(CDC_BRIDGE_ENDPOINT_HEADER="User-Agent: the till's own")
+    database.execute(NEW_CUSTOMER)
+    database.execute(NEW_RESERVATION, ("R1", 1))
+    (call,) = await receiver.wait_for_calls(1)  # The receiver refuses a call that has it twice.
+    assert [value for name, value in call.headers.items() if name.lower() == "user-agent"] == ["the till's own"]
