@@ -204,7 +204,11 @@ on conflict (name) do update set
 -- name: list_endpoints
 -- Every endpoint as it is to be called, and whether it is free: its lease has run out, or its holder's session is gone.
 select
-  endpoint_id, name, in_settings, url, headers, secret, previous_secret, previous_secret_until,
+  endpoint_id, name, in_settings, url, headers, secret, previous_secret,
+  -- 'infinity' and years beyond 9999 cannot be read as times: one such row would hide all others.
+  case when previous_secret_until is not null then
+    greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
+  end as previous_secret_until,
   ca_file, client_certificate_file, client_key_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
   paused_at is not null as paused,
   disabled_at is not null as disabled,

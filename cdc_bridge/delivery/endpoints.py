@@ -82,6 +82,8 @@ def definition_of(row: dict[str, Any], *, allow_http: bool) -> Endpoint:
     try:
         url = checked_url(row["url"], allow_http=allow_http)
         checking = "headers"
+        if not all(isinstance(line, str) for line in row["headers"]):
+            raise ValueError("has to be a list of texts, none of them null")  # noqa: TRY301
         headers = checked_headers(row["headers"])
         checking = "secret"
         secret = None if row["secret"] is None else decoded_secret(row["secret"])

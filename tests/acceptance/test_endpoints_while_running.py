@@ -294,3 +294,45 @@ async def test_endpoint_that_answers_410_is_disabled_until_resumed_and_gets_all_
     assert [call.seq for call in calls] == sorted(call.seq for call in calls)
     assert calls[-1].json["adults"] == 3
     assert await till.state() == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "problem"),
+    [
+        ("headers = array[null]", "headers has to be a list of texts"),
+        ("headers = array[array['x-a: 1', 'x-b: 2']]", "headers has to be a list of texts"),
+        ("previous_secret = 'none', previous_secret_until = 'infinity'", "previous_secret has to begin with whsec_"),
+    ],
+)
+async def test_nonsense_written_in_psql_stops_its_endpoint_alone(
+    nonsense: str,
+    problem: str,
+    database: Database,
+    bridge: Bridge,
+    till: Till,
+    other: Receiver,
+    endpoint: EndpointCommands,
+) -> None:
+    await till.add()
+    await till.add("other", receiver=other)
+    database.execute(f"update cdc_bridge.endpoint set {nonsense} where name = 'till'")
+    line = await bridge.wait_for_log("endpoint cannot be called", endpoint="till")
+    assert line["problem"].startswith(problem)
+    database.execute(BOOKING, ("R",))
+    assert ids(await other.wait_for_accepted(1)) == ["R"]
+    assert bridge.running
+
+
+async def test_previous_secret_that_is_good_for_ever_signs_too(
+    database: Database, bridge: Bridge, till: Till, receiver: Receiver
+) -> None:
+    old = await till.add()
+    taken = len(bridge.log)
+    await till.rotate()
+    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    taken = len(bridge.log)
+    database.execute("update cdc_bridge.endpoint set previous_secret_until = 'infinity'")
+    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    database.execute(BOOKING, ("R",))
+    (call,) = await receiver.wait_for_accepted(1)
+    assert verifies(call, old)
