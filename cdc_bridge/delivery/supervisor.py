@@ -289,7 +289,11 @@ class Supervisor:
             )
         except OSError as error:
             self._listener.dismiss(reader)
-            await self._give_back_unusable(endpoint, taken, f"a certificate cannot be used: {error}")
+            await self._give_back_unusable(
+                endpoint,
+                taken,
+                f"a certificate's file cannot be read any more: {error.strerror or type(error).__name__}",
+            )
             return
         held = self._held[taken.endpoint_id] = Held(endpoint, lease, reader, pipeline)
         held.task = asyncio.create_task(self._deliver(held))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from shutil import copy
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -12,7 +14,7 @@ from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.endpoints import EndpointCommands
+from tests.support.endpoints import EndpointCommands, add_endpoint
 from tests.support.receiver import Call, Receiver
 from tests.support.waiting import until
 
@@ -336,3 +338,76 @@ async def test_previous_secret_that_is_good_for_ever_signs_too(
     database.execute(BOOKING, ("R",))
     (call,) = await receiver.wait_for_accepted(1)
     assert verifies(call, old)
+
+
+async def test_ca_file_that_vanishes_stops_its_endpoint_alone_until_it_is_back(
+    database: Database,
+    bridge: Bridge,
+    till: Till,
+    receiver: Receiver,
+    other: Receiver,
+    endpoint: EndpointCommands,
+    tmp_path: Path,
+) -> None:
+    await till.add("other", receiver=other)
+    ca_file = tmp_path / "ca.pem"
+    copy(till.ca_file, ca_file)
+    till.ca_file = str(ca_file)
+    await till.add()
+    ca_file.unlink()
+    await endpoint.run("pause", "till")
+    await till.let_go()
+    await endpoint.run("resume", "till")
+    await bridge.wait_for_log("endpoint cannot be called", endpoint="till")
+    database.execute(BOOKING, ("R",))
+    assert ids(await other.wait_for_accepted(1)) == ["R"]
+    assert await till.state() == "cannot be called"
+    other_ca_file = database.value("select ca_file from cdc_bridge.endpoint where name = 'other'")
+    copy(other_ca_file, ca_file)
+    assert ids(await receiver.wait_for_accepted(1)) == ["R"]
+    assert bridge.running
+
+
+async def test_ca_file_of_the_settings_that_vanishes_does_not_stop_the_others(
+    database: Database,
+    bridges: Bridges,
+    receiver: Receiver,
+    other: Receiver,
+    certificates: Certificates,
+    tmp_path: Path,
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    copy(certificates.ca_file, ca_file)
+    bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_CA_FILE=str(ca_file))
+    await bridge.wait_for_log("endpoint taken", endpoint="default")
+    add_endpoint(database, "other", other.url, certificates.ca_file)
+    await bridge.wait_for_log("endpoint taken", endpoint="other")
+    ca_file.unlink()
+    database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'default'")
+    await bridge.wait_for_log("endpoint paused")
+    await until(lambda: database.value(HELD, ("default",)) == 0, "the daemon has let go of it")
+    database.execute("update cdc_bridge.endpoint set paused_at = null where name = 'default'")
+    line = await bridge.wait_for_log("endpoint cannot be called", endpoint="default")
+    assert line["problem"] == "a certificate's file cannot be read any more: No such file or directory"
+    database.execute(BOOKING, ("R",))
+    assert ids(await other.wait_for_accepted(1)) == ["R"]
+    copy(certificates.ca_file, ca_file)
+    assert ids(await receiver.wait_for_accepted(1)) == ["R"]
+
+
+async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
+    database: Database, bridges: Bridges, endpoint: EndpointCommands
+) -> None:
+    bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="3")
+    await bridge.wait_for_log("endpoint taken")
+    holder = "select holder from cdc_bridge.endpoint"
+    before = database.value(holder)
+    ended = (
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 52684 and objid = %s"
+    )
+    assert database.value(ended, (before,))
+    await until(lambda: database.value(holder) not in {before, None}, "the new session's number stands in the row")
+    (listed,) = await endpoint.json("list")
+    assert (listed["state"], listed["holder"].endswith(f":{bridge.pid}")) == ("healthy", True)
+    taken = [line for line in bridge.log if line["event"] == "endpoint taken"]
+    assert len(taken) == 1

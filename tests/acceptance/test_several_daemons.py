@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
-from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.receiver import Receiver
@@ -18,7 +17,6 @@ from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 HOLDER = "select split_part(holder_name, ':', 2)::int from cdc_bridge.endpoint"
-HELD_NOW = "select count(*) from cdc_bridge.endpoint where name = %s and leased_until > now()"
 LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "3"}
 
 
@@ -119,30 +117,3 @@ async def test_daemons_that_start_together_share_endpoints(
     assert sorted(call.path for call in receiver.accepted) == [
         "/reservations", *(f"/reservations/{number}" for number in range(6))
     ]  # fmt: skip
-
-
-async def test_certificate_file_that_vanishes_stops_that_endpoint_and_not_the_daemon(
-    bridges: Bridges, database: Database, receiver: Receiver, certificates: Certificates, tmp_path: Path
-) -> None:
-    kept = tmp_path / "kept.pem"
-    kept.write_bytes(certificates.ca_file.read_bytes())
-    for name in ("steady", "robbed"):
-        (tmp_path / f"{name}.pem").write_bytes(kept.read_bytes())
-        add_endpoint(database, name, f"{receiver.url}/{name}", tmp_path / f"{name}.pem")
-    bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_CA_FILE=str(kept))
-    await bridge.wait_for_log("endpoint taken", endpoint="robbed")
-    await bridge.wait_for_log("endpoint taken", endpoint="steady")
-    (tmp_path / "robbed.pem").unlink()
-    logged = len(bridge.log)
-    database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'robbed'")
-    await until(lambda: database.value(HELD_NOW, ("robbed",)) == 0, "it is let go")
-    database.execute("update cdc_bridge.endpoint set paused_at = null where name = 'robbed'")
-    line = await bridge.wait_for_log("endpoint cannot be called", since=logged, endpoint="robbed")
-    assert "certificate" in line["problem"] or "robbed.pem" in line["problem"]
-    database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(2)
-    assert sorted(call.path for call in receiver.accepted) == ["/reservations", "/reservations/steady"]
-
-    (tmp_path / "robbed.pem").write_bytes(kept.read_bytes())
-    await receiver.wait_for_accepted(3)
-    assert await bridge.terminate() == 0
