@@ -97,6 +97,7 @@ class Pipeline:
         self._schedule_changed = asyncio.Event()
         self._not_yet: set[ReservationId] = set()
         self._read_to_end = False
+        self._finishing = False
         self._read_at = asyncio.get_running_loop().time()
 
     @property
@@ -116,8 +117,8 @@ class Pipeline:
 
     @property
     def unread_since(self) -> float | None:
-        """Since when nothing was read, by the event loop's clock; ``None``: it can take nothing more at present."""
-        return None if self._reader.state == "held up" else self._read_at
+        """Since when nothing was read, by the event loop's clock; ``None``: it can or is to take nothing more."""
+        return None if self._finishing or self._reader.state == "held up" else self._read_at
 
     def look_at_schedule(self) -> None:
         """Look anew at what is due: somebody may have changed the ledger."""
@@ -141,6 +142,7 @@ class Pipeline:
         finishing: asyncio.Task[None] | None = None
         try:
             await self._first_of(*stops, *feeding, *failures)
+            self._finishing = True
             await end(feeding)
             _log.info("stopping", endpoint=self._endpoint.name, calls_under_way=self._dispatcher.calls_under_way)
             finishing = asyncio.create_task(self._finish())

@@ -97,6 +97,8 @@ class Supervisor:
         self._batch_size = batch_size
         self._allow_http = allow_http
         self._lease_seconds = lease_seconds
+        self.look_every_seconds = lease_seconds / _RENEWALS_A_LEASE
+        """Longest time between two looks at the endpoints."""
         self._finish_within_seconds = finish_within_seconds
         self._presence = Presence(database, timeout_seconds=lease_seconds)
         self._held: dict[EndpointId, Held] = {}
@@ -117,6 +119,11 @@ class Supervisor:
     def held(self) -> Sequence[Held]:
         """What this daemon holds now."""
         return list(self._held.values())
+
+    @property
+    def database_lost(self) -> bool:
+        """Whether the last look at the endpoints failed because the database is away."""
+        return self._failures > 0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Hold endpoints and deliver until told to stop; then finish the calls under way and give the endpoints back.
@@ -160,7 +167,7 @@ class Supervisor:
             return
         self._announced = self._announced or self._listener.announced.is_set()
         self._listener.announced.clear()
-        self._next_look_in_seconds = self._lease_seconds / _RENEWALS_A_LEASE
+        self._next_look_in_seconds = self.look_every_seconds
         try:
             await self._renew()
             await self._follow_plan(await self._presence.run(list_endpoints))
@@ -182,7 +189,8 @@ class Supervisor:
         while True:
             with suppress(*UNAVAILABLE):
                 await self._renew()
-            await asyncio.sleep(self._lease_seconds / _RENEWALS_A_LEASE)
+            self.looked_at = self._now()  # Nothing else is looked at any more, for as long as calls may take.
+            await asyncio.sleep(self.look_every_seconds)
 
     async def _renew(self) -> None:
         if not self._held:

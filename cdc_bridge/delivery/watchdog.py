@@ -4,8 +4,8 @@ Two things can be stuck. An endpoint: there is work, the database is there, the 
 longer than any call or statement may take. That the event loop finds out itself, once a second. Or the event loop:
 nothing runs in it any more. That a thread finds out, whose only work is to see that the loop has looked.
 
-A process that was stopped (SIGSTOP, a machine asleep) is not stuck: the thread was stopped as well, sees by its own
-lateness that it was, and begins to count anew.
+A process that was stopped (SIGSTOP, a machine asleep) is not stuck: thread and loop were stopped as well, see by their
+own lateness that they were, and begin to count anew.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cdc_bridge.delivery.supervisor import Held, Supervisor
 from cdc_bridge.errors import BridgeError
 
 _LOOK_EVERY_SECONDS = 1.0
+_STOPPED_AFTER_SECONDS = 5 * _LOOK_EVERY_SECONDS  # who is later than that was stopped
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +59,7 @@ class Watchdog:
         self._read_every_seconds = read_every_seconds
         self._end_process = end_process
         self._looked_at = time.monotonic()
-        self._lost_until = self._now()
+        self._looked_last_at = self._count_from = self._now()
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -82,9 +83,11 @@ class Watchdog:
         Raises:
             Stuck: says what is.
         """
-        if self._database.lost:
-            self._lost_until = self._now()
-        if (seconds := self._late(self._supervisor.looked_at)) is not None:
+        now = self._now()
+        if self._database.lost or self._supervisor.database_lost or now - self._looked_last_at > _STOPPED_AFTER_SECONDS:
+            self._count_from = now
+        self._looked_last_at = now
+        if (seconds := self._late(self._supervisor.looked_at, self._supervisor.look_every_seconds)) is not None:
             raise self._stuck(f"the endpoints were not looked at for {seconds:.0f} s")
         for held in self._supervisor.held:
             if held.lease.valid and (problem := self._problem_of(held)) is not None:
@@ -101,10 +104,10 @@ class Watchdog:
         return None
 
     def _late(self, since: float | None, allowance_seconds: float = 0.0) -> float | None:
-        """Return how long something lasts, if that is too long; times without a database do not count."""
+        """Return how long something lasts, if that is too long; times without a database or stopped do not count."""
         if since is None:
             return None
-        seconds = self._now() - max(since, self._lost_until)
+        seconds = self._now() - max(since, self._count_from)
         return seconds if seconds > self._stuck_after_seconds + allowance_seconds else None
 
     @staticmethod
@@ -116,7 +119,7 @@ class Watchdog:
         began = woken = time.monotonic()
         while not ended.wait(_LOOK_EVERY_SECONDS):
             now = time.monotonic()
-            if now - woken > 5 * _LOOK_EVERY_SECONDS:
+            if now - woken > _STOPPED_AFTER_SECONDS:
                 began = now  # We were stopped ourselves, or the machine was asleep.
             woken = now
             seconds = now - max(began, self._looked_at)

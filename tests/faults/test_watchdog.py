@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from typing import cast
 
@@ -11,6 +13,7 @@ from cdc_bridge import database as product
 from cdc_bridge.delivery.supervisor import Held, Supervisor
 from cdc_bridge.delivery.watchdog import Stuck, Watchdog
 from tests.faults.hang_points import POINT_VARIABLE, POINTS
+from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
@@ -54,26 +57,95 @@ class _Supervisor:
 
     def __init__(self, looked_at: float) -> None:
         self.looked_at = looked_at
+        self.look_every_seconds = 0.0
+        self.database_lost = False
         self.held: list[Held] = []
 
 
-async def test_time_without_a_database_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(Watchdog, "_now", staticmethod(lambda: now))
-    nowhere = product.Database("host=127.0.0.1 port=1")
-    watchdog = Watchdog(
-        nowhere,
-        cast("Supervisor", _Supervisor(looked_at=now)),
-        stuck_after_seconds=5,
-        read_every_seconds=1,
-        end_process=lambda: sys.exit("not asked for"),
-    )
-    nowhere._failures = 1
-    now = 2000.0
-    await watchdog.look()
-    nowhere._failures = 0
-    now = 2004.0
-    await watchdog.look()
-    now = 2006.0
+class _Watch:
+    """A watchdog on a clock of the test's, with a patience of five seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(Watchdog, "_now", staticmethod(lambda: self.now))
+        self.database = product.Database("host=127.0.0.1 port=1")
+        self.supervisor = _Supervisor(looked_at=self.now)
+        self._watchdog = Watchdog(
+            self.database,
+            cast("Supervisor", self.supervisor),
+            stuck_after_seconds=5,
+            read_every_seconds=1,
+            end_process=lambda: sys.exit("not asked for"),
+        )
+
+    async def look_each_second(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            await self._watchdog.look()
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> _Watch:
+    return _Watch(monkeypatch)
+
+
+async def test_time_without_a_database_does_not_count(watch: _Watch) -> None:
+    watch.database._failures = 1
+    await watch.look_each_second(100)
+    watch.database._failures = 0
+    await watch.look_each_second(5)
     with pytest.raises(Stuck, match="not looked at for 6 s"):
-        await watchdog.look()
+        await watch.look_each_second(1)
+
+
+async def test_time_without_a_database_does_not_count_where_no_endpoint_is_held(watch: _Watch) -> None:
+    watch.supervisor.database_lost = True
+    await watch.look_each_second(100)
+    watch.supervisor.database_lost = False
+    await watch.look_each_second(5)
+    with pytest.raises(Stuck, match="not looked at for 6 s"):
+        await watch.look_each_second(1)
+
+
+async def test_time_in_which_the_process_was_stopped_does_not_count(watch: _Watch) -> None:
+    watch.now += 1000
+    await watch.look_each_second(6)
+    with pytest.raises(Stuck, match="not looked at for 6 s"):
+        await watch.look_each_second(1)
+
+
+async def test_what_is_looked_at_seldom_is_not_stuck(watch: _Watch) -> None:
+    watch.supervisor.look_every_seconds = 125
+    await watch.look_each_second(130)
+    with pytest.raises(Stuck, match="not looked at for 131 s"):
+        await watch.look_each_second(1)
+
+
+async def test_stopped_and_continued_daemon_goes_on(database: Database, bridges: Bridges, receiver: Receiver) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    bridge = await bridges.start(**SETTINGS, CDC_BRIDGE_LEASE_SECONDS="3")
+    await bridge.wait_for_log("endpoint taken")
+    bridge.send(signal.SIGSTOP)
+    await asyncio.sleep(8)
+    bridge.send(signal.SIGCONT)
+    database.execute(BOOKING, ("R",))
+    await receiver.wait_for_accepted(1)
+    await asyncio.sleep(2)
+    assert bridge.running
+
+
+async def test_finishing_a_long_call_is_not_a_standstill(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    answering = asyncio.Event()
+    receiver.script = lambda _: Answer(after=answering)
+    settings = SETTINGS | {"CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "30", "CDC_BRIDGE_LEASE_SECONDS": "3"}
+    bridge = await bridges.start(**settings)
+    database.execute(BOOKING, ("R",))
+    await receiver.wait_for_calls(1)
+    bridge.send(signal.SIGTERM)
+    await asyncio.sleep(8)
+    answering.set()
+    assert await bridge.wait() == 0
+    assert database.value("select state from cdc_bridge.delivery") == "delivered"
