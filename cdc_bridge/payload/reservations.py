@@ -78,7 +78,9 @@ class ReservationLoader:
         statement = self._statement or await self._compose(connection)
         async with connection.cursor() as cursor:
             register_formats(cursor)
-            await cursor.execute(statement, {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id})
+            parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id}
+            # Not prepared: PostgreSQL refuses a prepared statement once the view has other columns.
+            await cursor.execute(statement, parameters, prepare=False)
             rows = await cursor.fetchall()
             return self._build(cursor, rows)
 

@@ -101,3 +101,18 @@ async def test_user_agent_of_the_endpoints_own_takes_the_place_of_ours(
     database.execute(NEW_RESERVATION, ("R1", 1))
     (call,) = await receiver.wait_for_calls(1)  # The receiver refuses a call that has it twice.
     assert [value for name, value in call.headers.items() if name.lower() == "user-agent"] == ["the till's own"]
+
+
+async def test_view_is_replaced_under_the_running_daemon(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await bridges.start()
+    database.execute(NEW_CUSTOMER)
+    for number in range(30):  # So often that psycopg would prepare the statement on each of the pool's connections.
+        database.execute(NEW_RESERVATION, (f"R{number}", 1))
+        await receiver.wait_for_accepted(number + 1)
+    definition: str = database.value("select pg_get_viewdef('cdc_bridge.reservation_payload'::regclass)")
+    longer = definition.replace("\n   FROM", ",\n 7 as seats\n   FROM", 1)
+    database.execute("create or replace view cdc_bridge.reservation_payload as " + longer)
+    database.execute(NEW_RESERVATION, ("NEW", 1))
+    assert (await receiver.wait_for_accepted(31))[-1].json["seats"] == 7
