@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from cdc_bridge.database import problem_of
 from tests.support.answers import Answer
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
@@ -39,3 +42,32 @@ async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver:
     password = conninfo_to_dict(bridges.settings["CDC_BRIDGE_DATABASE_URL"])["password"]
     assert password == BRIDGE_PASSWORD
     assert [secret for secret in (TOKEN, SECRET, BRIDGE_PASSWORD) if secret in written] == []
+
+
+async def test_guest_s_value_that_the_view_cannot_cast_is_not_repeated(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    definition: str = database.value("select pg_get_viewdef('cdc_bridge.reservation_payload'::regclass)")
+    casting = definition.replace(
+        "r.adults,", "case when r.notes = '' then r.adults else r.notes::integer end as adults,"
+    )
+    database.execute("create or replace view cdc_bridge.reservation_payload as " + casting)
+    database.execute("insert into customers (id) values ('C')")
+    bridge = await bridges.start()
+    database.execute("insert into reservations (id, cust_id, reference, notes) values ('R', 'C', 1, 'Mrs Guest')")
+    assert await bridge.wait() == 1
+    assert "SQLSTATE 22P02" in bridge.text
+    assert "Mrs Guest" not in "".join(bridge.output)
+
+
+async def test_secret_of_a_row_that_a_check_refuses_is_not_repeated(database: Database) -> None:
+    async with database.connection() as connection:
+        with pytest.raises(psycopg.IntegrityError) as refused:
+            await connection.execute(
+                "insert into cdc_bridge.endpoint (name, in_settings, url, headers, secret, max_in_flight, latest_only, "
+                "timeout_seconds, connect_timeout_seconds, position, cluster) "
+                "values ('till', false, 'https://till', '{}', 'whsec_hidden', 0, false, 1, 1, '1:1:', 1)"
+            )
+    assert "whsec_hidden" in str(refused.value)
+    assert "endpoint_max_in_flight_check" in problem_of(refused.value)
+    assert "whsec_hidden" not in problem_of(refused.value)
