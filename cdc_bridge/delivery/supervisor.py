@@ -106,6 +106,7 @@ class Supervisor:
         self._not_before: dict[EndpointId, float] = {}
         self._told: dict[EndpointId, str] = {}
         self._definitions: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
+        self._releasing: set[EndpointId] = set()
         self._lost: dict[EndpointId, str] = {}
         self._failures = 0
         self._next_look_in_seconds = 0.0
@@ -213,6 +214,8 @@ class Supervisor:
     async def _follow_plan(self, listed: list[ListedEndpoint]) -> None:
         definitions = {endpoint_id: held.endpoint for endpoint_id, held in self._held.items()}
         pauses = {endpoint_id: until - self._now() for endpoint_id, until in self._not_before.items()}
+        # To our own session its own lock looks free. Taken before it is released, the endpoint would not be disabled.
+        pauses |= dict.fromkeys(self._releasing, _LOOK_AT_MOST_EVERY_SECONDS)
         planned = plan(listed, definitions, self._definition, pauses)
         self._tell_losses({endpoint.endpoint_id for endpoint in listed})
         self._tell_states(listed)
@@ -339,7 +342,11 @@ class Supervisor:
             self._listener.dismiss(held.reader)
             del self._held[endpoint_id]
             self._listener.announced.set()
-        await self._release(held, problem)
+        self._releasing.add(endpoint_id)
+        try:
+            await self._release(held, problem)
+        finally:
+            self._releasing.discard(endpoint_id)
 
     async def give_up(self, held: Held, problem: str) -> None:
         """Let another daemon take an endpoint that is stuck here, and say so in its row, if that can be done.

@@ -8,12 +8,14 @@ from functools import partial
 
 import pytest
 
+from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.figures import Figures
 from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.proxy import Proxy
+from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 HOLDER = "select split_part(holder_name, ':', 2)::int from cdc_bridge.endpoint where leased_until > now()"
@@ -81,3 +83,15 @@ async def test_holder_that_is_cut_off_from_the_database_is_replaced(
     await load.assert_promises_kept()
     assert await cut_off.terminate() == 0
     assert await other.terminate() == 0
+
+
+async def test_endpoint_that_answered_410_is_not_taken_again_before_that_is_recorded(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    receiver.script = lambda _: Answer(410)
+    bridge = await bridges.start("tests.faults.slow_release")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    await bridge.wait_for_log("endpoint disabled")
+    assert len(receiver.calls) == 1
+    assert len([line for line in bridge.log if line["event"] == "endpoint taken"]) == 1
