@@ -1,7 +1,7 @@
 """The daemon: puts the parts together, runs them and stops them.
 
 Stopping is clean on SIGTERM and SIGINT: nothing new is read, the calls under way are finished and recorded within the
-setting ``shutdown_timeout_seconds``. A second signal, or kill -9, costs at most duplicates.
+setting ``shutdown_timeout_seconds``. kill -9 costs at most duplicates.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ async def run(settings: Settings) -> int:
     """
     declared = settings.endpoint()
     database = Database(settings.database_url.get_secret_value())
-    stopping = _stop_on_signals()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         await database.open()
@@ -85,6 +84,7 @@ async def run(settings: Settings) -> int:
             interval_seconds=settings.reconcile_interval_seconds,
             repair=settings.reconcile_repair,
         )
+        stopping = _stop_on_signals()  # Until here a signal ends the process: it has nothing to finish yet.
         if settings.web_port:
             await stack.enter_async_context(web_server(settings.web_port))
         _log.info("started", version=__version__)

@@ -175,7 +175,7 @@ class Dispatcher:
     async def _load(self, deliveries: list[Delivery]) -> Loaded:
         ids = [delivery.change.reservation_id for delivery in deliveries]
         loaded = await self._database.patiently(
-            partial(self._loader.load, reservation_ids=ids, endpoint_id=self._lease.endpoint_id)
+            partial(self._loader.load_readable, reservation_ids=ids, endpoint_id=self._lease.endpoint_id)
         )
         # Where nothing is found there is no fence to see; then nothing is called, and recording it asks for the fence.
         if loaded.reservations and loaded.fence != self._lease.fence:
@@ -185,14 +185,25 @@ class Dispatcher:
     def _begin(self, delivery: Delivery, loaded: Loaded) -> None:
         reservation = loaded.reservations.get(delivery.change.reservation_id)
         if reservation is None:
-            self._under_way -= 1
-            self._breaker.forget(delivery.change.reservation_id)
-            self._recorder.put(gone(delivery))
+            self._settle_without_body(delivery, loaded)
             return
         self._note_snapshot(delivery, loaded)
         call = asyncio.create_task(self._call(delivery, reservation))
         self._calls.add(call)
         call.add_done_callback(self._on_call_ended)
+
+    def _settle_without_body(self, delivery: Delivery, loaded: Loaded) -> None:
+        reservation_id = delivery.change.reservation_id
+        self._under_way -= 1
+        self._breaker.forget(reservation_id)
+        problem = loaded.unreadable.get(reservation_id)
+        if problem is None:
+            self._recorder.put(gone(delivery))
+            return
+        refused = Refused(None, f"the payload view cannot show it: {problem}", Fault.DELIVERY)
+        attempt = Attempt(None, datetime.now(UTC), 0.0, refused)
+        self._recorder.put(after_attempt(delivery, attempt, random.random()))
+        self._log_attempt(delivery, attempt, held=False)
 
     def _note_snapshot(self, delivery: Delivery, loaded: Loaded) -> None:
         if self._endpoint.latest_only and loaded.snapshot is not None:
@@ -209,9 +220,7 @@ class Dispatcher:
             await self._lease.until_valid()
             loaded = await self._load([delivery])
             if delivery.change.reservation_id not in loaded.reservations:
-                self._under_way -= 1
-                self._breaker.forget(delivery.change.reservation_id)
-                self._recorder.put(gone(delivery))
+                self._settle_without_body(delivery, loaded)
                 return
             reservation = loaded.reservations[delivery.change.reservation_id]
             self._note_snapshot(delivery, loaded)

@@ -15,7 +15,8 @@ from cdc_bridge.model import Change, Delivery, DeliveryState
 class Attempt:
     """A call that was made."""
 
-    message_id: str
+    message_id: str | None
+    """``None``: it did not come to a call, as there was no body."""
     began_at: datetime
     duration_seconds: float
     outcome: Outcome

@@ -7,11 +7,13 @@ instant.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import psycopg
 from psycopg import AsyncConnection, AsyncCursor, adapters, sql
 from psycopg.rows import TupleRow
 
+from cdc_bridge.database import problem_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.model import EndpointId, ReservationId, Xid
 from cdc_bridge.payload.builder import BodyBuilder, Column
@@ -45,6 +47,18 @@ class Loaded:
     """The newest transaction that the change log had in that snapshot; ``None``: it was empty."""
     fence: int | None
     """The endpoint's fence in that snapshot; ``None`` if none was asked for or no reservation was found."""
+    unreadable: dict[ReservationId, str] = field(default_factory=dict)
+    """Those that the view cannot show, as where it casts a value that does not let itself be cast, and why."""
+
+    def with_more(self, later: Loaded) -> Loaded:
+        """Return it with what was loaded in a later snapshot."""
+        return Loaded(
+            self.reservations | later.reservations,
+            self.snapshot or later.snapshot,
+            self.newest_change or later.newest_change,
+            self.fence if later.fence is None else later.fence,
+            self.unreadable | later.unreadable,
+        )
 
 
 class ReservationLoader:
@@ -83,6 +97,27 @@ class ReservationLoader:
             await cursor.execute(statement, parameters, prepare=False)
             rows = await cursor.fetchall()
             return self._build(cursor, rows)
+
+    async def load_readable(
+        self,
+        connection: AsyncConnection,
+        reservation_ids: Sequence[ReservationId],
+        endpoint_id: EndpointId | None = None,
+    ) -> Loaded:
+        """Return those of the reservations that exist; one that the view cannot show does not hide the others.
+
+        Raises:
+            InstallationError: the view is not there.
+            psycopg.Error: the database could not be read.
+        """
+        try:
+            return await self.load(connection, reservation_ids, endpoint_id)
+        except psycopg.DataError as error:
+            if len(reservation_ids) == 1:
+                return Loaded({}, None, None, None, {reservation_ids[0]: problem_of(error)})
+        half = len(reservation_ids) // 2
+        earlier = await self.load_readable(connection, reservation_ids[:half], endpoint_id)
+        return earlier.with_more(await self.load_readable(connection, reservation_ids[half:], endpoint_id))
 
     def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> Loaded:
         described = (cursor.description or [])[_BEFORE_THE_VIEW:]

@@ -11,6 +11,7 @@ from tests.support.deaths import LeftBehind, left_behind
 from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 NOTHING = LeftBehind(frozenset(), frozenset())
 
@@ -30,3 +31,15 @@ async def test_stop_loses_no_call_and_repeats_none(
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
     assert await bridge.terminate() == 0
+
+
+async def test_stop_while_the_start_waits_for_a_lock_ends_the_daemon(database: Database, bridges: Bridges) -> None:
+    bridge = await bridges.start()
+    assert await bridge.terminate() == 0
+    async with database.connection(autocommit=False) as other:
+        await other.execute("lock table cdc_bridge.endpoint")
+        bridge = bridges.make()
+        await bridge.start()
+        waiting = "select count(*) from pg_locks where not granted and relation = 'cdc_bridge.endpoint'::regclass"
+        await until(lambda: database.value(waiting) > 0, "the daemon waits for the lock")
+        assert await bridge.terminate() != 1

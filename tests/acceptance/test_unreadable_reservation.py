@@ -1,0 +1,48 @@
+"""A reservation that the payload view cannot show holds up itself alone."""
+
+from __future__ import annotations
+
+from tests.support.bridge import Bridges
+from tests.support.databases import Database
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+WITH_A_CAST = """
+do $$
+declare
+  shown text := pg_get_viewdef('cdc_bridge.reservation_payload');
+begin
+  execute 'create or replace view cdc_bridge.reservation_payload as ' || replace(
+    shown, 'r.adults,', 'case when r.notes = '''' then r.adults else r.notes::integer end as adults,');
+end
+$$
+"""
+STATE = "select state, failures, last_error from cdc_bridge.delivery where reservation_id = 'BAD'"
+WORDS_OF_A_GUEST = "a quiet table please"
+
+
+async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    database.execute(WITH_A_CAST)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute(
+        "insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, 9) n"
+    )
+    database.execute(
+        "insert into reservations (id, cust_id, reference, notes) values ('BAD', 'C', 10, %s)", (WORDS_OF_A_GUEST,)
+    )
+    bridge = await bridges.start()
+    await receiver.wait_for_accepted(9)
+    await until(lambda: database.execute(STATE), "it is in the ledger")
+    ((state, failures, error),) = database.execute(STATE)
+    assert (state, failures) == ("waiting", 1)
+    assert error.startswith("the payload view cannot show it: a value cannot be used where it stands")
+    assert WORDS_OF_A_GUEST not in error + bridge.text
+    line = await bridge.wait_for_log("refused", reservation_id="BAD")
+    assert line["reason"] == error
+
+    database.execute("update reservations set notes = '4' where id = 'BAD'")
+    calls = await receiver.wait_for_accepted(10)
+    assert (calls[-1].reservation_id, calls[-1].json["adults"]) == ("BAD", 4)
+    assert await bridge.terminate() == 0
