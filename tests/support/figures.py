@@ -28,8 +28,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not AT_LENGTH:
         return
     terminalreporter.section("figures")
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.getreports(outcome):
-            for name, line in report.user_properties:
-                if name == _NAME:
-                    terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {line}")
+    ended = [report for reports in terminalreporter.stats.values() for report in reports]
+    for report in ended:
+        if getattr(report, "when", None) != "teardown":  # by then all of a test's figures are there
+            continue
+        for name, line in report.user_properties:
+            if name == _NAME:
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {line}")
