@@ -55,9 +55,14 @@ async def test_guest_s_value_that_the_view_cannot_cast_is_not_repeated(
     database.execute("insert into customers (id) values ('C')")
     bridge = await bridges.start()
     database.execute("insert into reservations (id, cust_id, reference, notes) values ('R', 'C', 1, 'Mrs Guest')")
-    assert await bridge.wait() == 1
-    assert "SQLSTATE 22P02" in bridge.text
-    assert "Mrs Guest" not in "".join(bridge.output)
+    line = await bridge.wait_for_log("refused", reservation_id="R")
+    assert "SQLSTATE 22P02" in line["reason"]
+    assert await bridge.terminate() == 0
+    code, output, errors = await run_command("payload", "R", **bridges.settings)
+    assert code == 1
+    assert "SQLSTATE 22P02" in errors
+    ledger = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
+    assert "Mrs Guest" not in "".join(bridge.output) + output + errors + ledger
 
 
 async def test_secret_of_a_row_that_a_check_refuses_is_not_repeated(database: Database) -> None:
