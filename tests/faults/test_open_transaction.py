@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import psycopg
 
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
+from tests.support.deaths import left_behind
 from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.receiver import Receiver
@@ -20,11 +23,13 @@ async def test_transaction_left_open_for_the_whole_run_holds_up_nobody_and_is_de
     with psycopg.connect(database.url) as left_open:
         left_open.execute(CREATE)
         ((xid,),) = left_open.execute(XID).fetchall()
+        ever_left_behind = set[int]()
         bridge = await bridges.start()
         async with load.running():
             for _ in range(chosen(2, 20)):
                 await load.accepted(40)
                 await bridge.kill()
+                ever_left_behind |= (await left_behind(bridge, database, receiver)).changes
                 bridge = await bridges.start()
         await load.assert_promises_kept()
         assert "LATE" not in {call.reservation_id for call in receiver.accepted}
@@ -32,4 +37,6 @@ async def test_transaction_left_open_for_the_whole_run_holds_up_nobody_and_is_de
     load.truth.changed[int(xid)] = {"LATE"}
     await receiver.wait_for(lambda: receiver.accepted[-1].reservation_id == "LATE", "the late transaction's change")
     await load.assert_promises_kept()
+    called = Counter(call.seq for call in receiver.accepted)
+    assert {seq for seq, times in called.items() if times > 1} <= ever_left_behind
     assert await bridge.terminate() == 0
