@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from asyncio import FIRST_COMPLETED
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,7 @@ from cdc_bridge.delivery.lease import Lease
 from cdc_bridge.delivery.pipeline import Pipeline
 from cdc_bridge.delivery.presence import Presence
 from cdc_bridge.delivery.roster import plan
+from cdc_bridge.delivery.state_log import StateLog
 from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.model import Endpoint, EndpointId
 from cdc_bridge.tasks import end
@@ -104,10 +105,9 @@ class Supervisor:
         self._held: dict[EndpointId, Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._not_before: dict[EndpointId, float] = {}
-        self._told: dict[EndpointId, str] = {}
+        self._state_log = StateLog()
         self._definitions: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
         self._releasing: set[EndpointId] = set()
-        self._lost: dict[EndpointId, str] = {}
         self._failures = 0
         self._next_look_in_seconds = 0.0
         self._announced = False
@@ -144,7 +144,7 @@ class Supervisor:
             renewing = asyncio.create_task(self._go_on_renewing())
             while tasks := list(self._tasks):
                 await asyncio.wait(tasks)
-            self._tell_losses(self._lost)  # Whether one was removed in these last moments is not asked.
+            self._state_log.tell_losses()
         finally:
             await end([stop, *self._tasks, *([] if renewing is None else [renewing])])
             await self._presence.close()
@@ -208,7 +208,7 @@ class Supervisor:
             if endpoint_id in still_ours:
                 held.lease.renew(asked_at, self._lease_seconds)
             elif held.task is not None:
-                self._lost[endpoint_id] = held.endpoint.name
+                self._state_log.lost(endpoint_id, held.endpoint.name)
                 await end([held.task])
 
     async def _follow_plan(self, listed: list[ListedEndpoint]) -> None:
@@ -217,8 +217,12 @@ class Supervisor:
         # To our own session its own lock looks free. Taken before it is released, the endpoint would not be disabled.
         pauses |= dict.fromkeys(self._releasing, _LOOK_AT_MOST_EVERY_SECONDS)
         planned = plan(listed, definitions, self._definition, pauses)
-        self._tell_losses({endpoint.endpoint_id for endpoint in listed})
-        self._tell_states(listed)
+        self._state_log.seen(listed)
+        self._definitions = {
+            endpoint.endpoint_id: self._definitions[endpoint.endpoint_id]
+            for endpoint in listed
+            if endpoint.endpoint_id in self._definitions
+        }
         for endpoint_id in planned.stop:
             self._held[endpoint_id].stopping.set()
         for endpoint, problem in planned.problems:
@@ -238,30 +242,8 @@ class Supervisor:
             self._definitions[endpoint.endpoint_id] = known
         return known[1]
 
-    def _tell_losses(self, there: Collection[EndpointId]) -> None:
-        for endpoint_id, name in self._lost.items():
-            if endpoint_id in there:
-                _log.warning("endpoint taken over by another daemon", endpoint=name)
-            else:
-                _log.info("endpoint removed", endpoint=name)
-        self._lost.clear()
-
-    def _tell_states(self, listed: list[ListedEndpoint]) -> None:
-        for endpoint in listed:
-            state = "disabled" if endpoint.disabled else "paused" if endpoint.paused else None
-            if state is None and self._told.get(endpoint.endpoint_id) in {"paused", "disabled"}:
-                _log.info("endpoint resumed", endpoint=endpoint.name)
-                del self._told[endpoint.endpoint_id]
-            elif state is not None and self._told.get(endpoint.endpoint_id) != state:
-                _log.warning(
-                    f"endpoint {state}", endpoint=endpoint.name, remedy=f"cdc-bridge endpoint resume {endpoint.name}"
-                )
-                self._told[endpoint.endpoint_id] = state
-
     async def _tell_problem(self, endpoint: ListedEndpoint, problem: str) -> None:
-        if self._told.get(endpoint.endpoint_id) != problem:
-            self._told[endpoint.endpoint_id] = problem
-            _log.error("endpoint cannot be called", endpoint=endpoint.name, problem=problem)
+        self._state_log.cannot_be_called(endpoint.endpoint_id, endpoint.name, problem)
         if endpoint.row["problem"] != problem:
             await self._presence.run(partial(note_problem, endpoint=endpoint, problem=problem))
 
@@ -310,14 +292,11 @@ class Supervisor:
         held.task = asyncio.create_task(self._deliver(held))
         self._tasks.add(held.task)
         held.task.add_done_callback(self._tasks.discard)
-        self._told.pop(taken.endpoint_id, None)
-        _log.info("endpoint taken", endpoint=endpoint.name, url=endpoint.shown_url)
+        self._state_log.taken(taken.endpoint_id, endpoint.name, endpoint.shown_url)
 
     async def _give_back_unusable(self, endpoint: Endpoint, taken: TakenEndpoint, problem: str) -> None:
         """Give back an endpoint whose files are not what they were when they were checked."""
-        if self._told.get(taken.endpoint_id) != problem:
-            self._told[taken.endpoint_id] = problem
-            _log.error("endpoint cannot be called", endpoint=endpoint.name, problem=problem)
+        self._state_log.cannot_be_called(taken.endpoint_id, endpoint.name, problem)
         self._definitions.pop(taken.endpoint_id, None)
         self._not_before[taken.endpoint_id] = self._now() + _RESTART_AFTER_SECONDS
         await self._presence.run(
@@ -329,7 +308,7 @@ class Supervisor:
         try:
             await held.pipeline.run(held.stopping, self._finish_within_seconds)
         except LeaseLost:
-            self._lost[endpoint_id] = held.endpoint.name
+            self._state_log.lost(endpoint_id, held.endpoint.name)
             return
         except InstallationError as error:
             if not self._fatal.done():

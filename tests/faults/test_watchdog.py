@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from functools import partial
 from typing import cast
 
 import pytest
@@ -17,7 +18,9 @@ from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
+LEASE_ENDS = "select extract(epoch from leased_until - now())"
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 SETTINGS = {
     "CDC_BRIDGE_STUCK_AFTER_SECONDS": "5",
@@ -121,16 +124,23 @@ async def test_what_is_looked_at_seldom_is_not_stuck(watch: _Watch) -> None:
         await watch.look_each_second(1)
 
 
+async def renewed_for(database: Database, seconds: int) -> None:
+    """Wait until the daemon has renewed its lease for so long: it has looked at itself as often."""
+    goal = database.value("select leased_until + %s * interval '1 second' from cdc_bridge.endpoint", (seconds,))
+    renewed = partial(database.value, "select leased_until >= %s from cdc_bridge.endpoint", (goal,))
+    await until(renewed, f"the lease is renewed for {seconds} s")
+
+
 async def test_stopped_and_continued_daemon_goes_on(database: Database, bridges: Bridges, receiver: Receiver) -> None:
     database.execute("insert into customers (id) values ('C')")
     bridge = await bridges.start(**SETTINGS, CDC_BRIDGE_LEASE_SECONDS="3")
     await bridge.wait_for_log("endpoint taken")
     bridge.send(signal.SIGSTOP)
-    await asyncio.sleep(8)
+    await until(partial(database.value, f"{LEASE_ENDS} < -6 from cdc_bridge.endpoint"), "longer than counts as stuck")
     bridge.send(signal.SIGCONT)
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_accepted(1)
-    await asyncio.sleep(2)
+    await renewed_for(database, seconds=3)
     assert bridge.running
 
 
@@ -145,7 +155,7 @@ async def test_finishing_a_long_call_is_not_a_standstill(
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_calls(1)
     bridge.send(signal.SIGTERM)
-    await asyncio.sleep(8)
+    await renewed_for(database, seconds=8)
     answering.set()
     assert await bridge.wait() == 0
     assert database.value("select state from cdc_bridge.delivery") == "delivered"
