@@ -126,7 +126,7 @@ class Listener:
         self._next_test_at = 0.0
         self._reason_for_polling = ""
         self.announced = asyncio.Event()
-        """Set when somebody announced a change of an endpoint or of what is due; while polling, now and then."""
+        """Set when somebody announced a change of an endpoint or of what is due; while polling, at every look."""
 
     def reader(self) -> Reader:
         """Return a new reader, which begins by reading."""
