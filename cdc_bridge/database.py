@@ -91,6 +91,11 @@ async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
     await connection.execute(queries["set_up_session"], {"name": f"cdc-bridge {process_name()}"})
 
 
+async def _set_up_pooled(connection: AsyncConnection[TupleRow]) -> None:
+    await _set_up(connection)
+    await connection.execute(queries["plan_once"])
+
+
 async def connect(database_url: str) -> AsyncConnection[TupleRow]:
     """Open one autocommit connection.
 
@@ -126,7 +131,7 @@ class Database:
             kwargs=connection_parameters(database_url) | {"autocommit": True},
             min_size=1,
             max_size=_POOL_SIZE,
-            configure=_set_up,
+            configure=_set_up_pooled,
             # The pool's own patience is short, so that ours decides when to try again.
             timeout=5,
             reconnect_timeout=3,

@@ -12,6 +12,11 @@ select
   set_config('idle_in_transaction_session_timeout', '5s', false),
   case when current_setting('server_version_num')::int >= 170000 then set_config('transaction_timeout', '60s', false) end
 
+-- name: plan_once
+-- Has the few statements that deliveries are made of planned once a session, not for each of their parameters: planning
+-- takes several times longer than running them, and the plan is the same.
+set plan_cache_mode to force_generic_plan
+
 -- name: set_up_command
 -- Has PostgreSQL end a transaction that a command leaves open, stopped with Ctrl-Z for example: it may lock out the daemon.
 set idle_in_transaction_session_timeout to '5s'
@@ -434,14 +439,9 @@ insert into cdc_bridge.delivery as d (
 select
   %(endpoint_id)s, seq, reservation_id, operation, changed_at, state, attempts, failures, now() + pause * interval '1 second',
   last_status, last_error, message_id, last_attempt_at, duration
-from unnest(
-  %(seqs)s::bigint[], %(reservation_ids)s::text[], %(operations)s::"char"[], %(changed_ats)s::timestamptz[],
-  %(states)s::text[], %(attempts)s::integer[], %(failures)s::integer[], %(pauses_seconds)s::float8[],
-  %(last_statuses)s::integer[], %(last_errors)s::text[], %(message_ids)s::text[],
-  %(last_attempt_ats)s::timestamptz[], %(durations_seconds)s::real[]
-) as settled (
-  seq, reservation_id, operation, changed_at, state, attempts, failures, pause,
-  last_status, last_error, message_id, last_attempt_at, duration
+from json_to_recordset(%(settlements)s::json) as settled (
+  seq bigint, reservation_id text, operation "char", changed_at timestamptz, state text, attempts integer, failures integer,
+  pause float8, last_status integer, last_error text, message_id text, last_attempt_at timestamptz, duration real
 )
 where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fence = %(fence)s)
 on conflict (endpoint_id, seq) do update set

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
@@ -29,30 +30,15 @@ async def record(
         LeaseLost: another daemon has taken the endpoint; nothing was written.
         psycopg.Error: the database could not be written.
     """
-    attempts = [settlement.last_attempt for settlement in settlements]
-    newest = {
-        "endpoint_id": endpoint_id,
-        "fence": fence,
+    ours = {"endpoint_id": endpoint_id, "fence": fence}
+    deliveries = ours | {"settlements": orjson.dumps([_row(settlement) for settlement in settlements]).decode()}
+    newest = ours | {
         "seqs": [settlement.change.seq for settlement in settlements],
         "reservation_ids": [settlement.change.reservation_id for settlement in settlements],
         "states": [settlement.state.value for settlement in settlements],
     }
-    deliveries = newest | {
-        "operations": ["I" if s.change.operation is Operation.CREATED else "U" for s in settlements],
-        "changed_ats": [settlement.change.changed_at for settlement in settlements],
-        "attempts": [settlement.attempts for settlement in settlements],
-        "failures": [settlement.failures for settlement in settlements],
-        "pauses_seconds": [settlement.pause_seconds for settlement in settlements],
-        "last_statuses": [settlement.last_status for settlement in settlements],
-        "last_errors": [settlement.last_error for settlement in settlements],
-        "message_ids": [attempt and attempt.message_id for attempt in attempts],
-        "last_attempt_ats": [attempt and attempt.began_at for attempt in attempts],
-        "durations_seconds": [attempt and attempt.duration_seconds for attempt in attempts],
-    }
     place = position.place
-    progress = {
-        "endpoint_id": endpoint_id,
-        "fence": fence,
+    progress = ours | {
         "position": str(position.snapshot),
         "place_xid": None if place is None else str(place.xid),
         "place_seq": None if place is None else place.seq,
@@ -65,6 +51,25 @@ async def record(
         await connection.execute(queries["settle_older"], newest)
     if moved.rowcount == 0:
         raise LeaseLost("another daemon has taken the endpoint over")
+
+
+def _row(settlement: Settlement) -> dict[str, object]:
+    change, attempt = settlement.change, settlement.last_attempt
+    return {
+        "seq": change.seq,
+        "reservation_id": change.reservation_id,
+        "operation": "I" if change.operation is Operation.CREATED else "U",
+        "changed_at": change.changed_at,
+        "state": settlement.state,
+        "attempts": settlement.attempts,
+        "failures": settlement.failures,
+        "pause": settlement.pause_seconds,
+        "last_status": settlement.last_status,
+        "last_error": settlement.last_error,
+        "message_id": attempt and attempt.message_id,
+        "last_attempt_at": attempt and attempt.began_at,
+        "duration": attempt and attempt.duration_seconds,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -89,5 +90,6 @@ def body_hash(body: bytes) -> str:
     return sha256(body).hexdigest()[:16]
 
 
+@lru_cache(maxsize=64)  # the source is the same in every call
 def _percent_encoded(text: str) -> str:
-    return quote(text, safe=_UNQUOTED)
+    return text if text.isascii() and text.isalnum() else quote(text, safe=_UNQUOTED)

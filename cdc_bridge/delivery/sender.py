@@ -131,6 +131,8 @@ def _tls(endpoint: Endpoint) -> ssl.SSLContext:
 
 async def _drain(answer: aiohttp.ClientResponse) -> bool:
     """Read the rest of a short, quick answer, so that its connection can be used again; say whether it was one."""
+    if answer.content.at_eof():
+        return True
     unread = _ANSWER_LIMIT_BYTES
     try:
         async with asyncio.timeout(_ANSWER_PATIENCE_SECONDS):

@@ -24,30 +24,26 @@ class Column:
     is_text: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    index: int
-    absent: Json
-
-
-@dataclass(frozen=True, slots=True)
 class _Object:
-    members: tuple[tuple[str, _Value | _Object], ...]
+    """An object of the JSON, made so that building it, which is done for every call, is one loop over its values."""
+
+    def __init__(self) -> None:
+        self.absent: dict[str, Json] = {}
+        """All its keys in their order, and what stands there when the row has nothing."""
+        self.values: list[tuple[str, int]] = []
+        self.objects: list[tuple[str, _Object]] = []
 
     def build(self, row: Sequence[Json]) -> Json:
-        built: dict[str, Json] = {}
+        built = self.absent.copy()
         empty = True
-        for key, member in self.members:
-            if isinstance(member, _Object):
-                value = member.build(row)
-                empty = empty and value is None
-            else:
-                value = row[member.index]
-                if value is None:
-                    value = member.absent
-                else:
-                    empty = False
-            built[key] = value
+        for key, index in self.values:
+            value = row[index]
+            if value is not None:
+                built[key] = value
+                empty = False
+        for key, member in self.objects:
+            value = built[key] = member.build(row)
+            empty = empty and value is None
         return None if empty else built
 
 
@@ -66,11 +62,12 @@ def _nest(columns: Sequence[tuple[list[str], int, bool]]) -> _Object:
     groups: dict[str, list[tuple[list[str], int, bool]]] = {}
     for path, index, is_text in columns:
         groups.setdefault(path[0], []).append((path[1:], index, is_text))
-    return _Object(tuple((key, _member(group)) for key, group in groups.items()))
-
-
-def _member(group: Sequence[tuple[list[str], int, bool]]) -> _Value | _Object:
-    path, index, is_text = group[0]
-    if path:
-        return _nest(group)
-    return _Value(index, "" if is_text else None)
+    nested = _Object()
+    for key, group in groups.items():
+        path, index, is_text = group[0]
+        nested.absent[key] = "" if is_text and not path else None
+        if path:
+            nested.objects.append((key, _nest(group)))
+        else:
+            nested.values.append((key, index))
+    return nested

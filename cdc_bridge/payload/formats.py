@@ -38,6 +38,8 @@ def format_instant(text: bytes) -> bytes:
     The text is PostgreSQL's ISO style in UTC. Years before Christ are written as ISO 8601 does (44 BC is
     ``-0043``); the infinities, which JSON does not have, become ``null``.
     """
+    if text[10:11] == b" " and text.endswith(b"+00"):  # most by far: this is done for every call
+        return b'"%bT%b.%bZ"' % (text[:10], text[11:19], text[20:-3][:3].ljust(3, b"0"))
     if b"infinity" in text:
         return b"null"
     date, _, rest = text.partition(b" ")

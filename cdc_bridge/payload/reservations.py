@@ -68,8 +68,9 @@ class ReservationLoader:
     """
 
     def __init__(self) -> None:
-        self._statement: sql.Composed | None = None
-        self._columns: list[Column] = []
+        self._statement: bytes | None = None
+        self._shape: list[tuple[bytes | None, int]] = []
+        self._id_index = 0
         self._builder = BodyBuilder([])
 
     async def load(
@@ -90,13 +91,16 @@ class ReservationLoader:
             psycopg.Error: the database could not be read, or a key is not of the key column's type.
         """
         statement = self._statement or await self._compose(connection)
+        parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id}
         async with connection.cursor() as cursor:
             register_formats(cursor)
-            parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id}
-            # Not prepared: PostgreSQL refuses a prepared statement once the view has other columns.
-            await cursor.execute(statement, parameters, prepare=False)
-            rows = await cursor.fetchall()
-            return self._build(cursor, rows)
+            try:
+                await cursor.execute(statement, parameters)
+            except psycopg.errors.FeatureNotSupported:
+                # The view has other columns now, and PostgreSQL refuses what was prepared. Psycopg forgets it, too.
+                await connection.execute("deallocate all")
+                await cursor.execute(statement, parameters)
+            return self._build(cursor, await cursor.fetchall())
 
     async def load_readable(
         self,
@@ -120,13 +124,11 @@ class ReservationLoader:
         return earlier.with_more(await self.load_readable(connection, reservation_ids[half:], endpoint_id))
 
     def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> Loaded:
-        described = (cursor.description or [])[_BEFORE_THE_VIEW:]
-        columns = [Column(column.name, column.type_code in _TEXT_OIDS) for column in described]
-        if columns != self._columns:
-            self._columns, self._builder = columns, BodyBuilder(columns)
-        id_index = [column.name for column in columns].index("id") + _BEFORE_THE_VIEW
+        self._note_shape(cursor)
         reservations = {
-            row[0]: Reservation(ReservationId(row[0]), str(row[id_index]), self._builder.build(row[_BEFORE_THE_VIEW:]))
+            row[0]: Reservation(
+                ReservationId(row[0]), str(row[self._id_index]), self._builder.build(row[_BEFORE_THE_VIEW:])
+            )
             for row in rows
         }
         _, snapshot, newest, fence = rows[0][:_BEFORE_THE_VIEW] if rows else (None,) * _BEFORE_THE_VIEW
@@ -137,7 +139,17 @@ class ReservationLoader:
             None if fence is None else int(fence),
         )
 
-    async def _compose(self, connection: AsyncConnection) -> sql.Composed:
+    def _note_shape(self, cursor: AsyncCursor[TupleRow]) -> None:
+        result = cursor.pgresult
+        # Not the cursor's description: making that takes longer than loading a reservation.
+        shape = [(result.fname(index), result.ftype(index)) for index in range(result.nfields)] if result else []
+        if shape != self._shape:
+            described = (cursor.description or [])[_BEFORE_THE_VIEW:]
+            columns = [Column(column.name, column.type_code in _TEXT_OIDS) for column in described]
+            self._shape, self._builder = shape, BodyBuilder(columns)
+            self._id_index = [column.name for column in columns].index("id") + _BEFORE_THE_VIEW
+
+    async def _compose(self, connection: AsyncConnection) -> bytes:
         cursor = await connection.execute(queries["key_type"])
         record = await cursor.fetchone()
         if record is None:
@@ -145,5 +157,6 @@ class ReservationLoader:
                 'the view cdc_bridge.reservation_payload, or its column "id", is not there',
                 "Install the mapping: cdc-bridge install",
             )
-        self._statement = sql.SQL(queries["load_reservations"]).format(key_type=sql.SQL(record[0]))
+        composed = sql.SQL(queries["load_reservations"]).format(key_type=sql.SQL(record[0]))
+        self._statement = composed.as_bytes(connection)
         return self._statement
