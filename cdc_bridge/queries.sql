@@ -25,8 +25,9 @@ set idle_in_transaction_session_timeout to '5s'
 -- ---------------------------------------------------------------- the doorbell
 
 -- name: try_doorbell_lock
--- Says that somebody sleeps: from now on a committing change rings. False: a writer holds it for an instant, or another daemon sleeps.
-select pg_try_advisory_lock(52683, 1)
+-- Says that somebody sleeps: from now on a committing change rings. Then draws a transaction id, as own_transaction does.
+-- Null: a writer holds the lock for an instant, or another daemon sleeps.
+select case when pg_try_advisory_lock(52683, 1) then pg_current_xact_id()::text::bigint end
 
 -- name: unlock_doorbell
 -- Nobody sleeps here any more.
@@ -206,8 +207,25 @@ on conflict (name) do update set
   timeout_seconds = excluded.timeout_seconds,
   connect_timeout_seconds = excluded.connect_timeout_seconds
 
--- name: list_endpoints
--- Every endpoint as it is to be called, and whether it is free: its lease has run out, or its holder's session is gone.
+-- name: renew_and_list
+-- Keeps the endpoints that are ours for some time more and says how they are; one that was given back meanwhile stays so.
+-- Then every endpoint as it is to be called, and whether it is free: its lease has run out, or its holder's session is gone.
+-- "renewed": it was ours, and still is.
+with renewed as (
+  update cdc_bridge.endpoint e
+  set
+    holder = %(holder)s,
+    leased_until = now() + %(lease_seconds)s * interval '1 second',
+    failing_since = ours.failing_since,
+    next_probe_at = ours.next_probe_at,
+    problem = ours.problem
+  from unnest(
+    %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
+    %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[]
+  ) as ours (endpoint_id, fence, failing_since, next_probe_at, problem)
+  where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence and e.leased_until is not null
+  returning e.endpoint_id
+)
 select
   endpoint_id, name, in_settings, url, headers, secret, previous_secret,
   -- 'infinity' and years beyond 9999 cannot be read as times: one such row would hide all others.
@@ -224,7 +242,8 @@ select
     when leased_until is null or leased_until <= now() then true
     else pg_try_advisory_xact_lock_shared(52684, holder)
   end as free,
-  extract(epoch from leased_until - now())::float8 as lease_ends_in_seconds
+  extract(epoch from leased_until - now())::float8 as lease_ends_in_seconds,
+  endpoint_id in (select r.endpoint_id from renewed r) as renewed
 from cdc_bridge.endpoint
 order by endpoint_id
 
@@ -262,23 +281,6 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
   from cdc_bridge.endpoint e
   where e.endpoint_id = any (%(endpoint_ids)s) and e.leased_until < now() and e.holder_name <> %(holder_name)s
 )
-
--- name: renew_leases
--- Keeps endpoints for some time more, says how they are, and returns those that are still ours. One that was given back
--- meanwhile stays so.
-update cdc_bridge.endpoint e
-set
-  holder = %(holder)s,
-  leased_until = now() + %(lease_seconds)s * interval '1 second',
-  failing_since = ours.failing_since,
-  next_probe_at = ours.next_probe_at,
-  problem = ours.problem
-from unnest(
-  %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
-  %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[]
-) as ours (endpoint_id, fence, failing_since, next_probe_at, problem)
-where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence and e.leased_until is not null
-returning e.endpoint_id
 
 -- name: release_endpoint
 -- Gives an endpoint back, so that another daemon may take it at once.

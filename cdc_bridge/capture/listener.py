@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _HEARD_WITHIN_SECONDS = 5.0
 _LOCK_TRIES = 5
+_AWAKE_SECONDS = 0.003
 _ANNOUNCEMENTS = "cdc_bridge_endpoint"
 
 _log = structlog.get_logger(__name__)
@@ -180,24 +181,30 @@ class Listener:
             if not await self._until(self._all_at_rest):
                 self._ring()  # One reader is busy for long: the others are not to wait for it.
                 await self._rings(connection, 0)
-            elif await self._lock(connection):
-                await self._sleep(connection)
-                self._ring()
+            elif (horizon := await self._lock(connection)) is not None:
+                rung = await self._sleep(connection, horizon)
+                if rung:
+                    self._ring()
+                    await asyncio.sleep(0)  # The readers send their statement first.
                 await _execute(connection, "unlock_doorbell")
+                if rung:
+                    # Let the calls go out first, and be rung for once by those who commit one right after another.
+                    await asyncio.sleep(_AWAKE_SECONDS)
             else:
                 await asyncio.sleep(self._poll_interval_seconds)
                 self._ring()
 
-    async def _lock(self, connection: AsyncConnection[TupleRow]) -> bool:
+    async def _lock(self, connection: AsyncConnection[TupleRow]) -> int | None:
+        """Take the lock and return the horizon; ``None``: the lock cannot be had."""
         # A writer that tests the lock holds it for about a microsecond, so a second try nearly always gets it.
         for _ in range(_LOCK_TRIES):
-            if await _value(connection, "try_doorbell_lock"):
-                return True
-        return False
+            horizon: int | None = await _value(connection, "try_doorbell_lock")
+            if horizon is not None:
+                return horizon
+        return None
 
-    async def _sleep(self, connection: AsyncConnection[TupleRow]) -> None:
-        """With the lock taken, return when something was committed or it is time for a test of the doorbell."""
-        horizon = await _value(connection, "own_transaction")
+    async def _sleep(self, connection: AsyncConnection[TupleRow], horizon: int) -> bool:
+        """With the lock taken, return when there may be changes, or (``False``) it is time to test the doorbell."""
         silent_writers = True
         while True:
             if silent_writers:
@@ -205,10 +212,12 @@ class Listener:
                 silent_writers = await _value(connection, "oldest_transaction") < horizon
             self._ring()
             if not await self._until(lambda: self._all_at_rest() or self._changes_found()) or self._changes_found():
-                return
+                return True
             pause = self._poll_interval_seconds if silent_writers else self._safety_read_seconds
-            if await self._rings(connection, min(pause, self._seconds_until_test())) or self._seconds_until_test() <= 0:
-                return
+            if await self._rings(connection, min(pause, self._seconds_until_test())):
+                return True
+            if self._seconds_until_test() <= 0:
+                return False
 
     async def _hears_itself(self, connection: AsyncConnection[TupleRow]) -> bool:
         """Ring from another connection and say whether it was heard on this one."""
@@ -225,7 +234,10 @@ class Listener:
 
     async def _rings(self, connection: AsyncConnection[TupleRow], within_seconds: float) -> list[str]:
         """Wait for rings and announcements; return the words that came with them, none from a writer's."""
-        heard = [ring async for ring in connection.notifies(timeout=within_seconds, stop_after=1)]
+        heard = [ring async for ring in connection.notifies(timeout=0)]
+        if not heard and within_seconds > 0 and await _until_readable(connection, within_seconds):
+            self._ring()  # Before it is read what was said: nearly always that something was committed.
+            heard = [ring async for ring in connection.notifies(timeout=0)]
         if any(ring.channel == _ANNOUNCEMENTS for ring in heard):
             self.announced.set()
         return [ring.payload for ring in heard]
@@ -272,6 +284,24 @@ class Listener:
         except TimeoutError:
             return False
         return True
+
+
+async def _until_readable(connection: AsyncConnection[TupleRow], within_seconds: float) -> bool:
+    """Say whether the server says something in time.
+
+    Psycopg would look ten times a second meanwhile, and so use most of what an idle daemon uses.
+    """
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(connection.fileno(), readable.set)
+    try:
+        async with asyncio.timeout(within_seconds):
+            await readable.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(connection.fileno())
+    return True
 
 
 async def _execute(connection: AsyncConnection[TupleRow], name: str) -> AsyncCursor[TupleRow]:

@@ -150,22 +150,6 @@ async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_o
     )
 
 
-async def list_endpoints(connection: Connection) -> list[ListedEndpoint]:
-    """Return all endpoints.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(queries["list_endpoints"])
-        return [
-            ListedEndpoint(
-                **{name: row[name] for name in ListedEndpoint.__dataclass_fields__ if name != "row"}, row=row
-            )
-            for row in await cursor.fetchall()
-        ]
-
-
 async def take_endpoints(
     connection: Connection, endpoints: Sequence[ListedEndpoint], holder: int, holder_name: str, lease_seconds: float
 ) -> list[TakenEndpoint]:
@@ -210,16 +194,19 @@ def _taken(record: TupleRow) -> TakenEndpoint:
     return TakenEndpoint(EndpointId(endpoint_id), fence, Position(Snapshot.parse(snapshot), place))
 
 
-async def renew_leases(
+async def renew_and_list(
     connection: Connection, held: Collection[tuple[EndpointId, int, EndpointState]], holder: int, lease_seconds: float
-) -> set[EndpointId]:
-    """Keep the endpoints held, with their fences, and write how they are; return those that are still ours.
+) -> tuple[set[EndpointId], list[ListedEndpoint]]:
+    """Keep the endpoints held, with their fences, and write how they are.
 
     Args:
         connection: to the database.
         held: them.
         holder: number of our session, which may be another than when they were taken.
         lease_seconds: for how long.
+
+    Returns:
+        those that are still ours, and all endpoints.
 
     Raises:
         psycopg.Error: the database could not be written.
@@ -233,8 +220,22 @@ async def renew_leases(
         "holder": holder,
         "lease_seconds": lease_seconds,
     }
-    cursor = await connection.execute(queries["renew_leases"], parameters)
-    return {EndpointId(endpoint_id) for (endpoint_id,) in await cursor.fetchall()}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(queries["renew_and_list"], parameters)
+        rows = await cursor.fetchall()
+    renewed = {EndpointId(row["endpoint_id"]) for row in rows if row["renewed"]}
+    names = ListedEndpoint.__dataclass_fields__.keys() - {"row"}
+    return renewed, [ListedEndpoint(**{name: row[name] for name in names}, row=row) for row in rows]
+
+
+async def list_endpoints(connection: Connection) -> list[ListedEndpoint]:
+    """Return all endpoints, and renew none.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    _, listed = await renew_and_list(connection, (), holder=0, lease_seconds=0.0)
+    return listed
 
 
 async def release_endpoint(

@@ -204,18 +204,18 @@ class Pipeline:
             self._schedule_changed.clear()
             # One page of retries at a time: however many are due, new changes have the rest of the window.
             await self._until(self._recorded, lambda: len(self._retried) < self._batch_size)
+            seconds = await self._database.patiently(
+                partial(seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=self._occupied())
+            )
+            if seconds is None or seconds > 0:
+                await self._wait_for_schedule(seconds)
+                continue
             limit = self._batch_size - len(self._retried)
             with self._lanes.watch() as watch:
                 due = await self._database.patiently(
                     partial(due_deliveries, endpoint_id=self._endpoint_id, occupied=self._occupied(), limit=limit)
                 )
                 self._retry(due, watch)
-            if len(due) == limit:
-                continue
-            seconds = await self._database.patiently(
-                partial(seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=self._occupied())
-            )
-            await self._wait_for_schedule(seconds)
 
     def _occupied(self) -> Collection[ReservationId]:
         if self._read_to_end:
@@ -236,9 +236,9 @@ class Pipeline:
         self._dispatcher.wake()
 
     async def _wait_for_schedule(self, seconds: float | None) -> None:
-        pause = _LONGEST_WAIT_FOR_DUE_SECONDS if seconds is None else max(0.0, seconds)
+        longest = _LONGEST_WAIT_FOR_DUE_SECONDS
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(pause, _LONGEST_WAIT_FOR_DUE_SECONDS)):
+            async with asyncio.timeout(longest if seconds is None else min(seconds, longest)):
                 await self._schedule_changed.wait()
 
     def _on_recorded(self, settlement: Settlement) -> None:

@@ -29,10 +29,9 @@ from cdc_bridge.delivery.endpoints import (
     TakenEndpoint,
     definition_of,
     end_sessions_of_silent_holders,
-    list_endpoints,
     note_problem,
     release_endpoint,
-    renew_leases,
+    renew_and_list,
     take_endpoints,
 )
 from cdc_bridge.delivery.lease import Lease
@@ -44,7 +43,7 @@ from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.model import Endpoint, EndpointId
 from cdc_bridge.tasks import end
 
-_RENEWALS_A_LEASE = 2.4
+_RENEWALS_A_LEASE = 2.0
 _LOOK_AT_MOST_EVERY_SECONDS = 0.3
 _RESTART_AFTER_SECONDS = 5.0
 _RELEASE_WITHIN_SECONDS = 5.0
@@ -170,8 +169,7 @@ class Supervisor:
         self._listener.announced.clear()
         self._next_look_in_seconds = self.look_every_seconds
         try:
-            await self._renew()
-            await self._follow_plan(await self._presence.run(list_endpoints))
+            await self._follow_plan(await self._renew_and_list())
         except UNAVAILABLE:
             # The pipelines meet the same, and say so. Their leases end, and they call nobody.
             self._failures += 1
@@ -189,17 +187,15 @@ class Supervisor:
     async def _go_on_renewing(self) -> None:
         while True:
             with suppress(*UNAVAILABLE):
-                await self._renew()
+                await self._renew_and_list()
             self.looked_at = self._now()  # Nothing else is looked at any more, for as long as calls may take.
             await asyncio.sleep(self.look_every_seconds)
 
-    async def _renew(self) -> None:
-        if not self._held:
-            return
+    async def _renew_and_list(self) -> list[ListedEndpoint]:
         asked_at = Lease.now()
         ours = [(endpoint_id, held.lease.fence, held.pipeline.state) for endpoint_id, held in self._held.items()]
-        still_ours = await self._presence.run(
-            lambda connection: renew_leases(connection, ours, self._presence.number, self._lease_seconds)
+        still_ours, listed = await self._presence.run(
+            lambda connection: renew_and_list(connection, ours, self._presence.number, self._lease_seconds)
         )
         for endpoint_id, fence, _ in ours:
             held = self._held.get(endpoint_id)
@@ -210,6 +206,7 @@ class Supervisor:
             elif held.task is not None:
                 self._state_log.lost(endpoint_id, held.endpoint.name)
                 await end([held.task])
+        return listed
 
     async def _follow_plan(self, listed: list[ListedEndpoint]) -> None:
         definitions = {endpoint_id: held.endpoint for endpoint_id, held in self._held.items()}
