@@ -16,6 +16,9 @@
 -- the same lock shared, for the blink of one expression: it gets it when nobody sleeps, and then sends nothing.
 -- Writers hold it shared so that they never mistake one another for a sleeper. The CASE makes sure of the order and
 -- that no cancelled statement leaves the lock behind.
+--
+-- What it costs is paid by every booking, so the function is as short as it can be: each expression that PL/pgSQL
+-- evaluates has to be made ready anew in each transaction. (The cast to "char" takes the first letter of tg_op, I or U.)
 
 create or replace function cdc_bridge.attach(reservations regclass, key name) returns void
   language plpgsql
@@ -28,13 +31,11 @@ declare
   changed_at constant timestamptz := clock_timestamp();
 begin
   insert into cdc_bridge.change (reservation_id, operation, changed_at)
-  select changed_rows.%I::text, case tg_op when 'INSERT' then 'I' else 'U' end, changed_at
+  select changed_rows.%I::text, tg_op::"char", changed_at
   from changed_rows;
-  if not found then
-    return null;
-  end if;
-
-  if (case when pg_try_advisory_lock_shared(52683, 1) then pg_advisory_unlock_shared(52683, 1) else false end) then
+  if not found
+    or (case when pg_try_advisory_lock_shared(52683, 1) then pg_advisory_unlock_shared(52683, 1) else false end)
+  then
     return null;
   end if;
   notify cdc_bridge_change;

@@ -4,13 +4,14 @@
 -- The primary key leads with the transaction because that is how the daemon reads: all rows of transactions that
 -- its last snapshot did not see (a sequence alone will not do: numbers are drawn before commit, and transactions
 -- commit in another order). seq is not cached, so that among the changes of one reservation, which its row lock
--- puts one behind the other, it always grows.
+-- puts one behind the other, it always grows. No check on operation: PostgreSQL would read and plan it anew for every
+-- booking, and only the capture function writes here.
 
 create table if not exists cdc_bridge.change (
   xid            xid8        not null default pg_current_xact_id(),
   seq            bigint      not null generated always as identity (cache 1),
   reservation_id text        not null,
-  operation      "char"      not null check (operation in ('I', 'U')),
+  operation      "char"      not null,
   changed_at     timestamptz not null,
   primary key (xid, seq)
 );
