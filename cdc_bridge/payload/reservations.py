@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, adapters, sql
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import problem_of
@@ -94,11 +95,12 @@ class ReservationLoader:
         parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id}
         async with connection.cursor() as cursor:
             register_formats(cursor)
+            # PostgreSQL refuses what was prepared once the view has other columns, and that would end a transaction.
+            prepare = None if connection.info.transaction_status is TransactionStatus.IDLE else False
             try:
-                await cursor.execute(statement, parameters)
+                await cursor.execute(statement, parameters, prepare=prepare)
             except psycopg.errors.FeatureNotSupported:
-                # The view has other columns now, and PostgreSQL refuses what was prepared. Psycopg forgets it, too.
-                await connection.execute("deallocate all")
+                await connection.execute("deallocate all")  # psycopg forgets what it has prepared as well
                 await cursor.execute(statement, parameters)
             return self._build(cursor, await cursor.fetchall())
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from cdc_bridge.contract import column_names
 from cdc_bridge.errors import InstallationError
@@ -63,13 +67,36 @@ async def test_missing_view_is_said_with_what_to_do(database: Database) -> None:
             await ReservationLoader().load(connection, [ReservationId("R")])
 
 
-async def test_view_that_is_replaced_while_the_daemon_runs_is_read_anew(database: Database) -> None:
+_OFTEN = 12  # the statement is prepared by then, and planned for good
+
+
+async def load_often(loader: ReservationLoader, connection: AsyncConnection[TupleRow]) -> bytes:
+    loaded = [await loader.load(connection, [ReservationId("R")]) for _ in range(_OFTEN)]
+    (body,) = {found.reservations[ReservationId("R")].body for found in loaded}
+    return body
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_view_that_is_replaced_while_the_daemon_runs_is_read_anew(
+    database: Database, *, in_transaction: bool
+) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    loader = ReservationLoader()
+    async with database.connection() as connection:
+        before = await load_often(loader, connection)
+        map_table(database, "public.reservations")
+        async with connection.transaction() if in_transaction else nullcontext():
+            after = await load_often(loader, connection)
+    assert b'"surname":""' in before
+    assert after.startswith(b'{"customer":null,"id":"R","cust_id":""')
+
+
+async def test_statement_that_loads_is_prepared(database: Database) -> None:
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     async with database.connection() as connection:
-        loader = ReservationLoader()
-        before = await loader.load(connection, [ReservationId("R")])
-        map_table(database, "public.reservations")
-        after = await loader.load(connection, [ReservationId("R")])
-    assert b'"surname":""' in before.reservations[ReservationId("R")].body
-    assert after.reservations[ReservationId("R")].body.startswith(b'{"customer":null,"id":"R","cust_id":""')
+        await load_often(ReservationLoader(), connection)
+        cursor = await connection.execute("select statement from pg_prepared_statements")
+        prepared = [statement for (statement,) in await cursor.fetchall()]
+    assert any("cdc_bridge.reservation_payload" in statement for statement in prepared)
