@@ -103,8 +103,9 @@ def _collect_garbage_seldom() -> None:
     A call leaves some behind (aiohttp's request and answer know one another), and with Python's own threshold a quarter
     of the time of a busy daemon went into looking. What was made up to now stays anyway.
     """
+    gc.collect()
     gc.freeze()
-    gc.set_threshold(_ALLOCATIONS_A_COLLECTION, 20, 100)
+    gc.set_threshold(_ALLOCATIONS_A_COLLECTION)
 
 
 def _end_process() -> NoReturn:

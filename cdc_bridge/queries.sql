@@ -14,7 +14,8 @@ select
 
 -- name: plan_once
 -- Has the few statements that deliveries are made of planned once a session, not for each of their parameters: planning
--- takes several times longer than running them, and the plan is the same.
+-- takes several times longer than running them. (So a long list of values is compared by a subquery, which is hashed; an
+-- array in "= any" would be only where it is known when the statement is planned.)
 set plan_cache_mode to force_generic_plan
 
 -- name: set_up_command
@@ -149,7 +150,8 @@ from (
 -- Which of these reservations the transaction had changed already up to a place in it.
 select distinct reservation_id
 from cdc_bridge.change
-where xid = %(xid)s::text::xid8 and seq <= %(seq)s and reservation_id = any (%(reservation_ids)s)
+where xid = %(xid)s::text::xid8 and seq <= %(seq)s
+  and (reservation_id in (select unnest(%(reservation_ids)s::text[]))) is true
 
 
 -- ---------------------------------------------------------------- reservations
@@ -209,8 +211,8 @@ on conflict (name) do update set
 
 -- name: renew_and_list
 -- Keeps the endpoints that are ours for some time more and says how they are; one that was given back meanwhile stays so.
--- Then every endpoint as it is to be called, and whether it is free: its lease has run out, or its holder's session is gone.
--- "renewed": it was ours, and still is.
+-- Then every endpoint as it is to be called and as it was when this began, and whether it is free: its lease has run out, or
+-- its holder's session is gone. "renewed": it was ours, and still is.
 with renewed as (
   update cdc_bridge.endpoint e
   set
@@ -247,12 +249,25 @@ select
 from cdc_bridge.endpoint
 order by endpoint_id
 
+-- name: list_endpoints
+-- Every endpoint, read and nothing else, for a check. (Of two columns of one name the last one is taken; why it is needed
+-- is said above.)
+select
+  e.*,
+  case when previous_secret_until is not null then
+    greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
+  end as previous_secret_until,
+  disabled_at is not null as disabled,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster
+from cdc_bridge.endpoint e
+order by endpoint_id
+
 -- name: try_presence_lock
 -- Says that the daemon of this number lives, for as long as this session does.
 select pg_try_advisory_lock(52684, %(holder)s)
 
 -- name: take_endpoints
--- Takes those of some endpoints that nobody else took since they were listed, and says how far they are.
+-- Takes those of some endpoints that nobody else took or renewed since they were listed, and says how far they are.
 update cdc_bridge.endpoint e
 set
   fence = e.fence + 1,
@@ -267,6 +282,10 @@ where e.endpoint_id in (
   from unnest(%(endpoint_ids)s::bigint[], %(fences)s::bigint[]) as listed (endpoint_id, fence)
   join cdc_bridge.endpoint free using (endpoint_id, fence)
   where free.paused_at is null and free.disabled_at is null
+    and case
+      when free.leased_until is null or free.leased_until <= now() then true
+      else pg_try_advisory_xact_lock_shared(52684, free.holder)
+    end
   for update of free skip locked
 )
 returning e.endpoint_id, e.fence, e.position::text, e.place_xid::text::bigint, e.place_seq
@@ -487,17 +506,19 @@ select
 from cdc_bridge.delivery d
 where d.endpoint_id = %(endpoint_id)s
   and d.next_attempt_at <= now()
-  and d.reservation_id <> all (%(occupied)s::text[])
+  and d.reservation_id not in (select unnest(%(occupied)s::text[]))
 order by d.next_attempt_at
 limit %(limit)s
 
 -- name: seconds_until_next_due
--- How long until the next waiting delivery is due; null: none waits. Negative: since when.
-select extract(epoch from min(d.next_attempt_at) - now())::float8
+-- How long until the next waiting delivery is due; no row: none waits. Negative: since when.
+select extract(epoch from d.next_attempt_at - now())::float8
 from cdc_bridge.delivery d
 where d.endpoint_id = %(endpoint_id)s
   and d.next_attempt_at is not null
-  and d.reservation_id <> all (%(occupied)s::text[])
+  and d.reservation_id not in (select unnest(%(occupied)s::text[]))
+order by d.next_attempt_at
+limit 1
 
 -- name: with_newer_unread
 -- Which reservations have a delivery that waits for its next attempt, and a newer change that the position does not cover.

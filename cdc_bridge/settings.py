@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         500, ge=1, le=10_000, description="Most changes read at once; three such pages fit in memory"
     )
     lease_seconds: float = Field(
-        12,
+        15,
         ge=1,
         le=300,
         description="Time after which another daemon takes the endpoints of one that is frozen or cut off, in seconds",

@@ -13,7 +13,8 @@ Going to sleep must not lose a change that is committed meanwhile. In this order
 4. Have every reader read to the end of the log: that finds what was committed up to step 3.
 5. If one ran at step 3, go back there after a moment. Else wait for the bell alone, with a slow read as a net below it.
 
-On waking, the lock is let go before anything else is done, so that a busy daemon costs writers nothing.
+On waking, the readers are woken and then, before anything is waited for, the lock is let go, so that a busy daemon
+costs writers nothing. For some milliseconds it is not taken again: the calls go out first.
 
 Where the bell cannot be heard (pgbouncer in transaction mode, a half-open connection) or must not ring
 (``PREPARE TRANSACTION`` refuses to follow a NOTIFY; setting ``wake = "poll"``) the readers are woken at intervals
@@ -185,7 +186,7 @@ class Listener:
                 rung = await self._sleep(connection, horizon)
                 if rung:
                     self._ring()
-                    await asyncio.sleep(0)  # The readers send their statement first.
+                    await asyncio.sleep(0)  # The readers begin first.
                 await _execute(connection, "unlock_doorbell")
                 if rung:
                     # Let the calls go out first, and be rung for once by those who commit one right after another.

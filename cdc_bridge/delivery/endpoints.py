@@ -228,14 +228,15 @@ async def renew_and_list(
     return renewed, [ListedEndpoint(**{name: row[name] for name in names}, row=row) for row in rows]
 
 
-async def list_endpoints(connection: Connection) -> list[ListedEndpoint]:
-    """Return all endpoints, and renew none.
+async def list_endpoints(connection: Connection) -> list[dict[str, Any]]:
+    """Return the rows of all endpoints, and of each whether it is ``disabled`` and of the ``same_cluster``.
 
     Raises:
         psycopg.Error: the database could not be read.
     """
-    _, listed = await renew_and_list(connection, (), holder=0, lease_seconds=0.0)
-    return listed
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(queries["list_endpoints"])
+        return await cursor.fetchall()
 
 
 async def release_endpoint(

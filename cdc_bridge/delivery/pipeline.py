@@ -24,6 +24,8 @@ from functools import partial
 from typing import Any
 
 import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.change_log import Page, read_page
 from cdc_bridge.capture.listener import Reader
@@ -92,7 +94,7 @@ class Pipeline:
             database, endpoint, lease, self._lanes, self._recorder, source=source, state_changed=state_changed
         )
         self._coverage = Coverage(_COVERED_WINDOWS * self._window)
-        self._retried: set[Seq] = set()
+        self._retried: dict[Seq, ReservationId] = {}
         self._recorded = asyncio.Event()
         self._schedule_changed = asyncio.Event()
         self._not_yet: set[ReservationId] = set()
@@ -204,31 +206,32 @@ class Pipeline:
             self._schedule_changed.clear()
             # One page of retries at a time: however many are due, new changes have the rest of the window.
             await self._until(self._recorded, lambda: len(self._retried) < self._batch_size)
-            seconds = await self._database.patiently(
-                partial(seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=self._occupied())
-            )
+            seconds = await self._database.patiently(self._seconds_until_next_due)
             if seconds is None or seconds > 0:
                 await self._wait_for_schedule(seconds)
                 continue
-            limit = self._batch_size - len(self._retried)
             with self._lanes.watch() as watch:
-                due = await self._database.patiently(
-                    partial(due_deliveries, endpoint_id=self._endpoint_id, occupied=self._occupied(), limit=limit)
-                )
-                self._retry(due, watch)
+                self._retry(await self._database.patiently(self._due), watch)
+
+    async def _seconds_until_next_due(self, connection: AsyncConnection[TupleRow]) -> float | None:
+        return await seconds_until_next_due(connection, self._endpoint_id, self._occupied())
+
+    async def _due(self, connection: AsyncConnection[TupleRow]) -> list[DueDelivery]:
+        limit = self._batch_size - len(self._retried)
+        return await due_deliveries(connection, self._endpoint_id, self._occupied(), limit)
 
     def _occupied(self) -> Collection[ReservationId]:
         if self._read_to_end:
             self._not_yet.clear()
-        return self._lanes.reservations() | self._not_yet
+        return self._lanes.reservations() | self._not_yet | set(self._retried.values())
 
     def _retry(self, due: list[DueDelivery], watch: Watch) -> None:
         occupied = set(self._occupied())
         for found in due:
             delivery = found.delivery
-            if delivery.change.reservation_id in occupied or delivery.change.seq in self._retried:
+            if delivery.change.reservation_id in occupied:
                 continue  # It, or a newer change of its reservation, was taken up while this was read.
-            self._retried.add(delivery.change.seq)
+            self._retried[delivery.change.seq] = delivery.change.reservation_id
             if found.overtaken or watch.overtook(delivery):
                 self._recorder.put(superseded(delivery))
             else:
@@ -248,7 +251,7 @@ class Pipeline:
             if settlement.state is DeliveryState.DELIVERED:
                 self._on_delivered(delivery, seen)
             self._lanes.release(delivery)
-        self._retried.discard(settlement.change.seq)
+        self._retried.pop(settlement.change.seq, None)
         if settlement.state is DeliveryState.WAITING:
             self._schedule_changed.set()
         self._recorded.set()
@@ -262,7 +265,7 @@ class Pipeline:
 
     def _supersede(self, deliveries: Iterable[Delivery]) -> None:
         for delivery in deliveries:
-            self._retried.discard(delivery.change.seq)
+            self._retried.pop(delivery.change.seq, None)
             self._recorder.put(superseded(delivery))
 
     def _in_memory(self) -> int:

@@ -43,7 +43,7 @@ from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.model import Endpoint, EndpointId
 from cdc_bridge.tasks import end
 
-_RENEWALS_A_LEASE = 2.0
+_RENEWALS_A_LEASE = 2.4
 _LOOK_AT_MOST_EVERY_SECONDS = 0.3
 _RESTART_AFTER_SECONDS = 5.0
 _RELEASE_WITHIN_SECONDS = 5.0

@@ -233,21 +233,21 @@ async def check_endpoints(connection: Connection, settings: Settings) -> Check:
     """There is an endpoint, and each one can be called."""
     name = "endpoints"
     listed = await list_endpoints(connection)
-    for endpoint in listed:
-        if not endpoint.same_cluster:
-            return _failed(name, f"{endpoint.name}: {OTHER_CLUSTER}", "As a DBA: select cdc_bridge.adopt();")
-        if endpoint.disabled:
+    for row in listed:
+        if not row["same_cluster"]:
+            return _failed(name, f"{row['name']}: {OTHER_CLUSTER}", "As a DBA: select cdc_bridge.adopt();")
+        if row["disabled"]:
             return _failed(
                 name,
-                f"{endpoint.name} answered 410 and is not called any more",
-                f"When it wants calls again: cdc-bridge endpoint resume {endpoint.name}",
+                f"{row['name']} answered 410 and is not called any more",
+                f"When it wants calls again: cdc-bridge endpoint resume {row['name']}",
             )
-        if not endpoint.in_settings:
+        if not row["in_settings"]:
             try:
-                definition_of(endpoint.row, allow_http=settings.allow_http)
+                definition_of(row, allow_http=settings.allow_http)
             except ValueError as error:
-                return _failed(name, f"{endpoint.name}: {error}", f"cdc-bridge endpoint set {endpoint.name} ...")
-    names = [endpoint.name + (" (paused)" if endpoint.paused else "") for endpoint in listed]
+                return _failed(name, f"{row['name']}: {error}", f"cdc-bridge endpoint set {row['name']} ...")
+    names = [row["name"] + ("" if row["paused_at"] is None else " (paused)") for row in listed]
     if names:
         return _ok(name, _listed(names))
     if settings.endpoint_url is not None:

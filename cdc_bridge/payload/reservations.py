@@ -100,6 +100,8 @@ class ReservationLoader:
             try:
                 await cursor.execute(statement, parameters, prepare=prepare)
             except psycopg.errors.FeatureNotSupported:
+                if prepare is False:
+                    raise
                 await connection.execute("deallocate all")  # psycopg forgets what it has prepared as well
                 await cursor.execute(statement, parameters)
             return self._build(cursor, await cursor.fetchall())

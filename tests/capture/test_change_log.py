@@ -144,7 +144,7 @@ async def test_statement_that_reads_a_page_walks_the_index_in_a_log_of_many_rows
     database.execute("analyze cdc_bridge.change")
     newest = database.value("select max(xid::text::bigint) from cdc_bridge.change")
     async with database.connection() as connection:
-        plans = await explained(connection)
+        plans = await explained(connection, as_daemon=True)
         await read_page(connection, ENDPOINT, Position(Snapshot(Xid(newest - 5), frozenset())), 100)
     assert "Index Scan using change_pkey" in plans[0]
     assert "Seq Scan on change" not in plans[0]

@@ -46,7 +46,7 @@ async def test_captured_key_of_any_type_is_loaded_by_its_index(
     async with database.connection() as connection:
         loader = ReservationLoader()
         await loader.load(connection, [wanted])
-        plans = await explained(connection)
+        plans = await explained(connection, as_daemon=True)
         loaded = await loader.load(connection, [wanted, ReservationId(captured[0])])
     assert loaded.reservations.keys() == {wanted, captured[0]}
     assert loaded.reservations[wanted].subject == posted_id

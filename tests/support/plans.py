@@ -5,9 +5,18 @@ from __future__ import annotations
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.queries import queries
 
-async def explained(connection: AsyncConnection[TupleRow]) -> list[str]:
-    """Return a list that grows by the plan of each statement run on a superuser's connection from now on."""
+
+async def explained(connection: AsyncConnection[TupleRow], *, as_daemon: bool = False) -> list[str]:
+    """Return a list that grows by the plan of each statement run on a superuser's connection from now on.
+
+    Args:
+        connection: the connection.
+        as_daemon: plan as the sessions do in which deliveries are made.
+    """
+    if as_daemon:
+        await connection.execute(queries["plan_once"])
     plans: list[str] = []
     connection.add_notice_handler(lambda diagnostic: plans.append(diagnostic.message_primary or ""))
     await connection.execute(
