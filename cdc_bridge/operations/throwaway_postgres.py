@@ -116,6 +116,13 @@ class ThrowawayPostgres:
         return self._port
 
     @property
+    def pid(self) -> int:
+        """The process id of the server, while it runs."""
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """The superuser's way into the database ``postgres``."""
         return self.url_for("postgres")
@@ -221,7 +228,7 @@ class ThrowawayPostgres:
             return subprocess.Popen(
                 [self._binaries / "postgres", "-D", self._home / "data", "-p", str(port), *settings],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), cwd=self._home,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
                 **_ordinary_user(),
             )  # fmt: skip
 
@@ -283,5 +290,6 @@ def _free_port() -> int:
         return port
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Have a process that is about to be started end when its parent does, however that ends. For Linux."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)

@@ -137,15 +137,17 @@ def around(what: str, name: str) -> dict[str, Function]:
 Point = Function | Statement | InLedgerTransaction | Request
 
 _TAKING = around("an endpoint is taken", "cdc_bridge.delivery.supervisor:take_endpoints")
+_SCHEDULE = around("it is asked what is due", "cdc_bridge.delivery.pipeline:seconds_until_next_due")
 _DUE = {
     **around("due deliveries are read", "cdc_bridge.delivery.pipeline:due_deliveries"),
     **around("due deliveries are queued", "cdc_bridge.delivery.pipeline:Pipeline._retry"),
 }
-SELDOM = dict.fromkeys(_TAKING, 1) | dict.fromkeys(_DUE, 2)
+SELDOM = dict.fromkeys(_TAKING | _DUE, 1) | dict.fromkeys(_SCHEDULE, 2)
 """How often points are sure to be reached that are not reached for each change."""
 
 POINTS: dict[str, Point] = {
     **_TAKING,
+    **_SCHEDULE,
     **_DUE,
     **around("a page is read", "cdc_bridge.delivery.pipeline:read_page"),
     **around("a page is handed over", "cdc_bridge.delivery.pipeline:Pipeline._hand_over"),
