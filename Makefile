@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 TESTS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults check format lock clean
+.PHONY: help install demo test test-faults bench bench-quick check format lock clean
 
 help:  ## List what can be done
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ test: $(READY)  ## Run the tests, all or some: make test TESTS="tests/capture -k
 
 test-faults: $(READY)  ## Break everything that can break, at length (some 20 minutes), and show the figures
 	@CDC_BRIDGE_TEST_LENGTH=long $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/faults -n 2 --dist worksteal)
+
+bench: $(READY)  ## Measure what it costs and how fast it is, beside references (some 17 minutes)
+	@$(BIN)/python -m tests.bench $(BENCH_FLAGS)
+
+bench-quick: $(READY)  ## The same in two minutes, to see whether a change went the right way
+	@$(BIN)/python -m tests.bench --quick $(BENCH_FLAGS)
 
 check: $(READY)  ## Run the gates: format, lint, types, imports
 	@$(BIN)/ruff format --check

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from cdc_bridge.settings import PREFIX, Settings
+from tests.bench.report import published_table
 from tests.test_cli import ENDPOINT_COMMANDS
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -31,6 +32,10 @@ def test_nothing_that_readme_names_as_a_setting_is_unknown() -> None:
 def test_files_that_readme_leads_to_are_there() -> None:
     folder = Path(__file__).parents[1]
     assert [link for link in re.findall(r"\]\(([^)#:]+)\)", README) if not (folder / link).exists()] == []
+
+
+def test_its_table_of_figures_is_that_of_the_run_whose_figures_are_kept() -> None:
+    assert published_table() in README
 
 
 def test_every_command_about_endpoints_is_named_and_no_other() -> None:

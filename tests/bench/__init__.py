@@ -1,0 +1,15 @@
+"""The benchmark: what the bridge costs e-Res's writers, and how fast it delivers.
+
+Everything is measured against a reference in the same run, by turns, several times, as machines differ and are noisy.
+``make bench`` runs it all and ``make bench-quick`` the same in short; the table, the raw figures and the plots are
+in the folder ``bench-results``.
+
+    stage.py       a PostgreSQL as in production, databases with an example e-Res, a receiver, daemons
+    receiver.py    a receiver that notes when calls arrive, answers late or never; nginx where only the rate counts
+    reference.py   what the bridge is measured against: a bare HTTP client, a bare LISTEN and POST
+    writers.py     what capture costs those who write
+    latency.py     from the commit to the call
+    drains.py      how fast a backlog is delivered
+    upkeep.py      what the daemon does when it has nothing to do, and what the whole path writes
+    figures.py     medians, spreads and goals; report.py and plots.py show them
+"""

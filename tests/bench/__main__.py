@@ -1,0 +1,85 @@
+"""Runs the benchmark: ``python -m tests.bench``, as ``make bench`` does."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.bench.drains import (
+    measure_drain,
+    measure_many_waiting,
+    measure_open_transaction,
+    measure_slow_endpoint,
+    measure_ten_endpoints,
+)
+from tests.bench.figures import Measured
+from tests.bench.latency import measure_latency
+from tests.bench.machine import conditions
+from tests.bench.plots import write_plots
+from tests.bench.report import publish, write_figures
+from tests.bench.scale import FULL, QUICK, Scale
+from tests.bench.stage import Stage
+from tests.bench.upkeep import measure_idle, measure_writes
+from tests.bench.writers import measure_bulk, measure_one_update, measure_writers, measure_writers_beside_deliveries
+
+MEASURES: dict[str, Callable[[Stage, Scale], Awaitable[Measured]]] = {
+    "writers": measure_writers,
+    "beside": measure_writers_beside_deliveries,
+    "update": measure_one_update,
+    "bulk": measure_bulk,
+    "latency": measure_latency,
+    "drain": measure_drain,
+    "slow": measure_slow_endpoint,
+    "waiting": measure_many_waiting,
+    "open": measure_open_transaction,
+    "ten": measure_ten_endpoints,
+    "idle": measure_idle,
+    "writes": measure_writes,
+}
+
+
+async def run(names: list[str], scale: Scale, folder: Path) -> None:
+    """Measure, and write what was found."""
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"[{time.monotonic() - began:5.0f} s] {what}", file=sys.stderr, flush=True)
+
+    with Stage(say) as stage:
+        under = conditions(stage.server_version, scale)
+        measured = [await MEASURES[name](stage, scale) for name in names]
+    under["seconds"] = str(round(time.monotonic() - began))
+    write_figures(folder, under, measured)
+    write_plots(folder, measured)
+    print((folder / "table.md").read_text(encoding="utf-8"))
+    say(f"table, figures and plots are in {folder}/")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two minutes, to see whether a change went the right way")
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASURES, metavar="MEASURE", help=f"some of: {', '.join(MEASURES)}"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("bench-results"), help="where table, figures and plots go")
+    parser.add_argument(
+        "--publish", action="store_true", help="put what is in the folder into README, instead of measuring"
+    )
+    chosen = parser.parse_args()
+    if not Path("/proc/self/stat").exists():
+        parser.error("it takes figures of processes from /proc, so it runs on Linux only")
+    if chosen.publish:
+        if not (chosen.folder / "figures.json").exists():
+            parser.error(f"there are no figures in {chosen.folder}/: measure first, with make bench")
+        publish(chosen.folder)
+    else:
+        asyncio.run(run(chosen.only or list(MEASURES), QUICK if chosen.quick else FULL, chosen.folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""From the commit to the call: how long until an endpoint hears of a change."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain, count
+from typing import Any
+
+import orjson
+import psycopg
+
+from tests.bench.figures import Goal, Line, Measured, alone, compared, percentile
+from tests.bench.receiver import Receiver, started_receiver
+from tests.bench.scale import Scale
+from tests.bench.stage import LOOK_EVERY_SECONDS, PATIENCE_SECONDS, Stage
+from tests.support.databases import Database
+
+_PACE_A_SECOND = 500
+_IDLE_MILLISECONDS = (40, 80)
+"""Between two changes on an idle system: long enough to go to sleep again."""
+
+Contender = Callable[[], Awaitable[list[float]]]
+
+
+class _Listening:
+    """A database, something that calls for its changes, and the receiver of the calls."""
+
+    def __init__(self, database: Database, receiver: Receiver) -> None:
+        self._database = database
+        self._receiver = receiver
+        self._numbers = count(1)
+        self.changes_a_second = 0.0
+        """How fast the last changes were committed indeed."""
+
+    async def milliseconds(self, changes: int, pauses_seconds: Iterator[float]) -> list[float]:
+        """Commit changes of one reservation each; return how long after its COMMIT was sent each call arrived."""
+        numbers = [next(self._numbers) for _ in range(changes)]
+        committed = await asyncio.to_thread(_commit, self._database, numbers, pauses_seconds)
+        seconds = (max(committed.values()) - min(committed.values())) / 1e9
+        self.changes_a_second = changes / seconds
+        arrived: dict[str, int] = {}
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not committed.keys() <= arrived.keys():
+                arrived |= await self._receiver.arrived()
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
+        return [(arrived[reservation_id] - at) / 1e6 for reservation_id, at in committed.items()]
+
+
+def _commit(database: Database, numbers: list[int], pauses_seconds: Iterator[float]) -> dict[str, int]:
+    committed: dict[str, int] = {}
+    with psycopg.connect(database.url) as connection:
+        due = time.monotonic()
+        for number in numbers:
+            due += next(pauses_seconds)
+            time.sleep(max(0.0, due - time.monotonic()))
+            cursor = connection.execute(
+                "update public.reservations set adults = 1 + adults %% 9 where reference = %s returning id", [number]
+            )
+            ((reservation_id,),) = cursor.fetchall()
+            committed[reservation_id] = time.monotonic_ns()
+            connection.commit()
+    return committed
+
+
+def _seldom() -> Iterator[float]:
+    while True:
+        yield random.uniform(*_IDLE_MILLISECONDS) / 1000
+
+
+def _often() -> Iterator[float]:
+    while True:
+        yield 1 / _PACE_A_SECOND
+
+
+async def measure_latency(stage: Stage, scale: Scale) -> Measured:
+    """From COMMIT to the call, on an idle system and under load, beside a bare LISTEN and one POST."""
+    idle: dict[str, list[list[float]]] = {"bridge": [], "bare": []}
+    loaded: list[list[float]] = []
+    paces: list[float] = []
+    async with AsyncExitStack() as stack:
+        receivers = [
+            await stack.enter_async_context(started_receiver(stage.certificate.chain_and_key_file)) for _ in range(2)
+        ]
+        ours, bare = stack.enter_context(stage.database("bridge")), stack.enter_context(stage.database("naive"))
+        for database in (ours, bare):
+            database.execute("create index on public.reservations (reference)")
+        daemon = await stack.enter_async_context(stage.daemon(ours, f"{receivers[0].url}/0"))
+        await daemon.wait_for_log("listening")
+        await stack.enter_async_context(_bare_listener(stage, bare, f"{receivers[1].url}/0"))
+        contenders = {"bridge": _Listening(ours, receivers[0]), "bare": _Listening(bare, receivers[1])}
+        for listening in contenders.values():
+            await listening.milliseconds(20, _seldom())  # connections are made
+        for turn in range(scale.rounds):
+            stage.say("from commit to call")
+            for name in contenders if turn % 2 == 0 else reversed(contenders):
+                idle[name].append(await contenders[name].milliseconds(scale.idle_changes, _seldom()))
+            loaded.append(await contenders["bridge"].milliseconds(scale.paced_seconds * _PACE_A_SECOND, _often()))
+            paces.append(contenders["bridge"].changes_a_second)
+    return Measured(
+        [*_lines(idle, loaded), alone("changes a second meanwhile", "/s", paces)],
+        {
+            "bridge, idle": list(chain(*idle["bridge"])),
+            "bare LISTEN and POST, idle": list(chain(*idle["bare"])),
+            f"bridge, {_PACE_A_SECOND} changes a second": list(chain(*loaded)),
+        },
+    )
+
+
+def _lines(idle: dict[str, list[list[float]]], loaded: list[list[float]]) -> list[Line]:
+    def at(rounds: list[list[float]], percent: float) -> list[float]:
+        return [percentile(samples, percent) for samples in rounds]
+
+    bare = "bare LISTEN and POST"
+    under_load = f"commit to call, {_PACE_A_SECOND} changes a second"
+    return [
+        compared(
+            "commit to call, idle, p50", "ms", at(idle["bridge"], 50), bare, at(idle["bare"], 50), Goal("at most", 1.5)
+        ),
+        compared(
+            "commit to call, idle, p99", "ms", at(idle["bridge"], 99), bare, at(idle["bare"], 99), Goal("at most", 2)
+        ),
+        compared(f"{under_load}, p50", "ms", at(loaded, 50), "idle", at(idle["bridge"], 50)),
+        compared(f"{under_load}, p99", "ms", at(loaded, 99), "idle", at(idle["bridge"], 99), Goal("at most", 3)),
+    ]
+
+
+@asynccontextmanager
+async def _bare_listener(stage: Stage, database: Database, url: str) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.reference", "listen",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    task: dict[str, Any] = {
+        "url": url,
+        "ca_file": str(stage.certificate.ca_file),
+        "database_url": database.url,
+        "body": "x" * 2000,
+    }
+    try:
+        process.stdin.write(orjson.dumps(task) + b"\n")
+        assert await process.stdout.readline() == b"listening\n"
+        yield
+    finally:
+        process.stdin.close()
+        await process.wait()

@@ -1,0 +1,225 @@
+"""Receivers: nginx where the rate counts, and one of our own that notes when calls arrive, answers late or never.
+
+Ours is a process of its own, ``python -m tests.bench.receiver FILE`` (certificate chain and key). It prints its port,
+and then, for each line ``arrived`` that it reads, which calls have arrived since, for a line ``message`` the last one.
+The path says how it answers: ``/0`` at once, ``/50`` after 50 ms, ``/never``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypedDict
+
+import orjson
+
+from cdc_bridge.operations.throwaway_postgres import end_with_parent
+
+_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_SUBJECT = re.compile(rb"\r\nce-subject: *([^\r]*)", re.IGNORECASE)
+_START_PATIENCE_SECONDS = 10.0
+
+_NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off;
+  keepalive_timeout 600s;
+  keepalive_requests 100000000;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {certificate};
+    ssl_certificate_key {certificate};
+    location / {{ return 204; }}
+  }}
+}}
+"""
+
+
+def nginx_program() -> str | None:
+    """Return where nginx is, if it is installed."""
+    return shutil.which(
+        "nginx", path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+    )
+
+
+@contextmanager
+def nginx(folder: Path, certificate: Path) -> Iterator[str]:
+    """Run nginx, answering 204 to everything; yields its address.
+
+    Args:
+        folder: for its own files.
+        certificate: chain and key.
+    """
+    program = nginx_program()
+    assert program is not None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder.mkdir()
+    configuration = folder / "nginx.conf"
+    configuration.write_text(_NGINX.format(folder=folder, port=port, certificate=certificate))
+    process = subprocess.Popen(
+        [program, "-e", folder / "error.log", "-c", configuration],
+        stderr=subprocess.DEVNULL,
+        preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call
+    )
+    try:
+        _wait_for_port(port, process, folder / "error.log")
+        yield f"https://localhost:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_PATIENCE_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"nginx does not start: {log.read_text()}") from None
+            time.sleep(0.02)
+        else:
+            return
+
+
+class Message(TypedDict):
+    """A call: its headers, without those that name its receiver and its length, and its body."""
+
+    headers: dict[str, str]
+    body: str
+
+
+class Receiver:
+    """The receiver of our own, seen from outside."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self._process = process
+        self.url = url
+        """Without a path."""
+
+    async def arrived(self) -> dict[str, int]:
+        """Return which reservations were called since this was asked last, and when, by the monotonic clock in ns."""
+        found: dict[str, int] = await self._ask("arrived")
+        return found
+
+    async def last_message(self) -> Message:
+        """Return the call that arrived last."""
+        found: Message = await self._ask("message")
+        return found
+
+    async def _ask(self, what: str) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{what}\n".encode())
+        return orjson.loads(await self._process.stdout.readline())
+
+
+@asynccontextmanager
+async def started_receiver(certificate: Path) -> AsyncIterator[Receiver]:
+    """Run a receiver of our own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.receiver", certificate,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=64 * 1024 * 1024,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        port = int(await process.stdout.readline())
+        yield Receiver(process, f"https://localhost:{port}")
+    finally:
+        process.stdin.close()
+        await process.wait()
+
+
+class _Arrived:
+    def __init__(self) -> None:
+        self.at: dict[str, int] = {}
+        self._last = b"", b""
+
+    def take(self, head: bytes, body: bytes) -> None:
+        if subject := _SUBJECT.search(head):
+            self.at[subject[1].decode()] = time.monotonic_ns()
+        self._last = head, body
+
+    def tell(self, what: str) -> Any:
+        if what == "message":
+            head, body = self._last
+            lines = [line.split(": ", 1) for line in head.decode().splitlines()[1:]]
+            headers = {name: value for name, value in lines if name.lower() not in {"host", "content-length"}}
+            return {"headers": headers, "body": body.decode()}
+        told, self.at = self.at, {}
+        return told
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, arrived: _Arrived) -> None:
+        self._arrived = arrived
+        self._unread = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        while (end := self._unread.find(b"\r\n\r\n") + 4) > 3:
+            head = self._unread[: end - 2]
+            length = _LENGTH.search(head)
+            whole = end + (int(length[1]) if length else 0)
+            if len(self._unread) < whole:
+                return
+            body, self._unread = self._unread[end:whole], self._unread[whole:]
+            self._arrived.take(head, body)
+            self._answer_as_asked(head.split(b" ", 2)[1][1:])
+
+    def _answer_as_asked(self, how: bytes) -> None:
+        if how == b"0":
+            self._answer()
+        elif how != b"never":
+            asyncio.get_running_loop().call_later(int(how) / 1000, self._answer)
+
+    def _answer(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(_ANSWER)
+
+
+async def _serve(certificate: str) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    arrived = _Arrived()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(arrived), "127.0.0.1", 0, ssl=tls)
+    questions = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    while question := await questions.readline():
+        sys.stdout.buffer.write(orjson.dumps(arrived.tell(question.decode().strip())) + b"\n")
+        sys.stdout.buffer.flush()
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(sys.argv[1]))

@@ -1,0 +1,60 @@
+"""How much is measured: all of it, or enough to see whether a change went the right way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """So many rounds, so long, so much."""
+
+    rounds: int
+    writing_rounds: int
+    writers: tuple[int, ...]
+    writing_seconds: int
+    updates: int
+    bulk_rounds: int
+    idle_changes: int
+    paced_seconds: int
+    drained: int
+    slow_drained: int
+    many_waiting: int
+    dead_rows: int
+    drained_by_ten: int
+    idle_seconds: int
+
+
+FULL = Scale(
+    rounds=3,
+    writing_rounds=5,
+    writers=(1, 4, 16, 64),
+    writing_seconds=2,
+    updates=2000,
+    bulk_rounds=5,
+    idle_changes=300,
+    paced_seconds=10,
+    drained=50_000,
+    slow_drained=10_000,
+    many_waiting=1_000_000,
+    dead_rows=1_000_000,
+    drained_by_ten=2500,
+    idle_seconds=60,
+)
+
+QUICK = Scale(
+    rounds=1,
+    writing_rounds=1,
+    writers=(1, 16),
+    writing_seconds=1,
+    updates=500,
+    bulk_rounds=1,
+    idle_changes=50,
+    paced_seconds=3,
+    drained=10_000,
+    slow_drained=2000,
+    many_waiting=50_000,
+    dead_rows=50_000,
+    drained_by_ten=500,
+    idle_seconds=15,
+)
