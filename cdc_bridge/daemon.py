@@ -23,6 +23,7 @@ from cdc_bridge.delivery.endpoints import declare_endpoint
 from cdc_bridge.delivery.supervisor import Supervisor
 from cdc_bridge.delivery.watchdog import Watchdog
 from cdc_bridge.operations.checks import require_ready
+from cdc_bridge.operations.prune import Pruner
 from cdc_bridge.operations.redelivery.scheduled_reconcile import ScheduledReconcile
 from cdc_bridge.tasks import run_together
 from cdc_bridge.web.server import web_server
@@ -88,11 +89,16 @@ async def run(settings: Settings) -> int:
             interval_seconds=settings.reconcile_interval_seconds,
             repair=settings.reconcile_repair,
         )
+        pruner = Pruner(
+            database,
+            retention_days=settings.retention_days,
+            dead_letter_retention_days=settings.dead_letter_retention_days,
+        )
         stopping = _stop_on_signals()  # Until here a signal ends the process: it has nothing to finish yet.
         if settings.web_port:
             await stack.enter_async_context(web_server(settings.web_port))
         _log.info("started", version=__version__)
-        await run_together(listener.run(), supervisor.run(stopping), watchdog.run(), reconciling.run())
+        await run_together(listener.run(), supervisor.run(stopping), watchdog.run(), reconciling.run(), pruner.run())
         _log.info("stopped")
     return 0
 

@@ -552,8 +552,11 @@ select exists (
 )
 
 -- name: schema_version
--- Its version.
-select max(version) from cdc_bridge.schema_version
+-- Its version, and whether the next one's migration was run up to where its daemon comes in. (Version 1 has no such column.)
+select v.version, to_jsonb(v) ->> 'next_prepared_at' is not null
+from cdc_bridge.schema_version v
+order by v.version desc
+limit 1
 
 -- name: has_mapping
 -- Whether a mapping is here.
@@ -565,14 +568,69 @@ select
   (select count(*) from cdc_bridge.change),
   (select count(*) from cdc_bridge.delivery where state = 'waiting')
 
--- name: oldest_lock_holders
--- Sessions that have held a lock on some table for longest, without this one.
-select a.pid
-from pg_stat_activity a
-where a.pid <> pg_backend_pid() and a.datname = current_database() and a.xact_start is not null
-  and exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'relation' and l.granted)
+-- name: blocking_sessions
+-- Who holds what a session waits for, and what that is. A prepared transaction has the pid 0.
+select
+  coalesce(waits.relation::regclass::text, 'an object') as lock,
+  blocking.pid,
+  a.usename::text as role,
+  a.application_name as application,
+  a.state,
+  a.xact_start as since
+from unnest(pg_blocking_pids(%(pid)s)) as blocking (pid)
+left join pg_stat_activity a on a.pid = blocking.pid
+left join pg_locks waits on waits.pid = %(pid)s and not waits.granted
 order by a.xact_start
-limit 3
+
+-- name: our_objects
+-- All that an installation makes, by its name in words, with a fingerprint of its definition.
+select 'role ' || r.rolname as name, '' as fingerprint
+from pg_roles r
+where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+union all
+select 'schema ' || n.nspname, coalesce(n.nspacl::text, '') from pg_namespace n where n.nspname = 'cdc_bridge'
+union all
+select
+  case c.relkind when 'r' then 'table ' when 'v' then 'view ' when 'i' then 'index ' else 'sequence ' end
+    || c.oid::regclass::text,
+  concat(
+    c.relacl, c.reloptions,
+    case c.relkind when 'v' then pg_get_viewdef(c.oid) when 'i' then pg_get_indexdef(c.oid) end,
+    (
+      select string_agg(concat_ws(' ', a.attname, a.atttypid, a.attnotnull, a.attacl), ',' order by a.attnum)
+      from pg_attribute a
+      where a.attrelid = c.oid and a.attnum > 0
+    )
+  )
+from pg_class c
+where c.relnamespace = to_regnamespace('cdc_bridge') and c.relkind in ('r', 'v', 'i', 'S')
+union all
+select case p.prokind when 'p' then 'procedure ' else 'function ' end || p.oid::regprocedure, concat(p.proacl, pg_get_functiondef(p.oid))
+from pg_proc p
+where p.pronamespace = to_regnamespace('cdc_bridge')
+union all
+select format('trigger %s on %s', t.tgname, t.tgrelid::regclass), concat(t.tgenabled, pg_get_triggerdef(t.oid))
+from pg_trigger t
+join pg_proc p on p.oid = t.tgfoid
+where p.pronamespace = to_regnamespace('cdc_bridge')
+union all
+select format('right of %s on %s: %s', r.rolname, c.oid::regclass, lower(granted.privilege_type)), ''
+from pg_class c
+cross join lateral aclexplode(c.relacl) as granted
+join pg_roles r on r.oid = granted.grantee
+where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+  and c.relnamespace is distinct from to_regnamespace('cdc_bridge')
+
+-- name: foreign_locks
+-- What this transaction has locked of tables that are not ours, so that somebody may have to wait.
+select l.relation::regclass::text, l.mode
+from pg_locks l
+join pg_class c on c.oid = l.relation
+join pg_namespace n on n.oid = c.relnamespace
+where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind in ('r', 'p')
+  and n.nspname not in ('cdc_bridge', 'pg_catalog', 'information_schema')
+  and l.mode not in ('AccessShareLock', 'RowShareLock')
+order by 1, 2
 
 -- name: server
 -- Version number, version in words, and whether it is a standby.
@@ -592,6 +650,14 @@ from (
     ('draw numbers of changes', 'grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge', has_sequence_privilege('cdc_bridge.change_seq_seq', 'usage')),
     ('read cdc_bridge.delivery', 'grant select on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'select')),
     ('add to cdc_bridge.delivery', 'grant insert on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'insert')),
+    (
+      'prune change log and ledger', 'grant execute on all procedures in schema cdc_bridge to cdc_bridge; '
+        'grant execute on function cdc_bridge.prune_changes, cdc_bridge.prune_deliveries, cdc_bridge.prunable_ledgers to cdc_bridge',
+      has_function_privilege('cdc_bridge.prune(interval, interval, bigint, bigint)', 'execute')
+        and has_function_privilege('cdc_bridge.prune_changes(interval, xid8, bigint, integer)', 'execute')
+        and has_function_privilege('cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer)', 'execute')
+        and has_function_privilege('cdc_bridge.prunable_ledgers(interval)', 'execute')
+    ),
     ('change cdc_bridge.delivery', 'grant update on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'update')),
     (
       'read the view cdc_bridge.reservation_payload', 'grant select on cdc_bridge.reservation_payload to cdc_bridge',
@@ -629,7 +695,9 @@ select * from cdc_bridge.reservation_payload limit 0
 -- Every endpoint by name, and what a command has to know of it.
 select
   endpoint_id, name, paused_at is not null, disabled_at is not null,
-  cluster = (select system_identifier from pg_control_system()), greatest(created_at, now() - interval '7 days')
+  cluster = (select system_identifier from pg_control_system()),
+  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
+  pruned_until + interval '1 hour'
 from cdc_bridge.endpoint
 order by name
 
@@ -833,6 +901,10 @@ returning seq
 -- All that is read in this transaction is read as of one instant, and nothing is written.
 set transaction isolation level repeatable read, read only
 
+-- name: ledger_begins
+-- From when on an endpoint's ledger has everything, with an hour for e-Res's clock to be ahead; null: it was never pruned.
+select pruned_until + interval '1 hour' from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s
+
 -- name: last_deliveries
 -- What an endpoint's ledger has last of some reservations, and the webhook-id of what was delivered last.
 select r.id, newest.seq, newest.state, delivered.message_id, accepted.seq is not null
@@ -862,7 +934,7 @@ left join lateral (
 -- From when on an endpoint can be compared with e-Res's rows, and in how many seconds that is due. No row: it is not ours
 -- any more, or its position is of another cluster.
 select
-  greatest(created_at, now() - interval '7 days'),
+  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
   extract(epoch from coalesce(reconciled_at + %(interval_seconds)s * interval '1 second', now()) - now())::float8
 from cdc_bridge.endpoint
 where endpoint_id = %(endpoint_id)s and fence = %(fence)s
@@ -873,3 +945,10 @@ where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 update cdc_bridge.endpoint
 set reconciled_at = now(), reconciled_missing = %(missing)s, reconciled_stale = %(stale)s
 where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+
+-- ---------------------------------------------------------------- pruning
+
+-- name: prune
+-- Deletes what was settled long ago, page by page, each in a transaction of its own; not inside a transaction.
+call cdc_bridge.prune(%(keep_days)s * interval '1 day', %(keep_dead_days)s * interval '1 day')

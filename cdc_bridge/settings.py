@@ -126,6 +126,12 @@ class Settings(BaseSettings):
     reconcile_repair: bool = Field(
         False, description="Call what such a comparison finds missing or stale, instead of only telling"
     )
+    retention_days: float = Field(
+        7, ge=1, le=3650, description="Time for which changes and settled deliveries are kept, in days"
+    )
+    dead_letter_retention_days: float = Field(
+        30, ge=1, le=3650, description="Time for which a delivery that was given up can be sent again, in days"
+    )
     web_port: int = Field(
         0, ge=0, le=65_535, description="Port on this machine's loopback for /metrics (Prometheus); 0: none"
     )

@@ -6,12 +6,20 @@ grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoin
 grant insert, update on cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant delete on cdc_bridge.endpoint to cdc_bridge;
 grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge;  -- numbers for what "backfill" and "reconcile" queue
+-- The only way for the daemon to delete from log and ledger: what is old and settled, a page at a time.
+grant execute on function
+  cdc_bridge.prune_changes(interval, xid8, bigint, integer),
+  cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer),
+  cdc_bridge.prunable_ledgers(interval)
+to cdc_bridge;
+grant execute on procedure cdc_bridge.prune(interval, interval, bigint, bigint) to cdc_bridge;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.delivery to cdc_bridge_reader;
+grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge_reader;
 -- All columns of cdc_bridge.endpoint but headers, secret and previous_secret.
 grant select (
   endpoint_id, name, in_settings, url, previous_secret_until, ca_file, client_certificate_file, client_key_file,
   max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at,
   position, place_xid, place_seq, cluster, fence, holder, holder_name, leased_until,
-  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at
+  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at, pruned_until
 ) on cdc_bridge.endpoint to cdc_bridge_reader;

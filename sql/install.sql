@@ -1,31 +1,55 @@
--- Installs or upgrades the SQL side of cdc-bridge in the current database, in one transaction.
+-- Installs the SQL side of cdc-bridge in the current database, or puts right what is missing of it, in one transaction.
 --
 --   psql -v ON_ERROR_STOP=1 -f sql/install.sql            (from a copy of the sql folder)
 --   cdc-bridge install --print | psql -v ON_ERROR_STOP=1  (the very same text in one piece)
 --   cdc-bridge install                                    (the same, run for you)
 --
--- Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table.
--- Safe to repeat: a second run changes nothing. Only mapping.sql, the last file, names e-Res's own tables.
+-- Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table. Safe to repeat:
+-- a second run changes nothing. An older version is brought up to date by the files in migrations first; this says which.
+--
+-- Only the mapping, mapping.sql, names e-Res's own tables. One that is here already stays, unless another is named:
+--   psql -v ON_ERROR_STOP=1 -v mapping=my-mapping.sql -f sql/install.sql
 --
 -- Locks: SHARE ROW EXCLUSIVE on the reservations table from the moment its triggers are created until commit
--- (writers wait, readers do not), and only when a trigger is missing or different.
+-- (writers wait, readers do not), and only when a trigger is missing or different. It is waited for no longer than
+-- lock_timeout, because writers who come later wait behind it.
 
 begin;
-set local lock_timeout = '3s';
+set local lock_timeout = '1s';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
 
 \ir preconditions.sql
 \ir roles.sql
+
+create schema if not exists cdc_bridge authorization cdc_bridge_owner;
+comment on schema cdc_bridge is 'cdc-bridge: change capture of e-Res reservations and the ledger of their delivery';
+
+-- Everything is made by its owner, so that nobody has a right to it by somebody's ALTER DEFAULT PRIVILEGES.
+set local role cdc_bridge_owner;
 \ir tables/schema_version.sql
 \ir tables/change.sql
 \ir tables/endpoint.sql
 \ir tables/delivery.sql
 \ir functions/attach.sql
 \ir functions/detach.sql
+\ir functions/disable_capture.sql
+\ir functions/enable_capture.sql
 \ir functions/announce_endpoint.sql
 \ir functions/adopt.sql
+\ir functions/prune.sql
+\ir views/endpoint_state.sql
+\ir views/unsettled_delivery.sql
 \ir grants.sql
-\ir mapping.sql
+reset role;
+
+\if :{?mapping}
+  \i :mapping
+\else
+  select to_regclass('cdc_bridge.reservation_payload') is null as without_mapping \gset
+  \if :without_mapping
+    \ir mapping.sql
+  \endif
+\endif
 
 commit;

@@ -1,21 +1,66 @@
--- What has to be true before anything is touched: PostgreSQL 15 or newer, and no newer cdc-bridge already here.
+-- What has to be true before anything is touched.
 
 do $preconditions$
 declare
   installed integer;
+  prepared boolean;
+  stranger text;
 begin
   if current_setting('server_version_num')::integer < 150000 then
     raise exception 'cdc-bridge needs PostgreSQL 15 or newer, this is %', current_setting('server_version')
       using errcode = 'feature_not_supported';
   end if;
+  if pg_catalog.pg_is_in_recovery() then
+    raise exception 'this is a standby, which nothing can be written to'
+      using errcode = 'object_not_in_prerequisite_state', hint = 'Connect to the primary.';
+  end if;
 
-  if to_regclass('cdc_bridge.schema_version') is not null then
-    execute 'select max(version) from cdc_bridge.schema_version' into installed;
-    if installed > 1 then
-      raise exception 'this database has version % of the cdc-bridge schema, newer than version 1 which this text installs', installed
-        using errcode = 'object_not_in_prerequisite_state',
-              hint = 'Install with the cdc-bridge release that made it, or a newer one.';
-    end if;
+  -- One installation at a time: two would fail over each other's roles.
+  perform pg_catalog.pg_advisory_xact_lock(52683, 0);
+
+  -- Whoever made the schema could have put into it what we would then run with the owner's rights.
+  select pg_catalog.pg_get_userbyid(n.nspowner) into stranger
+  from pg_catalog.pg_namespace n
+  where n.nspname = 'cdc_bridge' and pg_catalog.pg_get_userbyid(n.nspowner) <> 'cdc_bridge_owner';
+  if found then
+    raise exception 'there is a schema cdc_bridge here already, and it belongs to %', stranger
+      using errcode = 'object_not_in_prerequisite_state',
+            hint = 'See what it is for. If nobody needs it: drop schema cdc_bridge cascade;';
+  end if;
+
+  select r.rolname into stranger
+  from pg_catalog.pg_roles r
+  where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+    and (
+      r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication
+      or r.rolname <> 'cdc_bridge' and r.rolcanlogin
+    )
+  order by 1
+  limit 1;
+  if found then
+    raise exception 'there is a role % already, which may do more than it has to', stranger
+      using errcode = 'object_not_in_prerequisite_state',
+            hint = pg_catalog.format(
+              'If it is ours: alter role %I nosuperuser nobypassrls nocreaterole nocreatedb noreplication%s;',
+              stranger, case when stranger <> 'cdc_bridge' then ' nologin' end);
+  end if;
+
+  if pg_catalog.to_regclass('cdc_bridge.schema_version') is null then
+    return;
+  end if;
+  execute
+    'select v.version, pg_catalog.to_jsonb(v) ->> ''next_prepared_at'' is not null
+     from cdc_bridge.schema_version v order by v.version desc limit 1'
+    into installed, prepared;
+  if installed > 2 then
+    raise exception 'this database has version % of the cdc-bridge schema, newer than version 2 which this text installs', installed
+      using errcode = 'object_not_in_prerequisite_state',
+            hint = 'Install with the cdc-bridge release that made it, or a newer one.';
+  end if;
+  if installed < 1 or installed = 1 and not prepared then
+    raise exception 'this database has version % of the cdc-bridge schema, which has to be prepared for version 2 first', installed
+      using errcode = 'object_not_in_prerequisite_state',
+            hint = 'Run sql/migrations/0002-before.sql, then this again; "cdc-bridge install" runs both.';
   end if;
 end
 $preconditions$;

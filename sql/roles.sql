@@ -15,13 +15,13 @@ begin
     create role cdc_bridge_reader nologin;
   end if;
 
-  -- Giving objects to cdc_bridge_owner asks of a role that is no superuser to be a member of it.
-  if not pg_catalog.pg_has_role(current_user, 'cdc_bridge_owner', 'member') then
+  -- A role that is no superuser has to be a member of cdc_bridge_owner to make objects as it. (Whoever has created a role
+  -- is one since PostgreSQL 16, but may not act as it; so it is tried, not looked up.)
+  begin
+    set local role cdc_bridge_owner;
+    reset role;
+  exception when insufficient_privilege then
     execute pg_catalog.format('grant cdc_bridge_owner to %I', current_user);
-  end if;
+  end;
 end
 $roles$;
-
-create schema if not exists cdc_bridge;
-alter schema cdc_bridge owner to cdc_bridge_owner;
-comment on schema cdc_bridge is 'cdc-bridge: change capture of e-Res reservations and the ledger of their delivery';

@@ -5,13 +5,60 @@
 --   cdc-bridge uninstall --print | psql -v ON_ERROR_STOP=1
 --   cdc-bridge uninstall
 --
--- Stop the daemon first. Safe to repeat.
+-- Stop the daemon first. Safe to repeat. Refuses, and changes nothing, where it would take away what is not ours: an object
+-- elsewhere that is built on ours, or that belongs to one of our roles.
 -- Locks: ACCESS EXCLUSIVE on the reservations table, for the instant of dropping its triggers until commit.
 
 begin;
-set local lock_timeout = '3s';
+set local lock_timeout = '1s';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
+
+do $others$
+declare
+  others text;
+begin
+  perform pg_catalog.pg_advisory_xact_lock(52683, 0);
+
+  -- Views and functions elsewhere that DROP SCHEMA ... CASCADE would take with it, without a word.
+  select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(d.classid, d.objid, 0), ', ') into others
+  from pg_catalog.pg_depend d
+  left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+  left join pg_catalog.pg_class c on c.oid = case when d.classid = 'pg_class'::regclass then d.objid else r.ev_class end
+  left join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+  where d.deptype = 'n' and (
+      d.refclassid = 'pg_class'::regclass
+      and d.refobjid in (select o.oid from pg_catalog.pg_class o where o.relnamespace = pg_catalog.to_regnamespace('cdc_bridge'))
+      or d.refclassid = 'pg_proc'::regclass
+      and d.refobjid in (select o.oid from pg_catalog.pg_proc o where o.pronamespace = pg_catalog.to_regnamespace('cdc_bridge'))
+    )
+    and coalesce(c.relnamespace, p.pronamespace) <> pg_catalog.to_regnamespace('cdc_bridge');
+  if others is not null then
+    raise exception 'there are objects that are not ours and are built on ours: %', others
+      using errcode = 'dependent_objects_still_exist', hint = 'Drop them first, if nobody needs them.';
+  end if;
+
+  -- Objects that DROP OWNED would take with it.
+  select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid), ', ') into others
+  from pg_catalog.pg_shdepend s
+  join pg_catalog.pg_roles r on r.oid = s.refobjid
+  left join pg_catalog.pg_class c on s.classid = 'pg_class'::regclass and c.oid = s.objid
+  left join pg_catalog.pg_proc p on s.classid = 'pg_proc'::regclass and p.oid = s.objid
+  left join pg_catalog.pg_type t on s.classid = 'pg_type'::regclass and t.oid = s.objid
+  where s.refclassid = 'pg_authid'::regclass and s.deptype = 'o'
+    and r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+    and (
+      s.dbid = 0
+      or s.dbid = (select db.oid from pg_catalog.pg_database db where db.datname = pg_catalog.current_database())
+      and coalesce(c.relnamespace, p.pronamespace, t.typnamespace, s.objid) is distinct from pg_catalog.to_regnamespace('cdc_bridge')::oid
+    );
+  if others is not null then
+    raise exception 'there are objects that are not ours and belong to one of our roles: %', others
+      using errcode = 'dependent_objects_still_exist',
+            hint = 'Give them to another role (alter ... owner to ...), or drop them.';
+  end if;
+end
+$others$;
 
 do $detach$
 declare
@@ -21,8 +68,7 @@ begin
     select distinct t.tgrelid::regclass
     from pg_catalog.pg_trigger t
     join pg_catalog.pg_proc p on p.oid = t.tgfoid
-    join pg_catalog.pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'cdc_bridge'
+    where p.pronamespace = pg_catalog.to_regnamespace('cdc_bridge')
   loop
     execute pg_catalog.format('drop trigger if exists cdc_bridge_insert on %s', attached);
     execute pg_catalog.format('drop trigger if exists cdc_bridge_update on %s', attached);
@@ -38,8 +84,8 @@ declare
 begin
   foreach name in array array['cdc_bridge', 'cdc_bridge_reader', 'cdc_bridge_owner'] loop
     continue when not exists (select from pg_catalog.pg_roles where rolname = name);
-    -- DROP OWNED takes back what was granted on e-Res's tables in this database.
-    if not pg_catalog.pg_has_role(current_user, name, 'member') then
+    -- DROP OWNED takes back what was granted on e-Res's tables in this database; there is nothing else left of it.
+    if not pg_catalog.pg_has_role(current_user, name, 'usage') then
       execute pg_catalog.format('grant %I to %I', name, current_user);
     end if;
     execute pg_catalog.format('drop owned by %I', name);

@@ -22,18 +22,55 @@ def install(
         ),
     ] = None,
     print_: Annotated[bool, typer.Option("--print", help="Print the SQL and do nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Try it in a transaction that is rolled back, and say what it would change and lock. It takes the "
+            "same locks as the installation, for as long as that would.",
+        ),
+    ] = False,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="Finish an upgrade, when no daemon of the version before runs any more."),
+    ] = False,
+    upgrade_from: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --print: what upgrades from this version of the schema, keeping the mapping."),
+    ] = None,
 ) -> None:
     """Install or upgrade the SQL side in the e-Res database, as a DBA; safe to repeat.
 
     Example: cdc-bridge install --print | less;
     CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge install
     """
-    from cdc_bridge.operations import install as operation  # noqa: PLC0415
+    from cdc_bridge.operations.installation import install as operation  # noqa: PLC0415
 
+    if finish and (dry_run or mapping or upgrade_from):
+        raise typer.BadParameter("--finish goes with none of --dry-run, --mapping and --upgrade-from")
+    if upgrade_from is not None and not print_:
+        raise typer.BadParameter("--upgrade-from goes with --print; without it the version is read from the database")
     if print_:
-        typer.echo(operation.install_text(mapping), nl=False)
+        typer.echo(_text(mapping, upgrade_from, finish=finish), nl=False)
         return
-    asyncio.run(operation.install(database_url_from(config, database_url), mapping, typer.echo))
+    url = database_url_from(config, database_url)
+    if finish:
+        asyncio.run(operation.finish(url, typer.echo))
+    elif dry_run:
+        asyncio.run(operation.rehearse(url, mapping, typer.echo))
+    else:
+        asyncio.run(operation.install(url, mapping, typer.echo))
+
+
+def _text(mapping: Path | None, upgrade_from: int | None, *, finish: bool) -> str:
+    from cdc_bridge.operations.installation.text import after_text, install_text, upgrade_texts  # noqa: PLC0415
+
+    if finish:
+        return after_text()
+    if upgrade_from is None:
+        return install_text(mapping)
+    migrations = "".join(text for _, text in upgrade_texts(upgrade_from))
+    return migrations + install_text(mapping, keep_mapping=mapping is None)
 
 
 def uninstall(
@@ -46,10 +83,11 @@ def uninstall(
 
     Example: CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge uninstall
     """
-    from cdc_bridge.operations import install as operation  # noqa: PLC0415
+    from cdc_bridge.operations.installation import install as operation  # noqa: PLC0415
+    from cdc_bridge.operations.installation.text import uninstall_text  # noqa: PLC0415
 
     if print_:
-        typer.echo(operation.uninstall_text(), nl=False)
+        typer.echo(uninstall_text(), nl=False)
         return
     url = database_url_from(config, database_url)
     if not yes:

@@ -33,7 +33,7 @@ def reconcile(
         typer.Option(
             metavar="TIME",
             help="Reservations updated at this time or later; without a zone: UTC. "
-            "Default: 7 days ago, or when the endpoint was added.",
+            "Default: 7 days ago, or when the endpoint was added. Never before what the ledger still has.",
         ),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Queue what is missing or stale, to be called.")] = False,
@@ -92,8 +92,9 @@ async def _run(
             endpoint.require_same_cluster()
         for endpoint in endpoints:
             found = Reconciled(keep_ids)
-            results.append((endpoint, since or endpoint.comparable_since, found))
-            await _reconcile(connection, endpoint, since or endpoint.comparable_since, found, repair)
+            begins = endpoint.first_comparable(since)
+            results.append((endpoint, begins, found))
+            await _reconcile(connection, endpoint, begins, found, repair)
 
 
 async def _reconcile(

@@ -21,12 +21,10 @@ from cdc_bridge.database import connect, problem_of
 from cdc_bridge.delivery.endpoints import definition_of, list_endpoints
 from cdc_bridge.delivery.roster import OTHER_CLUSTER
 from cdc_bridge.errors import InstallationError, SettingsError
+from cdc_bridge.operations.installation.version import SCHEMA_VERSION, installed_version
 from cdc_bridge.payload.formats import SUPPORTED_TYPES
 from cdc_bridge.queries import queries
 from cdc_bridge.settings import Settings
-
-SCHEMA_VERSION = 1
-"""The version of the SQL side that this daemon works with."""
 
 _OLDEST_SERVER = 150_000
 _HEARD_WITHIN_SECONDS = 2.0
@@ -77,12 +75,10 @@ async def check_server(connection: Connection) -> Check:
 
 
 async def check_installation(connection: Connection) -> Check:
-    """The SQL side is here, in the version this daemon works with."""
+    """The SQL side is here, in a version this daemon works with."""
     name = "installation"
-    if not (await _record(connection, "is_installed"))[0]:
-        return _failed(name, f"the SQL side is not installed in {connection.info.dbname}", f"Run as a DBA: {_INSTALL}")
     try:
-        version = (await _record(connection, "schema_version"))[0]
+        version = await installed_version(connection)
     except psycopg.errors.InsufficientPrivilege:
         return _failed(
             name,
@@ -90,17 +86,28 @@ async def check_installation(connection: Connection) -> Check:
             "Log in as role cdc_bridge, or run in psql: grant usage on schema cdc_bridge to cdc_bridge; "
             "grant select on cdc_bridge.schema_version to cdc_bridge;",
         )
-    if version is None or version < SCHEMA_VERSION:
-        return _failed(
-            name, f"schema version {version} is older than the {SCHEMA_VERSION} needed", f"Run as a DBA: {_INSTALL}"
-        )
-    if version > SCHEMA_VERSION:
+    if version is None:
+        return _failed(name, f"the SQL side is not installed in {connection.info.dbname}", f"Run as a DBA: {_INSTALL}")
+    if version.is_too_new:
         return _failed(
             name,
-            f"schema version {version} is newer than the {SCHEMA_VERSION} this daemon knows",
+            f"schema version {version.number} is newer than the {SCHEMA_VERSION} this daemon knows",
             "Upgrade cdc-bridge.",
         )
-    return _ok(name, f"schema version {version}")
+    if version.is_too_old:
+        return _failed(
+            name,
+            f"schema version {version.number} is older than the {SCHEMA_VERSION} needed",
+            f"Run as a DBA: {_INSTALL}",
+        )
+    if version.is_prepared:
+        return Check(
+            name,
+            Verdict.WARNING,
+            f"schema version {version.number}, prepared for {SCHEMA_VERSION}: the upgrade is not finished",
+            f"When no older daemon runs any more, as a DBA: {_INSTALL} --finish",
+        )
+    return _ok(name, f"schema version {version.number}")
 
 
 async def check_rights(connection: Connection) -> Check:

@@ -53,6 +53,5 @@ begin
   return queued_count;
 end
 $adopt$;
-alter function cdc_bridge.adopt(bigint) owner to cdc_bridge_owner;
 revoke all on function cdc_bridge.adopt(bigint) from public;
 comment on function cdc_bridge.adopt(bigint) is 'Goes on with all endpoints in a database restored from a dump; safe to repeat';

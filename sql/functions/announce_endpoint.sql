@@ -13,7 +13,6 @@ begin
   return null;
 end
 $announce$;
-alter function cdc_bridge.announce_endpoint() owner to cdc_bridge_owner;
 revoke all on function cdc_bridge.announce_endpoint() from public;
 comment on function cdc_bridge.announce_endpoint() is 'Tells the daemons that somebody changed an endpoint';
 

@@ -15,7 +15,6 @@ create table if not exists cdc_bridge.change (
   changed_at     timestamptz not null,
   primary key (xid, seq)
 );
-alter table cdc_bridge.change owner to cdc_bridge_owner;
 comment on table cdc_bridge.change is 'Change log: which reservation was inserted (I) or updated (U) by which transaction';
 comment on column cdc_bridge.change.xid is 'The top-level transaction that made the change';
 comment on column cdc_bridge.change.seq is 'Number of the change; grows with each change of one reservation';

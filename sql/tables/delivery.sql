@@ -28,7 +28,6 @@ create table if not exists cdc_bridge.delivery (
   primary key (endpoint_id, seq),
   check (next_attempt_at is null or state = 'waiting')
 );
-alter table cdc_bridge.delivery owner to cdc_bridge_owner;
 
 create index if not exists delivery_of_reservation on cdc_bridge.delivery (endpoint_id, reservation_id, seq);
 create index if not exists delivery_due on cdc_bridge.delivery (endpoint_id, next_attempt_at) where next_attempt_at is not null;

@@ -42,10 +42,10 @@ create table if not exists cdc_bridge.endpoint (
   reconciled_missing      bigint,
   reconciled_stale        bigint,
   created_at              timestamptz not null default now(),
+  pruned_until            timestamptz,
   check ((place_xid is null) = (place_seq is null)),
   check ((previous_secret is null) = (previous_secret_until is null))
 ) with (fillfactor = 50);
-alter table cdc_bridge.endpoint owner to cdc_bridge_owner;
 comment on table cdc_bridge.endpoint is 'HTTPS endpoints that are called, each with its position in the change log and the daemon that calls it';
 comment on column cdc_bridge.endpoint.in_settings is 'Declared in a daemon''s settings: headers and secret stand there and not here';
 comment on column cdc_bridge.endpoint.headers is 'Headers of every call, each "Name: value"';
@@ -69,3 +69,4 @@ comment on column cdc_bridge.endpoint.problem is 'What is wrong, in words';
 comment on column cdc_bridge.endpoint.reconciled_at is 'When the last scheduled comparison with e-Res''s rows ended';
 comment on column cdc_bridge.endpoint.reconciled_missing is 'Reservations that it found and the endpoint never got';
 comment on column cdc_bridge.endpoint.reconciled_stale is 'Reservations that stood otherwise than the endpoint got them last';
+comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the ledger';

@@ -1,11 +1,14 @@
--- cdc_bridge.schema_version: which versions of this schema were installed, and when. The highest one counts;
--- the daemon compares it with the one it needs and says what to run when they differ.
+-- cdc_bridge.schema_version: which versions of this schema were installed, and when. The highest one counts.
+--
+-- A daemon works with its own version, and with the one before once that is prepared for its own. So an upgrade is: the
+-- migration's part "before" (both daemons work), the new daemon in the place of the old one, the part "after".
 
 create table if not exists cdc_bridge.schema_version (
-  version      integer     primary key,
-  installed_at timestamptz not null default now()
+  version          integer     primary key,
+  installed_at     timestamptz not null default now(),
+  next_prepared_at timestamptz
 );
-alter table cdc_bridge.schema_version owner to cdc_bridge_owner;
 comment on table cdc_bridge.schema_version is 'Versions of the cdc_bridge schema installed here; the highest counts';
+comment on column cdc_bridge.schema_version.next_prepared_at is 'When the next version''s migration was run up to where its daemon comes in';
 
-insert into cdc_bridge.schema_version (version) values (1) on conflict do nothing;
+insert into cdc_bridge.schema_version (version) select 2 where not exists (select from cdc_bridge.schema_version);

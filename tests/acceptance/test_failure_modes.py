@@ -117,7 +117,7 @@ async def test_database_without_the_sql_side(bridges: Bridges, example_database:
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [(0, ("older than the 1 needed", "cdc-bridge install")), (2, ("newer than the 1", "Upgrade cdc-bridge"))],
+    [(0, ("older than the 2 needed", "cdc-bridge install")), (3, ("newer than the 2", "Upgrade cdc-bridge"))],
 )
 async def test_another_schema_version(
     version: int, words: tuple[str, ...], bridges: Bridges, database: Database

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from cdc_bridge.operations.install import sql_folder
+from cdc_bridge.operations.installation.text import sql_folder
 from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
 from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
@@ -26,7 +26,6 @@ def restored_in(other: ThrowawayPostgres, database: Database, programs: Path) ->
     """Dump a database as a DBA does, and restore it in another cluster."""
     copy = Database(Server("own", other.url, other.binaries), "postgres")
     copy.execute((sql_folder() / "roles.sql").read_text())
-    copy.execute("drop schema cdc_bridge")
     with psycopg.connect(copy.url, autocommit=True) as connection:
         connection.execute(sql.SQL("alter role cdc_bridge password {}").format(sql.Literal(BRIDGE_PASSWORD)))
     dump = subprocess.run([programs / "pg_dump", "--dbname", database.url], capture_output=True, check=True)

@@ -56,15 +56,17 @@ async def run_command_with(standard_input: bytes, *arguments: str, **settings: s
 class Bridge:
     """A daemon's process and its log."""
 
-    def __init__(self, settings: Mapping[str, str], module: str = DAEMON) -> None:
+    def __init__(self, settings: Mapping[str, str], module: str = DAEMON, *, project: Path = _PROJECT) -> None:
         """Prepare to start.
 
         Args:
             settings: all that the daemon is told.
             module: what is run; another than the daemon is one that runs the daemon with a fault built in.
+            project: where the code is; another than this project's is an earlier release.
         """
         self._settings = settings
         self._module = module
+        self._project = project
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._logged = asyncio.Condition()
@@ -82,7 +84,7 @@ class Bridge:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, "run", env=clean_environment(self._settings), cwd=_PROJECT,
+            sys.executable, "-m", self._module, "run", env=clean_environment(self._settings), cwd=self._project,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
             limit=1024 * 1024,
         )  # fmt: skip

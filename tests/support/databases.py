@@ -15,7 +15,7 @@ import pytest
 from psycopg import AsyncConnection, sql
 
 from cdc_bridge.database import connect
-from cdc_bridge.operations.install import install_text, sql_folder
+from cdc_bridge.operations.installation.text import install_text, sql_folder
 from tests.support.server import Server
 
 BRIDGE_PASSWORD = "of-a-throw-away-server"

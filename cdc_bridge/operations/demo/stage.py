@@ -20,7 +20,8 @@ from psycopg.rows import TupleRow
 from cdc_bridge.database import connect
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.operations.demo.receiver import HEADER, Call, Receiver
-from cdc_bridge.operations.install import install, sql_folder
+from cdc_bridge.operations.installation.install import install
+from cdc_bridge.operations.installation.text import sql_folder
 from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
 
 _DATABASE = "eres"

@@ -28,8 +28,10 @@ class ChosenEndpoint:
     disabled: bool
     same_cluster: bool
     """Whether its position is made of this cluster's transaction ids."""
-    comparable_since: datetime
-    """From when on the ledger can be expected to have every change: seven days ago, or when it was added."""
+    compared_since: datetime
+    """From when on it is compared where no time is named: seven days ago, or when it was added, or later if pruned."""
+    ledger_begins: datetime | None
+    """From when on its ledger has everything; ``None``: it was never pruned."""
 
     @property
     def silence(self) -> str | None:
@@ -38,6 +40,12 @@ class ChosenEndpoint:
             return None
         why = "is paused" if self.paused else "answered 410"
         return f"{self.name} {why}: nothing is called until you run: cdc-bridge endpoint resume {self.name}"
+
+    def first_comparable(self, since: datetime | None) -> datetime:
+        """Return from when on reservations can be compared with its ledger, of those updated since a time."""
+        if since is None:
+            return self.compared_since
+        return since if self.ledger_begins is None else max(since, self.ledger_begins)
 
     def require_same_cluster(self) -> None:
         """Make sure that its position can be compared with the change log.

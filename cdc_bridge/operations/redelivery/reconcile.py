@@ -180,6 +180,11 @@ async def _findings(
     while not keys.at_end:
         async with connection.transaction():
             await connection.execute(queries["in_one_snapshot"])
+            # Pruning may go on meanwhile, and what it has deleted would look missing.
+            cursor = await connection.execute(queries["ledger_begins"], {"endpoint_id": endpoint_id})
+            ((begins,),) = await cursor.fetchall() or [(None,)]
+            if begins is not None:
+                keys.begin_no_earlier(begins)
             page = await keys.next_page(connection, _PAGE)
             hashes = await _hashes(connection, loader, page)
             ledger = await _last_deliveries(connection, endpoint_id, page)

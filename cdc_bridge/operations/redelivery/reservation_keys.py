@@ -30,6 +30,10 @@ class ReservationKeys:
         self._last: ReservationId | None = None
         self.at_end = False
 
+    def begin_no_earlier(self, at: datetime) -> None:
+        """Leave out, from the next page on, also what was updated before a time."""
+        self._since = at if self._since is None else max(self._since, at)
+
     async def next_page(self, connection: AsyncConnection[TupleRow], limit: int) -> list[ReservationId]:
         """Return the next keys, none at the end.
 

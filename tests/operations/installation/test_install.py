@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from cdc_bridge.errors import InstallationError
-from cdc_bridge.operations import install as operation
+from cdc_bridge.operations.installation import install as operation
+from cdc_bridge.operations.installation.text import install_text, sql_folder
 from tests.support.bridge import run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
-from tests.support.waiting import until
+from tests.support.dumps import run_psql, schema_of
 
 CATALOGUE_ROWS = """
 select 'trigger ' || tgname, xmin::text from pg_trigger where tgname like 'cdc_bridge%'
@@ -25,21 +24,6 @@ order by 1
 BOOKING = (
     "insert into customers (id) values ('C'); insert into reservations (id, cust_id, reference) values ('R', 'C', 1)"
 )
-
-
-def schema_of(database: Database, programs: Path) -> str:
-    """Return pg_dump's account of the schema."""
-    dumped = subprocess.run(
-        [programs / "pg_dump", "--schema-only", "--dbname", database.url], capture_output=True, check=True, text=True
-    )
-    return re.sub(r"^\\(un)?restrict .*$", "", dumped.stdout, flags=re.MULTILINE)
-
-
-def run_psql(database: Database, programs: Path, text: str) -> None:
-    subprocess.run(
-        [programs / "psql", "--dbname", database.url, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"],
-        input=text, capture_output=True, check=True, text=True,
-    )  # fmt: skip
 
 
 async def test_database_url_is_all_that_install_needs(example_database: Database) -> None:
@@ -57,21 +41,21 @@ async def test_printed_text_does_the_same_in_psql(
     code, printed, _ = await run_command("install", "--print")
     assert code == 0
     assert not [line for line in printed.splitlines() if line.startswith("\\")]
-    run_psql(example_database, programs, printed)
-    empty_database.execute((operation.sql_folder() / "example" / "schema.sql").read_text())
+    run_psql(example_database, programs, script=printed)
+    empty_database.execute((sql_folder() / "example" / "schema.sql").read_text())
     await operation.install(empty_database.url, None, say=lambda _: None)
     assert schema_of(example_database, programs) == schema_of(empty_database, programs)
 
 
 def test_file_does_the_same_in_psql(example_database: Database, database: Database, programs: Path) -> None:
-    run_psql(example_database, programs, f"\\ir {operation.sql_folder()}/install.sql")
+    run_psql(example_database, programs, script=f"\\ir {sql_folder()}/install.sql")
     assert schema_of(example_database, programs) == schema_of(database, programs)
 
 
 async def test_second_install_changes_nothing(database: Database, programs: Path) -> None:
     before = (database.execute(CATALOGUE_ROWS), schema_of(database, programs))
     assert before[0] != []
-    run_psql(database, programs, operation.install_text())
+    run_psql(database, programs, script=install_text())
     code, output, _ = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert code == 0
     assert "it was before" in output
@@ -104,7 +88,7 @@ async def test_uninstall_without_a_terminal_asks_for_yes_and_says_what_would_be_
 async def test_mapping_of_ones_own_is_kept_by_a_later_install(
     example_database: Database, programs: Path, tmp_path: Path
 ) -> None:
-    shipped = (operation.sql_folder() / "mapping.sql").read_text()
+    shipped = (sql_folder() / "mapping.sql").read_text()
     (own := tmp_path / "own.sql").write_text(shipped.replace("  r.notes", "  r.notes || ' (ours)' as notes"))
     code, _, _ = await run_command("install", "--mapping", str(own), CDC_BRIDGE_DATABASE_URL=example_database.url)
     assert code == 0
@@ -126,7 +110,7 @@ async def test_mapping_that_names_what_is_not_there_is_refused_and_nothing_chang
     assert "Nothing was changed" in errors
     assert "--mapping FILE" in errors
     assert schema_of(empty_database, programs) == before
-    shipped = (operation.sql_folder() / "mapping.sql").read_text()
+    shipped = (sql_folder() / "mapping.sql").read_text()
     (wrong := tmp_path / "wrong.sql").write_text(shipped.replace("'id')", "'reference')"))
     code, _, errors = await run_command(
         "install", "--mapping", str(wrong), CDC_BRIDGE_DATABASE_URL=example_database.url
@@ -140,36 +124,11 @@ async def test_mapping_that_names_what_is_not_there_is_refused_and_nothing_chang
     assert "/nowhere.sql cannot be read" in errors
 
 
-async def test_locked_table_is_waited_for_and_then_refused(
-    example_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(operation, "_LOCK_TRIES", 2)
-    monkeypatch.setattr(operation, "_LOCK_PAUSE_SECONDS", 0.01)
-    said: list[str] = []
-    async with example_database.connection(autocommit=False) as other:
-        await other.execute("update reservations set adults = 3")
-        with pytest.raises(InstallationError, match="stayed locked"):
-            await operation.install(example_database.url, None, said.append)
-        assert f"pid {other.info.backend_pid}" in said[0]
-    assert not example_database.value("select to_regnamespace('cdc_bridge') is not null")
-
-
-async def test_lock_that_is_let_go_in_time_does_not_stop_the_install(example_database: Database) -> None:
-    said: list[str] = []
-    async with example_database.connection(autocommit=False) as other:
-        await other.execute("update reservations set adults = 3")
-        installing = asyncio.create_task(operation.install(example_database.url, None, said.append))
-        await until(lambda: bool(said), "it says that it waits")
-        await other.commit()
-        await installing
-    assert example_database.value("select count(*) from pg_trigger where tgname like 'cdc_bridge%'") == 2
-
-
 async def test_newer_schema_is_not_put_back(database: Database) -> None:
     database.execute("insert into cdc_bridge.schema_version (version) values (99)")
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert code == 1
-    assert "newer than version 1" in errors
+    assert "newer than version 2" in errors
 
 
 async def test_role_without_rights_is_told_which_it_needs(example_database: Database) -> None:
@@ -200,12 +159,104 @@ async def test_writes_go_on_when_no_daemon_ever_comes(database: Database) -> Non
     assert database.value("select count(*) from cdc_bridge.change") == 200
 
 
-async def test_detach_is_the_emergency_switch(database: Database) -> None:
-    for _ in range(2):
-        database.execute("select cdc_bridge.detach('reservations')")
-    database.execute(BOOKING)
-    assert database.value("select count(*) from cdc_bridge.change") == 0
-    for _ in range(2):
-        database.execute("select cdc_bridge.attach('reservations', 'id')")
-    database.execute("update reservations set adults = 3")
-    assert database.value("select count(*) from cdc_bridge.change") == 1
+async def test_rehearsal_says_what_would_change_and_changes_nothing(example_database: Database, programs: Path) -> None:
+    before = schema_of(example_database, programs)
+    url = {"CDC_BRIDGE_DATABASE_URL": example_database.url}
+    code, output, errors = await run_command("install", "--dry-run", **url)
+    assert (code, errors) == (0, "")
+    for change in (
+        "create schema cdc_bridge",
+        "create table cdc_bridge.change",
+        "create view cdc_bridge.reservation_payload",
+        "create trigger cdc_bridge_update on reservations",
+        "create right of cdc_bridge_owner on customers: select",
+    ):
+        assert f"  {change}\n" in output
+    assert "Locked on e-Res's tables, until commit: reservations, ShareRowExclusiveLock\n" in output
+    assert "nothing was changed" in output
+    assert schema_of(example_database, programs) == before
+    await operation.install(example_database.url, None, say=lambda _: None)
+    code, output, _ = await run_command("install", "--dry-run", **url)
+    assert code == 0
+    assert "this would change nothing" in output
+    assert "Locked" not in output
+    example_database.execute("drop function cdc_bridge.adopt")
+    code, output, _ = await run_command("install", "--dry-run", **url)
+    assert "create function cdc_bridge.adopt(bigint)" in output
+
+
+async def test_rehearsal_of_what_would_be_refused_is_refused(empty_database: Database) -> None:
+    code, _, errors = await run_command("install", "--dry-run", CDC_BRIDGE_DATABASE_URL=empty_database.url)
+    assert code == 1
+    assert 'relation "public.reservations" does not exist' in errors
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--finish", "--dry-run"), ("--upgrade-from", "1"), ("--print", "--upgrade-from", "0")]
+)
+async def test_options_that_do_not_go_together_are_wrong_usage(arguments: tuple[str, ...]) -> None:
+    code, _, errors = await run_command("install", *arguments)
+    assert code == 2
+    assert "--upgrade-from" in errors or "--finish" in errors
+
+
+def test_mapping_is_kept_by_psql_unless_another_is_named(
+    example_database: Database, programs: Path, tmp_path: Path
+) -> None:
+    shipped = (sql_folder() / "mapping.sql").read_text()
+    (own := tmp_path / "own mapping.sql").write_text(shipped.replace("  r.notes", "  r.notes || ' (ours)' as notes"))
+    install = ["--file", str(sql_folder() / "install.sql")]
+    run_psql(example_database, programs, "--set", f"mapping={own}", *install)
+    with_own = schema_of(example_database, programs)
+    assert "(ours)" in with_own
+    run_psql(example_database, programs, *install)
+    assert schema_of(example_database, programs) == with_own
+    shipped_file = str(sql_folder() / "mapping.sql")
+    run_psql(example_database, programs, "--set", f"mapping={shipped_file}", *install)
+    assert "(ours)" not in schema_of(example_database, programs)
+
+
+async def test_schema_of_somebody_else_is_refused(example_database: Database, programs: Path) -> None:
+    example_database.execute("create schema cdc_bridge; create table cdc_bridge.change (xid xid8)")
+    before = schema_of(example_database, programs)
+    code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert code == 1
+    assert "there is a schema cdc_bridge here already, and it belongs to postgres" in errors
+    assert "drop schema cdc_bridge cascade" in errors
+    assert schema_of(example_database, programs) == before
+
+
+@pytest.mark.parametrize(
+    ("attribute", "back"), [("superuser", "nosuperuser"), ("login", "nologin"), ("bypassrls", "nobypassrls")]
+)
+async def test_role_that_may_do_more_than_it_has_to_is_refused(
+    attribute: str, back: str, example_database: Database
+) -> None:
+    example_database.execute(f"alter role cdc_bridge_owner {attribute}")
+    try:
+        code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
+        assert code == 1
+        assert "role cdc_bridge_owner already, which may do more than it has to" in errors
+        assert back in errors
+    finally:
+        example_database.execute(f"alter role cdc_bridge_owner {back}")
+
+
+async def test_default_privileges_of_the_dba_give_nobody_a_right(example_database: Database) -> None:
+    role = f"reporting_{example_database.name}"
+    example_database.execute(
+        f"create role {role}; alter default privileges grant all on tables to {role}; "
+        f"alter default privileges grant all on functions to {role}; "
+        f"alter default privileges grant all on schemas to {role}"
+    )
+    try:
+        await operation.install(example_database.url, None, say=lambda _: None)
+        rights = example_database.execute(
+            "select c.relname from pg_class c cross join aclexplode(c.relacl) a where a.grantee = %s::regrole "
+            "and c.relnamespace = 'cdc_bridge'::regnamespace union all "
+            "select p.proname from pg_proc p cross join aclexplode(p.proacl) a where a.grantee = %s::regrole",
+            (role, role),
+        )
+        assert {name for (name,) in rights} == set()
+    finally:
+        example_database.execute(f"drop owned by {role}; drop role {role}")

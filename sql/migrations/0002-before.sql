@@ -1,0 +1,37 @@
+-- From version 1 of the schema to version 2: the part that comes before the new daemon. Afterwards daemons of both
+-- versions work, so that the old one goes on until the new one takes its place.
+--
+--   psql -v ON_ERROR_STOP=1 -f sql/migrations/0002-before.sql -f sql/install.sql
+--   cdc-bridge install
+--
+-- It changes tables only; functions, views and grants come with install.sql, which is run next. Safe to repeat.
+-- Locks: none that a writer of reservations waits for. ACCESS EXCLUSIVE on cdc_bridge.schema_version and
+-- cdc_bridge.endpoint until commit, for which the daemon waits an instant.
+
+begin;
+set local lock_timeout = '1s';
+set local statement_timeout = '60s';
+
+do $version$
+declare
+  installed constant integer := (select max(version) from cdc_bridge.schema_version);
+begin
+  if installed <> 1 then
+    raise exception 'this database has version % of the cdc-bridge schema; this is for version 1', installed
+      using errcode = 'object_not_in_prerequisite_state';
+  end if;
+end
+$version$;
+
+set local role cdc_bridge_owner;
+
+alter table cdc_bridge.schema_version add column if not exists next_prepared_at timestamptz;
+comment on table cdc_bridge.schema_version is 'Versions of the cdc_bridge schema installed here; the highest counts';
+comment on column cdc_bridge.schema_version.next_prepared_at is 'When the next version''s migration was run up to where its daemon comes in';
+
+alter table cdc_bridge.endpoint add column if not exists pruned_until timestamptz;
+comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the ledger';
+
+update cdc_bridge.schema_version set next_prepared_at = coalesce(next_prepared_at, now()) where version = 1;
+
+commit;

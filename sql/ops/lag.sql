@@ -1,0 +1,5 @@
+-- How far is each endpoint behind, and since when is something wrong? Role: cdc_bridge_reader.
+
+select name, state, since, lag, unread, waiting, dead, daemon, problem
+from cdc_bridge.endpoint_state
+order by lag desc nulls last, name;
