@@ -6,7 +6,8 @@
 --
 -- It changes tables only; functions, views and grants come with install.sql, which is run next. Safe to repeat.
 -- Locks: none that a writer of reservations waits for. ACCESS EXCLUSIVE on cdc_bridge.schema_version and
--- cdc_bridge.endpoint until commit, for which the daemon waits an instant.
+-- cdc_bridge.endpoint until commit, for which the daemon waits an instant; SHARE UPDATE EXCLUSIVE on the log and the
+-- ledger, which only vacuum waits for.
 
 begin;
 set local lock_timeout = '1s';
@@ -31,6 +32,9 @@ comment on column cdc_bridge.schema_version.next_prepared_at is 'When the next v
 
 alter table cdc_bridge.endpoint add column if not exists pruned_until timestamptz;
 comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the ledger';
+
+alter table cdc_bridge.change set (autovacuum_vacuum_scale_factor = 0.05);
+alter table cdc_bridge.delivery set (autovacuum_vacuum_scale_factor = 0.05);
 
 update cdc_bridge.schema_version set next_prepared_at = coalesce(next_prepared_at, now()) where version = 1;
 

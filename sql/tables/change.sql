@@ -6,6 +6,10 @@
 -- commit in another order). seq is not cached, so that among the changes of one reservation, which its row lock
 -- puts one behind the other, it always grows. No check on operation: PostgreSQL would read and plan it anew for every
 -- booking, and only the capture function writes here.
+--
+-- Each day as many rows are pruned as come. With a vacuum per twentieth of the table instead of per fifth, log and ledger
+-- settle at 1.15 times their live rows' size instead of 1.33; at 100,000 changes a day that is two vacuums a day, of
+-- well under a second.
 
 create table if not exists cdc_bridge.change (
   xid            xid8        not null default pg_current_xact_id(),
@@ -14,7 +18,7 @@ create table if not exists cdc_bridge.change (
   operation      "char"      not null,
   changed_at     timestamptz not null,
   primary key (xid, seq)
-);
+) with (autovacuum_vacuum_scale_factor = 0.05);
 comment on table cdc_bridge.change is 'Change log: which reservation was inserted (I) or updated (U) by which transaction';
 comment on column cdc_bridge.change.xid is 'The top-level transaction that made the change';
 comment on column cdc_bridge.change.seq is 'Number of the change; grows with each change of one reservation';

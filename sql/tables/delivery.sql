@@ -8,6 +8,7 @@
 --   gone        the reservation was deleted before it could be loaded
 --
 -- No foreign key to endpoint: it would cost a look-up for each delivery and guard nothing, as only the daemon writes here.
+-- Why it is vacuumed early: see cdc_bridge.change.
 
 create table if not exists cdc_bridge.delivery (
   endpoint_id      bigint      not null,
@@ -27,7 +28,7 @@ create table if not exists cdc_bridge.delivery (
   recorded_at      timestamptz not null default now(),
   primary key (endpoint_id, seq),
   check (next_attempt_at is null or state = 'waiting')
-);
+) with (autovacuum_vacuum_scale_factor = 0.05);
 
 create index if not exists delivery_of_reservation on cdc_bridge.delivery (endpoint_id, reservation_id, seq);
 create index if not exists delivery_due on cdc_bridge.delivery (endpoint_id, next_attempt_at) where next_attempt_at is not null;
