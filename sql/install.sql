@@ -31,6 +31,7 @@ set local role cdc_bridge_owner;
 \ir tables/change.sql
 \ir tables/endpoint.sql
 \ir tables/delivery.sql
+\ir functions/define_capture.sql
 \ir functions/attach.sql
 \ir functions/detach.sql
 \ir functions/disable_capture.sql
@@ -42,6 +43,12 @@ set local role cdc_bridge_owner;
 \ir views/unsettled_delivery.sql
 \ir grants.sql
 reset role;
+
+-- What captures already is brought up to date, unless it is switched off.
+select cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, true)
+from pg_catalog.pg_proc p
+where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_by\_%'
+  and p.prosrc not like '%Capture is disabled%';
 
 \if :{?mapping}
   \i :mapping

@@ -15,8 +15,17 @@
 -- A timestamp without time zone says nothing until its zone is named: r.datetime at time zone 'Europe/London'.
 -- Where all columns of a nested object are null, as "call" for a booking made on the web, the object is null.
 -- "id" has to be the reservations table's key as it is, so that rows are found by its index.
+-- Worked cases for other tables and columns: mapping-guide.md.
 
-create or replace view cdc_bridge.reservation_payload as
+-- The view reads with the rights of its owner, so the daemon needs none on e-Res's tables.
+grant usage on schema public to cdc_bridge_owner;
+grant select on public.reservations, public.customers, public.calls to cdc_bridge_owner;
+
+-- Replaced as a whole, as its columns may come in another order than before.
+drop view if exists cdc_bridge.reservation_payload;
+set local role cdc_bridge_owner;
+
+create view cdc_bridge.reservation_payload as
 select
   c.id as "customer.id",
   c.title as "customer.title",
@@ -91,11 +100,8 @@ from public.reservations r
 left join public.customers c on c.id = r.cust_id
 left join public.calls k on k.call_id = r.call_id;
 
--- The view reads with the rights of its owner, so the daemon needs none on e-Res's tables.
-grant usage on schema public to cdc_bridge_owner;
-grant select on public.reservations, public.customers, public.calls to cdc_bridge_owner;
-alter view cdc_bridge.reservation_payload owner to cdc_bridge_owner;
-grant select on cdc_bridge.reservation_payload to cdc_bridge;
 comment on view cdc_bridge.reservation_payload is 'What is posted for a reservation: columns are the JSON''s keys, in their order';
+grant select on cdc_bridge.reservation_payload to cdc_bridge;
+reset role;
 
 select cdc_bridge.attach('public.reservations', 'id');

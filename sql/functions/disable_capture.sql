@@ -8,29 +8,16 @@
 -- captured, every later one is not.
 
 create or replace function cdc_bridge.disable_capture() returns bigint
-  language plpgsql
+  language sql
   set search_path = pg_catalog, pg_temp
-as $disable$
-declare
-  capture regprocedure;
-begin
-  for capture in
-    select distinct t.tgfoid
-    from pg_trigger t
-    where t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
-      and t.tgfoid in (select p.oid from pg_proc p where p.pronamespace = 'cdc_bridge'::regnamespace)
-  loop
-    execute format(
-      'create or replace function %s returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as %L',
-      capture, E'\nbegin\n  -- Capture is disabled.\n  return null;\nend\n');
-  end loop;
-  return (
-    select count(distinct t.tgrelid)
-    from pg_trigger t
-    where t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
-      and t.tgfoid in (select p.oid from pg_proc p where p.pronamespace = 'cdc_bridge'::regnamespace)
-  );
-end
-$disable$;
+begin atomic
+  select count(distinct cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, false))
+  from pg_proc p
+  where p.pronamespace = 'cdc_bridge'::regnamespace and starts_with(p.proname, 'capture_by_');
+  select count(distinct t.tgrelid)
+  from pg_trigger t
+  join pg_proc p on p.oid = t.tgfoid
+  where p.pronamespace = 'cdc_bridge'::regnamespace and starts_with(p.proname, 'capture_by_');
+end;
 revoke all on function cdc_bridge.disable_capture() from public;
 comment on function cdc_bridge.disable_capture() is 'Switches capture off without a lock on any table; safe to repeat';
