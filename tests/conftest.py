@@ -1,6 +1,7 @@
 """Only a list: each family of fixtures is a plugin of its own."""
 
 pytest_plugins = (
+    "tests.support.signals",
     "tests.support.server",
     "tests.support.databases",
     "tests.support.certificates",

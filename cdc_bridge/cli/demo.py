@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Annotated
 
 import typer
@@ -29,4 +30,6 @@ def demo(
             f"the demo needs packages that are not installed ({error.name})",
             "Install them: pip install 'cdc-bridge[demo]'",
         ) from error
+    # A shell has what it starts in the background ignore Ctrl-C; here every other end goes through it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     raise typer.Exit(asyncio.run(run_demo(stay=stay)))

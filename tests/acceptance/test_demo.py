@@ -6,8 +6,9 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,14 @@ def _is_empty(folder: Path) -> bool:
 
 
 @asynccontextmanager
-async def _demo(temporary_folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _demo(
+    temporary_folder: Path, *arguments: str, before: Callable[[], object] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cdc_bridge", "demo", *arguments,
         env=clean_environment({"TMPDIR": str(temporary_folder)}),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        preexec_fn=before,
     )  # fmt: skip
     try:
         yield process
@@ -41,6 +45,13 @@ async def _demo(temporary_folder: Path, *arguments: str) -> AsyncIterator[asynci
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _first_call(demo: asyncio.subprocess.Process) -> None:
+    assert demo.stdout is not None
+    async for line in demo.stdout:
+        if b"signature good" in line:
+            return
 
 
 async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Path) -> None:
@@ -56,11 +67,28 @@ async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Pa
 @pytest.mark.parametrize("end_by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_demo_that_is_ended_leaves_nothing_behind(end_by: signal.Signals, temporary_folder: Path) -> None:
     async with _demo(temporary_folder, "--stay") as demo:
-        assert demo.stdout is not None
-        async for line in demo.stdout:
-            if b"signature good" in line:
-                break
+        await _first_call(demo)
         demo.send_signal(end_by)
         await demo.communicate()
     assert demo.returncode == 130
     await until(lambda: _is_empty(temporary_folder), "all files of the demo are gone")
+
+
+async def test_demo_in_the_background_of_a_shell_can_be_ended(temporary_folder: Path) -> None:
+    ignores_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    async with _demo(temporary_folder, "--stay", before=ignores_interrupts) as demo:
+        await _first_call(demo)
+        demo.send_signal(signal.SIGTERM)
+        await demo.communicate()
+    assert demo.returncode == 130
+    await until(lambda: _is_empty(temporary_folder), "all files of the demo are gone")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
+async def test_demo_that_is_killed_leaves_no_daemon_behind(temporary_folder: Path) -> None:
+    async with _demo(temporary_folder, "--stay") as demo:
+        await _first_call(demo)
+        demo.kill()
+        async with asyncio.timeout(60):  # PostgreSQL has ended as well, so the daemon may use up its time for stopping.
+            await demo.communicate()  # The daemon holds the demo's standard output, for as long as it lives.
+    await until(lambda: not any(temporary_folder.rglob("postmaster.pid")), "PostgreSQL has ended, too")

@@ -22,7 +22,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.operations.demo.receiver import HEADER, Call, Receiver
 from cdc_bridge.operations.installation.install import install
 from cdc_bridge.operations.installation.text import sql_folder
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres, end_with_parent
 
 _DATABASE = "eres"
 _STOP_PATIENCE_SECONDS = 30
@@ -98,6 +98,7 @@ class Stage:
                 env=own | settings,
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=log,
+                preexec_fn=end_with_parent if sys.platform == "linux" else None,
             )
 
     async def kill_daemon(self) -> None:
