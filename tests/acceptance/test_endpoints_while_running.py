@@ -239,6 +239,7 @@ async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver
 ) -> None:
     old = await till.add()
+    await bridge.wait_for_log("endpoint taken", endpoint="till")
     taken = len(bridge.log)
     new = await till.rotate()
     await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
@@ -329,6 +330,7 @@ async def test_previous_secret_that_is_good_for_ever_signs_too(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver
 ) -> None:
     old = await till.add()
+    await bridge.wait_for_log("endpoint taken", endpoint="till")
     taken = len(bridge.log)
     await till.rotate()
     await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
