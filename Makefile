@@ -7,9 +7,10 @@ BIN    := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY  := $(VENV)/.ready
 TESTS  ?=
+VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults bench bench-quick check format lock clean
+.PHONY: help install demo test test-faults test-matrix bench bench-quick check format lock clean
 
 help:  ## List what can be done
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -37,6 +38,9 @@ test: $(READY)  ## Run the tests, all or some: make test TESTS="tests/capture -k
 
 test-faults: $(READY)  ## Break everything that can break, at length (some 20 minutes), and show the figures
 	@CDC_BRIDGE_TEST_LENGTH=long $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/faults -n 2 --dist worksteal)
+
+test-matrix: $(READY)  ## Test with PostgreSQL 15, 17 and 18, all or some: VERSIONS="15 18" TESTS="tests/capture"
+	@$(BIN)/python -m tests.matrix $(if $(VERSIONS),--versions $(VERSIONS)) -- $(TESTS)
 
 bench: $(READY)  ## Measure what it costs and how fast it is, beside references (some 17 minutes)
 	@$(BIN)/python -m tests.bench $(BENCH_FLAGS)

