@@ -22,7 +22,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.delivery.endpoints import declare_endpoint
 from cdc_bridge.delivery.supervisor import Supervisor
 from cdc_bridge.delivery.watchdog import Watchdog
-from cdc_bridge.operations.checks import require_ready
+from cdc_bridge.operations.checks.preflight import require_ready
 from cdc_bridge.operations.prune import Pruner
 from cdc_bridge.operations.redelivery.scheduled_reconcile import ScheduledReconcile
 from cdc_bridge.tasks import run_together

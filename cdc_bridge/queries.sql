@@ -668,13 +668,39 @@ from (
 where not needed.granted
 
 -- name: capture_triggers
--- The triggers that capture, with their table, and whether they fire.
-select t.tgrelid::regclass::text, t.tgname::text, t.tgenabled in ('O', 'A')
+-- The triggers that capture, with their table, whether they fire and whether what they call captures, and the column that it
+-- names a reservation by.
+select
+  t.tgrelid::regclass::text as "table",
+  t.tgname::text as name,
+  t.tgenabled in ('O', 'A') as fires,
+  position('Capture is disabled' in p.prosrc) = 0 as captures,
+  substr(p.proname, length('capture_by_') + 1)::text as key,
+  exists (
+    select
+    from pg_attribute a
+    where a.attrelid = t.tgrelid and a.attname = substr(p.proname, length('capture_by_') + 1) and not a.attisdropped
+  ) as has_key
 from pg_trigger t
 join pg_proc p on p.oid = t.tgfoid
 join pg_namespace n on n.oid = p.pronamespace
 where n.nspname = 'cdc_bridge' and not t.tgisinternal and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
 order by 1, 2
+
+-- name: partitions_without_capture
+-- Partitions, and children, of tables that capture is attached to and that it is not attached to themselves.
+with recursive captured as (
+  select distinct t.tgrelid as oid
+  from pg_trigger t
+  join pg_proc p on p.oid = t.tgfoid
+  join pg_namespace n on n.oid = p.pronamespace
+  where n.nspname = 'cdc_bridge' and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
+), family as (
+  select oid from captured
+  union
+  select i.inhrelid from pg_inherits i join family on family.oid = i.inhparent
+)
+select oid::regclass::text from family where oid not in (select captured.oid from captured) order by 1
 
 -- name: view_columns
 -- The columns of the payload view, in their order, with their types.
@@ -683,6 +709,25 @@ from pg_attribute a
 join pg_type t on t.oid = a.atttypid
 where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attnum > 0 and not a.attisdropped
 order by a.attnum
+
+-- name: hidden_by_row_security
+-- Tables that the payload view reads, be it through other views, and of which row security may hide rows from its owner.
+with recursive reads (oid) as (
+  select to_regclass('cdc_bridge.reservation_payload')::oid
+  union
+  select d.refobjid
+  from reads
+  join pg_rewrite r on r.ev_class = reads.oid
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+)
+select c.oid::regclass::text, pg_get_userbyid(v.relowner)::text
+from reads
+join pg_class c using (oid)
+join pg_class v on v.oid = to_regclass('cdc_bridge.reservation_payload')
+join pg_roles o on o.oid = v.relowner
+where c.relkind in ('r', 'p') and c.relrowsecurity and not o.rolbypassrls and not o.rolsuper
+  and (c.relowner <> v.relowner or c.relforcerowsecurity)
+order by 1
 
 -- name: read_nothing_through_view
 -- Reads through the payload view with all rights that takes, and returns no row.

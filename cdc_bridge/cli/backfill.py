@@ -55,7 +55,7 @@ def backfill(
 
 async def _run(url: str, name: str, wanted: Wanted, done: Backfilled, *, dry_run: bool) -> None:
     from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.operations.checks import require_ready  # noqa: PLC0415
+    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.operations.endpoints.chosen import choose_endpoint  # noqa: PLC0415
     from cdc_bridge.operations.redelivery.backfill import count  # noqa: PLC0415
 

@@ -23,7 +23,8 @@ def check(
     settings = settings_from(config, database_url)
     from rich.console import Console  # noqa: PLC0415
 
-    from cdc_bridge.operations.checks import Check, Verdict, run_checks  # noqa: PLC0415
+    from cdc_bridge.operations.checks.preflight import run_checks  # noqa: PLC0415
+    from cdc_bridge.operations.checks.verdict import Check, Verdict  # noqa: PLC0415
 
     marks = {
         Verdict.OK: "[green]✓[/]",

@@ -66,7 +66,7 @@ def retry(
 async def _retry_each(url: str, wanted: list[DeliveryId], endpoint: str | None) -> bool:
     from cdc_bridge.database import one_connection  # noqa: PLC0415
     from cdc_bridge.errors import BridgeError, WrongUsage  # noqa: PLC0415
-    from cdc_bridge.operations.checks import require_ready  # noqa: PLC0415
+    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.operations.redelivery.retry import retry as retry_one  # noqa: PLC0415
 
     all_done = True

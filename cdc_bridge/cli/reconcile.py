@@ -80,7 +80,7 @@ async def _run(
     keep_ids: int | None,
 ) -> None:
     from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.operations.checks import require_ready  # noqa: PLC0415
+    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.operations.endpoints.chosen import choose_endpoint, known_endpoints  # noqa: PLC0415
     from cdc_bridge.operations.redelivery.reconcile import Reconciled  # noqa: PLC0415
 

@@ -85,7 +85,7 @@ def _selection(since: str | None, until: str | None, ids: list[str], states: lis
 
 async def _replay(url: str, name: str | None, selection: Selection, done: Replayed, *, dry_run: bool) -> None:
     from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.operations.checks import require_ready  # noqa: PLC0415
+    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.operations.endpoints.chosen import choose_endpoint  # noqa: PLC0415
     from cdc_bridge.operations.redelivery.replay import count  # noqa: PLC0415
     from cdc_bridge.operations.redelivery.replay import replay as run  # noqa: PLC0415

@@ -195,15 +195,20 @@ class Dispatcher:
     def _settle_without_body(self, delivery: Delivery, loaded: Loaded) -> None:
         reservation_id = delivery.change.reservation_id
         self._under_way -= 1
-        self._breaker.forget(reservation_id)
         problem = loaded.unreadable.get(reservation_id)
         if problem is None:
+            self._breaker.forget(reservation_id)
             self._recorder.put(gone(delivery))
             return
-        refused = Refused(None, f"the payload view cannot show it: {problem}", Fault.DELIVERY)
+        refused = Refused(None, f"the payload view cannot show it: {problem}")
         attempt = Attempt(None, datetime.now(UTC), 0.0, refused)
-        self._recorder.put(after_attempt(delivery, attempt, random.random()))
-        self._log_attempt(delivery, attempt, held=False)
+        if loaded.reservations:  # The view can show others, so it is this one's fault.
+            self._breaker.forget(reservation_id)
+            self._recorder.put(after_attempt(delivery, attempt, random.random()))
+            self._log_attempt(delivery, attempt, held=False)
+        else:
+            self._conclude(delivery, attempt)
+            self._dispatchable.set()
 
     def _note_snapshot(self, delivery: Delivery, loaded: Loaded) -> None:
         if self._endpoint.latest_only and loaded.snapshot is not None:
@@ -226,7 +231,7 @@ class Dispatcher:
             self._note_snapshot(delivery, loaded)
         self._under_way -= 1
         self._moved_at = self._now()
-        self._conclude(delivery, attempt)
+        self._conclude(delivery.tried(), attempt)
         self._dispatchable.set()
 
     def _conclude(self, delivery: Delivery, attempt: Attempt) -> None:
@@ -236,7 +241,6 @@ class Dispatcher:
             self.withdrawn.set()
             return
         backed_off = self._breaker.backs_off
-        delivery = delivery.tried()
         if isinstance(outcome, Accepted):
             ruling = self._breaker.accepted(reservation_id)
         else:

@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.database import one_connection, problem_of
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError
-from cdc_bridge.operations.checks import require_installed
+from cdc_bridge.operations.checks.preflight import require_installed
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cdc_bridge.database import one_connection
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
-from cdc_bridge.operations.checks import require_ready
+from cdc_bridge.operations.checks.preflight import require_ready
 from cdc_bridge.payload.reservations import ReservationLoader
 
 

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cdc_bridge.database import connect
 from cdc_bridge.errors import InstallationError
-from cdc_bridge.operations.checks import require_ready
+from cdc_bridge.operations.checks.preflight import require_ready
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 

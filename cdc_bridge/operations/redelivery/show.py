@@ -7,7 +7,7 @@ from typing import assert_never
 
 from cdc_bridge.database import one_connection
 from cdc_bridge.model import DeliveryState
-from cdc_bridge.operations.checks import require_ready
+from cdc_bridge.operations.checks.preflight import require_ready
 from cdc_bridge.operations.redelivery.found import DeliveryId, FoundDelivery, find_delivery
 
 _SHOWN = (

@@ -1,0 +1,80 @@
+"""Check of capture: the triggers, what they call, and the key that it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from cdc_bridge.operations.checks.verdict import Check, Connection, failed, listed, ok, records, warning
+from cdc_bridge.queries import queries
+
+_TRIGGERS = ("cdc_bridge_insert", "cdc_bridge_update")
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A trigger that captures."""
+
+    table: str
+    name: Literal["cdc_bridge_insert", "cdc_bridge_update"]
+    fires: bool
+    """Whether it was not disabled."""
+    captures: bool
+    """Whether capture was not disabled."""
+    key: str
+    """The column that its function reads."""
+    has_key: bool
+    """Whether the table has that column."""
+
+
+async def check_capture(connection: Connection) -> Check:
+    """Triggers for INSERT and UPDATE are attached, fire and capture."""
+    name = "capture"
+    async with connection.cursor(row_factory=class_row(Trigger)) as cursor:
+        await cursor.execute(queries["capture_triggers"])
+        triggers = await cursor.fetchall()
+    if not triggers:
+        attach = "Run as a DBA, with the table and its key: select cdc_bridge.attach('public.reservations', 'id');"
+        return failed(name, "capture is not attached to any table", attach)
+    tables = sorted({trigger.table for trigger in triggers})
+    for table in tables:
+        problem = _problem_of(table, {trigger.name: trigger for trigger in triggers if trigger.table == table})
+        if problem is not None:
+            return failed(name, *problem)
+    if bare := [record[0] for record in await records(connection, "partitions_without_capture")]:
+        return warning(
+            name,
+            f"what is written to {listed(bare)} by name, not through the table it is part of, is not captured",
+            f"Run as a DBA: {_attach(tables[0], triggers[0].key)}",
+        )
+    return ok(name, f"attached to {', '.join(tables)}")
+
+
+def _problem_of(table: str, triggers: dict[str, Trigger]) -> tuple[str, str] | None:
+    key = next(iter(triggers.values())).key
+    for name in _TRIGGERS:
+        if name not in triggers:
+            return f"trigger {name} is missing on {table}", f"Run as a DBA: {_attach(table, key)}"
+        trigger = triggers[name]
+        if not trigger.has_key:
+            return (
+                f"table {table} has no column {key} any more, so e-Res cannot write to it",
+                f"Run as a DBA at once, with the column's name of today: select cdc_bridge.attach('{table}', '...');",
+            )
+        if not trigger.fires:
+            return (
+                f"trigger {name} on {table} is disabled",
+                f"Run as a DBA: alter table {table} enable trigger {name};",
+            )
+        if not trigger.captures:
+            return (
+                "capture was switched off by cdc_bridge.disable_capture()",
+                "Run as a DBA: select cdc_bridge.enable_capture(); then: cdc-bridge reconcile --repair",
+            )
+    return None
+
+
+def _attach(table: str, key: str) -> str:
+    return f"select cdc_bridge.attach('{table}', '{key}');"

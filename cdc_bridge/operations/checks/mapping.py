@@ -1,0 +1,65 @@
+"""Checks of the payload view."""
+
+from __future__ import annotations
+
+import psycopg
+
+from cdc_bridge.contract import column_names
+from cdc_bridge.database import problem_of
+from cdc_bridge.operations.checks.verdict import INSTALL, Check, Connection, failed, listed, ok, records, warning
+from cdc_bridge.payload.formats import SUPPORTED_TYPES
+from cdc_bridge.queries import queries
+
+
+async def check_mapping(connection: Connection) -> Check:
+    """The payload view has every column of the contract, in types that can be written."""
+    name = "mapping"
+    types: dict[str, str] = dict(await records(connection, "view_columns"))
+    if not types:
+        return failed(
+            name,
+            "the view cdc_bridge.reservation_payload is not there",
+            f"Run as a DBA: {INSTALL}, or {INSTALL} --mapping FILE for a mapping of your own",
+        )
+    contract = column_names()
+    if missing := [column for column in contract if column not in types]:
+        return failed(
+            name,
+            f"the view lacks {listed(missing)}",
+            "Add them to the mapping and run: cdc-bridge install --mapping FILE",
+        )
+    if strange := [f"{column} ({type_})" for column, type_ in types.items() if type_ not in SUPPORTED_TYPES]:
+        return failed(
+            name,
+            f"the view has columns of types that cannot be written: {listed(strange)}",
+            "Cast them in the mapping; a timestamp without time zone: x at time zone 'Europe/London'",
+        )
+    if [column for column in types if column in contract] != contract:
+        return warning(
+            name,
+            "the columns stand in another order than the contract's keys",
+            "Order them in the mapping.",
+        )
+    if (problem := await _check_reading(connection, name)) is not None:
+        return problem
+    extra = len(types) - len(contract)
+    return ok(name, f"{len(types)} columns" + (f", {extra} beyond the contract" if extra else ""))
+
+
+async def _check_reading(connection: Connection, name: str) -> Check | None:
+    try:
+        await connection.execute(queries["read_nothing_through_view"])
+    except psycopg.Error as error:
+        return failed(
+            name,
+            f"the view cannot be read: {problem_of(error)}",
+            "Run in psql, for each of its tables: grant select on TABLE to cdc_bridge_owner;",
+        )
+    if hidden := await records(connection, "hidden_by_row_security"):
+        tables, owner = [table for table, _ in hidden], hidden[0][1]
+        return warning(
+            name,
+            f"row security on {listed(tables)} may hide rows from {owner}, and what is hidden counts as deleted",
+            f"Run as a DBA, for each table: create policy cdc_bridge on TABLE for select to {owner} using (true);",
+        )
+    return None

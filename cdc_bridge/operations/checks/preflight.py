@@ -1,0 +1,87 @@
+"""Runs the checks: all of them, or those that the daemon needs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import psycopg
+
+from cdc_bridge.database import connect, problem_of
+from cdc_bridge.errors import InstallationError
+from cdc_bridge.operations.checks.capture import check_capture
+from cdc_bridge.operations.checks.doorbell import check_doorbell
+from cdc_bridge.operations.checks.endpoints import check_declared_endpoint, check_endpoints
+from cdc_bridge.operations.checks.mapping import check_mapping
+from cdc_bridge.operations.checks.schema import check_installation, check_rights, check_server
+from cdc_bridge.operations.checks.verdict import INSTALL, Check, Connection, Verdict, failed, ok
+from cdc_bridge.settings import Settings
+
+_NEEDED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
+    check_server,
+    check_installation,
+    check_rights,
+    check_mapping,
+)
+
+
+async def require_ready(connection: Connection) -> None:
+    """Make sure that the daemon can work.
+
+    Raises:
+        InstallationError: it cannot; says what to do.
+    """
+    for needed in _NEEDED:
+        found = await needed(connection)
+        if found.verdict is Verdict.FAILED:
+            raise InstallationError(found.detail, found.remedy)
+
+
+async def require_installed(connection: Connection) -> None:
+    """Make sure that the SQL side is here; for a command that needs neither the mapping nor all of the daemon's rights.
+
+    Raises:
+        InstallationError: it is not; says what to do.
+    """
+    found = await check_installation(connection)
+    if found.verdict is Verdict.FAILED:
+        raise InstallationError(found.detail, found.remedy)
+
+
+async def run_checks(settings: Settings) -> AsyncIterator[Check]:
+    """Run every check; those that cannot be judged, because one before them failed, are shown as skipped."""
+    yield check_declared_endpoint(settings)
+    try:
+        connection = await connect(settings.database_url.get_secret_value())
+    except psycopg.Error as error:
+        yield failed(
+            "database",
+            f"cannot be reached: {problem_of(error)}",
+            "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
+        )
+        for name in ("server", "installation", "rights", "mapping", "capture", "endpoints", "doorbell"):
+            yield Check(name, Verdict.SKIPPED, "needs the database")
+        return
+    async with connection:
+        yield ok("database", f"{connection.info.dbname} as role {connection.info.user}")
+        yield await _answered("server", check_server(connection))
+        installation = await _answered("installation", check_installation(connection))
+        yield installation
+        if installation.verdict is Verdict.FAILED:
+            for name in ("rights", "mapping", "capture", "endpoints"):
+                yield Check(name, Verdict.SKIPPED, "needs the installation")
+        else:
+            yield await _answered("rights", check_rights(connection))
+            yield await _answered("mapping", check_mapping(connection))
+            yield await _answered("capture", check_capture(connection))
+            yield await _answered("endpoints", check_endpoints(connection, settings))
+        yield await check_doorbell(connection, settings)
+
+
+async def _answered(name: str, check: Awaitable[Check]) -> Check:
+    """Return a check's result; a statement that the database refuses is a fault found, not the end of checking."""
+    try:
+        return await check
+    except psycopg.Error as error:
+        return failed(
+            name, f"the database refused to tell: {problem_of(error)}", f"Run as a DBA, to mend the schema: {INSTALL}"
+        )

@@ -1,0 +1,67 @@
+"""Checks of the server, of the SQL side's version and of the role's rights."""
+
+from __future__ import annotations
+
+import psycopg
+
+from cdc_bridge.operations.checks.verdict import INSTALL, Check, Connection, failed, ok, record, records, warning
+from cdc_bridge.operations.installation.version import SCHEMA_VERSION, installed_version
+
+_OLDEST_SERVER = 150_000
+
+
+async def check_server(connection: Connection) -> Check:
+    """PostgreSQL is new enough, and not a standby."""
+    number, version, is_standby = await record(connection, "server")
+    if number < _OLDEST_SERVER:
+        return failed("server", f"PostgreSQL {version} is too old", "Upgrade to PostgreSQL 15 or newer.")
+    if is_standby:
+        return failed("server", "this is a standby, which nothing can be written to", "Connect to the primary.")
+    return ok("server", f"PostgreSQL {version}")
+
+
+async def check_installation(connection: Connection) -> Check:
+    """The SQL side is here, in a version this daemon works with."""
+    name = "installation"
+    try:
+        version = await installed_version(connection)
+    except psycopg.errors.InsufficientPrivilege:
+        return failed(
+            name,
+            f"role {connection.info.user} may not read cdc_bridge.schema_version",
+            "Log in as role cdc_bridge, or run in psql: grant usage on schema cdc_bridge to cdc_bridge; "
+            "grant select on cdc_bridge.schema_version to cdc_bridge;",
+        )
+    if version is None:
+        return failed(name, f"the SQL side is not installed in {connection.info.dbname}", f"Run as a DBA: {INSTALL}")
+    if version.is_too_new:
+        return failed(
+            name,
+            f"schema version {version.number} is newer than the {SCHEMA_VERSION} this daemon knows",
+            "Upgrade cdc-bridge.",
+        )
+    if version.is_too_old:
+        return failed(
+            name,
+            f"schema version {version.number} is older than the {SCHEMA_VERSION} needed",
+            f"Run as a DBA: {INSTALL}",
+        )
+    if version.is_prepared:
+        return warning(
+            name,
+            f"schema version {version.number}, prepared for {SCHEMA_VERSION}: the upgrade is not finished",
+            f"When no older daemon runs any more, as a DBA: {INSTALL} --finish",
+        )
+    return ok(name, f"schema version {version.number}")
+
+
+async def check_rights(connection: Connection) -> Check:
+    """The role may do all that the daemon does."""
+    role = connection.info.user
+    missing = await records(connection, "missing_rights")
+    if not missing:
+        return ok("rights", f"role {role} has every right it needs")
+    statements = "; ".join(statement for _, statement in missing)
+    return failed(
+        "rights", f"role {role} may not {', '.join(what for what, _ in missing)}", f"Run in psql: {statements};"
+    )
