@@ -42,10 +42,10 @@ test-faults: $(READY)  ## Break everything that can break, at length (some 20 mi
 test-matrix: $(READY)  ## Test with PostgreSQL 15, 17 and 18, all or some: VERSIONS="15 18" TESTS="tests/capture"
 	@$(BIN)/python -m tests.matrix $(if $(VERSIONS),--versions $(VERSIONS)) -- $(TESTS)
 
-bench: $(READY)  ## Measure what it costs and how fast it is, beside references (some 17 minutes)
+bench: $(READY)  ## Measure what it costs and how fast it is, beside references (some 20 minutes)
 	@$(BIN)/python -m tests.bench $(BENCH_FLAGS)
 
-bench-quick: $(READY)  ## The same in two minutes, to see whether a change went the right way
+bench-quick: $(READY)  ## The same in three minutes, to see whether a change went the right way
 	@$(BIN)/python -m tests.bench --quick $(BENCH_FLAGS)
 
 check: $(READY)  ## Run the gates: format, lint, types, imports

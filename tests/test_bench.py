@@ -11,9 +11,14 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.bench.figures import Goal, by_turns, compared, percentile
-from tests.bench.report import published_table, table
+from cdc_bridge.queries import queries
+from tests.bench.cost import cost_table
+from tests.bench.figures import Cell, Goal, Line, by_turns, compared, percentile
+from tests.bench.publishing import published_table
+from tests.bench.report import table
+from tests.bench.sleeper import sleeper
 from tests.support.bridge import clean_environment
+from tests.support.databases import Database
 
 
 def test_ratio_is_of_figures_measured_one_after_the_other() -> None:
@@ -49,6 +54,38 @@ def test_percentile_is_one_of_the_samples() -> None:
 def test_goal_that_is_missed_is_said_in_the_table() -> None:
     line = compared("rate", "/s", [60.0], "bare", [100.0], Goal("at least", 0.85))
     assert "| rate | 60 /s | 100 /s bare | 0.60 (0.60 to 0.60) | at least 0.85, **not reached** |" in table({}, [line])
+
+
+def test_table_of_what_a_write_costs_has_a_row_for_each_kind_of_write_and_says_what_a_time_is_longer_by() -> None:
+    def line(unit: str, figures: list[float], reference: list[float], write: str, daemon: str) -> Line:
+        return compared("measured", unit, figures, "no trigger", reference, cell=Cell(write, daemon))
+
+    lines = [
+        line("µs", [130, 150, 120], [100, 100, 100], "time: one", "absent"),
+        line("/s", [50.0], [100.0], "commits a second: 1 writing", "busy"),
+        line("µs", [90.0], [100.0], "time: one", "asleep"),
+        compared("commit to call", "ms", [2.0], "bare", [1.0]),
+    ]
+    rows = [row for row in cost_table({}, lines).splitlines() if row.startswith("|")][2:]
+    assert rows == [
+        "| time: one | 1.30 (1.20 to 1.50), +30 µs | 0.90 (0.90 to 0.90), -10 µs |  |",
+        "| commits a second: 1 writing |  |  | 0.50 (0.50 to 0.50) |",
+    ]
+
+
+async def test_every_commit_rings_beside_somebody_who_never_wakes(database: Database) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    async with database.connection() as listening:
+        await listening.execute(queries["listen"])
+
+        async def rings() -> int:
+            database.execute("insert into reservations (id, cust_id, reference) values (gen_random_uuid(), 'C', 1)")
+            await listening.execute("select")
+            return len([ring async for ring in listening.notifies(timeout=0)])
+
+        assert await rings() == 0
+        async with sleeper(database):
+            assert [await rings() for _ in range(3)] == [1, 1, 1]
 
 
 def test_published_table_says_what_it_was_measured_on() -> None:

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 from cdc_bridge.settings import PREFIX, Settings
-from tests.bench.report import published_table
+from tests.bench.publishing import published_cost_table, published_table
 from tests.test_cli import ENDPOINT_COMMANDS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+_PROJECT = Path(__file__).parents[1]
+README = (_PROJECT / "README.md").read_text(encoding="utf-8")
+DBA_README = (_PROJECT / "sql" / "README.md").read_text(encoding="utf-8")
 
 
 def row_of(name: str) -> str:
@@ -36,6 +38,10 @@ def test_files_that_readme_leads_to_are_there() -> None:
 
 def test_its_table_of_figures_is_that_of_the_run_whose_figures_are_kept() -> None:
     assert published_table() in README
+
+
+def test_what_a_dba_is_told_that_a_write_costs_is_of_the_same_run() -> None:
+    assert published_cost_table() in DBA_README
 
 
 def test_every_command_about_endpoints_is_named_and_no_other() -> None:

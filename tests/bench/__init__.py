@@ -7,10 +7,12 @@ in the folder ``bench-results``.
     stage.py       a PostgreSQL as in production, databases with an example e-Res, a receiver, daemons
     receiver.py    a receiver that notes when calls arrive, answers late or never; nginx where only the rate counts
     reference.py   what the bridge is measured against: a bare HTTP client, a bare LISTEN and POST
-    writers.py     what capture costs those who write
+    contenders.py  those who write by turns, each with a capture and a daemon beside it; sleeper.py never wakes
+    statements.py  what capture costs one statement
+    writers.py     what capture costs those who write one after the other, one or many at once
     latency.py     from the commit to the call
     drains.py      how fast a backlog is delivered
     upkeep.py      what the daemon does when it has nothing to do, and what the whole path writes
     scale.py       how much is measured; usage.py and machine.py tell what it took, and on what
-    figures.py     medians, spreads and goals; report.py and plots.py show them
+    figures.py     medians, spreads and goals; report.py, cost.py and plots.py show them, publishing.py in the READMEs
 """

@@ -20,17 +20,19 @@ from tests.bench.figures import Measured
 from tests.bench.latency import measure_latency
 from tests.bench.machine import conditions
 from tests.bench.plots import write_plots
-from tests.bench.report import publish, write_figures
+from tests.bench.publishing import publish
+from tests.bench.report import write_figures
 from tests.bench.scale import FULL, QUICK, Scale
 from tests.bench.stage import Stage
+from tests.bench.statements import measure_statements
 from tests.bench.upkeep import measure_idle, measure_writes
-from tests.bench.writers import measure_bulk, measure_one_update, measure_writers, measure_writers_beside_deliveries
+from tests.bench.writers import measure_a_writer_now_and_then, measure_bookings, measure_writers
 
 MEASURES: dict[str, Callable[[Stage, Scale], Awaitable[Measured]]] = {
+    "statements": measure_statements,
     "writers": measure_writers,
-    "beside": measure_writers_beside_deliveries,
-    "update": measure_one_update,
-    "bulk": measure_bulk,
+    "bookings": measure_bookings,
+    "trickle": measure_a_writer_now_and_then,
     "latency": measure_latency,
     "drain": measure_drain,
     "slow": measure_slow_endpoint,
@@ -62,13 +64,15 @@ async def run(names: list[str], scale: Scale, folder: Path) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two minutes, to see whether a change went the right way")
+    parser.add_argument("--quick", action="store_true", help="three minutes, to see whether a change went the right way")
     parser.add_argument(
         "--only", nargs="+", choices=MEASURES, metavar="MEASURE", help=f"some of: {', '.join(MEASURES)}"
     )
     parser.add_argument("--folder", type=Path, default=Path("bench-results"), help="where table, figures and plots go")
     parser.add_argument(
-        "--publish", action="store_true", help="put what is in the folder into README, instead of measuring"
+        "--publish",
+        action="store_true",
+        help="put what is in the folder into README and sql/README, instead of measuring",
     )
     chosen = parser.parse_args()
     if not Path("/proc/self/stat").exists():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 Name = TypeVar("Name", bound=str)
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """Where a line stands in the table of what a write costs."""
+
+    write: str
+    daemon: str
+
+
+@dataclass(frozen=True)
 class Line:
     """One line of the table."""
 
@@ -55,6 +64,14 @@ class Line:
     ratio: Spread | None = None
     """Of figures that were measured one right after the other, so that what the machine does meanwhile meets both."""
     goal: Goal | None = None
+    cell: Cell | None = None
+
+    @property
+    def more(self) -> Spread:
+        """By how much it is above its reference, or below it."""
+        assert self.reference_value is not None
+        pairs = zip(self.value.samples, self.reference_value.samples, strict=True)
+        return Spread(tuple(value - reference for value, reference in pairs))
 
     @property
     def judged(self) -> Spread:
@@ -88,10 +105,11 @@ def compared(
     reference: str,
     reference_samples: Sequence[float],
     goal: Goal | None = None,
+    cell: Cell | None = None,
 ) -> Line:
     """Return a line of figures and of those that were measured beside them, by turns."""
     ratio = Spread(tuple(a / b for a, b in zip(samples, reference_samples, strict=True)))
-    return Line(measure, unit, Spread(tuple(samples)), reference, Spread(tuple(reference_samples)), ratio, goal)
+    return Line(measure, unit, Spread(tuple(samples)), reference, Spread(tuple(reference_samples)), ratio, goal, cell)
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
@@ -100,9 +118,9 @@ def percentile(samples: Sequence[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-async def by_turns(rounds: int, contenders: Mapping[Name, Callable[[], Awaitable[float]]]) -> dict[Name, list[float]]:
+async def by_turns(rounds: int, contenders: Mapping[Name, Callable[[], Awaitable[Found]]]) -> dict[Name, list[Found]]:
     """Measure each contender so many times, now in one order and now in the other."""
-    samples: dict[Name, list[float]] = {name: [] for name in contenders}
+    samples: dict[Name, list[Found]] = {name: [] for name in contenders}
     for turn in range(rounds):
         for name in contenders if turn % 2 == 0 else reversed(list(contenders)):
             samples[name].append(await contenders[name]())

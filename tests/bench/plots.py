@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from tests.bench.figures import Line, Measured, Spread
-from tests.bench.report import PUBLISHED_PLOT
+from tests.bench.publishing import PUBLISHED_PLOT
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "cdc-bridge",  # the same figures make the same file
@@ -20,9 +20,11 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 _CAPTURES = {
-    "bridge": ("cdc-bridge", "tab:blue"),
-    "empty": ("such a trigger that does nothing", "tab:gray"),
-    "naive": ("row trigger with NOTIFY", "tab:red"),
+    "bridge": ("cdc-bridge, no daemon", "tab:blue", "-"),
+    "bridge, asleep": ("cdc-bridge, a daemon that never wakes", "tab:blue", "--"),
+    "bridge, busy": ("cdc-bridge, a daemon that delivers", "tab:blue", ":"),
+    "empty": ("such a trigger that does nothing", "tab:gray", "-"),
+    "naive": ("row trigger with NOTIFY", "tab:red", "-"),
 }
 
 
@@ -47,22 +49,22 @@ def _writers(raw: Mapping[str, Sequence[float]]) -> Figure:
     figure = Figure(figsize=(6.4, 3.4))
     axes = figure.subplots()
     counts = sorted({int(name.rpartition(", ")[2]) for name in raw})
-    for capture, (label, colour) in _CAPTURES.items():
+    for capture, (label, colour, style) in _CAPTURES.items():
         spreads = [Spread(tuple(raw[f"one update, {capture}, {count}"])) for count in counts]
         medians = [spread.median for spread in spreads]
         errors = [
             [spread.median - spread.lowest for spread in spreads],
             [spread.highest - spread.median for spread in spreads],
         ]
-        axes.errorbar(range(len(counts)), medians, errors, label=label, color=colour, marker="o", capsize=3)
+        axes.errorbar(
+            range(len(counts)), medians, errors, label=label, color=colour, linestyle=style, marker="o", capsize=3
+        )
     axes.axhline(1, color="black", linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
-    axes.set_xlabel(
-        "writers at once, each committing one update after the other\n(daemon connected, its endpoint paused)"
-    )
+    axes.set_xlabel("writers at once, each committing one update after the other")
     axes.set_ylabel("commits, as part of those\nwithout any trigger")
     axes.set_ylim(0, 1.1)
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

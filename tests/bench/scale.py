@@ -13,8 +13,9 @@ class Scale:
     writing_rounds: int
     writers: tuple[int, ...]
     writing_seconds: int
-    updates: int
-    bulk_rounds: int
+    statement_rounds: int
+    statements: int
+    backlog: int
     idle_changes: int
     paced_seconds: int
     drained: int
@@ -27,11 +28,12 @@ class Scale:
 
 FULL = Scale(
     rounds=3,
-    writing_rounds=5,
+    writing_rounds=4,
     writers=(1, 4, 16, 64),
     writing_seconds=2,
-    updates=2000,
-    bulk_rounds=5,
+    statement_rounds=4,
+    statements=1000,
+    backlog=40_000,
     idle_changes=300,
     paced_seconds=10,
     drained=50_000,
@@ -47,8 +49,9 @@ QUICK = Scale(
     writing_rounds=1,
     writers=(1, 16),
     writing_seconds=1,
-    updates=500,
-    bulk_rounds=1,
+    statement_rounds=1,
+    statements=250,
+    backlog=20_000,
     idle_changes=50,
     paced_seconds=3,
     drained=10_000,

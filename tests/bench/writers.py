@@ -1,18 +1,23 @@
-"""What capture costs those who write."""
+"""What capture costs those who write one after the other, one or many at once, as pgbench sees it."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-import psycopg
-
-from tests.bench.figures import Goal, Line, Measured, alone, by_turns, compared
+from tests.bench.contenders import (
+    CAPTURED,
+    EMPTY,
+    IDLE,
+    NAIVE,
+    NAIVE_BUSY,
+    NAIVE_IDLE,
+    NO_TRIGGER,
+    Contender,
+    contending,
+)
+from tests.bench.figures import Cell, Goal, Line, Measured, compared
 from tests.bench.scale import Scale
-from tests.bench.stage import RESERVATIONS, Capture, Stage
+from tests.bench.stage import RESERVATIONS, Stage
 from tests.support.databases import Database
 
 _ONE_UPDATE = f"""\\set number random(1, {RESERVATIONS})
@@ -33,211 +38,94 @@ commit;
 """
 """As an application does it: it reads what it changes."""
 
-_BULK = "update public.reservations set adults = 1 + mod(adults, 9) where reference <= 50000"
-
+_IN_THE_PLOT = {
+    CAPTURED["absent"]: "bridge",
+    CAPTURED["asleep"]: "bridge, asleep",
+    CAPTURED["busy"]: "bridge, busy",
+    EMPTY: "empty",
+    NAIVE: "naive",
+}
+_NAIVE_BUSY_AT = (1, 16)
 _TRICKLE_A_SECOND = 20
 
 
-class _Writing:
-    """Databases with one capture each, to be written to by turns."""
+def _rate(database: Database, stage: Stage, script: str, clients: int, seconds: int) -> float:
+    """Return commits a second."""
+    return stage.pgbench(database, script, clients=clients, seconds=seconds).transactions_a_second
 
-    def __init__(self, stage: Stage, stack: AsyncExitStack, scale: Scale) -> None:
-        self._stage = stage
-        self._stack = stack
-        self._scale = scale
-        self.databases: dict[Capture, Database] = {}
 
-    def add(self, capture: Capture) -> Database:
-        self.databases[capture] = self._stack.enter_context(self._stage.database(capture))
-        return self.databases[capture]
-
-    async def rate(self, capture: Capture, script: str, clients: int) -> float:
-        """Return commits a second."""
-        await self._settle(capture)
-        run = partial(self._stage.pgbench, clients=clients, seconds=self._scale.writing_seconds)
-        return await asyncio.to_thread(lambda: run(self.databases[capture], script).transactions_a_second)
-
-    async def trickle_milliseconds(self, capture: Capture) -> float:
-        """Return how long a commit takes where one comes now and then."""
-        await self._settle(capture)
-        run = partial(
-            self._stage.pgbench, clients=1, seconds=self._scale.writing_seconds, at_most_a_second=_TRICKLE_A_SECOND
-        )
-        return await asyncio.to_thread(lambda: run(self.databases[capture], _ONE_UPDATE).latency_milliseconds)
-
-    async def _settle(self, capture: Capture) -> None:
-        await asyncio.to_thread(self.databases[capture].execute, "vacuum public.reservations")
-        await asyncio.to_thread(self._stage.checkpoint)
+def _goal(contender: Contender) -> Goal | None:
+    return Goal("at least", 0.9) if contender == CAPTURED["absent"] else None
 
 
 async def measure_writers(stage: Stage, scale: Scale) -> Measured:
-    """Commits a second, with the daemon there and its endpoint paused: it takes no processor from the writers."""
+    """Commits a second of those who do nothing but one update a commit."""
     lines: list[Line] = []
     raw: dict[str, list[float]] = {}
-    async with AsyncExitStack() as stack:
-        writing = _Writing(stage, stack, scale)
-        captures: tuple[Capture, ...] = ("none", "bridge", "empty", "naive")
-        for capture in captures:
-            writing.add(capture)
-        await stack.enter_async_context(_paused_daemon(stage, writing.databases["bridge"]))
-        for name, script, rounds in (
-            ("one update", _ONE_UPDATE, scale.writing_rounds),
-            ("booking changed", _BOOKING, min(2, scale.rounds)),
-        ):
-            for clients in scale.writers:
-                stage.say(f"{clients} writers, {name}")
-                found = await by_turns(
-                    rounds,
-                    {capture: partial(writing.rate, capture, script, clients) for capture in writing.databases},
-                )
-                for capture in captures[1:]:
-                    line = compared(
-                        f"commits, {clients} writers, {name}, endpoint paused: {_NAMES[capture]}", "/s", found[capture],
-                        "no trigger", found["none"], Goal("at least", 0.9) if capture == "bridge" else None,
-                    )  # fmt: skip
-                    lines.append(line)
-                    assert line.ratio is not None
-                    raw[f"{name}, {capture}, {clients}"] = list(line.ratio.samples)
+    always = [NO_TRIGGER, *_IN_THE_PLOT]
+    async with contending(stage, scale.backlog, [*always, NAIVE_BUSY]) as contenders:
+        for clients in scale.writers:
+            stage.say(f"{clients} writers, one update")
+            found = await contenders.by_turns(
+                scale.writing_rounds,
+                [*always, NAIVE_BUSY] if clients in _NAIVE_BUSY_AT else always,
+                partial(_rate, stage=stage, script=_ONE_UPDATE, clients=clients, seconds=scale.writing_seconds),
+            )
+            for contender, rates in list(found.items())[1:]:
+                cell = Cell(f"commits a second, one update each: {clients} writing", contender.daemon)
+                line = compared(
+                    f"commits, {clients} writers, one update, {contender.told}", "/s", rates,
+                    NO_TRIGGER.told, found[NO_TRIGGER], _goal(contender),
+                    cell if contender.capture == "bridge" else None,
+                )  # fmt: skip
+                lines.append(line)
+                assert line.ratio is not None
+                if contender in _IN_THE_PLOT:
+                    raw[f"one update, {_IN_THE_PLOT[contender]}, {clients}"] = list(line.ratio.samples)
     return Measured(lines, raw)
 
 
-_NAMES: dict[Capture, str] = {
-    "bridge": "captured",
-    "empty": "such a trigger that does nothing",
-    "naive": "row trigger with NOTIFY",
-    "naive, same daemon": "row trigger with NOTIFY",
-}
-
-
-@asynccontextmanager
-async def _paused_daemon(stage: Stage, database: Database) -> AsyncIterator[None]:
-    async with stage.receiver() as url, stage.daemon(database, url) as daemon:
-        await daemon.wait_for_log("listening")
-        database.execute("update cdc_bridge.endpoint set paused_at = now()")
-        await daemon.wait_for_log("stopping")
-        yield
-
-
-async def measure_writers_beside_deliveries(stage: Stage, scale: Scale) -> Measured:
-    """The same where the daemon delivers, on the same processors."""
+async def measure_bookings(stage: Stage, scale: Scale) -> Measured:
+    """The same of those who read what they change."""
     lines: list[Line] = []
-    async with AsyncExitStack() as stack:
-        writing = _Writing(stage, stack, scale)
-        url = await stack.enter_async_context(stage.receiver())
-        delivering: tuple[Capture, ...] = ("bridge", "naive, same daemon")
-        for capture in ("none", *delivering):
-            writing.add(capture)
-
-        async def beside_daemon(measure: Callable[[], Awaitable[float]], capture: Capture) -> float:
-            if capture not in delivering:
-                return await measure()
-            async with stage.daemon(writing.databases[capture], url) as daemon:
-                await daemon.wait_for_log("listening")
-                figure = await measure()
-            writing.databases[capture].execute("truncate cdc_bridge.change")  # what is left over is not the next one's
-            return figure
-
-        for clients in (1, 16):
-            stage.say(f"{clients} writers beside a daemon that delivers")
-            found = await by_turns(
-                scale.rounds,
-                {
-                    c: partial(beside_daemon, partial(writing.rate, c, _ONE_UPDATE, clients), c)
-                    for c in writing.databases
-                },
+    contestants = [NO_TRIGGER, CAPTURED["absent"], NAIVE]
+    async with contending(stage, scale.backlog, contestants) as contenders:
+        for clients in scale.writers:
+            stage.say(f"{clients} writers, booking changed")
+            found = await contenders.by_turns(
+                min(2, scale.rounds),
+                contestants,
+                partial(_rate, stage=stage, script=_BOOKING, clients=clients, seconds=scale.writing_seconds),
             )
             lines += [
                 compared(
-                    f"commits, {clients} writers, delivering: {_NAMES[c]}", "/s", found[c], "no trigger", found["none"]
+                    f"commits, {clients} writers, booking changed, {contender.told}", "/s", found[contender],
+                    NO_TRIGGER.told, found[NO_TRIGGER], _goal(contender),
                 )
-                for c in delivering
-            ]
-        stage.say("a writer now and then, daemon asleep")
-        found = await by_turns(
-            scale.rounds,
-            {c: partial(beside_daemon, partial(writing.trickle_milliseconds, c), c) for c in writing.databases},
-        )
-        lines += [
-            compared(
-                f"a commit, {_TRICKLE_A_SECOND} a second, daemon asleep: {_NAMES[c]}", "ms", found[c],
-                "no trigger", found["none"],
-            )
-            for c in delivering
-        ]  # fmt: skip
+                for contender in contestants[1:]
+            ]  # fmt: skip
     return Measured(lines)
 
 
-async def measure_one_update(stage: Stage, scale: Scale) -> Measured:
-    """How much longer one update takes, seen by its transaction: the median of what a client sees."""
-    with stage.database("none") as none, stage.database("bridge") as bridge:
-        found = await by_turns(
-            max(3, scale.rounds),
-            {
-                "none": partial(asyncio.to_thread, _median_microseconds, none, scale.updates),
-                "bridge": partial(asyncio.to_thread, _median_microseconds, bridge, scale.updates),
-            },
+async def measure_a_writer_now_and_then(stage: Stage, scale: Scale) -> Measured:
+    """A commit that finds a real daemon asleep, and wakes it."""
+    stage.say("a writer now and then")
+
+    def milliseconds(database: Database) -> float:
+        written = stage.pgbench(
+            database, _ONE_UPDATE, clients=1, seconds=scale.writing_seconds, at_most_a_second=_TRICKLE_A_SECOND
         )
-    more = [after - before for after, before in zip(found["bridge"], found["none"], strict=True)]
+        return written.latency_milliseconds
+
+    contestants = [NO_TRIGGER, IDLE, NAIVE_IDLE]
+    async with contending(stage, scale.backlog, contestants) as contenders:
+        found = await contenders.by_turns(scale.rounds, contestants, milliseconds)
     return Measured(
         [
-            compared("one update in its transaction", "µs", found["bridge"], "no trigger", found["none"]),
-            alone("more for one update", "µs", more, Goal("at most", 40)),
-        ]
-    )
-
-
-def _median_microseconds(database: Database, count: int) -> float:
-    database.execute("vacuum public.reservations")
-    times: list[float] = []
-    with psycopg.connect(database.url) as connection:
-        ids = [
-            row[0]
-            for row in connection.execute("select id from public.reservations order by random() limit %s", [count])
-        ]
-        connection.commit()
-        for reservation_id in ids:
-            connection.execute("select")  # The transaction has begun.
-            began = time.perf_counter_ns()
-            connection.execute(
-                "update public.reservations set adults = 1 + mod(adults, 9) where id = %s", [reservation_id]
+            compared(
+                f"a commit, {_TRICKLE_A_SECOND} a second, {contender.told}", "ms", found[contender],
+                NO_TRIGGER.told, found[NO_TRIGGER],
             )
-            times.append((time.perf_counter_ns() - began) / 1000)
-            connection.commit()
-    return sorted(times)[len(times) // 2]
-
-
-async def measure_bulk(stage: Stage, scale: Scale) -> Measured:
-    """An update of 50,000 rows by one statement."""
-    stage.say("an update of 50,000 rows")
-    with stage.database("none") as none, stage.database("bridge") as bridge, stage.database("naive") as naive:
-        found = await by_turns(
-            scale.bulk_rounds,
-            {
-                name: partial(asyncio.to_thread, _bulk_milliseconds, stage, database)
-                for name, database in (("none", none), ("bridge", bridge), ("naive", naive))
-            },
-        )
-    return Measured(
-        [
-            compared(
-                "update of 50,000 rows: captured",
-                "ms",
-                found["bridge"],
-                "no trigger",
-                found["none"],
-                Goal("at most", 1.25),
-            ),
-            compared(
-                "update of 50,000 rows: row trigger with NOTIFY", "ms", found["naive"], "no trigger", found["none"]
-            ),
+            for contender in contestants[1:]
         ]
-    )
-
-
-def _bulk_milliseconds(stage: Stage, database: Database) -> float:
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute("vacuum public.reservations")
-        stage.checkpoint()
-        began = time.perf_counter()
-        connection.execute(_BULK)
-        return (time.perf_counter() - began) * 1000
+    )  # fmt: skip
