@@ -64,7 +64,9 @@ async def run(names: list[str], scale: Scale, folder: Path) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three minutes, to see whether a change went the right way")
+    parser.add_argument(
+        "--quick", action="store_true", help="three minutes, to see whether a change went the right way"
+    )
     parser.add_argument(
         "--only", nargs="+", choices=MEASURES, metavar="MEASURE", help=f"some of: {', '.join(MEASURES)}"
     )
