@@ -48,11 +48,14 @@ bench: $(READY)  ## Measure what it costs and how fast it is, beside references 
 bench-quick: $(READY)  ## The same in three minutes, to see whether a change went the right way
 	@$(BIN)/python -m tests.bench --quick $(BENCH_FLAGS)
 
-check: $(READY)  ## Run the gates: format, lint, types, imports
+check: $(READY)  ## Run the gates: format, lint, types, imports, SQL
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@for text in install "install --upgrade-from 1" "install --finish" uninstall; do \
+	  $(BIN)/cdc-bridge $$text --print | $(BIN)/squawk --config sql/.squawk.toml --stdin-filepath "$$text" || exit 1; done
+	@$(BIN)/squawk --config sql/.squawk.toml sql/ops/*.sql
 
 format: $(READY)  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format
