@@ -128,13 +128,15 @@ begin atomic
   left join cdc_bridge.endpoint e using (endpoint_id)
   where recorded.endpoint_id is not null
     and coalesce(e.cluster = (select system_identifier from pg_control_system()), true)
-    and not exists (
-      select
+    and (  -- no EXISTS, which the planner may answer by reading all of the log
+      select true
       from cdc_bridge.change c
       where c.xid >= pg_snapshot_xmin(e.position)
         and not pg_visible_in_snapshot(c.xid, e.position)
         and c.changed_at < now() - keep
-    );
+      order by c.xid, c.seq
+      limit 1
+    ) is null;
 end;
 revoke all on function cdc_bridge.prunable_ledgers(interval) from public;
 comment on function cdc_bridge.prunable_ledgers(interval) is 'Endpoints whose ledger may be pruned';

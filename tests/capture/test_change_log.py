@@ -8,7 +8,6 @@ from cdc_bridge.capture.change_log import Page, read_page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.model import EndpointId, Operation, Xid
 from tests.support.databases import Database
-from tests.support.plans import explained
 
 ENDPOINT = EndpointId(1)
 FROM_THE_START = Position(Snapshot(Xid(1), frozenset()))
@@ -135,16 +134,3 @@ async def test_change_that_is_older_than_a_delivered_one_is_overtaken(database: 
     )
     (logged,) = (await read(database, position)).changes
     assert (logged.recorded, logged.overtaken) == (False, True)
-
-
-async def test_statement_that_reads_a_page_walks_the_index_in_a_log_of_many_rows(database: Database) -> None:
-    book(database, 1, 20_000)
-    for number in range(1, 200):
-        database.execute("update reservations set adults = 3 where id = %s", (f"R{number}",))
-    database.execute("analyze cdc_bridge.change")
-    newest = database.value("select max(xid::text::bigint) from cdc_bridge.change")
-    async with database.connection() as connection:
-        plans = await explained(connection, as_daemon=True)
-        await read_page(connection, ENDPOINT, Position(Snapshot(Xid(newest - 5), frozenset())), 100)
-    assert "Index Scan using change_pkey" in plans[0]
-    assert "Seq Scan on change" not in plans[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from cdc_bridge.capture.position import Position, Snapshot
@@ -11,7 +9,7 @@ from cdc_bridge.delivery.ledger import due_deliveries, record, seconds_until_nex
 from cdc_bridge.delivery.settlement import gone
 from cdc_bridge.model import Change, Delivery, EndpointId, Operation, ReservationId, Seq, Xid
 from tests.support.databases import Database
-from tests.support.plans import explained
+from tests.support.plans import explained, most_rows_seen
 
 ENDPOINT = EndpointId(1)
 WAITING = 20_000
@@ -29,14 +27,6 @@ def many_waiting(database: Database) -> Database:
     )
     database.execute("analyze cdc_bridge.delivery")
     return database
-
-
-def most_rows_seen(plan: str) -> int:
-    """Return how many rows the busiest step of a plan has seen."""
-    seen = [int(rows) * int(loops) for rows, loops in re.findall(r"actual .*?rows=(\d+)[\d.]* loops=(\d+)", plan)]
-    removed = [int(rows) for rows in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
-    assert seen, plan
-    return max(seen + removed)
 
 
 async def test_occupied_reservations_are_looked_up_by_hash(many_waiting: Database) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
@@ -24,3 +26,11 @@ async def explained(connection: AsyncConnection[TupleRow], *, as_daemon: bool = 
     )
     plans.clear()
     return plans
+
+
+def most_rows_seen(plan: str) -> int:
+    """Return how many rows the busiest step of a plan has seen, told with ``auto_explain.log_analyze``."""
+    seen = [round(float(rows) * int(loops)) for rows, loops in re.findall(r"actual .*?rows=([\d.]+) loops=(\d+)", plan)]
+    removed = [int(rows) for rows in re.findall(r"Rows Removed by [\w ]+: (\d+)", plan)]
+    assert seen, plan
+    return max(seen + removed)
