@@ -800,12 +800,19 @@ where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 -- The newest delivery of each reservation that was selected, in the order of their ids.
 select newest.reservation_id, newest.seq, newest.state
 from (
-  select distinct on (d.reservation_id) d.reservation_id, d.seq, d.state
+  select d.reservation_id
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s
     and d.reservation_id > %(after)s
     and (%(reservation_ids)s::text[] is null or d.reservation_id = any (%(reservation_ids)s::text[]))
-  order by d.reservation_id, d.seq desc
+  group by d.reservation_id  -- in the index's order; DISTINCT ON with the newest first would sort all of the ledger on 15
+) as selected
+cross join lateral (
+  select d.reservation_id, d.seq, d.state
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = selected.reservation_id
+  order by d.reservation_id desc, d.seq desc
+  limit 1
 ) as newest
 where (
     %(states)s::text[] is null
@@ -822,7 +829,7 @@ where (
       limit 1
     ) is not null
   )
-order by newest.reservation_id
+order by selected.reservation_id
 limit %(limit)s
 
 -- name: requeue

@@ -122,7 +122,7 @@ ASKED = [
     by_command("unread_changes", TILL | {"reservation_ids": SOME}, BIG_TRANSACTION, "a big transaction unread"),
     by_command("reservation_keys", {"after": "R2", "since": None, "limit": PAGE}),
     by_command("to_backfill", TILL | {"reservation_ids": SOME, "again": True}),
-    by_command("count_waiting", TILL, WAITING),
+    by_command("count_waiting", TILL, 2 * WAITING),
     by_command("still_waiting", TILL | {"seqs": list(range(1, 200))}),
     by_command("queue_reservations", TILL | {"seqs": [2_000_000], "reservation_ids": ["R1"], "newest_seqs": [950_001]}),
     by_command("last_deliveries", TILL | {"reservation_ids": SOME}, 200 * (CHANGES // RESERVATIONS)),
