@@ -51,6 +51,8 @@ def booking(database: Database) -> None:
         "update cdc_bridge.delivery set attempts = 2",
         "select pg_notify('cdc_bridge_change', '')",
         "listen cdc_bridge_change",
+        "call cdc_bridge.prune()",
+        "select * from cdc_bridge.prune_changes('7 days', '0', 0, 10)",
     ],
 )
 def test_daemon_may(statement: str, database: Database) -> None:
@@ -78,6 +80,11 @@ def test_daemon_may(statement: str, database: Database) -> None:
         "drop view cdc_bridge.reservation_payload",
         "select cdc_bridge.attach('reservations', 'id')",
         "select cdc_bridge.detach('reservations')",
+        "select cdc_bridge.define_capture('id', false)",
+        "select cdc_bridge.disable_capture()",
+        "select cdc_bridge.enable_capture()",
+        "alter table reservations disable trigger cdc_bridge_update",
+        "update cdc_bridge.schema_version set next_prepared_at = now()",
         "set role cdc_bridge_owner",
     ],
 )
@@ -95,6 +102,27 @@ def test_reader_may_look_and_not_touch(table: str, database: Database) -> None:
         connection.execute(f"select {READABLE.get(table, '*')} from cdc_bridge.{table}".encode())
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute(f"delete from cdc_bridge.{table}".encode())
+
+
+@pytest.mark.parametrize("view", ["endpoint_state", "unsettled_delivery"])
+def test_reader_may_look_at_the_views_made_for_it(view: str, database: Database) -> None:
+    with acting_as(database, "cdc_bridge_reader") as connection:
+        connection.execute(f"select * from cdc_bridge.{view}".encode())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "call cdc_bridge.prune()",
+        "select * from cdc_bridge.prune_changes('7 days', '0', 0, 10)",
+        "select cdc_bridge.disable_capture()",
+        "select nextval('cdc_bridge.change_seq_seq')",
+        "select cdc_bridge.adopt()",
+    ],
+)
+def test_reader_may_run_nothing(statement: str, database: Database) -> None:
+    with acting_as(database, "cdc_bridge_reader") as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute(statement.encode())
 
 
 @pytest.mark.parametrize("table", ["cdc_bridge.reservation_payload", "reservations", "customers", "calls"])
@@ -148,3 +176,35 @@ def test_reader_sees_no_secret_and_all_else_of_an_endpoint(column: str, database
         )
         others = ", ".join(name for (name,) in columns if name not in {"headers", "secret", "previous_secret"})
         connection.execute(f"select {others} from cdc_bridge.endpoint".encode())
+
+
+def test_booking_within_a_function_of_another_owner_is_captured(database: Database, e_res_role: str) -> None:
+    """Whoever's rights e-Res's statement runs with, ours runs with its owner's."""
+    database.execute(
+        "create function public.book() returns void language sql security definer set search_path = public as "
+        "$$ insert into reservations (id, cust_id, reference) values ('WITHIN', 'C', 3) $$"
+    )
+    database.execute(f"alter function public.book() owner to {e_res_role}")
+    with acting_as(database, "cdc_bridge_reader") as connection:
+        connection.execute("select public.book()")
+    assert database.value("select count(*) from cdc_bridge.change where reservation_id = 'WITHIN'") == 1
+
+
+def test_operators_casts_and_types_of_a_caller_are_not_run_with_our_rights(database: Database, e_res_role: str) -> None:
+    database.execute(f"create schema trap authorization {e_res_role}")
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(f"set role {e_res_role}".encode())
+        connection.execute("""
+            create function trap.refuse(text, text) returns boolean language plpgsql as
+            $$ begin raise exception 'run as %', current_user; end $$;
+            create operator trap.= (function = trap.refuse, leftarg = text, rightarg = text);
+            create function trap.pg_try_advisory_lock_shared(integer, integer) returns boolean language plpgsql as
+            $$ begin raise exception 'run as %', current_user; end $$;
+            create type trap.text as enum ('x');
+            create temp table pg_class (oid oid);
+            create function pg_temp.clock_timestamp() returns timestamptz language plpgsql as
+            $$ begin raise exception 'run as %', current_user; end $$
+        """)
+        connection.execute("set search_path = trap, pg_temp, public, pg_catalog")
+        connection.execute("update public.reservations set adults = 4 where adults = 0 or true")
+    assert database.value("select count(*) from cdc_bridge.change where operation = 'U'") == 1

@@ -14,6 +14,7 @@ from cdc_bridge.operations.installation.text import install_text, sql_folder
 from tests.support.bridge import run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
 from tests.support.dumps import run_psql, schema_of
+from tests.support.server import Server
 
 CATALOGUE_ROWS = """
 select 'trigger ' || tgname, xmin::text from pg_trigger where tgname like 'cdc_bridge%'
@@ -260,3 +261,39 @@ async def test_default_privileges_of_the_dba_give_nobody_a_right(example_databas
         assert {name for (name,) in rights} == set()
     finally:
         example_database.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def test_dba_who_is_no_superuser_installs_and_takes_out_again(
+    server: Server, example_database: Database, programs: Path
+) -> None:
+    """As of a managed PostgreSQL: a role with CREATEROLE that owns the database and e-Res's tables."""
+    dba = f"dba_{example_database.name}"
+    owned = "; ".join(f"alter table {table} owner to {dba}" for table in ("reservations", "customers", "calls"))
+    example_database.execute(
+        f"create role {dba} login createrole password 'of-a-dba'; "
+        f"alter database {example_database.name} owner to {dba}; alter schema public owner to {dba}; {owned}"
+    )
+    roles = ("cdc_bridge_owner", "cdc_bridge", "cdc_bridge_reader")
+    try:
+        # The roles are the cluster's, and were made by a superuser: who did not make them has to be given them.
+        for role in roles:
+            example_database.execute(f"grant {role} to {dba} with admin option")
+        url = server.url_for(example_database.name, user=dba, password="of-a-dba")
+        before = schema_of(example_database, programs)
+        code, output, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url)
+        assert (code, errors) == (0, ""), output
+        example_database.execute(BOOKING)
+        assert example_database.value("select count(*) from cdc_bridge.change") == 1
+        for statement in ("disable_capture()", "enable_capture()", "detach('reservations')"):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(f"select cdc_bridge.{statement}".encode())
+        code, output, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url)
+        assert (code, errors) == (0, ""), output
+        code, output, errors = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=url)
+        assert (code, errors) == (0, ""), output
+        assert schema_of(example_database, programs) == before
+    finally:
+        example_database.execute(
+            f"reassign owned by {dba} to postgres; alter database {example_database.name} owner to postgres; "
+            f"drop owned by {dba}; drop role {dba}"
+        )
