@@ -13,6 +13,7 @@ in the folder ``bench-results``.
     latency.py     from the commit to the call
     drains.py      how fast a backlog is delivered
     upkeep.py      what the daemon does when it has nothing to do, and what the whole path writes
+    growth.py      how large change log and ledger become, and that they stay so
     scale.py       how much is measured; usage.py and machine.py tell what it took, and on what
     figures.py     medians, spreads and goals; report.py, cost.py and plots.py show them, publishing.py in the READMEs
 """

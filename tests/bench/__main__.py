@@ -17,6 +17,7 @@ from tests.bench.drains import (
     measure_ten_endpoints,
 )
 from tests.bench.figures import Measured
+from tests.bench.growth import measure_growth
 from tests.bench.latency import measure_latency
 from tests.bench.machine import conditions
 from tests.bench.plots import write_plots
@@ -41,6 +42,7 @@ MEASURES: dict[str, Callable[[Stage, Scale], Awaitable[Measured]]] = {
     "ten": measure_ten_endpoints,
     "idle": measure_idle,
     "writes": measure_writes,
+    "growth": measure_growth,
 }
 
 

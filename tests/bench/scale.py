@@ -24,6 +24,8 @@ class Scale:
     dead_rows: int
     drained_by_ten: int
     idle_seconds: int
+    changes_a_day: int
+    prunings_a_day: int
 
 
 FULL = Scale(
@@ -42,6 +44,8 @@ FULL = Scale(
     dead_rows=1_000_000,
     drained_by_ten=2500,
     idle_seconds=60,
+    changes_a_day=5000,
+    prunings_a_day=4,
 )
 
 QUICK = Scale(
@@ -60,4 +64,6 @@ QUICK = Scale(
     dead_rows=50_000,
     drained_by_ten=500,
     idle_seconds=15,
+    changes_a_day=500,
+    prunings_a_day=1,
 )

