@@ -54,7 +54,8 @@ check: $(READY)  ## Run the gates: format, lint, types, imports, SQL
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@for text in install "install --upgrade-from 1" "install --finish" uninstall; do \
-	  $(BIN)/cdc-bridge $$text --print | $(BIN)/squawk --config sql/.squawk.toml --stdin-filepath "$$text" || exit 1; done
+	  sql=$$($(BIN)/cdc-bridge $$text --print) && \
+	  printf '%s\n' "$$sql" | $(BIN)/squawk --config sql/.squawk.toml --stdin-filepath "$$text" || exit 1; done
 	@$(BIN)/squawk --config sql/.squawk.toml sql/ops/*.sql
 
 format: $(READY)  ## Format the code and mend what the linter can

@@ -114,7 +114,7 @@ def process_name() -> str:
 
 def problem_of(error: BaseException) -> str:
     """Return what an error says, on one line, and no value of a row: that may be a guest's, or a secret."""
-    if isinstance(error, psycopg.DataError) and error.sqlstate:
+    if isinstance(error, psycopg.DataError | errors.RaiseException) and error.sqlstate:
         return f"a value cannot be used where it stands ({type(error).__name__}, SQLSTATE {error.sqlstate})"
     if isinstance(error, psycopg.IntegrityError) and error.diag.message_primary:
         return error.diag.message_primary  # Its detail repeats the row.

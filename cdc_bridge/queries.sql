@@ -568,6 +568,10 @@ select
   (select count(*) from cdc_bridge.change),
   (select count(*) from cdc_bridge.delivery where state = 'waiting')
 
+-- name: trust_no_schema
+-- Has names without a schema mean PostgreSQL's own, whatever others have put elsewhere.
+set search_path to pg_catalog, pg_temp
+
 -- name: blocking_sessions
 -- Who holds what a session waits for, and what that is. A prepared transaction has the pid 0.
 select
@@ -688,19 +692,26 @@ where n.nspname = 'cdc_bridge' and not t.tgisinternal and t.tgname in ('cdc_brid
 order by 1, 2
 
 -- name: partitions_without_capture
--- Partitions, and children, of tables that capture is attached to and that it is not attached to themselves.
+-- Partitions, and children, of tables that capture is attached to and that it is not attached to themselves; each with the
+-- topmost of these tables and the key there.
 with recursive captured as (
-  select distinct t.tgrelid as oid
+  select distinct t.tgrelid as oid, substr(p.proname, length('capture_by_') + 1)::text as key
   from pg_trigger t
   join pg_proc p on p.oid = t.tgfoid
   join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = 'cdc_bridge' and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
 ), family as (
-  select oid from captured
+  select c.oid, c.oid as top, c.key
+  from captured c
+  where not exists (select from pg_inherits i join captured parent on parent.oid = i.inhparent where i.inhrelid = c.oid)
   union
-  select i.inhrelid from pg_inherits i join family on family.oid = i.inhparent
+  select i.inhrelid, family.top, family.key from pg_inherits i join family on family.oid = i.inhparent
 )
-select oid::regclass::text from family where oid not in (select captured.oid from captured) order by 1
+select family.oid::regclass::text, family.top::regclass::text, family.key
+from family
+join pg_class c on c.oid = family.oid
+where family.oid not in (select captured.oid from captured) and c.relpersistence <> 't'
+order by 1
 
 -- name: view_columns
 -- The columns of the payload view, in their order, with their types.
@@ -727,6 +738,12 @@ join pg_class v on v.oid = to_regclass('cdc_bridge.reservation_payload')
 join pg_roles o on o.oid = v.relowner
 where c.relkind in ('r', 'p') and c.relrowsecurity and not o.rolbypassrls and not o.rolsuper
   and (c.relowner <> v.relowner or c.relforcerowsecurity)
+  and not exists (
+    select
+    from pg_policy y
+    where y.polrelid = c.oid and y.polpermissive and y.polcmd in ('r', '*') and pg_get_expr(y.polqual, y.polrelid) = 'true'
+      and y.polroles && array[0::oid, v.relowner]
+  )
 order by 1
 
 -- name: read_nothing_through_view

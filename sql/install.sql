@@ -12,10 +12,12 @@
 --
 -- Locks: SHARE ROW EXCLUSIVE on the reservations table from the moment its triggers are created until commit
 -- (writers wait, readers do not), and only when a trigger is missing or different. It is waited for no longer than
--- lock_timeout, because writers who come later wait behind it.
+-- lock_timeout, because writers who come later wait behind it; and that is well below deadlock_timeout, so that where the
+-- two lock one another it is us who give way.
 
 begin;
-set local lock_timeout = '1s';
+set local search_path = pg_catalog, pg_temp;  -- nothing that others put into public is run here
+set local lock_timeout = '200ms';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
 
@@ -26,6 +28,7 @@ create schema if not exists cdc_bridge authorization cdc_bridge_owner;
 comment on schema cdc_bridge is 'cdc-bridge: change capture of e-Res reservations and the ledger of their delivery';
 
 -- Everything is made by its owner, so that nobody has a right to it by somebody's ALTER DEFAULT PRIVILEGES.
+select set_config('cdc_bridge.role_before', current_setting('role'), true);
 set local role cdc_bridge_owner;
 \ir tables/schema_version.sql
 \ir tables/change.sql
@@ -42,7 +45,7 @@ set local role cdc_bridge_owner;
 \ir views/endpoint_state.sql
 \ir views/unsettled_delivery.sql
 \ir grants.sql
-reset role;
+select set_config('role', current_setting('cdc_bridge.role_before'), true);  -- the installing one's again
 
 -- What captures already is brought up to date, unless it is switched off.
 select cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, true)

@@ -21,9 +21,11 @@
 grant usage on schema public to cdc_bridge_owner;
 grant select on public.reservations, public.customers, public.calls to cdc_bridge_owner;
 
--- Replaced as a whole, as its columns may come in another order than before.
-drop view if exists cdc_bridge.reservation_payload;
+-- The view is made by its owner, so that no default privilege of yours gives it away; and made anew, as PostgreSQL replaces
+-- none by one with other columns. Daemons that run go on with the new one.
+select set_config('cdc_bridge.role_before', current_setting('role'), true);
 set local role cdc_bridge_owner;
+drop view if exists cdc_bridge.reservation_payload;
 
 create view cdc_bridge.reservation_payload as
 select
@@ -102,6 +104,6 @@ left join public.calls k on k.call_id = r.call_id;
 
 comment on view cdc_bridge.reservation_payload is 'What is posted for a reservation: columns are the JSON''s keys, in their order';
 grant select on cdc_bridge.reservation_payload to cdc_bridge;
-reset role;
+select set_config('role', current_setting('cdc_bridge.role_before'), true);  -- yours again
 
 select cdc_bridge.attach('public.reservations', 'id');

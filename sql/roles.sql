@@ -4,6 +4,8 @@
 --   cdc_bridge_reader  looks at the state of deliveries; grant it to whoever watches
 
 do $roles$
+declare
+  role_before constant text := pg_catalog.current_setting('role');
 begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'cdc_bridge_owner') then
     create role cdc_bridge_owner nologin;
@@ -19,7 +21,7 @@ begin
   -- is one since PostgreSQL 16, but may not act as it; so it is tried, not looked up.)
   begin
     set local role cdc_bridge_owner;
-    reset role;
+    perform pg_catalog.set_config('role', role_before, true);
   exception when insufficient_privilege then
     execute pg_catalog.format('grant cdc_bridge_owner to %I', current_user);
   end;

@@ -10,7 +10,8 @@
 -- Locks: ACCESS EXCLUSIVE on the reservations table, for the instant of dropping its triggers until commit.
 
 begin;
-set local lock_timeout = '1s';
+set local search_path = pg_catalog, pg_temp;  -- nothing that others put into public is run here
+set local lock_timeout = '200ms';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
 

@@ -151,19 +151,88 @@ def test_e_res_needs_no_right_of_ours(database: Database, e_res_role: str) -> No
     assert database.execute(logged) == [("I",), ("U",)]
 
 
-def test_hostile_search_path_and_temporary_objects_do_not_divert_capture(database: Database) -> None:
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute("create schema hostile; create table hostile.change (like cdc_bridge.change)")
-        connection.execute(
-            "create function hostile.clock_timestamp() returns timestamptz language plpgsql as "
-            "$$ begin raise exception 'diverted'; end $$"
-        )
-        connection.execute("create temp table changed_rows (id text); create temp table change (id text)")
-        connection.execute("set search_path = hostile, pg_temp, public, pg_catalog")
-        connection.execute("update public.reservations set adults = 4 where id = 'R'")
-        connection.execute("set search_path = public")
-    assert database.value("select count(*) from cdc_bridge.change where operation = 'U'") == 1
+# What a session can put in the way of the names that capture uses. Whatever of it runs, notes as whom.
+HOSTILE = """
+create schema hostile;
+create table hostile.ran (as_whom text default current_user);
+grant usage on schema hostile to public;
+grant insert on hostile.ran to public;
+create table hostile.change (like cdc_bridge.change);
+create function hostile.note() returns boolean language sql volatile as
+  'insert into hostile.ran default values returning true';
+create function hostile.clock_timestamp() returns timestamptz language sql as
+  'select hostile.note(); select pg_catalog.now()';
+create function hostile.pg_try_advisory_lock_shared(integer, integer) returns boolean language sql as
+  'select hostile.note()';
+create function hostile.pg_advisory_unlock_shared(integer, integer) returns boolean language sql as
+  'select hostile.note()';
+create function hostile.pg_current_xact_id() returns xid8 language sql as
+  $$ select hostile.note(); select pg_catalog.pg_current_xact_id() $$;
+create function hostile.text(text) returns text language sql as $$ select hostile.note(); select 'diverted' $$;
+create function hostile.same(text, text) returns boolean language sql as 'select hostile.note()';
+create operator hostile.= (leftarg = text, rightarg = text, function = hostile.same);
+create type hostile.text as enum ('diverted');
+create type hostile."char" as enum ('diverted');
+create type hostile.timestamptz as enum ('diverted');
+"""
+IN_A_SESSION = """
+create temp table changed_rows (id pg_catalog.text);
+create temp table change (like cdc_bridge.change);
+create temp table reservations (id pg_catalog.text);
+create type pg_temp."char" as enum ('diverted');
+create function pg_temp.clock_timestamp() returns pg_catalog.timestamptz language plpgsql as
+  $$ begin raise exception 'diverted'; end $$;
+set search_path = hostile, pg_temp, public, pg_catalog;
+set plpgsql.variable_conflict = error;
+set plpgsql.extra_errors = 'all';
+set datestyle = 'SQL, DMY';
+set quote_all_identifiers = on;
+set row_security = off;
+"""
+BOOK = "insert into public.reservations (id, cust_id, reference) values ('OTHER', 'C', 2)"
+BOOK_AS_E_RES = f"""
+create function public.book() returns void language sql security definer as $$ {BOOK} $$;
+alter function public.book() owner to %s;
+"""
+
+
+@pytest.mark.parametrize("caller", ["itself", "superuser", "through a function of e-Res"])
+def test_capture_works_whatever_the_session_and_runs_nothing_of_its_caller(
+    caller: str, database: Database, e_res_role: str
+) -> None:
+    database.execute(HOSTILE)
+    database.execute(BOOK_AS_E_RES % e_res_role)
+    stranger = f"{e_res_role}_stranger"
+    database.execute(f"create role {stranger}")
+    try:
+        with psycopg.connect(database.url, autocommit=True) as connection:
+            connection.execute(IN_A_SESSION)
+            if caller == "itself":
+                connection.execute(f"set role {e_res_role}; {BOOK}".encode())
+            elif caller == "superuser":
+                connection.execute(BOOK.encode())
+            else:
+                connection.execute(f"set role {stranger}; select public.book()".encode())
+                with pytest.raises(errors.InsufficientPrivilege):
+                    connection.execute(BOOK.encode())
+    finally:
+        database.execute(f"drop role {stranger}")
+    logged = "select operation::text from cdc_bridge.change where reservation_id = 'OTHER' and changed_at <= now()"
+    assert database.execute(logged) == [("I",)]
     assert database.value("select count(*) from hostile.change") == 0
+    assert database.execute("select as_whom from hostile.ran") == []
+
+
+def test_capture_does_not_run_what_hangs_on_a_keys_type(database: Database, e_res_role: str) -> None:
+    database.execute(HOSTILE)
+    database.execute("create domain hostile.key as text check (hostile.note())")
+    database.execute("create table public.bookings (id hostile.key primary key)")
+    database.execute("select cdc_bridge.attach('public.bookings', 'id')")
+    database.execute(f"grant insert on public.bookings to {e_res_role}")
+    with acting_as(database, e_res_role) as connection:
+        connection.execute("insert into public.bookings values ('B')")
+    assert database.execute("select distinct as_whom from hostile.ran") == [(e_res_role,)]
+    assert database.value("select reservation_id from cdc_bridge.change order by seq desc limit 1") == "B"
 
 
 @pytest.mark.parametrize("column", ["headers", "secret", "previous_secret"])
@@ -176,35 +245,3 @@ def test_reader_sees_no_secret_and_all_else_of_an_endpoint(column: str, database
         )
         others = ", ".join(name for (name,) in columns if name not in {"headers", "secret", "previous_secret"})
         connection.execute(f"select {others} from cdc_bridge.endpoint".encode())
-
-
-def test_booking_within_a_function_of_another_owner_is_captured(database: Database, e_res_role: str) -> None:
-    """Whoever's rights e-Res's statement runs with, ours runs with its owner's."""
-    database.execute(
-        "create function public.book() returns void language sql security definer set search_path = public as "
-        "$$ insert into reservations (id, cust_id, reference) values ('WITHIN', 'C', 3) $$"
-    )
-    database.execute(f"alter function public.book() owner to {e_res_role}")
-    with acting_as(database, "cdc_bridge_reader") as connection:
-        connection.execute("select public.book()")
-    assert database.value("select count(*) from cdc_bridge.change where reservation_id = 'WITHIN'") == 1
-
-
-def test_operators_casts_and_types_of_a_caller_are_not_run_with_our_rights(database: Database, e_res_role: str) -> None:
-    database.execute(f"create schema trap authorization {e_res_role}")
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute(f"set role {e_res_role}".encode())
-        connection.execute("""
-            create function trap.refuse(text, text) returns boolean language plpgsql as
-            $$ begin raise exception 'run as %', current_user; end $$;
-            create operator trap.= (function = trap.refuse, leftarg = text, rightarg = text);
-            create function trap.pg_try_advisory_lock_shared(integer, integer) returns boolean language plpgsql as
-            $$ begin raise exception 'run as %', current_user; end $$;
-            create type trap.text as enum ('x');
-            create temp table pg_class (oid oid);
-            create function pg_temp.clock_timestamp() returns timestamptz language plpgsql as
-            $$ begin raise exception 'run as %', current_user; end $$
-        """)
-        connection.execute("set search_path = trap, pg_temp, public, pg_catalog")
-        connection.execute("update public.reservations set adults = 4 where adults = 0 or true")
-    assert database.value("select count(*) from cdc_bridge.change where operation = 'U'") == 1

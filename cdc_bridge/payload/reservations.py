@@ -24,6 +24,9 @@ from cdc_bridge.queries import queries
 _TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
 
 
+OF_ONE_ROW = (psycopg.DataError, psycopg.errors.CardinalityViolation, psycopg.errors.RaiseException)
+"""Errors that one reservation's values can cause: a cast, a subquery with two rows, a function that raises."""
+
 _BEFORE_THE_VIEW = 4  # key as text, snapshot, newest transaction, fence
 
 
@@ -120,7 +123,7 @@ class ReservationLoader:
         """
         try:
             return await self.load(connection, reservation_ids, endpoint_id)
-        except psycopg.DataError as error:
+        except OF_ONE_ROW as error:
             if len(reservation_ids) == 1:
                 return Loaded({}, None, None, None, {reservation_ids[0]: problem_of(error)})
         half = len(reservation_ids) // 2

@@ -18,6 +18,11 @@ declare
   here constant bigint := (select system_identifier from pg_control_system());
   queued_count bigint;
 begin
+  -- What this transaction has written, and writes after this, would count as read by every endpoint.
+  if pg_current_xact_id_if_assigned() is not null then
+    raise exception 'this transaction has written already'
+      using errcode = 'active_sql_transaction', hint = 'Call it in a transaction of its own, and nothing else with it.';
+  end if;
   if skip < 0 then
     raise exception 'numbers may jump ahead, not back' using errcode = 'invalid_parameter_value';
   end if;

@@ -47,7 +47,7 @@ begin
 end
 $body$ end;
 begin
-  if not exists (select from pg_proc p where p.oid = to_regprocedure(function_name || '()') and p.prosrc = function_body) then
+  if not exists (select from pg_proc p where p.oid = to_regprocedure(function_name || '()') and p.prosrc = function_body and p.prosecdef) then
     execute format(
       'create or replace function %s() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as %L',
       function_name, function_body);

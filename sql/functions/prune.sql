@@ -28,11 +28,11 @@ create or replace function cdc_bridge.prune_changes(
   set search_path = pg_catalog, pg_temp
 begin atomic
   with page as (
-    select c.xid, c.seq, c.changed_at < now() - keep as is_old
+    select c.xid, c.seq, c.changed_at < now() - greatest(keep, interval '0') as is_old
     from cdc_bridge.change c
     where (c.xid, c.seq) > (after_xid, after_seq)
     order by c.xid, c.seq
-    limit at_most
+    limit least(at_most, 10000)
   ), pruned as (
     delete from cdc_bridge.change c
     using page
@@ -49,7 +49,7 @@ begin atomic
     (select page.xid from page order by page.xid desc, page.seq desc limit 1),
     (select page.seq from page order by page.xid desc, page.seq desc limit 1),
     (select count(*) from pruned),
-    (select count(*) < at_most or not bool_or(page.is_old) from page);
+    (select count(*) < least(at_most, 10000) or not bool_or(page.is_old) from page);
 end;
 revoke all on function cdc_bridge.prune_changes(interval, xid8, bigint, integer) from public;
 comment on function cdc_bridge.prune_changes(interval, xid8, bigint, integer) is 'Deletes old changes that every endpoint has got, a page at a time';
@@ -74,31 +74,31 @@ create or replace function cdc_bridge.prune_deliveries(
   set search_path = pg_catalog, pg_temp
 begin atomic
   with page as (
-    select d.seq, d.changed_at < now() - least(keep, keep_dead) as is_old
+    select d.seq, d.changed_at < now() - greatest(least(keep, keep_dead), interval '0') as is_old
     from cdc_bridge.delivery d
     where d.endpoint_id = of_endpoint and d.seq > after_seq
     order by d.seq
-    limit at_most
+    limit least(at_most, 10000)
   ), pruned as (
     delete from cdc_bridge.delivery d
     using page
     where d.endpoint_id = of_endpoint and d.seq = page.seq and page.is_old
       and case
-        when d.state = 'dead' then d.recorded_at < now() - keep_dead
+        when d.state = 'dead' then d.recorded_at < now() - greatest(keep_dead, interval '0')
         when d.state = 'waiting' then
-          d.recorded_at < now() - keep and not exists (select from cdc_bridge.endpoint e where e.endpoint_id = of_endpoint)
-        else d.recorded_at < now() - keep
+          d.recorded_at < now() - greatest(keep, interval '0') and not exists (select from cdc_bridge.endpoint e where e.endpoint_id = of_endpoint)
+        else d.recorded_at < now() - greatest(keep, interval '0')
       end
     returning 1
   ), noted as (
     update cdc_bridge.endpoint e
-    set pruned_until = greatest(e.pruned_until, now() - least(keep, keep_dead))
+    set pruned_until = greatest(e.pruned_until, now() - greatest(least(keep, keep_dead), interval '0'))
     where e.endpoint_id = of_endpoint and exists (select from pruned)
   )
   select
     (select max(page.seq) from page),
     (select count(*) from pruned),
-    (select count(*) < at_most or not bool_or(page.is_old) from page);
+    (select count(*) < least(at_most, 10000) or not bool_or(page.is_old) from page);
 end;
 revoke all on function cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer) from public;
 comment on function cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer) is 'Deletes an endpoint''s old settled deliveries, a page at a time';

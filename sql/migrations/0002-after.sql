@@ -7,7 +7,8 @@
 -- Run it when no daemon of version 1 runs any more. Safe to repeat. Locks: none beside the row it writes.
 
 begin;
-set local lock_timeout = '1s';
+set local search_path = pg_catalog, pg_temp;  -- nothing that others put into public is run here
+set local lock_timeout = '200ms';
 set local statement_timeout = '60s';
 
 do $version$

@@ -164,6 +164,21 @@ def test_what_is_kept_among_the_old_does_not_hide_what_comes_after(database: Dat
     assert prune(database) == (0, 0)
 
 
+def test_daemon_cannot_have_anything_deleted_before_its_time(database: Database) -> None:
+    endpoint = add_endpoint(database)
+    book(database, "NEW")
+    database.execute("update cdc_bridge.endpoint set position = pg_current_snapshot()")
+    record(database, endpoint, 1, "NEW", "dead", "0")
+    database.execute("update cdc_bridge.change set changed_at = now() + interval '1 minute'")
+    database.execute("update cdc_bridge.delivery set recorded_at = now() + interval '1 minute'")
+    with psycopg.connect(database.bridge_url, autocommit=True) as daemon:
+        daemon.execute("select * from cdc_bridge.prune_changes('-100 years', '0', 0, 2000000000)")
+        daemon.execute("select * from cdc_bridge.prune_deliveries(%s, '-100 years', '-100 years', 0, 10)", (endpoint,))
+    assert database.value(CHANGES) == ["NEW"]
+    assert database.value(LEDGER) == ["NEW"]
+    assert database.value("select pruned_until is null or pruned_until <= now() from cdc_bridge.endpoint")
+
+
 def test_dba_without_rights_on_the_tables_cannot_prune_and_is_told(database: Database) -> None:
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("set role cdc_bridge_reader")

@@ -43,11 +43,12 @@ async def check_capture(connection: Connection) -> Check:
         problem = _problem_of(table, {trigger.name: trigger for trigger in triggers if trigger.table == table})
         if problem is not None:
             return failed(name, *problem)
-    if bare := [record[0] for record in await records(connection, "partitions_without_capture")]:
+    if without := await records(connection, "partitions_without_capture"):
+        partitions = listed([partition for partition, _, _ in without])
         return warning(
             name,
-            f"what is written to {listed(bare)} by name, not through the table it is part of, is not captured",
-            f"Run as a DBA: {_attach(tables[0], triggers[0].key)}",
+            f"what is written to {partitions} by name, not through the table it is part of, is not captured",
+            "Run as a DBA: " + " ".join(sorted({_attach(top, key) for _, top, key in without})),
         )
     return ok(name, f"attached to {', '.join(tables)}")
 

@@ -169,6 +169,11 @@ async def _plan(connection: Connection, installed: InstalledVersion | None, mapp
     cursor = await connection.execute(queries["has_mapping"])
     ((has_mapping,),) = await cursor.fetchall()
     keeps_mapping = mapping is None and has_mapping
+    if mapping is None and not has_mapping and await _attached_tables(connection):
+        raise InstallationError(
+            "there is no mapping here, but capture is attached to a table: there was one, maybe another than ours",
+            f"Name it: cdc-bridge install --mapping FILE (the shipped one is {sql_folder() / 'mapping.sql'})",
+        )
     migrations = upgrade_texts(installed.number) if installed is not None and installed.is_too_old else []
     last = ("install.sql", install_text(mapping, keep_mapping=keeps_mapping))
     return _Plan((*migrations, last), keeps_mapping)
@@ -189,6 +194,8 @@ async def _attached_tables(connection: Connection) -> list[str]:
 async def _connected(database_url: str) -> AsyncIterator[Connection]:
     async with one_connection(database_url) as connection:
         try:
+            # We may be a superuser, and run nothing that somebody has put into a schema of the search path.
+            await connection.execute(queries["trust_no_schema"])
             yield connection
         except psycopg.Error as error:
             if connection.closed:

@@ -18,7 +18,7 @@ from cdc_bridge.queries import queries
 
 LOCK_TRIES = 10
 LOCK_PAUSE_SECONDS = 2.0  # in which those who wait behind us get their turn
-_LOOK_EVERY_SECONDS = 0.1
+_LOOK_EVERY_SECONDS = 0.04
 
 Say = Callable[[str], None]
 
@@ -88,7 +88,7 @@ async def run_patiently(
         watching = asyncio.create_task(_watch(connection.info.backend_pid, database_url, seen, ended))
         try:
             await connection.execute(text.encode())
-        except errors.LockNotAvailable as error:
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             await connection.rollback()
             if not tries_left:
                 raise InstallationError(

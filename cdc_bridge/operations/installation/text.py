@@ -16,6 +16,10 @@ _INCLUDE = re.compile(r"^\\ir (?P<file>\S+)\n", re.MULTILINE)
 _CHOICE_OF_MAPPING = re.compile(r"^\\if .*^\\endif\n", re.MULTILINE | re.DOTALL)
 _COMMIT = re.compile(r"^commit;\n", re.MULTILINE)
 _MAPPING = "mapping.sql"
+_TRANSACTION_CONTROL = re.compile(
+    r"^\s*((begin|commit|end|rollback|abort)(\s+(work|transaction))?\s*;|start\s+transaction\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def sql_folder() -> Path:
@@ -72,11 +76,17 @@ def _migration_text(version: int, part: str) -> str:
 def _mapping_text(mapping: Path | None) -> str:
     path = mapping or sql_folder() / _MAPPING
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BridgeError(
             f"the mapping {path} cannot be read: {error}", "Name a file with SQL: --mapping FILE"
         ) from error
+    if found := _TRANSACTION_CONTROL.search(text):
+        raise BridgeError(
+            f'the mapping {path} has "{found[0].strip()}" in it, and the installation is one transaction',
+            "Take it out.",
+        )
+    return text
 
 
 def _expanded(text: str) -> str:

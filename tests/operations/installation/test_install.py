@@ -30,7 +30,7 @@ BOOKING = (
 async def test_database_url_is_all_that_install_needs(example_database: Database) -> None:
     code, output, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
     assert (code, errors) == (0, "")
-    assert "Capture is attached to reservations." in output
+    assert "Capture is attached to public.reservations." in output
     example_database.execute(BOOKING)
     assert example_database.execute("select reservation_id, operation::text from cdc_bridge.change") == [("R", "I")]
     assert example_database.value("select count(*) from cdc_bridge.reservation_payload") == 1
@@ -169,11 +169,11 @@ async def test_rehearsal_says_what_would_change_and_changes_nothing(example_data
         "create schema cdc_bridge",
         "create table cdc_bridge.change",
         "create view cdc_bridge.reservation_payload",
-        "create trigger cdc_bridge_update on reservations",
-        "create right of cdc_bridge_owner on customers: select",
+        "create trigger cdc_bridge_update on public.reservations",
+        "create right of cdc_bridge_owner on public.customers: select",
     ):
         assert f"  {change}\n" in output
-    assert "Locked on e-Res's tables, until commit: reservations, ShareRowExclusiveLock\n" in output
+    assert "Locked on e-Res's tables, until commit: public.reservations, ShareRowExclusiveLock\n" in output
     assert "nothing was changed" in output
     assert schema_of(example_database, programs) == before
     await operation.install(example_database.url, None, say=lambda _: None)
@@ -297,3 +297,44 @@ async def test_dba_who_is_no_superuser_installs_and_takes_out_again(
             f"reassign owned by {dba} to postgres; alter database {example_database.name} owner to postgres; "
             f"drop owned by {dba}; drop role {dba}"
         )
+
+
+async def test_mapping_with_transaction_control_is_refused_and_nothing_changed(
+    example_database: Database, tmp_path: Path
+) -> None:
+    shipped = (sql_folder() / "mapping.sql").read_text()
+    (own := tmp_path / "own.sql").write_text(shipped + "\nCOMMIT WORK;\nbegin;\n")
+    for arguments in (["--dry-run"], []):
+        code, _, errors = await run_command(
+            "install", "--mapping", str(own), *arguments, CDC_BRIDGE_DATABASE_URL=example_database.url
+        )
+        assert code == 1
+        assert "COMMIT WORK;" in errors
+    assert not example_database.value("select to_regnamespace('cdc_bridge') is not null")
+
+
+async def test_shipped_mapping_does_not_take_the_place_of_one_that_was_taken_away(database: Database) -> None:
+    database.execute("drop view cdc_bridge.reservation_payload")
+    code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 1
+    assert "--mapping FILE" in errors
+    shipped = str(sql_folder() / "mapping.sql")
+    code, _, errors = await run_command("install", "--mapping", shipped, CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, errors) == (0, "")
+
+
+async def test_traps_in_public_are_not_run_by_a_superuser_who_installs(example_database: Database) -> None:
+    """Operators that fit better than PostgreSQL's own, made by a role that may create in the schema public."""
+    example_database.execute("create table public.ran (by_whom text)")
+    for left, right in (("oid", "regclass"), ("oid", "regnamespace"), ("oid", "regprocedure"), ("name", "text")):
+        example_database.execute(
+            f"create function public.trap({left}, {right}) returns boolean language plpgsql as $$ begin "
+            "insert into public.ran values (current_user); return $1::text operator(pg_catalog.=) $2::text; end $$; "
+            f"create operator public.= (leftarg = {left}, rightarg = {right}, function = public.trap)"
+        )
+    await operation.rehearse(example_database.url, None, say=lambda _: None)
+    for _ in range(2):
+        await operation.install(example_database.url, None, say=lambda _: None)
+    example_database.execute("select cdc_bridge.disable_capture(); select cdc_bridge.enable_capture()")
+    await operation.uninstall(example_database.url, say=lambda _: None)
+    assert example_database.execute("select * from public.ran") == []

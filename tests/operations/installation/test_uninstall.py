@@ -60,7 +60,7 @@ async def test_object_elsewhere_that_belongs_to_one_of_our_roles_stops_it(
 ) -> None:
     database.execute(f"create table public.somebodys (x int); alter table public.somebodys owner to {role}")
     before = schema_of(database, programs)
-    with pytest.raises(InstallationError, match=r"belong to one of our roles: table somebodys"):
+    with pytest.raises(InstallationError, match=r"belong to one of our roles: table public.somebodys"):
         await operation.uninstall(database.url, say=lambda _: None)
     assert schema_of(database, programs) == before
     database.execute("alter table public.somebodys owner to postgres")
