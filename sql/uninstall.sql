@@ -17,23 +17,35 @@ set local client_min_messages = warning;
 
 do $others$
 declare
+  ours constant oid := pg_catalog.to_regnamespace('cdc_bridge');
   others text;
 begin
   perform pg_catalog.pg_advisory_xact_lock(52683, 0);
 
-  -- Views and functions elsewhere that DROP SCHEMA ... CASCADE would take with it, without a word.
-  select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(d.classid, d.objid, 0), ', ') into others
+  -- What DROP SCHEMA ... CASCADE would take with it elsewhere, without a word: views, functions, columns, defaults, foreign
+  -- keys, publications of our tables.
+  select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), ', ') into others
   from pg_catalog.pg_depend d
   left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-  left join pg_catalog.pg_class c on c.oid = case when d.classid = 'pg_class'::regclass then d.objid else r.ev_class end
+  left join pg_catalog.pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
+  left join pg_catalog.pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
+  left join pg_catalog.pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
+  left join pg_catalog.pg_policy y on d.classid = 'pg_policy'::regclass and y.oid = d.objid
+  left join pg_catalog.pg_class c on c.oid = case
+    when d.classid = 'pg_class'::regclass then d.objid
+    else coalesce(r.ev_class, f.adrelid, nullif(k.conrelid, 0), g.tgrelid, y.polrelid)
+  end
   left join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
-  where d.deptype = 'n' and (
-      d.refclassid = 'pg_class'::regclass
-      and d.refobjid in (select o.oid from pg_catalog.pg_class o where o.relnamespace = pg_catalog.to_regnamespace('cdc_bridge'))
-      or d.refclassid = 'pg_proc'::regclass
-      and d.refobjid in (select o.oid from pg_catalog.pg_proc o where o.pronamespace = pg_catalog.to_regnamespace('cdc_bridge'))
+  left join pg_catalog.pg_type t on d.classid = 'pg_type'::regclass and t.oid = d.objid
+  where d.deptype in ('n', 'a')
+    and (
+      d.refclassid = 'pg_class'::regclass and d.refobjid in (select o.oid from pg_catalog.pg_class o where o.relnamespace = ours)
+      or d.refclassid = 'pg_proc'::regclass and d.refobjid in (select o.oid from pg_catalog.pg_proc o where o.pronamespace = ours)
+      or d.refclassid = 'pg_type'::regclass and d.refobjid in (select o.oid from pg_catalog.pg_type o where o.typnamespace = ours)
     )
-    and coalesce(c.relnamespace, p.pronamespace) <> pg_catalog.to_regnamespace('cdc_bridge');
+    and coalesce(c.relnamespace, p.pronamespace, t.typnamespace) is distinct from ours
+    -- The triggers that capture are ours, on whatever table.
+    and not coalesce(g.tgname in ('cdc_bridge_insert', 'cdc_bridge_update'), false);
   if others is not null then
     raise exception 'there are objects that are not ours and are built on ours: %', others
       using errcode = 'dependent_objects_still_exist', hint = 'Drop them first, if nobody needs them.';
@@ -51,7 +63,7 @@ begin
     and (
       s.dbid = 0
       or s.dbid = (select db.oid from pg_catalog.pg_database db where db.datname = pg_catalog.current_database())
-      and coalesce(c.relnamespace, p.pronamespace, t.typnamespace, s.objid) is distinct from pg_catalog.to_regnamespace('cdc_bridge')::oid
+      and coalesce(c.relnamespace, p.pronamespace, t.typnamespace, s.objid) is distinct from ours
     );
   if others is not null then
     raise exception 'there are objects that are not ours and belong to one of our roles: %', others
@@ -81,20 +93,41 @@ drop schema if exists cdc_bridge cascade;
 
 do $roles$
 declare
+  here constant oid := (select db.oid from pg_catalog.pg_database db where db.datname = pg_catalog.current_database());
   name text;
+  granted record;
 begin
   foreach name in array array['cdc_bridge', 'cdc_bridge_reader', 'cdc_bridge_owner'] loop
     continue when not exists (select from pg_catalog.pg_roles where rolname = name);
+
+    -- A role that another database of the cluster still needs stays; it loses what it may do in this one, and no more.
+    if exists (select from pg_catalog.pg_shdepend s where s.refobjid = name::regrole and s.dbid not in (0, here)) then
+      for granted in
+        select case s.classid when 'pg_class'::regclass then 'table' when 'pg_namespace'::regclass then 'schema' else 'database' end as kind,
+          case s.classid
+            when 'pg_class'::regclass then s.objid::regclass::text
+            when 'pg_namespace'::regclass then s.objid::regnamespace::text
+            else pg_catalog.quote_ident(pg_catalog.current_database())
+          end as object
+        from pg_catalog.pg_shdepend s
+        where s.refobjid = name::regrole and s.deptype = 'a'
+          and (
+            s.dbid = here and s.classid in ('pg_class'::regclass, 'pg_namespace'::regclass)
+            or s.dbid = 0 and s.classid = 'pg_database'::regclass and s.objid = here
+          )
+      loop
+        execute pg_catalog.format('revoke all on %s %s from %I', granted.kind, granted.object, name);
+      end loop;
+      raise warning 'role % stays: another database of this cluster still uses it', name;
+      continue;
+    end if;
+
     -- DROP OWNED takes back what was granted on e-Res's tables in this database; there is nothing else left of it.
     if not pg_catalog.pg_has_role(current_user, name, 'usage') then
       execute pg_catalog.format('grant %I to %I', name, current_user);
     end if;
     execute pg_catalog.format('drop owned by %I', name);
-    begin
-      execute pg_catalog.format('drop role %I', name);
-    exception when dependent_objects_still_exist then
-      raise notice 'role % stays: another database of this cluster still uses it', name;
-    end;
+    execute pg_catalog.format('drop role %I', name);
   end loop;
 end
 $roles$;

@@ -66,3 +66,37 @@ async def test_object_elsewhere_that_belongs_to_one_of_our_roles_stops_it(
     database.execute("alter table public.somebodys owner to postgres")
     await operation.uninstall(database.url, say=lambda _: None)
     assert database.value("select count(*) from public.somebodys") == 0
+
+
+BUILT_ON_OURS = {
+    "column": "create table public.audit (id int, what cdc_bridge.change)",
+    "default": "create table public.audit (id bigint default nextval('cdc_bridge.change_seq_seq'))",
+    "foreign key": "create table public.audit (id bigint references cdc_bridge.endpoint)",
+    "function": "create function public.of(cdc_bridge.change) returns int language sql as 'select 1'",
+    "publication": "create publication ours for table public.reservations, cdc_bridge.change",
+}
+
+
+@pytest.mark.parametrize("kind", BUILT_ON_OURS)
+async def test_whatever_is_built_on_ours_stops_it(kind: str, database: Database, programs: Path) -> None:
+    database.execute(BUILT_ON_OURS[kind])
+    before = schema_of(database, programs)
+    with pytest.raises(InstallationError, match="built on ours"):
+        await operation.uninstall(database.url, say=lambda _: None)
+    assert schema_of(database, programs) == before
+
+
+async def test_rights_in_other_databases_of_the_cluster_stay_and_those_in_this_one_go(
+    database: Database, example_database: Database
+) -> None:
+    await operation.install(example_database.url, None, say=lambda _: None)
+    for name in (database.name, example_database.name):
+        database.execute(
+            f"revoke connect on database {name} from public; grant connect on database {name} to cdc_bridge"
+        )
+    await operation.uninstall(database.url, say=lambda _: None)
+    may_connect = "select has_database_privilege('cdc_bridge', %s, 'connect')"
+    assert database.value(may_connect, (example_database.name,))
+    assert not database.value(may_connect, (database.name,))
+    assert not database.value("select has_table_privilege('cdc_bridge_owner', 'reservations', 'select')")
+    assert example_database.value("select has_table_privilege('cdc_bridge_owner', 'reservations', 'select')")
