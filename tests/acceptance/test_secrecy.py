@@ -54,7 +54,10 @@ async def test_guest_s_value_that_the_view_cannot_cast_is_not_repeated(
     database.execute("create or replace view cdc_bridge.reservation_payload as " + casting)
     database.execute("insert into customers (id) values ('C')")
     bridge = await bridges.start()
-    database.execute("insert into reservations (id, cust_id, reference, notes) values ('R', 'C', 1, 'Mrs Guest')")
+    # Beside one that the view can show, so that it is known to be this one's own fault.
+    database.execute(
+        "insert into reservations (id, cust_id, reference, notes) values ('R', 'C', 1, 'Mrs Guest'), ('S', 'C', 2, '')"
+    )
     line = await bridge.wait_for_log("refused", reservation_id="R")
     assert "SQLSTATE 22P02" in line["reason"]
     assert await bridge.terminate() == 0
