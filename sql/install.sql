@@ -56,7 +56,9 @@ where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_b
 \if :{?mapping}
   \i :mapping
 \else
-  select to_regclass('cdc_bridge.reservation_payload') is null as without_mapping \gset
+  -- Where capture is attached and the view is not there, a mapping was taken away, which need not have been this one.
+  select to_regclass('cdc_bridge.reservation_payload') is null
+    and not exists (select from pg_trigger where tgname in ('cdc_bridge_insert', 'cdc_bridge_update')) as without_mapping \gset
   \if :without_mapping
     \ir mapping.sql
   \endif

@@ -313,8 +313,12 @@ async def test_mapping_with_transaction_control_is_refused_and_nothing_changed(
     assert not example_database.value("select to_regnamespace('cdc_bridge') is not null")
 
 
-async def test_shipped_mapping_does_not_take_the_place_of_one_that_was_taken_away(database: Database) -> None:
+async def test_shipped_mapping_does_not_take_the_place_of_one_that_was_taken_away(
+    database: Database, programs: Path
+) -> None:
     database.execute("drop view cdc_bridge.reservation_payload")
+    run_psql(database, programs, "--file", str(sql_folder() / "install.sql"))
+    assert database.value("select to_regclass('cdc_bridge.reservation_payload') is null")
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert code == 1
     assert "--mapping FILE" in errors
