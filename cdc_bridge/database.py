@@ -1,8 +1,8 @@
 """Connections to PostgreSQL, and patience while it is away.
 
 The daemon keeps a small pool for statements; the listener has a connection of its own. Every session
-speaks UTC and ISO dates whatever the server's or the role's defaults are, and notices a peer that is gone
-without a word.
+speaks UTC and ISO dates whatever the server's or the role's defaults are, trusts no schema that others may
+write to, and notices a peer that is gone without a word.
 
 What the daemon does to the database goes through :meth:`Database.patiently`: it tries again, with
 growing pauses, until PostgreSQL is back. Each such operation may therefore run twice, when the connection is
@@ -82,12 +82,16 @@ def connection_parameters(database_url: str) -> dict[str, Any]:
     return _DEFAULTS | conninfo_to_dict(database_url)
 
 
-async def _speak_utc(connection: AsyncConnection[TupleRow]) -> None:
-    await connection.execute("set timezone to 'UTC'; set datestyle to 'ISO'; set intervalstyle to 'postgres'")
+async def _speak_plainly(connection: AsyncConnection[TupleRow]) -> None:
+    # With this path a name without a schema is PostgreSQL's own, whatever others have put into public.
+    await connection.execute(
+        "set search_path to pg_catalog, pg_temp; "
+        "set timezone to 'UTC'; set datestyle to 'ISO'; set intervalstyle to 'postgres'"
+    )
 
 
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
-    await _speak_utc(connection)
+    await _speak_plainly(connection)
     await connection.execute(queries["set_up_session"], {"name": f"cdc-bridge {process_name()}"})
 
 
@@ -103,7 +107,7 @@ async def connect(database_url: str) -> AsyncConnection[TupleRow]:
         psycopg.OperationalError: PostgreSQL does not answer or refuses the login.
     """
     connection = await AsyncConnection.connect(autocommit=True, **connection_parameters(database_url))
-    await _speak_utc(connection)
+    await _speak_plainly(connection)
     return connection
 
 

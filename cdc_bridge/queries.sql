@@ -568,10 +568,6 @@ select
   (select count(*) from cdc_bridge.change),
   (select count(*) from cdc_bridge.delivery where state = 'waiting')
 
--- name: trust_no_schema
--- Has names without a schema mean PostgreSQL's own, whatever others have put elsewhere.
-set search_path to pg_catalog, pg_temp
-
 -- name: blocking_sessions
 -- Who holds what a session waits for, and what that is. A prepared transaction has the pid 0.
 select
@@ -676,6 +672,7 @@ where not needed.granted
 -- names a reservation by.
 select
   t.tgrelid::regclass::text as "table",
+  coalesce(pg_partition_root(t.tgrelid), t.tgrelid)::regclass::text as whole_table,
   t.tgname::text as name,
   t.tgenabled in ('O', 'A') as fires,
   position('Capture is disabled' in p.prosrc) = 0 as captures,
@@ -722,7 +719,45 @@ where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attnum > 
 order by a.attnum
 
 -- name: hidden_by_row_security
--- Tables that the payload view reads, be it through other views, and of which row security may hide rows from its owner.
+-- Tables that the payload view reads, be it through other views, and of which row security may hide rows from the role that
+-- reads them: the owner of the view that names the table; for a view with security_invoker, wherever it is, the daemon's.
+with recursive readers (oid, reader) as (
+  select
+    v.oid,
+    case
+      when exists (
+        select from pg_options_to_table(v.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean
+      ) then current_user::regrole::oid
+      else v.relowner
+    end
+  from pg_class v
+  where v.relkind = 'v'
+), reads (oid, reader) as (
+  select to_regclass('cdc_bridge.reservation_payload')::oid, null::oid
+  union
+  select d.refobjid, readers.reader
+  from reads
+  join readers using (oid)
+  join pg_rewrite r on r.ev_class = reads.oid
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+)
+select distinct c.oid::regclass::text, reads.reader::regrole::text
+from reads
+join pg_class c using (oid)
+join pg_roles o on o.oid = reads.reader
+where c.relkind in ('r', 'p') and c.relrowsecurity and not o.rolbypassrls and not o.rolsuper
+  and (c.relowner <> reads.reader or c.relforcerowsecurity)
+  and not exists (
+    select
+    from pg_policy y
+    where y.polrelid = c.oid and y.polpermissive and y.polcmd in ('r', '*') and pg_get_expr(y.polqual, y.polrelid) = 'true'
+      and y.polroles && array[0::oid, reads.reader]
+  )
+order by 1, 2
+
+-- name: captured_unread
+-- Tables that capture is attached to, and that the payload view does not read, be it through another view or as a partition
+-- or child of what it reads.
 with recursive reads (oid) as (
   select to_regclass('cdc_bridge.reservation_payload')::oid
   union
@@ -730,21 +765,35 @@ with recursive reads (oid) as (
   from reads
   join pg_rewrite r on r.ev_class = reads.oid
   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+), family (oid) as (
+  select reads.oid from reads
+  union
+  select i.inhrelid from pg_inherits i join family on family.oid = i.inhparent
 )
-select c.oid::regclass::text, pg_get_userbyid(v.relowner)::text
-from reads
-join pg_class c using (oid)
-join pg_class v on v.oid = to_regclass('cdc_bridge.reservation_payload')
-join pg_roles o on o.oid = v.relowner
-where c.relkind in ('r', 'p') and c.relrowsecurity and not o.rolbypassrls and not o.rolsuper
-  and (c.relowner <> v.relowner or c.relforcerowsecurity)
-  and not exists (
-    select
-    from pg_policy y
-    where y.polrelid = c.oid and y.polpermissive and y.polcmd in ('r', '*') and pg_get_expr(y.polqual, y.polrelid) = 'true'
-      and y.polroles && array[0::oid, v.relowner]
-  )
+select distinct t.tgrelid::regclass::text
+from pg_trigger t
+join pg_proc p on p.oid = t.tgfoid
+join pg_namespace n on n.oid = p.pronamespace
+where n.nspname = 'cdc_bridge' and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
+  and t.tgrelid not in (select family.oid from family)
+  and to_regclass('cdc_bridge.reservation_payload') is not null
 order by 1
+
+-- name: strange_roles
+-- Who may act as the role that owns the schema, and of which roles the daemon's role and the owner are members: each as
+-- (role, whose rights it has). Superusers, who may do anything anyway, are left out, and so is whoever has made a role
+-- without being able to act as it.
+select quote_ident(member.rolname), quote_ident(role.rolname)
+from pg_auth_members m
+join pg_roles member on member.oid = m.member
+join pg_roles role on role.oid = m.roleid
+where not member.rolsuper
+  and (
+    role.rolname = 'cdc_bridge_owner'
+    and 'true' in (coalesce(to_jsonb(m) ->> 'set_option', 'true'), to_jsonb(m) ->> 'inherit_option')  -- since PostgreSQL 16
+    or member.rolname in ('cdc_bridge', 'cdc_bridge_owner')
+  )
+order by 2, 1
 
 -- name: read_nothing_through_view
 -- Reads through the payload view with all rights that takes, and returns no row.

@@ -6,8 +6,8 @@
 --
 -- It changes tables only; functions, views and grants come with install.sql, which is run next. Safe to repeat.
 -- Locks: none that a writer of reservations waits for. ACCESS EXCLUSIVE on cdc_bridge.schema_version and
--- cdc_bridge.endpoint until commit, for which the daemon waits an instant; SHARE UPDATE EXCLUSIVE on the log and the
--- ledger, which only vacuum waits for.
+-- cdc_bridge.endpoint, and SHARE on the ledger, until commit: the daemon waits while an index is made, about a second for
+-- each million rows of the ledger. SHARE UPDATE EXCLUSIVE on the log, which only vacuum waits for.
 
 begin;
 set local search_path = pg_catalog, pg_temp;  -- nothing that others put into public is run here
@@ -36,6 +36,9 @@ comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before t
 
 alter table cdc_bridge.change set (autovacuum_vacuum_scale_factor = 0.05);
 alter table cdc_bridge.delivery set (autovacuum_vacuum_scale_factor = 0.05);
+-- Not CONCURRENTLY, which no transaction may hold: the daemon alone waits for it.
+-- squawk-ignore require-concurrent-index-creation
+create index if not exists delivery_waiting on cdc_bridge.delivery (endpoint_id, reservation_id, seq) where state = 'waiting';
 
 update cdc_bridge.schema_version set next_prepared_at = coalesce(next_prepared_at, now()) where version = 1;
 

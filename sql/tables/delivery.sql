@@ -31,6 +31,8 @@ create table if not exists cdc_bridge.delivery (
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 
 create index if not exists delivery_of_reservation on cdc_bridge.delivery (endpoint_id, reservation_id, seq);
+-- The older deliveries of a reservation that share the fate of its newest: few, beside all that were settled before.
+create index if not exists delivery_waiting on cdc_bridge.delivery (endpoint_id, reservation_id, seq) where state = 'waiting';
 create index if not exists delivery_due on cdc_bridge.delivery (endpoint_id, next_attempt_at) where next_attempt_at is not null;
 -- What is counted and listed for people. Few rows are in it, and a delivery that goes well at once never is.
 create index if not exists delivery_unsettled on cdc_bridge.delivery (endpoint_id, state, seq) where state in ('waiting', 'dead');

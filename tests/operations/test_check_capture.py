@@ -20,10 +20,21 @@ select cdc_bridge.attach('bookings', 'id');
 """
 
 
+def read_by_mapping(database: Database, table: str) -> None:
+    """Have the payload view read one table more."""
+    ((definition,),) = database.execute("select rtrim(pg_get_viewdef('cdc_bridge.reservation_payload'), ';')")
+    database.execute(f"grant select on {table} to cdc_bridge_owner")
+    database.execute(
+        "create or replace view cdc_bridge.reservation_payload as "
+        f"select * from ({definition}) as shown where (select count(*) from {table}) >= 0"
+    )
+
+
 async def test_partition_that_came_later_is_told_by_check_and_attached_by_another_attach(
     database: Database, bridges: Bridges
 ) -> None:
     database.execute(PARTITIONED)
+    read_by_mapping(database, "bookings")
     database.execute(
         "create table bookings_2027 partition of bookings for values from ('2027-01-01') to ('2028-01-01'); "
         "insert into bookings values ('A', '2027-05-01')"
@@ -32,8 +43,8 @@ async def test_partition_that_came_later_is_told_by_check_and_attached_by_anothe
     code, output, _ = await run_command("check", "--json", **bridges.settings)
     checks = {check["name"]: check for check in json.loads(output)["checks"]}
     assert (code, checks["capture"]["verdict"]) == (0, "warning")
-    assert "bookings_2027" in checks["capture"]["detail"]
-    assert "select cdc_bridge.attach('bookings', 'id');" in checks["capture"]["remedy"]
+    assert "public.bookings_2027" in checks["capture"]["detail"]
+    assert "select cdc_bridge.attach('public.bookings', 'id');" in checks["capture"]["remedy"]
     database.execute(checks["capture"]["remedy"].removeprefix("Run as a DBA: "))
     database.execute("update bookings_2027 set guests = 2")
     assert database.execute(LOGGED) == [("A", "I"), ("A", "U")]
@@ -52,7 +63,7 @@ async def test_key_that_was_renamed_is_told_and_attach_with_its_new_name_mends_i
     code, output, _ = await run_command("check", **bridges.settings)
     assert code == 1
     assert "✗ capture" in output
-    assert "table reservations has no column id any more, so e-Res cannot write to it" in output
+    assert "table public.reservations has no column id any more, so e-Res cannot write to it" in output
     database.execute("select cdc_bridge.attach('reservations', 'number')")
     database.execute(booking, ("A",))
     assert database.execute(LOGGED) == [("A", "I")]
@@ -63,10 +74,62 @@ async def test_row_security_that_may_hide_reservations_is_told(database: Databas
     code, output, _ = await run_command("check", "--json", **bridges.settings)
     checks = {check["name"]: check for check in json.loads(output)["checks"]}
     assert (code, checks["mapping"]["verdict"]) == (0, "warning")
-    assert "row security on customers may hide rows from cdc_bridge_owner" in checks["mapping"]["detail"]
-    remedy = checks["mapping"]["remedy"].removeprefix("Run as a DBA, for each table: ")
-    database.execute(remedy.replace("TABLE", "customers"))
+    assert "row security may hide rows on public.customers from cdc_bridge_owner" in checks["mapping"]["detail"]
+    database.execute(checks["mapping"]["remedy"].removeprefix("Run as a DBA: "))
     database.execute("insert into customers (id) values ('C')")
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("set role cdc_bridge_owner")
         assert connection.execute("select id from customers").fetchall() == [("C",)]
+
+
+@pytest.mark.parametrize("invoker", ["false", "true"])
+async def test_row_security_is_judged_for_the_role_that_the_nested_view_reads_as(
+    database: Database, bridges: Bridges, invoker: str
+) -> None:
+    owner = f"extras_owner_{database.name}"
+    database.execute(
+        f"create role {owner}; create table extras (id text); alter table extras enable row level security; "
+        f"create view nested with (security_invoker = {invoker}) as select * from extras; "
+        f"alter table extras owner to {owner}; alter view nested owner to {owner}; "
+        "grant select on extras to cdc_bridge_owner, cdc_bridge"
+    )
+    try:
+        read_by_mapping(database, "nested")
+        _, output, _ = await run_command("check", "--json", **bridges.settings)
+        mapping = {check["name"]: check for check in json.loads(output)["checks"]}["mapping"]
+        told = "may hide rows on public.extras from cdc_bridge," in mapping["detail"]
+        assert (mapping["verdict"], told) == (("warning", True) if invoker == "true" else ("ok", False))
+    finally:
+        database.execute(f"drop owned by {owner} cascade; drop role {owner}")
+
+
+async def test_partition_that_was_detached_is_told_and_what_is_said_takes_its_triggers(
+    database: Database, bridges: Bridges
+) -> None:
+    database.execute(PARTITIONED)
+    read_by_mapping(database, "bookings")
+    database.execute("alter table bookings detach partition bookings_2025")
+    _, output, _ = await run_command("check", "--json", **bridges.settings)
+    capture = {check["name"]: check for check in json.loads(output)["checks"]}["capture"]
+    assert capture["verdict"] == "warning"
+    assert "attached to public.bookings_2025, which the mapping does not read" in capture["detail"]
+    statement = capture["remedy"].partition("as a DBA: ")[2]
+    database.execute(statement)
+    assert statement == "select cdc_bridge.detach('public.bookings_2025');"
+    _, output, _ = await run_command("check", **bridges.settings)
+    assert "! capture" not in output
+
+
+async def test_trigger_dropped_from_a_partition_is_put_back_by_what_is_said(
+    database: Database, bridges: Bridges
+) -> None:
+    database.execute(PARTITIONED)
+    database.execute("drop trigger cdc_bridge_update on bookings_2026")
+    code, output, _ = await run_command("check", "--json", **bridges.settings)
+    capture = {check["name"]: check for check in json.loads(output)["checks"]}["capture"]
+    assert (code, capture["verdict"]) == (1, "failed")
+    assert "missing on public.bookings_2026" in capture["detail"]
+    database.execute(capture["remedy"].removeprefix("Run as a DBA: "))
+    assert database.execute(
+        "select count(*) from pg_trigger where tgrelid = 'bookings_2026'::regclass and tgname like 'cdc_bridge%'"
+    ) == [(2,)]

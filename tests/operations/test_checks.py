@@ -92,6 +92,25 @@ async def test_table_that_is_gone_is_a_cross_and_the_checking_goes_on(
     assert await refusal(database) is None
 
 
+async def test_roles_with_more_rights_than_needed_are_told_and_what_is_said_takes_them(
+    bridges: Bridges, database: Database
+) -> None:
+    role = f"dba_{database.name}"
+    database.execute(f"create role {role}; grant cdc_bridge_owner to {role}; grant pg_read_all_data to cdc_bridge")
+    try:
+        _, output, _ = await run_command("check", "--json", **bridges.settings)
+        roles = {check["name"]: check for check in json.loads(output)["checks"]}["roles"]
+        assert roles["verdict"] == "warning"
+        assert "cdc_bridge has the rights of pg_read_all_data" in roles["detail"]
+        database.execute(roles["remedy"].partition("in psql: ")[2])
+        _, output, _ = await run_command("check", "--json", **bridges.settings)
+        roles = {check["name"]: check for check in json.loads(output)["checks"]}["roles"]
+        assert roles["verdict"] == "ok"
+        assert f"members of cdc_bridge_owner, who may see guests' data and secrets: {role}" in roles["detail"]
+    finally:
+        database.execute(f"revoke pg_read_all_data from cdc_bridge; drop role {role}")
+
+
 async def test_database_that_does_not_exist_is_said(bridges: Bridges, database: Database) -> None:
     url = database.bridge_url.replace(database.name, "not_there")
     for command in ("run", "check"):

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
 
-from cdc_bridge.database import connect
 from cdc_bridge.operations.installation.text import install_text, sql_folder
 from tests.support.server import Server
 
@@ -43,8 +42,7 @@ class Database:
     @asynccontextmanager
     async def connection(self, *, autocommit: bool = True) -> AsyncIterator[AsyncConnection[tuple[Any, ...]]]:
         """Open a superuser's connection."""
-        async with await connect(self.url) as connection:
-            await connection.set_autocommit(autocommit)
+        async with await AsyncConnection.connect(self.url, autocommit=autocommit) as connection:
             yield connection
 
     def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:

@@ -18,6 +18,8 @@ class Trigger:
     """A trigger that captures."""
 
     table: str
+    whole_table: str
+    """The table, or the one that it is a partition of."""
     name: Literal["cdc_bridge_insert", "cdc_bridge_update"]
     fires: bool
     """Whether it was not disabled."""
@@ -50,19 +52,27 @@ async def check_capture(connection: Connection) -> Check:
             f"what is written to {partitions} by name, not through the table it is part of, is not captured",
             "Run as a DBA: " + " ".join(sorted({_attach(top, key) for _, top, key in without})),
         )
+    if unread := [table for (table,) in await records(connection, "captured_unread")]:
+        return warning(
+            name,
+            f"capture is attached to {listed(unread)}, which the mapping does not read",
+            "If e-Res keeps no reservations there any more, run as a DBA: "
+            + " ".join(f"select cdc_bridge.detach('{table}');" for table in unread),
+        )
     return ok(name, f"attached to {', '.join(tables)}")
 
 
 def _problem_of(table: str, triggers: dict[str, Trigger]) -> tuple[str, str] | None:
-    key = next(iter(triggers.values())).key
+    any_trigger = next(iter(triggers.values()))
+    whole_table, key = any_trigger.whole_table, any_trigger.key
     for name in _TRIGGERS:
         if name not in triggers:
-            return f"trigger {name} is missing on {table}", f"Run as a DBA: {_attach(table, key)}"
+            return f"trigger {name} is missing on {table}", f"Run as a DBA: {_attach(whole_table, key)}"
         trigger = triggers[name]
         if not trigger.has_key:
             return (
                 f"table {table} has no column {key} any more, so e-Res cannot write to it",
-                f"Run as a DBA at once, with the column's name of today: select cdc_bridge.attach('{table}', '...');",
+                f"Run as a DBA at once, with its name of today: select cdc_bridge.attach('{whole_table}', '...');",
             )
         if not trigger.fires:
             return (

@@ -56,10 +56,13 @@ async def _check_reading(connection: Connection, name: str) -> Check | None:
             "Run in psql, for each of its tables: grant select on TABLE to cdc_bridge_owner;",
         )
     if hidden := await records(connection, "hidden_by_row_security"):
-        tables, owner = [table for table, _ in hidden], hidden[0][1]
+        found = listed([f"on {table} from {reader}" for table, reader in hidden])
+        policies = [
+            f"create policy cdc_bridge on {table} for select to {reader} using (true);" for table, reader in hidden
+        ]
         return warning(
             name,
-            f"row security on {listed(tables)} may hide rows from {owner}, and what is hidden counts as deleted",
-            f"Run as a DBA, for each table: create policy cdc_bridge on TABLE for select to {owner} using (true);",
+            f"row security may hide rows {found}, and what is hidden counts as deleted",
+            f"Run as a DBA: {' '.join(policies)}",
         )
     return None

@@ -12,7 +12,7 @@ from cdc_bridge.operations.checks.capture import check_capture
 from cdc_bridge.operations.checks.doorbell import check_doorbell
 from cdc_bridge.operations.checks.endpoints import check_declared_endpoint, check_endpoints
 from cdc_bridge.operations.checks.mapping import check_mapping
-from cdc_bridge.operations.checks.schema import check_installation, check_rights, check_server
+from cdc_bridge.operations.checks.schema import check_installation, check_rights, check_roles, check_server
 from cdc_bridge.operations.checks.verdict import INSTALL, Check, Connection, Verdict, failed, ok
 from cdc_bridge.settings import Settings
 
@@ -58,7 +58,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
             f"cannot be reached: {problem_of(error)}",
             "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
         )
-        for name in ("server", "installation", "rights", "mapping", "capture", "endpoints", "doorbell"):
+        for name in ("server", "installation", "rights", "roles", "mapping", "capture", "endpoints", "doorbell"):
             yield Check(name, Verdict.SKIPPED, "needs the database")
         return
     async with connection:
@@ -67,10 +67,11 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         installation = await _answered("installation", check_installation(connection))
         yield installation
         if installation.verdict is Verdict.FAILED:
-            for name in ("rights", "mapping", "capture", "endpoints"):
+            for name in ("rights", "roles", "mapping", "capture", "endpoints"):
                 yield Check(name, Verdict.SKIPPED, "needs the installation")
         else:
             yield await _answered("rights", check_rights(connection))
+            yield await _answered("roles", check_roles(connection))
             yield await _answered("mapping", check_mapping(connection))
             yield await _answered("capture", check_capture(connection))
             yield await _answered("endpoints", check_endpoints(connection, settings))

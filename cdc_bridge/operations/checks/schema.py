@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import psycopg
 
-from cdc_bridge.operations.checks.verdict import INSTALL, Check, Connection, failed, ok, record, records, warning
+from cdc_bridge.operations.checks.verdict import (
+    INSTALL,
+    Check,
+    Connection,
+    failed,
+    listed,
+    ok,
+    record,
+    records,
+    warning,
+)
 from cdc_bridge.operations.installation.version import SCHEMA_VERSION, installed_version
 
 _OLDEST_SERVER = 150_000
@@ -65,3 +75,19 @@ async def check_rights(connection: Connection) -> Check:
     return failed(
         "rights", f"role {role} may not {', '.join(what for what, _ in missing)}", f"Run in psql: {statements};"
     )
+
+
+async def check_roles(connection: Connection) -> Check:
+    """Nobody may do as the roles that were made for us but who is meant to, and they may do no more than they need."""
+    name = "roles"
+    found = await records(connection, "strange_roles")
+    more = [(member, role) for member, role in found if role != "cdc_bridge_owner" or member == "cdc_bridge"]
+    if more:
+        return warning(
+            name,
+            f"{listed([f'{member} has the rights of {role}' for member, role in more])}, which it does not need",
+            "Run in psql: " + " ".join(f"revoke {role} from {member};" for member, role in more),
+        )
+    if members := [member for member, _ in found]:
+        return ok(name, f"members of cdc_bridge_owner, who may see guests' data and secrets: {listed(members)}")
+    return ok(name, "no more rights than ours need")

@@ -72,7 +72,7 @@ class Stage:
 
     async def connect(self) -> AsyncConnection[TupleRow]:
         """Open a connection as e-Res itself has it."""
-        connection = await connect(self.postgres.url_for(_DATABASE))
+        connection = await AsyncConnection.connect(self.postgres.url_for(_DATABASE), autocommit=True)
         self._stack.push_async_callback(connection.close)
         return connection
 

@@ -194,8 +194,6 @@ async def _attached_tables(connection: Connection) -> list[str]:
 async def _connected(database_url: str) -> AsyncIterator[Connection]:
     async with one_connection(database_url) as connection:
         try:
-            # We may be a superuser, and run nothing that somebody has put into a schema of the search path.
-            await connection.execute(queries["trust_no_schema"])
             yield connection
         except psycopg.Error as error:
             if connection.closed:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
-from cdc_bridge.database import connect
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.operations.installation import install as operation
 from cdc_bridge.operations.installation import patience
@@ -24,8 +24,7 @@ async def test_locked_table_is_waited_for_and_then_refused_and_who_locks_it_is_n
     monkeypatch.setattr(patience, "LOCK_PAUSE_SECONDS", 0.01)
     said: list[str] = []
     url = make_conninfo(example_database.url, application_name="e-Res web")
-    async with await connect(url) as other:
-        await other.set_autocommit(False)
+    async with await AsyncConnection.connect(url) as other:
         await other.execute("update reservations set adults = 3")
         pid = other.info.backend_pid
         with pytest.raises(InstallationError, match="reservations stayed locked by pid") as refusal:
