@@ -1,4 +1,4 @@
-"""The daemon: puts the parts together, runs them and stops them.
+"""The daemon: puts the parts together, runs them, has them take up changed settings (SIGHUP) and stops them.
 
 Stopping is clean on SIGTERM and SIGINT: nothing new is read, the calls under way are finished and recorded within the
 setting ``shutdown_timeout_seconds``. kill -9 costs at most duplicates.
@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
@@ -22,9 +23,15 @@ from cdc_bridge.database import Database
 from cdc_bridge.delivery.endpoints import declare_endpoint
 from cdc_bridge.delivery.supervisor import Supervisor
 from cdc_bridge.delivery.watchdog import Watchdog
+from cdc_bridge.errors import SettingsError
+from cdc_bridge.logs import set_level
 from cdc_bridge.operations.checks.preflight import require_ready
+from cdc_bridge.operations.health.canary import Canary
+from cdc_bridge.operations.health.observer import Observer
+from cdc_bridge.operations.health.service_manager import ServiceManager, status_line
 from cdc_bridge.operations.prune import Pruner
 from cdc_bridge.operations.redelivery.scheduled_reconcile import ScheduledReconcile
+from cdc_bridge.operations.reload import TAKEN_UP, CurrentSettings, changed, without_restart
 from cdc_bridge.tasks import run_together
 from cdc_bridge.web.server import web_server
 
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
+    from cdc_bridge.model import Endpoint
     from cdc_bridge.settings import Settings
 
 _ALLOCATIONS_A_COLLECTION = 2_000
@@ -39,8 +47,12 @@ _ALLOCATIONS_A_COLLECTION = 2_000
 _log = structlog.get_logger(__name__)
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, load_settings: Callable[[], Settings] | None = None) -> int:
     """Deliver until a signal to stop comes; return the exit code.
+
+    Args:
+        settings: how.
+        load_settings: loads them anew, when SIGHUP comes.
 
     Raises:
         SettingsError: the endpoint that the settings declare cannot be used.
@@ -51,14 +63,14 @@ async def run(settings: Settings) -> int:
     """
     declared = settings.endpoint()
     collect_garbage_seldom()
+    current, service_manager = CurrentSettings(settings), ServiceManager()
     database = Database(settings.database_url.get_secret_value())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         await database.open()
         await database.patiently(require_ready)
         if declared is not None:
-            from_oldest = settings.endpoint_start == "oldest"
-            await database.patiently(partial(declare_endpoint, endpoint=declared, from_oldest=from_oldest))
+            await database.patiently(partial(_declare, endpoint=declared, settings=settings))
         listener = Listener(
             database,
             use_doorbell=settings.wake == "notify",
@@ -76,31 +88,77 @@ async def run(settings: Settings) -> int:
             lease_seconds=settings.lease_seconds,
             finish_within_seconds=settings.shutdown_timeout_seconds,
         )
+
+        def tell_service_manager() -> None:
+            service_manager.alive()
+            lost = database.lost or supervisor.database_lost
+            fallen_back = listener.fallen_back is not None
+            service_manager.status(status_line(supervisor.held, database_lost=lost, fallen_back=fallen_back))
+
         watchdog = Watchdog(
             database,
             supervisor,
             stuck_after_seconds=settings.stuck_after_seconds,
             read_every_seconds=settings.safety_read_seconds,
             end_process=_end_process,
+            found_well=tell_service_manager,
         )
-        reconciling = ScheduledReconcile(
-            database,
-            supervisor,
-            interval_seconds=settings.reconcile_interval_seconds,
-            repair=settings.reconcile_repair,
-        )
-        pruner = Pruner(
-            database,
-            retention_days=settings.retention_days,
-            dead_letter_retention_days=settings.dead_letter_retention_days,
-        )
-        stopping = _stop_on_signals()  # Until here a signal ends the process: it has nothing to finish yet.
+        canary = Canary(database, supervisor, current)
+        stopping = _stop_on_signals(
+            service_manager
+        )  # Until here a signal ends the process: it has nothing to finish yet.
         if settings.web_port:
-            await stack.enter_async_context(web_server(settings.web_port))
+            observer = Observer(database, listener, supervisor, canary, current)
+            await stack.enter_async_context(web_server(settings.web_port, observer))
         _log.info("started", version=__version__)
-        await run_together(listener.run(), supervisor.run(stopping), watchdog.run(), reconciling.run(), pruner.run())
+        service_manager.ready()
+        await run_together(
+            listener.run(),
+            supervisor.run(stopping),
+            watchdog.run(),
+            canary.run(),
+            ScheduledReconcile(database, supervisor, current).run(),
+            Pruner(database, current).run(),
+            _reload_on_signal(load_settings, current, database, supervisor, service_manager),
+        )
         _log.info("stopped")
     return 0
+
+
+async def _reload_on_signal(
+    load_settings: Callable[[], Settings] | None,
+    current: CurrentSettings,
+    database: Database,
+    supervisor: Supervisor,
+    service_manager: ServiceManager,
+) -> None:
+    """Take up changed settings each time SIGHUP comes; those that are wrong, or need a restart, are told and left."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    while True:
+        await asked.wait()
+        asked.clear()
+        service_manager.reloading()
+        try:
+            wanted = current.now if load_settings is None else load_settings()
+            declared = wanted.endpoint()
+        except SettingsError as error:
+            _log.error("settings not reloaded", problem=str(error))
+        else:
+            names = changed(current.now, wanted)
+            current.now = without_restart(current.now, wanted)
+            set_level(current.now.log_level)
+            if declared is not None:
+                await database.patiently(partial(_declare, endpoint=declared, settings=current.now))
+            supervisor.reload(declared, allow_http=current.now.allow_http)
+            _log.info("settings reloaded", changed=[name for name in names if name in TAKEN_UP])
+            if left := [name for name in names if name not in TAKEN_UP]:
+                _log.warning("settings need a restart", left=left, remedy="systemctl restart cdc-bridge")
+        service_manager.ready()
+
+
+async def _declare(connection: AsyncConnection[TupleRow], endpoint: Endpoint, settings: Settings) -> None:
+    await declare_endpoint(connection, endpoint, from_oldest=settings.endpoint_start == "oldest")
 
 
 def collect_garbage_seldom() -> None:
@@ -118,11 +176,16 @@ def _end_process() -> NoReturn:
     os._exit(1)
 
 
-def _stop_on_signals() -> asyncio.Event:
+def _stop_on_signals(service_manager: ServiceManager) -> asyncio.Event:
     stopping = asyncio.Event()
+
+    def stop() -> None:
+        service_manager.stopping()
+        stopping.set()
+
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stopping.set)
+        loop.add_signal_handler(signal_number, stop)
     return stopping
 
 

@@ -26,6 +26,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError
+from cdc_bridge.metrics import DATABASE_RECONNECTS
 from cdc_bridge.queries import queries
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ class Database:
     def _note_success(self) -> None:
         if self._failures:
             _log.info("database back", failed_attempts=self._failures)
+            DATABASE_RECONNECTS.inc()
         self._failures = 0
 
 

@@ -118,20 +118,20 @@ order by unread.turn, unread.xid, unread.seq
 
 -- name: count_unread
 -- How many changes lie behind a position, counted no further than a limit. The order has the primary key walked, as
--- read_page does, however the log's transactions are spread.
+-- read_page does, however the log's transactions are spread. Canaries (cdc_bridge.canary) count for nothing.
 select count(*)
 from (
   (
     select
     from unnest(%(in_progress)s::text[]::xid8[]) as x
-    cross join lateral (select from cdc_bridge.change c where c.xid = x order by c.seq limit %(limit)s) as late
+    cross join lateral (select from cdc_bridge.change c where c.xid = x and c.reservation_id <> 'cdc-bridge canary' order by c.seq limit %(limit)s) as late
     limit %(limit)s
   )
   union all
   (
     select
     from cdc_bridge.change c
-    where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s
+    where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s and c.reservation_id <> 'cdc-bridge canary'
     order by c.seq
     limit %(limit)s
   )
@@ -139,7 +139,7 @@ from (
   (
     select
     from cdc_bridge.change c
-    where c.xid >= %(from_xid)s::text::xid8
+    where c.xid >= %(from_xid)s::text::xid8 and c.reservation_id <> 'cdc-bridge canary'
     order by c.xid, c.seq
     limit %(limit)s
   )
@@ -220,11 +220,22 @@ with renewed as (
     leased_until = now() + %(lease_seconds)s * interval '1 second',
     failing_since = ours.failing_since,
     next_probe_at = ours.next_probe_at,
-    problem = ours.problem
+    problem = ours.problem,
+    in_flight = ours.in_flight,
+    listening = %(listening)s,
+    deliveries_a_second = ours.deliveries_a_second,
+    last_success_at = coalesce(ours.last_success_at, e.last_success_at),
+    last_failure_at = coalesce(ours.last_failure_at, e.last_failure_at),
+    last_failure = coalesce(ours.last_failure, e.last_failure)
   from unnest(
     %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
-    %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[]
-  ) as ours (endpoint_id, fence, failing_since, next_probe_at, problem)
+    %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[],
+    %(in_flight)s::integer[], %(deliveries_a_second)s::real[],
+    %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failures)s::text[]
+  ) as ours (
+    endpoint_id, fence, failing_since, next_probe_at, problem, in_flight, deliveries_a_second,
+    last_success_at, last_failure_at, last_failure
+  )
   where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence and e.leased_until is not null
   returning e.endpoint_id
 )
@@ -304,7 +315,9 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 -- name: release_endpoint
 -- Gives an endpoint back, so that another daemon may take it at once.
 update cdc_bridge.endpoint
-set holder = null, holder_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s
+set
+  holder = null, holder_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
+  in_flight = null, listening = null, deliveries_a_second = null
 where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 
 -- name: note_problem
@@ -632,6 +645,10 @@ where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind in ('r'
   and l.mode not in ('AccessShareLock', 'RowShareLock')
 order by 1, 2
 
+-- name: clock
+-- What time it is there.
+select clock_timestamp()
+
 -- name: server
 -- Version number, version in words, and whether it is a standby.
 select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()
@@ -657,6 +674,15 @@ from (
         and has_function_privilege('cdc_bridge.prune_changes(interval, xid8, bigint, integer)', 'execute')
         and has_function_privilege('cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer)', 'execute')
         and has_function_privilege('cdc_bridge.prunable_ledgers(interval)', 'execute')
+    ),
+    (
+      'touch cdc_bridge.canary', 'grant select, update (sung_at) on cdc_bridge.canary to cdc_bridge',
+      has_column_privilege('cdc_bridge.canary', 'sung_at', 'update') and has_table_privilege('cdc_bridge.canary', 'select')
+    ),
+    (
+      'read cdc_bridge.endpoint_state and cdc_bridge.unsettled_delivery',
+      'grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge',
+      has_table_privilege('cdc_bridge.endpoint_state', 'select') and has_table_privilege('cdc_bridge.unsettled_delivery', 'select')
     ),
     ('change cdc_bridge.delivery', 'grant update on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'update')),
     (
@@ -798,6 +824,40 @@ order by 2, 1
 -- name: read_nothing_through_view
 -- Reads through the payload view with all rights that takes, and returns no row.
 select * from cdc_bridge.reservation_payload limit 0
+
+
+-- ---------------------------------------------------------------- is all well?
+
+-- name: endpoint_states
+-- How each endpoint is and how far behind. Its lag in seconds, and what makes it: the oldest delivery that waits, if that is
+-- older than all that is unread.
+select
+  s.endpoint_id, s.name, s.state, s.since, s.problem, s.daemon, s.unread, s.waiting, s.dead,
+  extract(epoch from s.lag)::float8 as lag_seconds,
+  s.in_flight, s.listening, s.deliveries_a_second, s.last_success_at, s.last_failure_at, s.last_failure,
+  oldest.seq as oldest_waiting_seq,
+  oldest.reservation_id as oldest_waiting_reservation,
+  oldest.attempts as oldest_waiting_attempts,
+  oldest.last_error as oldest_waiting_error
+from cdc_bridge.endpoint_state s
+left join lateral (
+  select d.seq, d.reservation_id, d.attempts, d.last_error, d.changed_at
+  from cdc_bridge.delivery d
+  where d.endpoint_id = s.endpoint_id and d.state = 'waiting'
+  order by d.seq
+  limit 1
+) as oldest on oldest.changed_at <= now() - s.lag + interval '1 second'
+order by s.name
+
+-- name: sing
+-- Updates the canary; returns the transaction that did, in whose number the change stands in the log.
+update cdc_bridge.canary set sung_at = now() returning pg_current_xact_id()::text::bigint
+
+-- name: canary_captured
+-- Whether a canary stands in the log.
+select exists (
+  select from cdc_bridge.change c where c.xid = %(xid)s::text::xid8 and c.reservation_id = 'cdc-bridge canary'
+)
 
 
 -- ---------------------------------------------------------------- deliveries by hand: show, retry, replay
@@ -975,10 +1035,10 @@ select nextval('cdc_bridge.change_seq_seq') from generate_series(1, %(count)s::i
 -- Whose is the oldest transaction that still writes, as far as this role may see it.
 select
   l.pid,
-  coalesce(a.usename::text, p.owner::text),
-  coalesce(a.datname::text, p.database::text),
-  coalesce(a.xact_start, p.prepared),
-  p.gid
+  coalesce(a.usename::text, p.owner::text) as role,
+  coalesce(a.datname::text, p.database::text) as database,
+  coalesce(a.xact_start, p.prepared) as since,
+  p.gid as prepared_name
 from pg_locks l
 left join pg_stat_activity a on a.pid = l.pid
 left join pg_prepared_xacts p on p.transaction = l.transactionid

@@ -133,7 +133,19 @@ class Settings(BaseSettings):
         30, ge=1, le=3650, description="Time for which a delivery that was given up can be sent again, in days"
     )
     web_port: int = Field(
-        0, ge=0, le=65_535, description="Port on this machine's loopback for /metrics (Prometheus); 0: none"
+        0, ge=0, le=65_535, description="Port on this machine's loopback for /metrics, /healthz and /readyz; 0: none"
+    )
+    max_lag_seconds: float = Field(
+        300,
+        ge=1,
+        le=31_536_000,
+        description="Age of the oldest unsettled change of an active endpoint from which /readyz is red, in seconds",
+    )
+    canary_interval_seconds: float = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="Time between proofs that what is committed is captured and read, in seconds; 0: never",
     )
     source: str | None = Field(
         None,

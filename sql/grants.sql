@@ -3,6 +3,8 @@
 grant usage on schema cdc_bridge to cdc_bridge, cdc_bridge_reader;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
+grant select, update (sung_at) on cdc_bridge.canary to cdc_bridge;
+grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge;
 grant insert, update on cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant delete on cdc_bridge.endpoint to cdc_bridge;
 grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge;  -- numbers for what "backfill" and "reconcile" queue
@@ -21,5 +23,6 @@ grant select (
   endpoint_id, name, in_settings, url, previous_secret_until, ca_file, client_certificate_file, client_key_file,
   max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at,
   position, place_xid, place_seq, cluster, fence, holder, holder_name, leased_until,
-  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at, pruned_until
+  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at, pruned_until,
+  in_flight, listening, deliveries_a_second, last_success_at, last_failure_at, last_failure
 ) on cdc_bridge.endpoint to cdc_bridge_reader;

@@ -35,6 +35,7 @@ import psycopg
 import structlog
 
 from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS, Database, backoff_seconds, problem_of
+from cdc_bridge.metrics import WAKE_UPS
 from cdc_bridge.queries import queries
 from cdc_bridge.tasks import run_together
 
@@ -130,6 +131,16 @@ class Listener:
         self.announced = asyncio.Event()
         """Set when somebody announced a change of an endpoint or of what is due; while polling, at every look."""
 
+    @property
+    def listening(self) -> bool:
+        """Whether the doorbell is heard; if not, it polls."""
+        return not self._polling.is_set()
+
+    @property
+    def fallen_back(self) -> str | None:
+        """Why it polls though it is meant to listen; ``None``: it does not."""
+        return self._reason_for_polling or None
+
     def reader(self) -> Reader:
         """Return a new reader, which begins by reading."""
         reader = Reader(self._readers_changed)
@@ -152,6 +163,7 @@ class Listener:
     async def _poll(self) -> None:
         while True:
             await self._polling.wait()
+            WAKE_UPS.labels("polling").inc()
             self._ring()
             self.announced.set()
             await asyncio.sleep(self._poll_interval_seconds)
@@ -216,7 +228,9 @@ class Listener:
                 return True
             pause = self._poll_interval_seconds if silent_writers else self._safety_read_seconds
             if await self._rings(connection, min(pause, self._seconds_until_test())):
+                WAKE_UPS.labels("doorbell").inc()
                 return True
+            WAKE_UPS.labels("open transaction" if silent_writers else "safety read").inc()
             if self._seconds_until_test() <= 0:
                 return False
 

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import backfill, check, delivery, demo, endpoint, install, payload, reconcile, replay, run
+from cdc_bridge.cli import backfill, check, delivery, demo, endpoint, install, payload, reconcile, replay, run, status
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 app.command()(run.run)
+app.command()(status.status)
 app.command()(check.check)
 app.command()(install.install)
 app.command()(install.uninstall)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cdc_bridge.operations.endpoints.view import Count, ShownEndpoint
 
 _WIDE = 300  # where there is no terminal, a line is a line
-_COLOURS = {
+COLOURS = {
     State.HEALTHY: "green",
     State.BACKING_OFF: "yellow",
     State.PAUSED: "yellow",
@@ -77,7 +77,7 @@ def print_table(endpoints: Sequence[EndpointFacts]) -> None:
         table.add_row(
             Text(facts.name),
             Text(facts.shown_url),
-            Text(standing.state.value, _COLOURS[standing.state]),
+            Text(standing.state.value, COLOURS[standing.state]),
             Text(_times(standing)),
             Text(facts.holder or ""),
             Text(standing.reason or ("it answered 410" if standing.state is State.DISABLED else "")),

@@ -54,6 +54,11 @@ def print_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, default=_utc))
 
 
+def json_line(value: object) -> str:
+    """Return a value as JSON on one line, times in UTC."""
+    return json.dumps(value, default=_utc)
+
+
 def _utc(value: object) -> str:
     if not isinstance(value, datetime):
         raise TypeError(type(value).__name__)

@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -20,6 +21,7 @@ import structlog
 
 from cdc_bridge.capture.position import Snapshot
 from cdc_bridge.database import Database
+from cdc_bridge.delivery.attempt_log import AttemptLog
 from cdc_bridge.delivery.breaker import Breaker
 from cdc_bridge.delivery.endpoints import EndpointState
 from cdc_bridge.delivery.lanes import Lanes
@@ -49,6 +51,7 @@ class Dispatcher:
         lanes: Lanes,
         recorder: Recorder,
         *,
+        attempt_log: AttemptLog,
         source: str,
         state_changed: Callable[[], None],
     ) -> None:
@@ -60,6 +63,7 @@ class Dispatcher:
             lease: the right to call it.
             lanes: where the deliveries are taken from.
             recorder: where their settlements are put.
+            attempt_log: is told of every attempt.
             source: CloudEvents source of all calls.
             state_changed: called when :attr:`state` has become another.
 
@@ -71,6 +75,7 @@ class Dispatcher:
         self._lease = lease
         self._lanes = lanes
         self._recorder = recorder
+        self._attempt_log = attempt_log
         self._source = source
         self._state_changed = state_changed
         self._sender = Sender(endpoint, lambda: lease.valid)
@@ -97,11 +102,26 @@ class Dispatcher:
     @property
     def state(self) -> EndpointState:
         """How the endpoint is."""
+        told = self._attempt_log
+        state = EndpointState(
+            in_flight=self.calls_under_way,
+            deliveries_a_second=told.accepted_a_second(self._now()),
+            last_success_at=told.last_success_at,
+            last_failure_at=told.last_failure_at,
+            last_failure=told.last_failure,
+        )
         if self._failing_since is None:
-            return EndpointState()
+            return state
+        return replace(
+            state,
+            failing_since=self._failing_since,
+            next_probe_at=datetime.now(UTC) + timedelta(seconds=self._probe_in_seconds() or 0.0),
+            problem=self._breaker.reason,
+        )
+
+    def _probe_in_seconds(self) -> float | None:
         probe_at = self._breaker.probe_at
-        pause = timedelta(seconds=0.0 if probe_at is None else max(0.0, probe_at - self._now()))
-        return EndpointState(self._failing_since, datetime.now(UTC) + pause, self._breaker.reason)
+        return None if probe_at is None else max(0.0, probe_at - self._now())
 
     @property
     def stalled_since(self) -> float | None:
@@ -204,8 +224,8 @@ class Dispatcher:
         attempt = Attempt(None, datetime.now(UTC), 0.0, refused)
         if loaded.reservations:  # The view can show others, so it is this one's fault.
             self._breaker.forget(reservation_id)
-            self._recorder.put(after_attempt(delivery, attempt, random.random()))
-            self._log_attempt(delivery, attempt, held=False)
+            self._attempt_log.attempted(delivery, attempt, self._now())
+            self._settle(delivery, attempt)
         else:
             self._conclude(delivery, attempt)
             self._dispatchable.set()
@@ -236,6 +256,7 @@ class Dispatcher:
 
     def _conclude(self, delivery: Delivery, attempt: Attempt) -> None:
         reservation_id, outcome = delivery.change.reservation_id, attempt.outcome
+        self._attempt_log.attempted(delivery, attempt, self._now())
         if isinstance(outcome, Refused) and outcome.fault is Fault.WITHDRAWN:
             # Nothing is settled and the lane stays closed: when the endpoint is resumed, the call is made again.
             self.withdrawn.set()
@@ -249,9 +270,9 @@ class Dispatcher:
             self.release(delivery.change.seq)
             self._lanes.hold(delivery)
             self._held[reservation_id] = attempt
+            self._attempt_log.held(delivery, attempt, self._probe_in_seconds())
         else:
-            self._recorder.put(after_attempt(delivery, attempt, random.random()))
-        self._log_attempt(delivery, attempt, held=ruling.held)
+            self._settle(delivery, attempt)
         for other in ruling.freed:
             del self._held[other]
             self._lanes.open(other)
@@ -264,8 +285,7 @@ class Dispatcher:
         delivery = self._lanes.take_of(reservation_id)
         attempt = self._held.pop(reservation_id)
         self._taken[delivery.change.seq] = delivery
-        self._recorder.put(after_attempt(delivery, attempt, random.random()))
-        self._log_attempt(delivery, attempt, held=False)
+        self._settle(delivery, attempt)
 
     def _on_call_ended(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
@@ -282,21 +302,10 @@ class Dispatcher:
                 _log.info("endpoint works again", endpoint=self._endpoint.name)
         self._state_changed()
 
-    def _log_attempt(self, delivery: Delivery, attempt: Attempt, *, held: bool) -> None:
-        facts = {
-            "endpoint": self._endpoint.name,
-            "reservation_id": delivery.change.reservation_id,
-            "seq": delivery.change.seq,
-            "attempt": delivery.attempts,
-            "status": attempt.outcome.status,
-        }
-        match attempt.outcome:
-            case Accepted():
-                _log.debug("delivered", **facts)
-            case Refused(reason=reason) if held:
-                _log.debug("held", **facts, reason=reason)
-            case Refused(reason=reason):
-                _log.warning("refused", **facts, reason=reason)
+    def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
+        settlement = after_attempt(delivery, attempt, random.random())
+        self._recorder.put(settlement)
+        self._attempt_log.settled(delivery, attempt, settlement)
 
     @staticmethod
     def _now() -> float:

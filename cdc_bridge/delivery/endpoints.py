@@ -65,11 +65,19 @@ class TakenEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """How an endpoint is, for people."""
+    """How an endpoint is, for people, as the daemon that holds it knows."""
 
     failing_since: datetime | None = None
     next_probe_at: datetime | None = None
     problem: str | None = None
+    in_flight: int = 0
+    """Calls under way."""
+    deliveries_a_second: float = 0.0
+    """Calls accepted, over the last minute."""
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    last_failure: str | None = None
+    """Why the last call was refused that was."""
 
 
 def definition_of(row: dict[str, Any], *, allow_http: bool) -> Endpoint:
@@ -195,7 +203,12 @@ def _taken(record: TupleRow) -> TakenEndpoint:
 
 
 async def renew_and_list(
-    connection: Connection, held: Collection[tuple[EndpointId, int, EndpointState]], holder: int, lease_seconds: float
+    connection: Connection,
+    held: Collection[tuple[EndpointId, int, EndpointState]],
+    holder: int,
+    lease_seconds: float,
+    *,
+    listening: bool,
 ) -> tuple[set[EndpointId], list[ListedEndpoint]]:
     """Keep the endpoints held, with their fences, and write how they are.
 
@@ -204,6 +217,7 @@ async def renew_and_list(
         held: them.
         holder: number of our session, which may be another than when they were taken.
         lease_seconds: for how long.
+        listening: whether we hear the doorbell.
 
     Returns:
         those that are still ours, and all endpoints.
@@ -217,6 +231,12 @@ async def renew_and_list(
         "failing_since": [state.failing_since for _, _, state in held],
         "next_probe_at": [state.next_probe_at for _, _, state in held],
         "problems": [state.problem for _, _, state in held],
+        "in_flight": [state.in_flight for _, _, state in held],
+        "deliveries_a_second": [state.deliveries_a_second for _, _, state in held],
+        "last_success_at": [state.last_success_at for _, _, state in held],
+        "last_failure_at": [state.last_failure_at for _, _, state in held],
+        "last_failures": [state.last_failure for _, _, state in held],
+        "listening": listening,
         "holder": holder,
         "lease_seconds": lease_seconds,
     }

@@ -20,6 +20,7 @@ import asyncio
 from asyncio import FIRST_COMPLETED
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from cdc_bridge.capture.change_log import Page, read_page
 from cdc_bridge.capture.listener import Reader
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.database import Database
+from cdc_bridge.delivery.attempt_log import AttemptLog
 from cdc_bridge.delivery.coverage import Coverage
 from cdc_bridge.delivery.dispatcher import Dispatcher
 from cdc_bridge.delivery.endpoints import EndpointState
@@ -40,7 +42,7 @@ from cdc_bridge.delivery.ledger import DueDelivery, due_deliveries, seconds_unti
 from cdc_bridge.delivery.progress import Progress
 from cdc_bridge.delivery.recorder import Recorder
 from cdc_bridge.delivery.settlement import Settlement, superseded
-from cdc_bridge.model import Delivery, DeliveryState, Endpoint, ReservationId, Seq
+from cdc_bridge.model import CANARY, Delivery, DeliveryState, Endpoint, ReservationId, Seq, Xid
 from cdc_bridge.tasks import end
 
 _WINDOW_PAGES = 3
@@ -90,8 +92,16 @@ class Pipeline:
         self._lanes = Lanes()
         self._progress = Progress(position)
         self._recorder = Recorder(database, lease.endpoint_id, lease.fence, self._progress, self._on_recorded)
+        self._attempt_log = AttemptLog(endpoint.name)
         self._dispatcher = Dispatcher(
-            database, endpoint, lease, self._lanes, self._recorder, source=source, state_changed=state_changed
+            database,
+            endpoint,
+            lease,
+            self._lanes,
+            self._recorder,
+            attempt_log=self._attempt_log,
+            source=source,
+            state_changed=state_changed,
         )
         self._coverage = Coverage(_COVERED_WINDOWS * self._window)
         self._retried: dict[Seq, ReservationId] = {}
@@ -101,6 +111,18 @@ class Pipeline:
         self._read_to_end = False
         self._finishing = False
         self._read_at = asyncio.get_running_loop().time()
+        self.canary_read: Xid | None = None
+        """The transaction of the newest canary that was read."""
+
+    @property
+    def oldest_in_hand(self) -> datetime | None:
+        """When the oldest change was made that was read and is not recorded yet."""
+        return self._progress.oldest
+
+    @property
+    def held_up(self) -> bool:
+        """Whether it can take no more changes at present."""
+        return self._reader.state == "held up"
 
     @property
     def withdrawn(self) -> bool:
@@ -184,8 +206,16 @@ class Pipeline:
                 await self._reader.rest()
 
     def _hand_over(self, page: Page, watch: Watch) -> None:
-        unsettled = [logged for logged in page.changes if not logged.recorded]
-        self._progress.hand_over([logged.change.seq for logged in unsettled], page.position)
+        unsettled = []
+        for logged in page.changes:
+            if logged.change.reservation_id == CANARY:
+                self.canary_read = logged.xid
+            elif not logged.recorded:
+                unsettled.append(logged)
+        self._attempt_log.read([logged.change for logged in unsettled])
+        self._progress.hand_over({logged.change.seq: logged.change.changed_at for logged in unsettled}, page.position)
+        if page.changes and not unsettled:
+            self._recorder.move()  # Else the position would stay behind what nothing is made of.
         for logged in unsettled:
             delivery = Delivery(logged.change, xid=logged.xid)
             if logged.overtaken or watch.overtook(delivery) or self._coverage.covers(delivery):
@@ -245,6 +275,7 @@ class Pipeline:
                 await self._schedule_changed.wait()
 
     def _on_recorded(self, settlement: Settlement) -> None:
+        self._attempt_log.recorded(settlement)
         released = self._dispatcher.release(settlement.change.seq)
         if released is not None:
             delivery, seen = released

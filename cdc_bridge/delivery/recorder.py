@@ -45,6 +45,7 @@ class Recorder:
         self._progress = progress
         self._recorded = recorded
         self._pending: list[Settlement] = []
+        self._to_move = False
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -52,6 +53,12 @@ class Recorder:
     def put(self, settlement: Settlement) -> None:
         """Take a settlement to be recorded."""
         self._pending.append(settlement)
+        self._idle.clear()
+        self._work.set()
+
+    def move(self) -> None:
+        """Have the position moved though nothing is to be settled."""
+        self._to_move = True
         self._idle.clear()
         self._work.set()
 
@@ -64,6 +71,7 @@ class Recorder:
         while True:
             await self._work.wait()
             batch, self._pending = self._pending[:_BATCH_LIMIT], self._pending[_BATCH_LIMIT:]
+            self._to_move = False
             for settlement in batch:
                 self._progress.settle(settlement.change.seq)
             position = self._progress.reached()
@@ -72,7 +80,7 @@ class Recorder:
             )
             for settlement in batch:
                 self._recorded(settlement)
-            if not self._pending:
+            if not self._pending and not self._to_move:
                 self._work.clear()
                 self._idle.set()
 

@@ -54,7 +54,7 @@ class Sender:
             connector=aiohttp.TCPConnector(
                 limit=endpoint.max_in_flight,
                 keepalive_timeout=_KEEPALIVE_SECONDS,
-                ssl=_tls(endpoint),
+                ssl=tls_context(endpoint),
                 socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -120,7 +120,12 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
     return {"user-agent": f"cdc-bridge/{__version__}"} | configured
 
 
-def _tls(endpoint: Endpoint) -> ssl.SSLContext:
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """Return how an endpoint is verified, and who we say we are.
+
+    Raises:
+        OSError: a certificate's file cannot be read, or holds none.
+    """
     context = ssl.create_default_context(cafile=endpoint.ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if endpoint.client_certificate_file is not None:
@@ -147,7 +152,7 @@ def reason_of(error: Exception) -> str:  # noqa: PLR0911 - one a kind of failure
     """Return why a call failed, in words that say what to do where one can tell."""
     match error:
         case aiohttp.ClientConnectorCertificateError():
-            return _certificate_reason(error.certificate_error)
+            return certificate_reason(error.certificate_error)
         case aiohttp.ClientConnectorSSLError():
             return f"TLS failed: {error.os_error}"
         case aiohttp.ClientConnectorDNSError():
@@ -166,7 +171,8 @@ def reason_of(error: Exception) -> str:  # noqa: PLR0911 - one a kind of failure
             return f"the connection failed: {type(error).__name__}"
 
 
-def _certificate_reason(error: Exception) -> str:
+def certificate_reason(error: Exception) -> str:
+    """Return why an endpoint's certificate was not accepted."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return f"the endpoint's certificate cannot be verified: {error}"
     reason = f"the endpoint's certificate cannot be verified: {error.verify_message}"

@@ -40,6 +40,7 @@ from cdc_bridge.delivery.presence import Presence
 from cdc_bridge.delivery.roster import plan
 from cdc_bridge.delivery.state_log import StateLog
 from cdc_bridge.errors import InstallationError, LeaseLost
+from cdc_bridge.metrics import forget_endpoint
 from cdc_bridge.model import Endpoint, EndpointId
 from cdc_bridge.tasks import end
 
@@ -96,7 +97,8 @@ class Supervisor:
         self._source = source
         self._batch_size = batch_size
         self._allow_http = allow_http
-        self._lease_seconds = lease_seconds
+        self.lease_seconds = lease_seconds
+        """How long an endpoint stays ours if nothing is heard of us."""
         self.look_every_seconds = lease_seconds / _RENEWALS_A_LEASE
         """Longest time between two looks at the endpoints."""
         self._finish_within_seconds = finish_within_seconds
@@ -112,8 +114,9 @@ class Supervisor:
         self._announced = False
         self._given_up = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.looked_at = self._now()
-        """When it last looked at the endpoints, by the event loop's clock."""
+        self._names: dict[EndpointId, str] = {}
+        self.looked_at = self.tried_at = self._now()
+        """When it last looked at the endpoints, and when it last tried to, by the event loop's clock."""
 
     @property
     def held(self) -> Sequence[Held]:
@@ -124,6 +127,16 @@ class Supervisor:
     def database_lost(self) -> bool:
         """Whether the last look at the endpoints failed because the database is away."""
         return self._failures > 0
+
+    def reload(self, declared: Endpoint | None, *, allow_http: bool) -> None:
+        """Take up the settings' endpoint as it is now, and read all certificates and keys anew from their files."""
+        self._declared = declared
+        self._allow_http = allow_http
+        self._definitions.clear()
+        for held in self.held:
+            if held.endpoint.ca_file or held.endpoint.client_certificate_file:
+                held.stopping.set()  # It is taken again at the next look.
+        self._listener.announced.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Hold endpoints and deliver until told to stop; then finish the calls under way and give the endpoints back.
@@ -177,8 +190,10 @@ class Supervisor:
             return
         except psycopg.Error as error:
             raise refusal(error) from error
+        finally:
+            self.tried_at = self._now()
         self._failures = 0
-        self.looked_at = self._now()
+        self.looked_at = self.tried_at
         if self._announced:
             self._announced = False
             for held in self.held:
@@ -188,21 +203,25 @@ class Supervisor:
         while True:
             with suppress(*UNAVAILABLE):
                 await self._renew_and_list()
-            self.looked_at = self._now()  # Nothing else is looked at any more, for as long as calls may take.
+            self.looked_at = self.tried_at = (
+                self._now()
+            )  # Nothing else is looked at any more, for as long as calls may take.
             await asyncio.sleep(self.look_every_seconds)
 
     async def _renew_and_list(self) -> list[ListedEndpoint]:
         asked_at = Lease.now()
         ours = [(endpoint_id, held.lease.fence, held.pipeline.state) for endpoint_id, held in self._held.items()]
         still_ours, listed = await self._presence.run(
-            lambda connection: renew_and_list(connection, ours, self._presence.number, self._lease_seconds)
+            lambda connection: renew_and_list(
+                connection, ours, self._presence.number, self.lease_seconds, listening=self._listener.listening
+            )
         )
         for endpoint_id, fence, _ in ours:
             held = self._held.get(endpoint_id)
             if held is None or held.lease.fence != fence:
                 continue  # It was given back meanwhile.
             if endpoint_id in still_ours:
-                held.lease.renew(asked_at, self._lease_seconds)
+                held.lease.renew(asked_at, self.lease_seconds)
             elif held.task is not None:
                 self._state_log.lost(endpoint_id, held.endpoint.name)
                 await end([held.task])
@@ -215,6 +234,7 @@ class Supervisor:
         pauses |= dict.fromkeys(self._releasing, _LOOK_AT_MOST_EVERY_SECONDS)
         planned = plan(listed, definitions, self._definition, pauses)
         self._state_log.seen(listed)
+        self._forget_removed({endpoint.endpoint_id: endpoint.name for endpoint in listed})
         self._definitions = {
             endpoint.endpoint_id: self._definitions[endpoint.endpoint_id]
             for endpoint in listed
@@ -228,6 +248,11 @@ class Supervisor:
             await self._take(dict(planned.take))
         if (seconds := planned.look_again_in_seconds) is not None:
             self._next_look_in_seconds = min(self._next_look_in_seconds, max(_LOOK_AT_MOST_EVERY_SECONDS, seconds))
+
+    def _forget_removed(self, names: dict[EndpointId, str]) -> None:
+        for name in set(self._names.values()) - set(names.values()):
+            forget_endpoint(name)
+        self._names = names
 
     def _definition(self, endpoint: ListedEndpoint) -> Endpoint | None:
         if endpoint.in_settings:
@@ -248,7 +273,7 @@ class Supervisor:
         asked_at = Lease.now()
         taken = await self._presence.run(
             lambda connection: take_endpoints(
-                connection, list(definitions), self._presence.number, self._presence.name, self._lease_seconds
+                connection, list(definitions), self._presence.number, self._presence.name, self.lease_seconds
             )
         )
         by_id = {endpoint.endpoint_id: definition for endpoint, definition in definitions.items()}
@@ -264,7 +289,7 @@ class Supervisor:
 
     async def _start(self, endpoint: Endpoint, taken: TakenEndpoint, asked_at: float) -> None:
         lease = Lease(taken.endpoint_id, taken.fence)
-        lease.renew(asked_at, self._lease_seconds)
+        lease.renew(asked_at, self.lease_seconds)
         reader = self._listener.reader()
         try:
             pipeline = Pipeline(

@@ -43,6 +43,7 @@ class Watchdog:
         stuck_after_seconds: float,
         read_every_seconds: float,
         end_process: Callable[[], NoReturn],
+        found_well: Callable[[], None],
     ) -> None:
         """Prepare to watch; must run inside the event loop.
 
@@ -52,12 +53,14 @@ class Watchdog:
             stuck_after_seconds: time without progress after which something is stuck, beside what a call may take.
             read_every_seconds: how often the change log is read at least.
             end_process: ends the process at once, when the event loop cannot.
+            found_well: called each time it has looked and found nothing stuck.
         """
         self._database = database
         self._supervisor = supervisor
         self._stuck_after_seconds = stuck_after_seconds
         self._read_every_seconds = read_every_seconds
         self._end_process = end_process
+        self._found_well = found_well
         self._looked_at = time.monotonic()
         self._looked_last_at = self._count_from = self._now()
 
@@ -73,6 +76,7 @@ class Watchdog:
             while True:
                 self._looked_at = time.monotonic()
                 await self.look()
+                self._found_well()
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)
         finally:
             ended.set()

@@ -14,6 +14,7 @@ import psycopg
 import structlog
 
 from cdc_bridge.database import UNAVAILABLE, Database, problem_of
+from cdc_bridge.operations.reload import CurrentSettings
 from cdc_bridge.queries import queries
 
 PRUNE_EVERY_SECONDS = 600.0
@@ -24,16 +25,15 @@ _log = structlog.get_logger(__name__)
 class Pruner:
     """Prunes."""
 
-    def __init__(self, database: Database, *, retention_days: float, dead_letter_retention_days: float) -> None:
+    def __init__(self, database: Database, settings: CurrentSettings) -> None:
         """Prepare to prune.
 
         Args:
             database: where change log and ledger are.
-            retention_days: how long what is settled is kept.
-            dead_letter_retention_days: how long a delivery is kept that was given up.
+            settings: say how long what is settled is kept, and how long what was given up.
         """
         self._database = database
-        self._kept = {"keep_days": retention_days, "keep_dead_days": dead_letter_retention_days}
+        self._settings = settings
 
     async def run(self) -> None:
         """Prune now and then until cancelled."""
@@ -45,9 +45,10 @@ class Pruner:
             await asyncio.sleep(PRUNE_EVERY_SECONDS)
 
     async def _prune(self) -> None:
-        began = time.monotonic()
+        began, settings = time.monotonic(), self._settings.now
+        kept = {"keep_days": settings.retention_days, "keep_dead_days": settings.dead_letter_retention_days}
         async with await self._database.connect() as connection:
-            cursor = await connection.execute(queries["prune"], self._kept)
+            cursor = await connection.execute(queries["prune"], kept)
             ((changes, deliveries),) = await cursor.fetchall()
         if changes or deliveries:
             _log.info("pruned", changes=changes, deliveries=deliveries, seconds=round(time.monotonic() - began, 3))

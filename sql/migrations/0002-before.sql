@@ -33,6 +33,19 @@ comment on column cdc_bridge.schema_version.next_prepared_at is 'When the next v
 
 alter table cdc_bridge.endpoint add column if not exists pruned_until timestamptz;
 comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the ledger';
+alter table cdc_bridge.endpoint
+  add column if not exists in_flight integer,
+  add column if not exists listening boolean,
+  add column if not exists deliveries_a_second real,
+  add column if not exists last_success_at timestamptz,
+  add column if not exists last_failure_at timestamptz,
+  add column if not exists last_failure text;
+comment on column cdc_bridge.endpoint.in_flight is 'Calls under way, when its daemon renewed the lease';
+comment on column cdc_bridge.endpoint.listening is 'Whether its daemon heard the doorbell then; false: it polls';
+comment on column cdc_bridge.endpoint.deliveries_a_second is 'Calls accepted, over the minute before that';
+comment on column cdc_bridge.endpoint.last_success_at is 'When a call was accepted last';
+comment on column cdc_bridge.endpoint.last_failure_at is 'When a call was refused last';
+comment on column cdc_bridge.endpoint.last_failure is 'Why, in words';
 
 alter table cdc_bridge.change set (autovacuum_vacuum_scale_factor = 0.05);
 alter table cdc_bridge.delivery set (autovacuum_vacuum_scale_factor = 0.05);

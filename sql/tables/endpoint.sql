@@ -43,6 +43,12 @@ create table if not exists cdc_bridge.endpoint (
   reconciled_stale        bigint,
   created_at              timestamptz not null default now(),
   pruned_until            timestamptz,
+  in_flight               integer,
+  listening               boolean,
+  deliveries_a_second     real,
+  last_success_at         timestamptz,
+  last_failure_at         timestamptz,
+  last_failure            text,
   check ((place_xid is null) = (place_seq is null)),
   check ((previous_secret is null) = (previous_secret_until is null))
 ) with (fillfactor = 50);
@@ -70,3 +76,9 @@ comment on column cdc_bridge.endpoint.reconciled_at is 'When the last scheduled 
 comment on column cdc_bridge.endpoint.reconciled_missing is 'Reservations that it found and the endpoint never got';
 comment on column cdc_bridge.endpoint.reconciled_stale is 'Reservations that stood otherwise than the endpoint got them last';
 comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the ledger';
+comment on column cdc_bridge.endpoint.in_flight is 'Calls under way, when its daemon renewed the lease';
+comment on column cdc_bridge.endpoint.listening is 'Whether its daemon heard the doorbell then; false: it polls';
+comment on column cdc_bridge.endpoint.deliveries_a_second is 'Calls accepted, over the minute before that';
+comment on column cdc_bridge.endpoint.last_success_at is 'When a call was accepted last';
+comment on column cdc_bridge.endpoint.last_failure_at is 'When a call was refused last';
+comment on column cdc_bridge.endpoint.last_failure is 'Why, in words';

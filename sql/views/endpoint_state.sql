@@ -5,6 +5,8 @@
 --   dead     dead letters: given up, until somebody sends them again
 --   lag      age of the oldest change that is unread or waits; null: there is none
 --
+-- From in_flight on it stands as it was when its daemon renewed its lease, some seconds ago.
+--
 -- Reads the unread end of the log and the unsettled part of the ledger; a million rows unread take some 0.3 s.
 
 create or replace view cdc_bridge.endpoint_state as
@@ -27,12 +29,19 @@ select
   unsettled.dead,
   now() - least(unread.oldest_at, unsettled.oldest_at) as lag,
   e.next_probe_at,
-  e.reconciled_at
+  e.reconciled_at,
+  e.in_flight,
+  e.listening,
+  e.deliveries_a_second,
+  e.last_success_at,
+  e.last_failure_at,
+  e.last_failure
 from cdc_bridge.endpoint e
 cross join lateral (
   select count(*) as count, min(c.changed_at) as oldest_at
   from cdc_bridge.change c
   where c.xid >= pg_snapshot_xmin(e.position)
+    and c.reservation_id <> 'cdc-bridge canary'
     and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
 ) as unread
 cross join lateral (

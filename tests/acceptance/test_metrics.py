@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
-from urllib.request import urlopen
+from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.bridge import Bridges, run_command
+from tests.support.answers import Answer
+from tests.support.bridge import PATIENCE_SECONDS, Bridges, run_command
 from tests.support.databases import Database
+from tests.support.http import figures, free_port, get
 from tests.support.receiver import Receiver
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def read(port: int) -> dict[tuple[str, ...], float]:
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        families = list(text_string_to_metric_families(answer.read().decode()))
-    return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+from tests.support.waiting import until
 
 
 async def test_result_of_the_scheduled_comparison_is_a_metric(
@@ -38,12 +30,12 @@ async def test_result_of_the_scheduled_comparison_is_a_metric(
         "insert into reservations (id, cust_id, reference, updated) values ('BYPASSED', 'C', 2, now())"
     )
     await bridge.wait_for_log("reconciled", missing=1, in_order=1)
-    figures = await asyncio.to_thread(read, port)
+    found = await figures(port)
     name = "cdc_bridge_reconciled_reservations"
-    assert figures[name, "default", "missing"] == 1
-    assert figures[name, "default", "in_order"] == 1
-    assert figures[name, "default", "stale"] == 0
-    assert figures["cdc_bridge_reconciled_timestamp_seconds", "default"] > 0
+    assert found[name, "default", "missing"] == 1
+    assert found[name, "default", "in_order"] == 1
+    assert found[name, "default", "stale"] == 0
+    assert found["cdc_bridge_reconciled_timestamp_seconds", "default"] > 0
 
 
 async def test_port_that_is_taken_is_a_wrong_setting(bridges: Bridges) -> None:
@@ -53,3 +45,61 @@ async def test_port_that_is_taken_is_a_wrong_setting(bridges: Bridges) -> None:
     assert code == 78
     assert f"CDC_BRIDGE_WEB_PORT {port} cannot be had" in errors
     assert "Traceback" not in errors
+
+
+async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    receiver.script = lambda call: Answer(status=422 if call.reservation_id == "REFUSED" else 200)
+    port = free_port()
+    bridge = await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
+    database.execute("insert into customers (id) values ('C')")
+    database.execute(
+        "insert into reservations (id, cust_id, reference) values ('A', 'C', 1), ('B', 'C', 2), ('REFUSED', 'C', 3)"
+    )
+    await receiver.wait_for_accepted(2)
+    await bridge.wait_for_log("recorded", state="waiting")
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all is in the ledger")
+    found = await figures(port)
+    assert found["cdc_bridge_changes_read_total", "default"] == 3
+    assert found["cdc_bridge_deliveries_total", "default", "delivered"] == 2
+    assert found["cdc_bridge_deliveries_total", "default", "waiting"] == 1
+    assert found["cdc_bridge_deliveries_total", "default", "dead"] == 0
+    assert found["cdc_bridge_delivery_seconds_count", "default"] == 3
+    assert found["cdc_bridge_commit_to_accepted_seconds_count", "default"] == 2
+    assert found["cdc_bridge_waiting_deliveries", "default"] == found["cdc_bridge_backlog_changes", "default"] == 1
+    assert 0 < found["cdc_bridge_lag_seconds", "default"] < 60
+    assert found["cdc_bridge_endpoint_active", "default"] == found["cdc_bridge_endpoint_served", "default"] == 1
+    assert found["cdc_bridge_breaker_open", "default"] == found["cdc_bridge_in_flight_calls", "default"] == 0
+    assert found["cdc_bridge_doorbell_listening",] == found["cdc_bridge_database_up",] == 1
+    assert found["cdc_bridge_wake_ups_total", "doorbell"] >= 0
+    assert {value for (name, *_), value in found.items() if name == "cdc_bridge_problem"} == {0}
+    assert [name for name, *_ in found if name == "cdc_bridge_build_info"]
+
+    code, _, _ = await run_command("endpoint", "add", "second", receiver.url, **bridges.settings)
+    assert code == 0
+    await bridge.wait_for_log("endpoint taken", endpoint="second")
+    assert ("cdc_bridge_changes_read_total", "second") in await figures(port)
+    await run_command("endpoint", "remove", "second", "--yes", **bridges.settings)
+    await bridge.wait_for_log("endpoint removed", endpoint="second")
+    await until_true(port, lambda found: not any("second" in key for key in found))
+
+
+async def until_true(port: int, condition: Callable[[dict[tuple[str, ...], float]], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition(await figures(port)):
+            await asyncio.sleep(0.2)
+
+
+async def test_every_metric_is_named_as_prometheus_wants_it_and_says_what_it_is(bridges: Bridges) -> None:
+    port = free_port()
+    await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
+    _, text = await get(port, "/metrics")
+    families = list(text_string_to_metric_families(text))
+    ours = [family for family in families if family.name.startswith("cdc_bridge_")]
+    assert len(ours) > 20
+    for family in ours:
+        assert re.fullmatch(r"[a-z_]+", family.name)
+        assert len(family.documentation) > 15
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert labels <= {"endpoint", "outcome", "standing", "by", "part", "le", "version", "python"}, family.name

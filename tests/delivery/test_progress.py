@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,14 +10,34 @@ from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.delivery.progress import Progress
 from cdc_bridge.model import Seq, Xid
 
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
 
 def position(number: int) -> Position:
     return Position(Snapshot(Xid(number), frozenset()))
 
 
+def made(*seqs: int) -> dict[Seq, datetime]:
+    """Changes, the first of them made at noon, each a second after the one before."""
+    return {Seq(seq): NOON + timedelta(seconds=seq) for seq in seqs}
+
+
+def test_oldest_is_the_oldest_change_of_all_pages_that_is_not_settled() -> None:
+    progress = Progress(position(0))
+    assert progress.oldest is None
+    progress.hand_over(made(2, 3), position(1))
+    progress.hand_over(made(1), position(2))
+    assert progress.oldest == NOON + timedelta(seconds=1)
+    progress.settle(Seq(1))
+    assert progress.oldest == NOON + timedelta(seconds=2)
+    progress.settle(Seq(2))
+    progress.settle(Seq(3))
+    assert progress.oldest is None
+
+
 def test_position_waits_for_every_change_of_a_page() -> None:
     progress = Progress(position(0))
-    progress.hand_over([Seq(1), Seq(2)], position(1))
+    progress.hand_over(made(1, 2), position(1))
     progress.settle(Seq(2))
     assert progress.reached() == position(0)
     progress.settle(Seq(1))
@@ -24,8 +46,8 @@ def test_position_waits_for_every_change_of_a_page() -> None:
 
 def test_later_page_settled_first_does_not_move_the_position() -> None:
     progress = Progress(position(0))
-    progress.hand_over([Seq(1)], position(1))
-    progress.hand_over([Seq(2)], position(2))
+    progress.hand_over(made(1), position(1))
+    progress.hand_over(made(2), position(2))
     progress.settle(Seq(2))
     assert progress.reached() == position(0)
     progress.settle(Seq(1))
@@ -34,9 +56,9 @@ def test_later_page_settled_first_does_not_move_the_position() -> None:
 
 def test_empty_pages_behind_an_unsettled_one_do_not_pile_up() -> None:
     progress = Progress(position(0))
-    progress.hand_over([Seq(1)], position(1))
+    progress.hand_over(made(1), position(1))
     for number in range(2, 1000):
-        progress.hand_over([], position(number))
+        progress.hand_over({}, position(number))
     assert progress.reached() == position(0)
     progress.settle(Seq(1))
     assert progress.reached() == position(999)
@@ -44,7 +66,7 @@ def test_empty_pages_behind_an_unsettled_one_do_not_pile_up() -> None:
 
 def test_settled_retry_of_an_earlier_page_changes_nothing() -> None:
     progress = Progress(position(0))
-    progress.hand_over([Seq(5)], position(1))
+    progress.hand_over(made(5), position(1))
     progress.settle(Seq(3))
     assert progress.outstanding == 1
     assert progress.reached() == position(0)
@@ -57,7 +79,7 @@ def test_position_never_passes_an_unsettled_change(sizes: list[int], random: obj
         seqs = [Seq(seq + index) for index in range(size)]
         seq += size
         page_of.update(dict.fromkeys(seqs, number))
-        progress.hand_over(seqs, position(number))
+        progress.hand_over(made(*seqs), position(number))
     outstanding = list(page_of)
     random.shuffle(outstanding)  # type: ignore[attr-defined]
     while outstanding:
@@ -69,6 +91,6 @@ def test_position_never_passes_an_unsettled_change(sizes: list[int], random: obj
 
 def test_change_handed_over_twice_is_an_error_and_no_silence() -> None:
     progress = Progress(position(0))
-    progress.hand_over([Seq(1), Seq(2)], position(1))
+    progress.hand_over(made(1, 2), position(1))
     with pytest.raises(RuntimeError, match=r"handed over twice: \[2\]"):
-        progress.hand_over([Seq(2), Seq(3)], position(2))
+        progress.hand_over(made(2, 3), position(2))

@@ -78,6 +78,7 @@ class _Watch:
             cast("Supervisor", self.supervisor),
             stuck_after_seconds=5,
             read_every_seconds=1,
+            found_well=lambda: None,
             end_process=lambda: sys.exit("not asked for"),
         )
 

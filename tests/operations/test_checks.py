@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from psycopg import sql
 
 from cdc_bridge.database import connect
 from cdc_bridge.errors import InstallationError
+from cdc_bridge.operations.checks import surroundings
 from cdc_bridge.operations.checks.preflight import require_ready
+from cdc_bridge.operations.checks.verdict import Verdict
 from tests.support.bridge import Bridges, run_command
+from tests.support.certificates import Certificates
 from tests.support.databases import Database
+from tests.support.receiver import Receiver
 
 GRANTED = """
 select table_name::text, lower(privilege_type)
@@ -32,7 +37,7 @@ async def refusal(database: Database) -> InstallationError | None:
 
 async def test_every_right_granted_is_asked_for_and_its_remedy_mends_it(database: Database) -> None:
     granted = database.execute(GRANTED)
-    assert len(granted) == 10
+    assert len(granted) == 13
     assert await refusal(database) is None
     for table, right in granted:
         database.execute(f"revoke {right} on cdc_bridge.{table} from cdc_bridge")
@@ -134,3 +139,76 @@ async def test_check_judges_the_role_that_logs_in(bridges: Bridges, database: Da
     assert code == 1
     assert f"role {role} may not read cdc_bridge.schema_version" in output
     assert "Log in as role cdc_bridge" in output
+
+
+async def test_endpoint_that_cannot_be_reached_is_told_and_why(
+    bridges: Bridges, receiver: Receiver, certificates: Certificates
+) -> None:
+    async def reach(**settings: str) -> tuple[str, str]:
+        _, output, _ = await run_command("check", "--json", **bridges.settings | settings)
+        check = {check["name"]: check for check in json.loads(output)["checks"]}["reach default"]
+        return check["verdict"], check["detail"]
+
+    verdict, detail = await reach()
+    assert verdict == "ok"
+    assert "its certificate is verified and lasts until " in detail
+    verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_CA_FILE=str(certificates.other_ca_file))
+    assert verdict == "failed"
+    assert "certificate cannot be verified" in detail
+    verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_URL="https://169.254.169.254/")
+    assert verdict == "failed"
+    assert "address refused" in detail
+    verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_URL="https://nowhere.invalid/")
+    assert verdict == "failed"
+    assert "nowhere.invalid cannot be resolved" in detail
+    await receiver.stop()
+    verdict, detail = await reach()
+    assert verdict == "failed"
+    assert "cannot connect to localhost:" in detail
+    assert receiver.calls == []
+
+
+async def test_certificate_that_ends_soon_is_a_warning(
+    bridges: Bridges, receiver: Receiver, certificates: Certificates
+) -> None:
+    await receiver.stop()
+    receiver.tls = certificates.ends_soon
+    await receiver.start()
+    code, output, _ = await run_command("check", "--json", **bridges.settings)
+    check = {check["name"]: check for check in json.loads(output)["checks"]}["reach default"]
+    assert (code, check["verdict"]) == (0, "warning")
+    assert "in 9 days" in check["detail"]
+
+
+async def test_endpoint_of_the_database_is_reached_as_well(
+    bridges: Bridges, receiver: Receiver, certificates: Certificates
+) -> None:
+    ca_file = str(certificates.ca_file)
+    await run_command("endpoint", "add", "till", receiver.url, "--ca-file", ca_file, **bridges.settings)
+    await run_command("endpoint", "add", "asleep", "https://nowhere.invalid/", **bridges.settings)
+    await run_command("endpoint", "pause", "asleep", **bridges.settings)
+    _, output, _ = await run_command("check", "--json", **bridges.settings)
+    checks = {check["name"]: check for check in json.loads(output)["checks"]}
+    assert checks["reach till"]["verdict"] == "ok"
+    assert "reach asleep" not in checks
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [(0.0, Verdict.OK), (30.0, Verdict.WARNING), (-30.0, Verdict.WARNING), (300.0, Verdict.FAILED)],
+)
+async def test_clocks_that_differ_are_told(
+    seconds: float, verdict: Verdict, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Elsewhere:
+            there = datetime.now(tz) - timedelta(seconds=seconds)
+            return cls.fromtimestamp(there.timestamp(), tz)
+
+    monkeypatch.setattr(surroundings, "datetime", Elsewhere)
+    async with await connect(database.bridge_url) as connection:
+        found = await surroundings.check_clock(connection)
+    assert found.verdict is verdict
+    if verdict is not Verdict.OK:
+        assert f"is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine's" in found.detail

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ class Certificates:
     client_certificate_file: Path
     client_key_file: Path
     good: ssl.SSLContext
+    ends_soon: ssl.SSLContext
     expired: ssl.SSLContext
     for_another_host: ssl.SSLContext
     asks_for_a_certificate: ssl.SSLContext
@@ -49,6 +50,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         client_certificate_file=folder / "client.pem",
         client_key_file=folder / "client-key.pem",
         good=_server_context(ca.issue_cert("localhost", "127.0.0.1")),
+        ends_soon=_server_context(
+            ca.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=9, hours=12))
+        ),
         expired=_server_context(ca.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))),
         for_another_host=_server_context(ca.issue_cert("till.example")),
         asks_for_a_certificate=asks_for_a_certificate,

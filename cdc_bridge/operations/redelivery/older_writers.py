@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, class_row
 
 from cdc_bridge.queries import queries
 
@@ -32,7 +33,7 @@ async def until_older_writers_have_ended(
     pause_seconds = _FIRST_PAUSE_SECONDS
     while await _number(connection, "oldest_transaction") < horizon:
         if pause_seconds >= _WORTH_SAYING_SECONDS:
-            told(await _oldest_writer(connection))
+            told(str(await oldest_writer(connection) or "an older transaction"))
         await asyncio.sleep(pause_seconds)
         pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
     told(None)
@@ -44,16 +45,33 @@ async def _number(connection: AsyncConnection[TupleRow], name: str) -> int:
     return int(number)
 
 
-async def _oldest_writer(connection: AsyncConnection[TupleRow]) -> str:
-    cursor = await connection.execute(queries["oldest_writer"])
-    record = await cursor.fetchone()
-    if record is None:
-        return "an older transaction"
-    pid, user, database, since, prepared_name = record
-    which = (
-        f"the transaction of process {pid}" if prepared_name is None else f"the prepared transaction {prepared_name}"
-    )
-    return which + _known(" of ", user) + _known(" in ", database) + _known(", open since ", since)
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A transaction that has written and is open, as far as the role may see whose it is."""
+
+    pid: int | None
+    role: str | None
+    database: str | None
+    since: datetime | None
+    prepared_name: str | None
+    """``None``: it is not a prepared one."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        prepared = self.prepared_name
+        which = f"the transaction of process {self.pid}" if prepared is None else f"the prepared transaction {prepared}"
+        return which + _known(" of ", self.role) + _known(" in ", self.database) + _known(", open since ", self.since)
+
+
+async def oldest_writer(connection: AsyncConnection[TupleRow]) -> Writer | None:
+    """Return the oldest transaction that still writes, in the whole cluster.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    async with connection.cursor(row_factory=class_row(Writer)) as cursor:
+        await cursor.execute(queries["oldest_writer"])
+        return await cursor.fetchone()
 
 
 def _known(before: str, value: str | datetime | None) -> str:

@@ -21,6 +21,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId
 from cdc_bridge.operations.redelivery.reconcile import Reconciled, Standing, reconcile
 from cdc_bridge.operations.redelivery.reservation_queue import MOST_WAITING, ReservationQueue
+from cdc_bridge.operations.reload import CurrentSettings
 from cdc_bridge.queries import queries
 
 _LOOK_EVERY_SECONDS = 5.0
@@ -41,30 +42,30 @@ class Holder(Protocol):
 class ScheduledReconcile:
     """Compares each endpoint held when its last comparison is an interval ago."""
 
-    def __init__(self, database: Database, holder: Holder, *, interval_seconds: float, repair: bool) -> None:
+    def __init__(self, database: Database, holder: Holder, settings: CurrentSettings) -> None:
         """Prepare to compare.
 
         Args:
             database: where everything is.
             holder: says which endpoints.
-            interval_seconds: how long after a comparison the next one begins; 0: there is none.
-            repair: queue what is missing or stale.
+            settings: say how long after a comparison the next one begins, and whether it repairs.
         """
         self._database = database
         self._holder = holder
-        self._interval_seconds = interval_seconds
-        self._repair = repair
+        self._settings = settings
         self._not_before: dict[EndpointId, float] = {}
+
+    @property
+    def _interval_seconds(self) -> float:
+        return self._settings.now.reconcile_interval_seconds
 
     async def run(self) -> None:
         """Compare until cancelled."""
-        if not self._interval_seconds:
-            await asyncio.Event().wait()
         while True:
-            for held in self._holder.held:
+            for held in self._holder.held if self._interval_seconds else ():
                 if self._not_before.get(held.lease.endpoint_id, 0.0) <= time.monotonic():
                     await self._try(held)
-            await asyncio.sleep(min(_LOOK_EVERY_SECONDS, self._interval_seconds))
+            await asyncio.sleep(min(_LOOK_EVERY_SECONDS, self._interval_seconds or _LOOK_EVERY_SECONDS))
 
     async def _try(self, held: Held) -> None:
         pause_seconds = min(self._interval_seconds, _TRY_AGAIN_AFTER_SECONDS)
@@ -74,6 +75,8 @@ class ScheduledReconcile:
             _log.warning("reconcile failed", endpoint=held.endpoint.name, problem=problem_of(error))
         except Exception:  # noqa: BLE001 - whatever it is, the deliveries go on
             _log.exception("reconcile ended by a surprise", endpoint=held.endpoint.name)
+        # Asked again soon even so: the interval may be another by then.
+        pause_seconds = min(pause_seconds, _TRY_AGAIN_AFTER_SECONDS)
         self._not_before[held.lease.endpoint_id] = time.monotonic() + pause_seconds
 
     async def _reconcile_if_due(self, held: Held) -> float:
@@ -95,7 +98,7 @@ class ScheduledReconcile:
                 held.lease.endpoint_id,
                 since,
                 found,
-                repair=_REPAIRED if self._repair else (),
+                repair=_REPAIRED if self._settings.now.reconcile_repair else (),
                 queue=ReservationQueue(connection, held.lease.endpoint_id, MOST_WAITING, _Told(held.endpoint.name)),
                 gently=True,
             )

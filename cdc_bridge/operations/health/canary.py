@@ -1,0 +1,108 @@
+"""The canary: proves that what is committed is captured and read, without touching a row of e-Res's.
+
+Now and then it updates a row of ours (``sql/tables/canary.sql``). A trigger such as the reservations table's captures
+that, the doorbell rings, and each pipeline reads it, which ends its way. One that can take no more changes, as its
+endpoint is slow or away, need not read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from cdc_bridge import metrics
+from cdc_bridge.database import Database
+from cdc_bridge.delivery.supervisor import Held
+from cdc_bridge.operations.reload import CurrentSettings
+from cdc_bridge.queries import queries
+
+HEARD_WITHIN_SECONDS = 10.0
+_LOOK_EVERY_SECONDS = 5.0
+_WAITING_STEP_SECONDS = 0.02
+
+_log = structlog.get_logger(__name__)
+
+
+class Holder(Protocol):
+    """Who holds endpoints."""
+
+    @property
+    def held(self) -> Sequence[Held]:
+        """Those held now."""
+
+
+class Canary:
+    """Sings, and hears whether it is heard."""
+
+    def __init__(self, database: Database, holder: Holder, settings: CurrentSettings) -> None:
+        """Prepare to sing.
+
+        Args:
+            database: where.
+            holder: says which pipelines ought to read it.
+            settings: say how often.
+        """
+        self._database = database
+        self._holder = holder
+        self._settings = settings
+        self.problem: str | None = None
+        """Why the last one was not heard; ``None``: it was, or none was sung yet."""
+
+    async def run(self) -> None:
+        """Sing until cancelled."""
+        sung_at = float("-inf")
+        while True:
+            interval = self._settings.now.canary_interval_seconds  # may be another each time
+            await asyncio.sleep(min(interval or _LOOK_EVERY_SECONDS, _LOOK_EVERY_SECONDS))
+            if interval and time.monotonic() - sung_at >= interval and self._ought_to_read():
+                sung_at = time.monotonic()
+                self._note(await self._sing())
+
+    def _ought_to_read(self) -> list[Held]:
+        return [held for held in self._holder.held if held.lease.valid and not held.pipeline.held_up]
+
+    async def _sing(self) -> str | None:
+        """Sing once; return why it was not heard, if it was not."""
+        xid = await self._database.patiently(_update)
+        began = time.monotonic()
+        while time.monotonic() - began < HEARD_WITHIN_SECONDS:
+            if all((held.pipeline.canary_read or 0) >= xid for held in self._ought_to_read()):
+                metrics.CANARY_SECONDS.set(time.monotonic() - began)
+                return None
+            await asyncio.sleep(_WAITING_STEP_SECONDS)
+        deaf = [held.endpoint.name for held in self._ought_to_read() if (held.pipeline.canary_read or 0) < xid]
+        if not deaf:
+            return None
+        if not await self._database.patiently(lambda connection: _captured(connection, xid)):
+            return "a change that was committed is not in the change log"
+        return (
+            f"a change that was committed was not read within {HEARD_WITHIN_SECONDS:g} s "
+            f"for {', '.join(f'endpoint {name}' for name in deaf)}"
+        )
+
+    def _note(self, problem: str | None) -> None:
+        if problem is not None:
+            metrics.CANARY_FAILURES.inc()
+        if problem is not None and problem != self.problem:
+            _log.error("canary not heard", problem=problem, remedy="cdc-bridge check")
+        elif problem is None and self.problem is not None:
+            _log.info("canary heard again")
+        self.problem = problem
+
+
+async def _update(connection: AsyncConnection[TupleRow]) -> int:
+    cursor = await connection.execute(queries["sing"])
+    ((xid,),) = await cursor.fetchall()
+    return int(xid)
+
+
+async def _captured(connection: AsyncConnection[TupleRow], xid: int) -> bool:
+    cursor = await connection.execute(queries["canary_captured"], {"xid": str(xid)})
+    ((captured,),) = await cursor.fetchall()
+    return bool(captured)

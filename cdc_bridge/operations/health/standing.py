@@ -1,0 +1,69 @@
+"""How the endpoints stand, as the database has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, class_row
+
+from cdc_bridge.model import EndpointId, ReservationId, Seq
+from cdc_bridge.queries import queries
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointNow:
+    """One endpoint. What its daemon tells of it is as old as its last renewal of the lease, some seconds."""
+
+    endpoint_id: EndpointId
+    name: str
+    state: str
+    """One of those of the view ``cdc_bridge.endpoint_state``."""
+    since: datetime | None
+    problem: str | None
+    daemon: str | None
+    """Host and process id of the daemon that has it."""
+    unread: int
+    """Changes of the log behind its position."""
+    waiting: int
+    """Deliveries that were refused and are tried again."""
+    dead: int
+    """Deliveries that were given up."""
+    lag_seconds: float | None
+    """Age of the oldest change that is unread or waits; ``None``: there is none."""
+    in_flight: int | None
+    """Calls under way; ``None``, as in the next two: no daemon has it."""
+    listening: bool | None
+    """Whether its daemon hears the doorbell; if not, it polls."""
+    deliveries_a_second: float | None
+    """Calls accepted, over a minute."""
+    last_success_at: datetime | None
+    last_failure_at: datetime | None
+    last_failure: str | None
+    oldest_waiting_seq: Seq | None
+    """The delivery that makes the lag, if it is one that waits; so the next three."""
+    oldest_waiting_reservation: ReservationId | None
+    oldest_waiting_attempts: int | None
+    oldest_waiting_error: str | None
+
+    @property
+    def active(self) -> bool:
+        """Whether calls are wanted."""
+        return self.state not in {"paused", "disabled"}
+
+    @property
+    def backlog(self) -> int:
+        """Changes that are not settled."""
+        return self.unread + self.waiting
+
+
+async def endpoints_now(connection: AsyncConnection[TupleRow]) -> list[EndpointNow]:
+    """Return how all endpoints stand, by name.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    async with connection.cursor(row_factory=class_row(EndpointNow)) as cursor:
+        await cursor.execute(queries["endpoint_states"])
+        return await cursor.fetchall()

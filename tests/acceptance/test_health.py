@@ -1,0 +1,152 @@
+"""/healthz, /readyz and the canary: red for each fault that can be brought about here, in words, and green again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridge, Bridges
+from tests.support.databases import Database
+from tests.support.http import figures, free_port, get, until_told
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
+
+LISTENER = """
+select pid from pg_locks
+where locktype = 'advisory' and classid = 52683 and objid = 1 and mode = 'ExclusiveLock' and granted
+  and database = (select oid from pg_database where datname = current_database())
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+async def bridge(database: Database, bridges: Bridges, port: int) -> Bridge:
+    database.execute("insert into customers (id) values ('C')")
+    bridge = await bridges.start(
+        CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_MAX_LAG_SECONDS="1", CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.2"
+    )
+    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("listening")
+    return bridge
+
+
+async def until_ready(port: int) -> None:
+    await until_told(port, 200, "ready")
+
+
+async def test_all_is_well_then_capture_is_switched_off_and_on_again(
+    bridge: Bridge, database: Database, port: int
+) -> None:
+    await until_ready(port)
+    assert await get(port, "/healthz") == (200, "alive\n")
+    database.execute("select cdc_bridge.disable_capture()")
+    await until_told(port, 503, "capture: capture was switched off", "select cdc_bridge.enable_capture()")
+    assert (await figures(port))["cdc_bridge_problem", "capture"] == 1
+    assert await get(port, "/healthz") == (200, "alive\n")
+    database.execute("select cdc_bridge.enable_capture()")
+    await until_ready(port)
+
+
+async def test_capture_that_is_detached_is_told(bridge: Bridge, database: Database, port: int) -> None:
+    database.execute("select cdc_bridge.detach('reservations')")
+    await until_told(port, 503, "capture is not attached to any table")
+    database.execute("select cdc_bridge.attach('reservations', 'id')")
+    await until_ready(port)
+
+
+async def test_wrong_schema_is_told(bridge: Bridge, database: Database, port: int) -> None:
+    database.execute("insert into cdc_bridge.schema_version (version) values (99)")
+    await until_told(port, 503, "installation: schema version 99 is newer")
+
+
+async def test_lag_is_told_with_its_cause_and_a_paused_endpoint_is_none(
+    bridge: Bridge, database: Database, port: int, receiver: Receiver
+) -> None:
+    receiver.script = lambda _: Answer(status=422)
+    database.execute(BOOKING, ("R",))
+    await until_told(port, 503, "lag: endpoint default", "reservation R, 1 attempts, HTTP 422", "delivery show ")
+    database.execute("update cdc_bridge.endpoint set paused_at = now()")
+    await until_ready(port)
+
+
+async def test_lost_database_is_told_and_is_no_reason_to_be_started_again(
+    bridge: Bridge, database: Database, port: int
+) -> None:
+    await until_ready(port)
+    kick_out = (
+        "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
+        "where usename = 'cdc_bridge'"
+    )
+    try:
+        database.execute(kick_out)
+        await until_told(port, 503, "database: it did not answer within")
+        assert await get(port, "/healthz") == (200, "alive\n")
+        assert (await figures(port))["cdc_bridge_database_up",] == 0
+    finally:
+        database.execute("alter role cdc_bridge connection limit -1")
+    await until_ready(port)
+    assert (await figures(port))["cdc_bridge_database_reconnects_total",] >= 1
+
+
+async def test_canary_is_heard_and_no_endpoint_is_called_for_it(
+    bridge: Bridge, database: Database, port: int, receiver: Receiver
+) -> None:
+    sung = "select count(*) from cdc_bridge.change where reservation_id = 'cdc-bridge canary'"
+    await until(lambda: database.value(sung) >= 3, "three canaries were sung")
+    found = await figures(port)
+    assert 0 < found["cdc_bridge_canary_seconds",] < 10
+    assert found["cdc_bridge_canary_failures_total",] == 0
+    assert database.value("select count(*) from cdc_bridge.delivery") == 0
+    assert receiver.calls == []
+    # The position goes past them, so that they are neither backlog nor lag.
+    last = database.value("select max(xid)::text from cdc_bridge.change")
+    await until(
+        lambda: database.value("select pg_visible_in_snapshot(%s::xid8, position) from cdc_bridge.endpoint", (last,)),
+        "the position is past the canary",
+    )
+    assert database.execute("select unread, lag from cdc_bridge.endpoint_state") == [(0, None)]
+
+
+async def test_canary_that_is_not_captured_is_told(bridge: Bridge, database: Database, port: int) -> None:
+    await until_ready(port)
+    database.execute("alter table cdc_bridge.canary disable trigger canary_update")
+    await bridge.wait_for_log("canary not heard")
+    await until_told(port, 503, "canary: a change that was committed is not in the change log")
+    database.execute("alter table cdc_bridge.canary enable trigger canary_update")
+    await bridge.wait_for_log("canary heard again")
+    await until_ready(port)
+
+
+async def test_doorbell_that_is_not_heard_is_told(bridge: Bridge, database: Database, port: int) -> None:
+    await until_ready(port)
+    await until(lambda: database.execute(LISTENER), "the listener sleeps")
+    try:
+        # Its session ends, and no other one can be had.
+        database.execute("alter role cdc_bridge connection limit 1")
+        database.execute(f"select pg_terminate_backend(pid) from ({LISTENER}) as listener")
+        await until_told(port, 503, "doorbell: not heard, polling instead: ", "too many connections", "CDC_BRIDGE_WAKE")
+        assert (await figures(port))["cdc_bridge_doorbell_listening",] == 0
+    finally:
+        database.execute("alter role cdc_bridge connection limit -1")
+    await until_ready(port)
+
+
+async def test_daemon_that_stands_still_answers_nothing_more(bridge: Bridge, port: int) -> None:
+    await until_ready(port)
+    bridge.send(signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await get(port, "/healthz")
+    finally:
+        bridge.send(signal.SIGCONT)
+    await until_ready(port)

@@ -1,0 +1,130 @@
+"""What the daemon says to systemd, and SIGHUP."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.hang_points import POINT_VARIABLE
+from tests.support.answers import Answer
+from tests.support.bridge import SECRET, Bridges
+from tests.support.databases import Database
+from tests.support.receiver import Receiver
+from tests.support.service_manager import HeardService, listening_service_manager
+
+
+@pytest.fixture
+async def systemd(tmp_path: Path) -> AsyncIterator[HeardService]:
+    async with listening_service_manager(tmp_path) as heard:
+        yield heard
+
+
+async def test_ready_alive_status_and_stopping_are_said(
+    systemd: HeardService, database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    bridge = await bridges.start(NOTIFY_SOCKET=systemd.address)
+    await systemd.wait_for("READY=1")
+    await systemd.wait_for("STATUS=default is up to date")
+    await systemd.wait_for("WATCHDOG=1", since=len(systemd.lines))
+    receiver.script = lambda _: Answer(status=503)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute(
+        "insert into reservations (id, cust_id, reference) values ('R', 'C', 1), ('S', 'C', 2), ('T', 'C', 3)"
+    )
+    await systemd.wait_for("STATUS=default backs off since")
+    assert "HTTP 503" in next(line for line in systemd.lines if line.startswith("STATUS=default backs off"))
+    assert await bridge.terminate() == 0
+    await systemd.wait_for("STOPPING=1")
+
+
+async def test_status_says_that_the_database_is_waited_for(
+    systemd: HeardService, database: Database, bridges: Bridges
+) -> None:
+    await bridges.start(NOTIFY_SOCKET=systemd.address)
+    await systemd.wait_for("STATUS=default is up to date")
+    try:
+        database.execute(
+            "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
+            "where usename = 'cdc_bridge'"
+        )
+        await systemd.wait_for("STATUS=Waiting for the database")
+        await systemd.wait_for("WATCHDOG=1", since=len(systemd.lines))  # It moves: it tries again and again.
+    finally:
+        database.execute("alter role cdc_bridge connection limit -1")
+    await systemd.wait_for("STATUS=default is up to date", since=len(systemd.lines))
+
+
+async def test_watchdog_is_not_fed_by_a_daemon_whose_loop_stands_still(
+    systemd: HeardService, database: Database, bridges: Bridges
+) -> None:
+    bridge = await bridges.start(
+        "tests.faults.hang_points",
+        NOTIFY_SOCKET=systemd.address,
+        CDC_BRIDGE_STUCK_AFTER_SECONDS="5",
+        **{POINT_VARIABLE: "the event loop"},
+    )
+    await systemd.wait_for("WATCHDOG=1")
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    # From here on the loop is blocked. That the watchdog within ends it takes five seconds, which nothing is fed in.
+    await bridge.wait_for_log("change read", reservation_id="R")
+    fed = len(systemd.lines)
+    assert await bridge.wait() == 1
+    assert len([line for line in systemd.lines[fed:] if line == "WATCHDOG=1"]) <= 1
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def write(config: Path, text: str) -> None:
+    config.write_text(text)
+
+
+async def test_hangup_takes_up_what_can_change_and_names_what_cannot(
+    systemd: HeardService, database: Database, bridges: Bridges, receiver: Receiver, config: Path
+) -> None:
+    write(config, 'log_level = "info"\nmax_lag_seconds = 10\n')
+    bridges.settings.pop("CDC_BRIDGE_LOG_LEVEL")
+    bridges.settings.pop("CDC_BRIDGE_ENDPOINT_HEADER")
+    bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(config), NOTIFY_SOCKET=systemd.address)
+    await bridge.wait_for_log("endpoint taken")
+    database.execute("insert into customers (id) values ('C')")
+
+    write(config, 'log_level = "debug"\nmax_lag_seconds = 20\nbatch_size = 7\nendpoint_header = "x-new: header"\n')
+    heard = len(systemd.lines)
+    bridge.send(signal.SIGHUP)
+    reloaded = await bridge.wait_for_log("settings reloaded")
+    assert set(reloaded["changed"]) == {"log_level", "max_lag_seconds", "endpoint_header"}
+    left = await bridge.wait_for_log("settings need a restart")
+    assert left["left"] == ["batch_size"]
+    await systemd.wait_for("RELOADING=1", since=heard)
+    await systemd.wait_for("MONOTONIC_USEC=", since=heard)
+    await systemd.wait_for("READY=1", since=heard)
+    await bridge.wait_for_log("endpoint taken", since=len(bridge.log) - 1)
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    (call,) = await receiver.wait_for_accepted(1)
+    assert call.headers["x-new"] == "header"
+    await bridge.wait_for_log("delivered", reservation_id="R")  # a line of level debug
+
+
+async def test_wrong_settings_are_told_at_hangup_and_the_old_ones_stay(
+    database: Database, bridges: Bridges, receiver: Receiver, config: Path
+) -> None:
+    write(config, "")
+    bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(config))
+    await bridge.wait_for_log("endpoint taken")
+    write(config, "bach_size = 7\nmax_lag_seconds = 'long'\n")
+    bridge.send(signal.SIGHUP)
+    told = await bridge.wait_for_log("settings not reloaded")
+    assert "bach_size" in told["problem"]
+    assert "batch_size" in told["problem"]
+    assert "MAX_LAG_SECONDS" in told["problem"]
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    await receiver.wait_for_accepted(1)
+    assert SECRET not in "".join(bridge.output)

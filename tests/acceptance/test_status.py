@@ -1,0 +1,92 @@
+"""``status``: everything at a glance, also without a daemon, and again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+
+import pytest
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridges, clean_environment, run_command
+from tests.support.databases import Database
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def customer(database: Database) -> None:
+    database.execute("insert into customers (id) values ('C')")
+
+
+async def test_status_shows_what_a_daemon_does(database: Database, bridges: Bridges, receiver: Receiver) -> None:
+    receiver.script = lambda call: Answer(status=422 if call.reservation_id == "R" else 200)
+    await bridges.start(CDC_BRIDGE_LEASE_SECONDS="1")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1), ('S', 'C', 2)")
+    await receiver.wait_for_accepted(1)
+    known = "select last_success_at is not null and last_failure_at is not null from cdc_bridge.endpoint"
+    await until(lambda: database.value(known), "the daemon has told how its calls went")
+    code, output, errors = await run_command("status", "--json", **bridges.settings)
+    assert (code, errors) == (0, "")
+    status = json.loads(output)
+    assert status["capture"]["verdict"] == "ok"
+    (endpoint,) = status["endpoints"]
+    assert (endpoint["name"], endpoint["state"], endpoint["doorbell_heard"]) == ("default", "healthy", True)
+    assert (endpoint["backlog"], endpoint["waiting"], endpoint["dead"], endpoint["in_flight"]) == (1, 1, 0, 0)
+    assert endpoint["last_failure"] == "HTTP 422 Unprocessable Entity"
+    assert endpoint["deliveries_a_second"] == pytest.approx(1 / 60, rel=0.01)
+    assert 0 < endpoint["lag_seconds"] < 60
+    code, output, _ = await run_command("status", **bridges.settings)
+    assert code == 0
+    for words in ("✓ capture", "✓ doorbell heard", "healthy", "HTTP 422 Unprocessable Entity", "ago"):
+        assert words in output
+
+
+async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: Database, bridges: Bridges) -> None:
+    bridge = await bridges.start()
+    await bridge.wait_for_log("endpoint taken")
+    await bridge.terminate()
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    database.execute("select cdc_bridge.disable_capture()")
+    _, output, _ = await run_command("status", **bridges.settings)
+    assert "no daemon" in output
+    assert "✗ capture  capture was switched off" in output
+    assert "select cdc_bridge.enable_capture();" in output
+    _, output, _ = await run_command("status", "--json", **bridges.settings)
+    (endpoint,) = json.loads(output)["endpoints"]
+    assert (endpoint["state"], endpoint["backlog"], endpoint["daemon"]) == ("no daemon", 1, None)
+
+
+async def test_status_names_the_transaction_that_holds_back(database: Database, bridges: Bridges) -> None:
+    await bridges.start()
+    async with database.connection(autocommit=False) as writer:
+        await writer.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+        settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": database.url}
+        _, output, _ = await run_command("status", "--json", **settings)
+        oldest = json.loads(output)["oldest_writer"]
+        assert oldest["pid"] == writer.info.backend_pid
+        assert oldest["since"] is not None
+
+
+async def test_status_is_shown_again_and_again_until_interrupted(bridges: Bridges) -> None:
+    await bridges.start()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cdc_bridge", "status", "--watch", "--every", "0.2", "--json",
+        env=clean_environment(bridges.settings) | {"PYTHONUNBUFFERED": "1"},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        lines = [json.loads(await process.stdout.readline()) for _ in range(3)]
+        assert sorted({line["at"] for line in lines}) == [line["at"] for line in lines]
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    assert (process.returncode, errors.decode()) == (130, "")
+
+
+async def test_status_where_nothing_is_installed_says_what_to_run(example_database: Database) -> None:
+    code, _, errors = await run_command("status", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert code == 1
+    assert "cdc-bridge install" in errors
