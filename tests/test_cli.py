@@ -18,6 +18,8 @@ COMMANDS = (
     "replay",
     "backfill",
     "reconcile",
+    "systemd print",
+    "systemd install",
     "demo",
 )
 

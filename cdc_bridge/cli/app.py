@@ -7,7 +7,20 @@ import sys
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import backfill, check, delivery, demo, endpoint, install, payload, reconcile, replay, run, status
+from cdc_bridge.cli import (
+    backfill,
+    check,
+    delivery,
+    demo,
+    endpoint,
+    install,
+    payload,
+    reconcile,
+    replay,
+    run,
+    status,
+    systemd,
+)
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
@@ -33,6 +46,7 @@ app.add_typer(delivery.app)
 app.command()(replay.replay)
 app.command()(backfill.backfill)
 app.command()(reconcile.reconcile)
+app.add_typer(systemd.app)
 app.command()(demo.demo)
 
 
