@@ -10,7 +10,7 @@ TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-faults test-matrix bench bench-quick check format lock clean
+.PHONY: help install demo test test-faults test-matrix bench bench-quick check format man package lock clean
 
 help:  ## List what can be done
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -61,6 +61,13 @@ check: $(READY)  ## Run the gates: format, lint, types, imports, SQL
 format: $(READY)  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
+
+man: $(READY)  ## Make the man page of the commands and settings as they are
+	@$(BIN)/python -m tests.man_page
+
+package: $(READY)  ## Make the wheel, in dist/
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 lock: $(READY)  ## Choose newer versions of the dependencies and lock them
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -124,7 +124,7 @@ async def test_secrets_are_read_from_the_files_that_unit_and_example_name(tmp_pa
         "check", CREDENTIALS_DIRECTORY=str(tmp_path), CDC_BRIDGE_ENDPOINT_URL="https://till.example/reservations"
     )
     assert not errors
-    assert "✓ settings      endpoint default, https://till.example/reservations" in output
+    assert re.search(r"✓ settings +endpoint default, https://till.example/reservations\n", output)
     assert "port 1 failed" in output
 
 

@@ -18,7 +18,8 @@ def print_(
 ) -> None:
     """Print the unit, as it is installed; nothing is written.
 
-    Example: cdc-bridge systemd print | less; cdc-bridge systemd print --settings > config.toml
+    Example: cdc-bridge systemd print | less;
+    cdc-bridge systemd print --settings > config.toml
     """
     from cdc_bridge.operations.service_files import this_program, unit_text  # noqa: PLC0415
     from cdc_bridge.operations.settings_example import settings_example  # noqa: PLC0415
