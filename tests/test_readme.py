@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.operations.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
+from cdc_bridge.operations.settings_example import CREDENTIALS_FOLDER
+from cdc_bridge.settings import DEFAULT_CONFIG, PREFIX, Settings
 from tests.bench.publishing import published_cost_table, published_table
 from tests.test_cli import ENDPOINT_COMMANDS
 
@@ -27,7 +29,7 @@ def test_every_setting_is_in_the_table_with_its_default_and_meaning() -> None:
 
 
 def test_nothing_that_readme_names_as_a_setting_is_unknown() -> None:
-    named = {name for name in re.findall(rf"{PREFIX}[A-Z_]+", README) if not name.startswith(f"{PREFIX}TEST_")}
+    named = {name for name in re.findall(rf"\b{PREFIX}[A-Z_]+", README) if not name.startswith(f"{PREFIX}TEST_")}
     assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}CONFIG"}
 
 
@@ -46,3 +48,16 @@ def test_what_a_dba_is_told_that_a_write_costs_is_of_the_same_run() -> None:
 
 def test_every_command_about_endpoints_is_named_and_no_other() -> None:
     assert set(re.findall(r"cdc-bridge endpoint ([a-z-]+)", README)) == set(ENDPOINT_COMMANDS)
+
+
+def test_files_of_the_service_are_named_as_the_unit_has_them() -> None:
+    unit = unit_text(Path("/opt/cdc-bridge/bin/cdc-bridge"))
+    named = set(re.findall(r"/etc/(?:cdc-bridge|systemd)(?:[\w/.-]*\w)?", README))
+    assert named == {
+        *(str(path) for path in (DEFAULT_CONFIG.parent, DEFAULT_CONFIG, UNIT_FILE, KEYS_FOLDER)),
+        *(f"{CREDENTIALS_FOLDER}{name}" for name in ("", "/database_url", "/endpoint_secret")),
+        f"{UNIT_FILE}.d",
+    }
+    assert f"/run/credentials/{UNIT_FILE.name}/tls_till.pem" in README
+    assert f"LoadCredential=tls:{KEYS_FOLDER}\n" in unit
+    assert f"runuser -u {re.findall(r'^User=(.*)$', unit, re.MULTILINE)[0]} " in README
