@@ -14,7 +14,6 @@ from tests.test_cli import COMMANDS
 TEXT = PAGE.read_text(encoding="utf-8")
 FORMATTERS = (
     ("groff", "-man", "-Tutf8", "-ww", "-z"),
-    ("man", "--warnings=w", "--local-file"),
     ("mandoc", "-Tlint", "-Wwarning"),
 )
 
