@@ -52,7 +52,9 @@ async def assert_refused(bridges: Bridges, *words: str, code: int = 1, check: st
 async def test_all_is_well(bridges: Bridges) -> None:
     code, output, errors = await run_command("check", **bridges.settings)
     assert (code, errors) == (0, "")
-    names = "settings database server installation rights mapping capture endpoints doorbell"
+    names = (
+        "cdc-bridge settings database server clock installation rights roles mapping capture endpoints reach doorbell"
+    )
     assert [line.split()[:2] for line in output.splitlines()] == [["✓", name] for name in names.split()]
 
 
@@ -175,7 +177,7 @@ async def test_view_whose_owner_may_not_read_a_table_any_more(bridges: Bridges, 
     [
         ("select cdc_bridge.detach('reservations')", "not attached to any table"),
         ("alter table reservations disable trigger cdc_bridge_update", "enable trigger cdc_bridge_update"),
-        ("drop trigger cdc_bridge_insert on reservations", "cdc_bridge_insert is missing on reservations"),
+        ("drop trigger cdc_bridge_insert on reservations", "cdc_bridge_insert is missing on public.reservations"),
     ],
 )
 async def test_check_sees_capture_that_is_off(statement: str, words: str, bridges: Bridges, database: Database) -> None:
