@@ -23,7 +23,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.delivery.endpoints import declare_endpoint
 from cdc_bridge.delivery.supervisor import Supervisor
 from cdc_bridge.delivery.watchdog import Watchdog
-from cdc_bridge.errors import SettingsError
+from cdc_bridge.errors import InstallationError, SettingsError
 from cdc_bridge.logs import set_level
 from cdc_bridge.operations.checks.preflight import require_ready
 from cdc_bridge.operations.health.canary import Canary
@@ -64,6 +64,9 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     declared = settings.endpoint()
     collect_garbage_seldom()
     current, service_manager = CurrentSettings(settings), ServiceManager()
+    reload_asked = asyncio.Event()
+    # At once, as a SIGHUP that nobody hears would end the process.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
     database = Database(settings.database_url.get_secret_value())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
@@ -104,9 +107,8 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             found_well=tell_service_manager,
         )
         canary = Canary(database, supervisor, current)
-        stopping = _stop_on_signals(
-            service_manager
-        )  # Until here a signal ends the process: it has nothing to finish yet.
+        # Until here a signal ends the process: it has nothing to finish yet.
+        stopping = _stop_on_signals(service_manager)
         if settings.web_port:
             observer = Observer(database, listener, supervisor, canary, current)
             await stack.enter_async_context(web_server(settings.web_port, observer))
@@ -119,22 +121,29 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             canary.run(),
             ScheduledReconcile(database, supervisor, current).run(),
             Pruner(database, current).run(),
-            _reload_on_signal(load_settings, current, database, supervisor, service_manager),
+            _reload_when_asked(
+                reload_asked,
+                load_settings,
+                current=current,
+                database=database,
+                supervisor=supervisor,
+                service_manager=service_manager,
+            ),
         )
         _log.info("stopped")
     return 0
 
 
-async def _reload_on_signal(
+async def _reload_when_asked(
+    asked: asyncio.Event,
     load_settings: Callable[[], Settings] | None,
+    *,
     current: CurrentSettings,
     database: Database,
     supervisor: Supervisor,
     service_manager: ServiceManager,
 ) -> None:
-    """Take up changed settings each time SIGHUP comes; those that are wrong, or need a restart, are told and left."""
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    """Take up changed settings each time it is asked for; those that are wrong, or need a restart, are told."""
     while True:
         await asked.wait()
         asked.clear()
@@ -144,17 +153,21 @@ async def _reload_on_signal(
             declared = wanted.endpoint()
         except SettingsError as error:
             _log.error("settings not reloaded", problem=str(error))
-        else:
-            names = changed(current.now, wanted)
-            current.now = without_restart(current.now, wanted)
-            set_level(current.now.log_level)
-            if declared is not None:
-                await database.patiently(partial(_declare, endpoint=declared, settings=current.now))
-            supervisor.reload(declared, allow_http=current.now.allow_http)
-            _log.info("settings reloaded", changed=[name for name in names if name in TAKEN_UP])
-            if left := [name for name in names if name not in TAKEN_UP]:
-                _log.warning("settings need a restart", left=left, remedy="systemctl restart cdc-bridge")
+            service_manager.ready()
+            continue
+        names = changed(current.now, wanted)
+        current.now = without_restart(current.now, wanted)
+        set_level(current.now.log_level)
+        supervisor.reload(declared, allow_http=current.now.allow_http)
+        _log.info("settings reloaded", changed=[name for name in names if name in TAKEN_UP])
+        if left := [name for name in names if name not in TAKEN_UP]:
+            _log.warning("settings need a restart", left=left, remedy="systemctl restart cdc-bridge")
         service_manager.ready()
+        if declared is not None:  # Last, as the database may be away for long.
+            try:
+                await database.patiently(partial(_declare, endpoint=declared, settings=current.now))
+            except InstallationError as error:
+                _log.error("endpoint of the settings not made known", problem=str(error))
 
 
 async def _declare(connection: AsyncConnection[TupleRow], endpoint: Endpoint, settings: Settings) -> None:

@@ -128,3 +128,30 @@ async def test_wrong_settings_are_told_at_hangup_and_the_old_ones_stay(
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     await receiver.wait_for_accepted(1)
     assert SECRET not in "".join(bridge.output)
+
+
+async def test_endpoint_declared_later_is_called_after_a_hangup_also_one_that_came_while_the_database_was_away(
+    database: Database, bridges: Bridges, receiver: Receiver, config: Path
+) -> None:
+    later = ""
+    for name in [name for name in bridges.settings if name.startswith("CDC_BRIDGE_ENDPOINT_")]:
+        more = f'{name.removeprefix("CDC_BRIDGE_").lower()} = "{bridges.settings[name]}"\n'
+        later += more
+        del bridges.settings[name]
+    write(config, "")
+    bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(config), CDC_BRIDGE_LEASE_SECONDS="2")
+    write(config, later)
+    try:
+        database.execute(
+            "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
+            "where usename = 'cdc_bridge'"
+        )
+        await bridge.wait_for_log("doorbell not heard, polling instead")
+        bridge.send(signal.SIGHUP)
+        await bridge.wait_for_log("settings reloaded")
+    finally:
+        database.execute("alter role cdc_bridge connection limit -1")
+    await bridge.wait_for_log("endpoint taken")
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    await receiver.wait_for_accepted(1)
