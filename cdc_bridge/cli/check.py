@@ -39,10 +39,10 @@ def check(
         async for result in run_checks(settings):
             found.append(result)
             if not json_:
-                console.print(f"{marks[result.verdict]} {result.name:<13}", end="")
+                console.print(f"{marks[result.verdict]} {result.name:<16} ", end="")
                 console.print(result.detail, markup=False)
                 if result.remedy:
-                    console.print(f"{'':15} -> {result.remedy}", markup=False)
+                    console.print(f"{'':19}-> {result.remedy}", markup=False)
         return found
 
     results = asyncio.run(run_all())
