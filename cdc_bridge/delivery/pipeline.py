@@ -111,8 +111,8 @@ class Pipeline:
         self._read_to_end = False
         self._finishing = False
         self._read_at = asyncio.get_running_loop().time()
-        self.canary_read: Xid | None = None
-        """The transaction of the newest canary that was read."""
+        self.canary_read = Xid(0)
+        """The transaction of the newest canary that was read; 0: none was."""
 
     @property
     def oldest_in_hand(self) -> datetime | None:
@@ -120,9 +120,9 @@ class Pipeline:
         return self._progress.oldest
 
     @property
-    def held_up(self) -> bool:
-        """Whether it can take no more changes at present."""
-        return self._reader.state == "held up"
+    def at_rest(self) -> bool:
+        """Whether it has read all there was, and waits to be woken."""
+        return self._reader.state == "resting"
 
     @property
     def withdrawn(self) -> bool:
@@ -209,7 +209,7 @@ class Pipeline:
         unsettled = []
         for logged in page.changes:
             if logged.change.reservation_id == CANARY:
-                self.canary_read = logged.xid
+                self.canary_read = max(self.canary_read, logged.xid)
             elif not logged.recorded:
                 unsettled.append(logged)
         self._attempt_log.read([logged.change for logged in unsettled])

@@ -59,6 +59,20 @@ async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: D
     assert (endpoint["state"], endpoint["backlog"], endpoint["daemon"]) == ("no daemon", 1, None)
 
 
+async def test_status_can_be_seen_by_whoever_watches(database: Database, bridges: Bridges) -> None:
+    await bridges.start()
+    role = f"watch_{database.name}"
+    database.execute(f"create role {role} login password 'of-a-watchman'; grant cdc_bridge_reader to {role}")
+    try:
+        url = database.server.url_for(database.name, user=role, password="of-a-watchman")
+        code, output, errors = await run_command("status", CDC_BRIDGE_DATABASE_URL=url)
+        assert (code, errors) == (0, "")
+        assert "✓ capture" in output
+        assert "default" in output
+    finally:
+        database.execute(f"drop role {role}")
+
+
 async def test_status_names_the_transaction_that_holds_back(database: Database, bridges: Bridges) -> None:
     await bridges.start()
     async with database.connection(autocommit=False) as writer:

@@ -1,8 +1,8 @@
 """The canary: proves that what is committed is captured and read, without touching a row of e-Res's.
 
 Now and then it updates a row of ours (``sql/tables/canary.sql``). A trigger such as the reservations table's captures
-that, the doorbell rings, and each pipeline reads it, which ends its way. One that can take no more changes, as its
-endpoint is slow or away, need not read it.
+that, the doorbell rings, and each pipeline reads it, which ends its way. Only a pipeline that had read all there was,
+and sleeps again, can be said not to have heard it: one with a backlog comes to it later.
 """
 
 from __future__ import annotations
@@ -60,31 +60,34 @@ class Canary:
         while True:
             interval = self._settings.now.canary_interval_seconds  # may be another each time
             await asyncio.sleep(min(interval or _LOOK_EVERY_SECONDS, _LOOK_EVERY_SECONDS))
-            if interval and time.monotonic() - sung_at >= interval and self._ought_to_read():
+            if interval and time.monotonic() - sung_at >= interval and (listeners := self._at_rest()):
                 sung_at = time.monotonic()
-                self._note(await self._sing())
+                self._note(await self._sing(listeners))
 
-    def _ought_to_read(self) -> list[Held]:
-        return [held for held in self._holder.held if held.lease.valid and not held.pipeline.held_up]
+    def _at_rest(self) -> list[Held]:
+        return [held for held in self._holder.held if held.lease.valid and held.pipeline.at_rest]
 
-    async def _sing(self) -> str | None:
+    async def _sing(self, listeners: Sequence[Held]) -> str | None:
         """Sing once; return why it was not heard, if it was not."""
         xid = await self._database.patiently(_update)
         began = time.monotonic()
-        while time.monotonic() - began < HEARD_WITHIN_SECONDS:
-            if all((held.pipeline.canary_read or 0) >= xid for held in self._ought_to_read()):
-                metrics.CANARY_SECONDS.set(time.monotonic() - began)
-                return None
+        while any(held.pipeline.canary_read < xid for held in listeners):
+            if time.monotonic() - began >= HEARD_WITHIN_SECONDS:
+                return await self._why_not_heard(xid, listeners)
             await asyncio.sleep(_WAITING_STEP_SECONDS)
-        deaf = [held.endpoint.name for held in self._ought_to_read() if (held.pipeline.canary_read or 0) < xid]
+        metrics.CANARY_SECONDS.set(time.monotonic() - began)
+        return None
+
+    async def _why_not_heard(self, xid: int, listeners: Sequence[Held]) -> str | None:
+        """Say why; ``None``: those who did not hear it are not there any more, or have much else to read."""
+        at_rest = self._at_rest()
+        deaf = [held.endpoint.name for held in listeners if held in at_rest and held.pipeline.canary_read < xid]
         if not deaf:
             return None
         if not await self._database.patiently(lambda connection: _captured(connection, xid)):
             return "a change that was committed is not in the change log"
-        return (
-            f"a change that was committed was not read within {HEARD_WITHIN_SECONDS:g} s "
-            f"for {', '.join(f'endpoint {name}' for name in deaf)}"
-        )
+        names = ", ".join(f"endpoint {name}" for name in deaf)
+        return f"a change that was committed was not read within {HEARD_WITHIN_SECONDS:g} s for {names}"
 
     def _note(self, problem: str | None) -> None:
         if problem is not None:
