@@ -10,6 +10,7 @@ from cdc_bridge import __version__
 from cdc_bridge.cli import (
     backfill,
     check,
+    conformance,
     delivery,
     demo,
     endpoint,
@@ -47,6 +48,7 @@ app.command()(replay.replay)
 app.command()(backfill.backfill)
 app.command()(reconcile.reconcile)
 app.add_typer(systemd.app)
+app.command()(conformance.conformance)
 app.command()(demo.demo)
 
 

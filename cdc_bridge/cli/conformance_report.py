@@ -1,0 +1,79 @@
+"""What ``conformance`` prints: a line for each requirement, a report to pass on, JSON. None has a secret in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cdc_bridge import __version__
+from cdc_bridge.model import Endpoint
+from cdc_bridge.operations.conformance.trial import Result, Verdict
+
+_MARKS = {Verdict.MET: "✓", Verdict.NOT_MET: "✗", Verdict.SKIPPED: "-"}
+
+
+def line(result: Result) -> str:
+    """Return a result for the terminal."""
+    seconds = f", {result.slowest_seconds:.3f} s" if result.slowest_seconds else ""
+    told = f"{_MARKS[result.verdict]} {result.requirement.title}: {result.detail}{seconds}"
+    return f"{told}\n    -> {result.requirement.why}" if result.verdict is Verdict.NOT_MET else told
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Return how many requirements are met."""
+    count = Counter(result.verdict for result in results)
+    slowest = max((result.slowest_seconds for result in results), default=0.0)
+    words = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
+    return f"{words}; the slowest answer took {slowest:.3f} s."
+
+
+def as_markdown(endpoint: Endpoint, results: Sequence[Result]) -> str:
+    """Return a report that can be attached to a mail."""
+    rows = [
+        f"| {_MARKS[result.verdict]} | {result.requirement.title} | {result.detail.replace('|', '/')} "
+        f"| {result.slowest_seconds:.3f} |"
+        for result in results
+    ]
+    missed = [result.requirement for result in results if result.verdict is Verdict.NOT_MET]
+    return "\n".join(
+        [
+            "# Conformance with the calls of cdc-bridge",
+            "",
+            f"* endpoint: {endpoint.shown_url}",
+            f"* tried: {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, by cdc-bridge {__version__}",
+            (
+                f"* calls signed: {'no' if endpoint.secret is None else 'yes'}; "
+                f"longest time for an answer: {endpoint.timeout_seconds:g} s"
+            ),
+            f"* result: {summary(results)}",
+            "",
+            "| | what is asked | what was answered | seconds |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            *(["", "## What is not met", ""] if missed else []),
+            *(f"* **{requirement.title}.** {requirement.why}" for requirement in missed),
+            "",
+        ]
+    )
+
+
+def as_json(endpoint: Endpoint, results: Sequence[Result]) -> dict[str, Any]:
+    """Return it for machines."""
+    return {
+        "url": endpoint.shown_url,
+        "signed": endpoint.secret is not None,
+        "timeout_seconds": endpoint.timeout_seconds,
+        "met": not any(result.verdict is Verdict.NOT_MET for result in results),
+        "requirements": [
+            {
+                "title": result.requirement.title,
+                "verdict": result.verdict.value,
+                "detail": result.detail,
+                "why": result.requirement.why,
+                "slowest_seconds": round(result.slowest_seconds, 3),
+            }
+            for result in results
+        ],
+    }
