@@ -16,6 +16,7 @@ from cdc_bridge.cli import (
     endpoint,
     install,
     payload,
+    receive,
     reconcile,
     replay,
     run,
@@ -48,6 +49,7 @@ app.command()(replay.replay)
 app.command()(backfill.backfill)
 app.command()(reconcile.reconcile)
 app.add_typer(systemd.app)
+app.command()(receive.receive)
 app.command()(conformance.conformance)
 app.command()(demo.demo)
 

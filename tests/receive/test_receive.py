@@ -1,0 +1,200 @@
+"""``receive``: what it prints is enough to be called; it judges as a careful till would, and misbehaves as told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.bridge import PATIENCE_SECONDS, Bridges, clean_environment, run_command
+from tests.support.databases import Database
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+
+class Receiving:
+    """The command's process."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+        self.lines: list[str] = []
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cdc_bridge", "receive", "--port", "0", *self._arguments,
+            env=clean_environment({}) | {"PYTHONUNBUFFERED": "1"}, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        self._reading = asyncio.create_task(self._read())
+        await until(lambda: any("Ctrl-C" in line for line in self.lines), "it says what the bridge has to be given")
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.lines.append(line.decode().rstrip("\n"))
+
+    async def stop(self) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            code = await self.process.wait()
+            await self._reading
+        return code
+
+    def told(self, name: str) -> str:
+        (value,) = (line.removeprefix(name).strip() for line in self.lines if line.startswith(f"{name} "))
+        return value
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "CDC_BRIDGE_ENDPOINT_URL": self.told("URL"),
+            "CDC_BRIDGE_ENDPOINT_SECRET": self.told("secret"),
+            "CDC_BRIDGE_ENDPOINT_CA_FILE": self.told("CA file"),
+        }
+
+    async def wait_for(self, *words: str) -> str:
+        def found() -> str | None:
+            return next((line for line in self.lines if all(word in line for word in words)), None)
+
+        await until(lambda: found() is not None, f"a line with {words}")
+        return found() or ""
+
+
+Start = Callable[..., Awaitable[Receiving]]
+
+
+@pytest.fixture
+async def receive() -> AsyncIterator[Start]:
+    started: list[Receiving] = []
+
+    async def start(*arguments: str) -> Receiving:
+        receiving = Receiving(*arguments)
+        started.append(receiving)
+        await receiving.start()
+        return receiving
+
+    yield start
+    for receiving in started:
+        await receiving.stop()
+
+
+@pytest.fixture
+async def plain_receiver() -> AsyncIterator[Receiver]:
+    """A vendor's own server, without TLS."""
+    plain = Receiver(None)
+    await plain.start()
+    yield plain
+    await plain.stop()
+
+
+def book(database: Database, reservation_id: str) -> None:
+    database.execute("insert into customers (id) values ('C') on conflict do nothing")
+    database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (reservation_id,))
+
+
+async def test_what_it_prints_is_enough_for_the_bridge(receive: Start, database: Database, bridges: Bridges) -> None:
+    receiving = await receive()
+    await bridges.start(**receiving.settings)
+    book(database, "R")
+    line = await receiving.wait_for("reservation.created R #")
+    assert " 204 " in line
+    assert line.endswith(": signature good")
+    code, output, _ = await run_command("endpoint", "ping", "default", **bridges.settings | receiving.settings)
+    assert (code, "HTTP 204" in output) == (0, True)
+    await receiving.wait_for("cdc-bridge.ping", "signature good; a test call")
+    assert await receiving.stop() == 0
+
+
+async def test_it_meets_all_that_conformance_asks(receive: Start, tmp_path: Path) -> None:
+    receiving = await receive()
+    (tmp_path / "secret").write_text(receiving.told("secret"))
+    options = ["--secret-file", str(tmp_path / "secret"), "--ca-file", receiving.told("CA file"), "--yes"]
+    code, output, _ = await run_command("conformance", receiving.told("URL"), *options)
+    assert code == 0, output
+    await receiving.wait_for("401", "signature wrong")
+    await receiving.wait_for("401", "signature none")
+    await receiving.wait_for("a repeat, to be dropped")
+    await receiving.wait_for("older than", "to be dropped")
+
+
+async def test_each_third_call_fails_and_is_repeated(receive: Start, database: Database, bridges: Bridges) -> None:
+    receiving = await receive("--fail", "422", "--every", "3")
+    await bridges.start(**receiving.settings)
+    for number in range(6):
+        book(database, f"R{number}")
+        await receiving.wait_for(f" R{number} #")
+    answers = [line.split()[1] for line in receiving.lines if "reservation.created" in line][:6]
+    assert answers == ["204", "204", "422", "204", "204", "422"]
+    await receiving.wait_for("204", "a repeat, to be dropped")
+
+
+async def test_call_that_is_dropped_has_no_answer(receive: Start, database: Database, bridges: Bridges) -> None:
+    receiving = await receive("--drop")
+    bridge = await bridges.start(**receiving.settings)
+    book(database, "R")
+    await receiving.wait_for("no answer", " R #")
+    held = await bridge.wait_for_log("held", reservation_id="R")
+    assert held["reason"] == "the endpoint closed the connection without an answer"
+
+
+async def test_slow_answers_come_late(receive: Start, database: Database, bridges: Bridges) -> None:
+    receiving = await receive("--slow", "300ms")
+    bridge = await bridges.start(**receiving.settings)
+    book(database, "R")
+    delivered = await bridge.wait_for_log("delivered", reservation_id="R")
+    assert delivered["seconds"] >= 0.3
+
+
+async def test_calls_are_saved_shown_and_told_what_they_lack(
+    receive: Start, database: Database, bridges: Bridges, tmp_path: Path
+) -> None:
+    receiving = await receive("--save", str(tmp_path / "calls"), "--pretty")
+    await bridges.start(**receiving.settings)
+    book(database, "R")
+    await receiving.wait_for('  "reference": 1,')
+    (file,) = (tmp_path / "calls").iterdir()
+    head, _, body = file.read_bytes().partition(b"\r\n\r\n")
+    assert b"webhook-signature: v1," in head
+    assert json.loads(body)["id"] == "R"
+
+
+async def test_good_calls_are_passed_on_as_they_are(
+    receive: Start, database: Database, bridges: Bridges, plain_receiver: Receiver
+) -> None:
+    receiving = await receive("--forward-to", plain_receiver.url)
+    await bridges.start(**receiving.settings)
+    book(database, "R")
+    (call,) = await plain_receiver.wait_for_accepted(1)
+    assert call.reservation_id == "R"
+    assert call.headers["webhook-signature"].startswith("v1,")
+    await receiving.wait_for("reservation.created R #")
+
+
+async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start, tmp_path: Path) -> None:
+    first = await receive("--keep", str(tmp_path / "kept"))
+    await first.stop()
+    second = await receive("--keep", str(tmp_path / "kept"))
+    assert second.told("secret") == first.told("secret")
+    assert (tmp_path / "kept" / "secret").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "kept" / "server.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--slow", "soon"], "not a time such as 5s"),
+        (["--secret-file", "/not/there"], "--secret-file /not/there cannot be read"),
+        (["--fail", "99"], "--fail"),
+        (["--port", "1", "--host", "192.0.2.1"], "cannot be had"),
+    ],
+)
+async def test_what_cannot_be_used_is_said(arguments: list[str], words: str) -> None:
+    code, _, errors = await run_command("receive", *arguments)
+    assert code in {1, 2}
+    assert words in errors
+    assert "Traceback" not in errors
