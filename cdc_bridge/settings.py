@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         description="Age of the oldest unsettled change of an active endpoint from which /readyz is red, in seconds",
     )
     canary_interval_seconds: float = Field(
-        300,
+        600,
         ge=0,
         le=86_400,
         description="Time between proofs that what is committed is captured and read, in seconds; 0: never",
