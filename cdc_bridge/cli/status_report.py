@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cdc_bridge.cli.endpoint_report import COLOURS
 from cdc_bridge.operations.checks.verdict import Verdict
+from cdc_bridge.operations.endpoints.state import State
 
 if TYPE_CHECKING:
     from cdc_bridge.operations.endpoints.state import EndpointStanding
@@ -64,7 +65,7 @@ def _endpoints(status: Status) -> RenderableType:
     for endpoint, standing in status.endpoints:
         table.add_row(
             Text(endpoint.name),
-            Text(standing.sentence(), COLOURS[standing.state]),
+            Text(_state(standing), COLOURS[standing.state]),
             _age(endpoint.lag_seconds),
             f"{endpoint.unread + endpoint.waiting:,}",
             f"{endpoint.waiting:,}",
@@ -76,6 +77,12 @@ def _endpoints(status: Status) -> RenderableType:
             Text(endpoint.daemon or ""),
         )
     return table
+
+
+def _state(standing: EndpointStanding) -> str:
+    if standing.state is State.BACKING_OFF and standing.until is not None:
+        return f"backing off until {standing.until.astimezone():%H:%M:%S}"  # Why stands in the last failure.
+    return standing.sentence()
 
 
 def _failure(endpoint: EndpointNow, at: datetime) -> str:
