@@ -155,6 +155,10 @@ async def _reload_when_asked(
             _log.error("settings not reloaded", problem=str(error))
             service_manager.ready()
             continue
+        except Exception:  # noqa: BLE001 - whatever stands in the file, the deliveries go on
+            _log.exception("settings not reloaded")
+            service_manager.ready()
+            continue
         names = changed(current.now, wanted)
         current.now = without_restart(current.now, wanted)
         set_level(current.now.log_level)

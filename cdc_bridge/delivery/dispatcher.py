@@ -129,7 +129,11 @@ class Dispatcher:
         probe_at = self._breaker.probe_at
         probe_overdue = probe_at is not None and probe_at < self._now()
         ready = self._lanes.next_ready is not None and not self._breaker.is_open
-        return self._moved_at if self._taken or ready or probe_overdue or not self._recorder.idle else None
+        if self._taken or ready or probe_overdue:
+            return self._moved_at
+        # Recording may begin without a call, hours after the last one.
+        busy_since = self._recorder.busy_since
+        return None if busy_since is None else max(self._moved_at, busy_since)
 
     def wake(self) -> None:
         """Look at the lanes again: something was added or freed."""

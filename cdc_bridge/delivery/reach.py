@@ -32,7 +32,7 @@ class Unreached:
     reason: str
 
 
-async def reach(endpoint: Endpoint) -> Reached | Unreached:
+async def reach(endpoint: Endpoint) -> Reached | Unreached:  # noqa: PLR0911 - one a kind of failure
     """Connect as a call does, and hang up. Whether the endpoint wants our certificate TLS 1.3 tells only later."""
     url = URL(endpoint.url)
     host, port = url.raw_host or "", url.port or 443
@@ -43,6 +43,8 @@ async def reach(endpoint: Endpoint) -> Reached | Unreached:
         return Unreached(f"no connection within {endpoint.connect_timeout_seconds:g} s")
     except socket.gaierror as error:
         return Unreached(f"the name {host} cannot be resolved: {error.strerror}")
+    except UnicodeError:
+        return Unreached(f"{host} is no name of a host")
     except ssl.SSLCertVerificationError as error:
         return Unreached(certificate_reason(error))
     except ssl.SSLError as error:

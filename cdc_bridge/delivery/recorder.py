@@ -46,6 +46,8 @@ class Recorder:
         self._recorded = recorded
         self._pending: list[Settlement] = []
         self._to_move = False
+        self.busy_since: float | None = None
+        """Since when, by the event loop's clock, there is something to record; ``None``: all is recorded."""
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -53,12 +55,16 @@ class Recorder:
     def put(self, settlement: Settlement) -> None:
         """Take a settlement to be recorded."""
         self._pending.append(settlement)
-        self._idle.clear()
-        self._work.set()
+        self._begin()
 
     def move(self) -> None:
         """Have the position moved though nothing is to be settled."""
         self._to_move = True
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.busy_since is None:
+            self.busy_since = asyncio.get_running_loop().time()
         self._idle.clear()
         self._work.set()
 
@@ -83,11 +89,7 @@ class Recorder:
             if not self._pending and not self._to_move:
                 self._work.clear()
                 self._idle.set()
-
-    @property
-    def idle(self) -> bool:
-        """Whether all that was put is recorded."""
-        return self._idle.is_set()
+                self.busy_since = None
 
     async def flush(self) -> None:
         """Wait until all that was put is recorded."""

@@ -126,6 +126,45 @@ async def test_canary_that_is_not_captured_is_told(bridge: Bridge, database: Dat
     await until_ready(port)
 
 
+async def test_canary_that_cannot_be_sung_is_told_and_deliveries_go_on(
+    bridge: Bridge, database: Database, port: int, receiver: Receiver
+) -> None:
+    await until_ready(port)
+    database.execute("delete from cdc_bridge.canary")
+    await until_told(port, 503, "canary: it could not be tried: cdc_bridge.canary has no row")
+    database.execute("revoke update (sung_at) on cdc_bridge.canary from cdc_bridge")
+    await until_told(port, 503, "canary: it could not be tried: ", "permission denied")
+    database.execute(BOOKING, ("R",))
+    await receiver.wait_for_accepted(1)
+    assert bridge.running
+
+
+async def test_idle_daemon_whose_canary_is_recorded_slowly_is_not_stuck(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    bridge = await bridges.start(
+        CDC_BRIDGE_STUCK_AFTER_SECONDS="5",
+        CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="1",
+        CDC_BRIDGE_ENDPOINT_CONNECT_TIMEOUT_SECONDS="1",
+        CDC_BRIDGE_SAFETY_READ_SECONDS="1",
+        CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.5",
+    )
+    await bridge.wait_for_log("endpoint taken")
+    sung = "select count(*) from cdc_bridge.change"
+    await until(lambda: database.value(sung) >= 16, "nothing was called for longer than counts as stuck")
+    async with database.connection(autocommit=False) as other:
+        await other.execute("select from cdc_bridge.endpoint for no key update")
+        before = database.value(sung)
+        await until(lambda: database.value(sung) > before, "a canary was sung that cannot be recorded")
+        looked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = 'cdc_bridge'"
+        await until(lambda: database.value(looked), "its recording waits")
+        await asyncio.sleep(2.5)  # The watchdog, which tells nothing, looks at it twice.
+    database.execute(BOOKING, ("R",))
+    await receiver.wait_for_accepted(1)
+    assert bridge.running
+
+
 async def test_doorbell_that_is_not_heard_is_told(bridge: Bridge, database: Database, port: int) -> None:
     await until_ready(port)
     await until(lambda: database.execute(LISTENER), "the listener sleeps")

@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 from cdc_bridge import metrics
 from cdc_bridge.database import Database
 from cdc_bridge.delivery.supervisor import Held
+from cdc_bridge.errors import BridgeError, InstallationError
 from cdc_bridge.operations.reload import CurrentSettings
 from cdc_bridge.queries import queries
 
@@ -62,7 +63,19 @@ class Canary:
             await asyncio.sleep(min(interval or _LOOK_EVERY_SECONDS, _LOOK_EVERY_SECONDS))
             if interval and time.monotonic() - sung_at >= interval and (listeners := self._at_rest()):
                 sung_at = time.monotonic()
-                self._note(await self._sing(listeners))
+                self._note(await self._try(listeners))
+            if not interval:
+                self.problem = None  # What is not tried any more is not known to be wrong.
+
+    async def _try(self, listeners: Sequence[Held]) -> str | None:
+        """Sing, and have whatever goes wrong be a problem that is told, never a reason for the daemon to end."""
+        try:
+            return await self._sing(listeners)
+        except BridgeError as error:
+            return f"it could not be tried: {error.problem}"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the deliveries go on
+            _log.exception("canary ended by a surprise")
+            return f"it could not be tried: {type(error).__name__}"
 
     def _at_rest(self) -> list[Held]:
         return [held for held in self._holder.held if held.lease.valid and held.pipeline.at_rest]
@@ -101,7 +114,10 @@ class Canary:
 
 async def _update(connection: AsyncConnection[TupleRow]) -> int:
     cursor = await connection.execute(queries["sing"])
-    ((xid,),) = await cursor.fetchall()
+    rows = await cursor.fetchall()
+    if not rows:
+        raise InstallationError("cdc_bridge.canary has no row", "Run as a DBA: cdc-bridge install")
+    ((xid,),) = rows
     return int(xid)
 
 
