@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.http import figures, free_port, get, until_told
 from tests.support.receiver import Receiver
+from tests.support.service_manager import listening_service_manager
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -140,29 +142,30 @@ async def test_canary_that_cannot_be_sung_is_told_and_deliveries_go_on(
 
 
 async def test_idle_daemon_whose_canary_is_recorded_slowly_is_not_stuck(
-    database: Database, bridges: Bridges, receiver: Receiver
+    database: Database, bridges: Bridges, receiver: Receiver, tmp_path: Path
 ) -> None:
     database.execute("insert into customers (id) values ('C')")
-    bridge = await bridges.start(
-        CDC_BRIDGE_STUCK_AFTER_SECONDS="5",
-        CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="1",
-        CDC_BRIDGE_ENDPOINT_CONNECT_TIMEOUT_SECONDS="1",
-        CDC_BRIDGE_SAFETY_READ_SECONDS="1",
-        CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.5",
-    )
-    await bridge.wait_for_log("endpoint taken")
     sung = "select count(*) from cdc_bridge.change"
-    await until(lambda: database.value(sung) >= 16, "nothing was called for longer than counts as stuck")
-    async with database.connection(autocommit=False) as other:
-        await other.execute("select from cdc_bridge.endpoint for no key update")
-        before = database.value(sung)
-        await until(lambda: database.value(sung) > before, "a canary was sung that cannot be recorded")
-        looked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = 'cdc_bridge'"
-        await until(lambda: database.value(looked), "its recording waits")
-        await asyncio.sleep(2.5)  # The watchdog, which tells nothing, looks at it twice.
-    database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(1)
-    assert bridge.running
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = 'cdc_bridge'"
+    async with listening_service_manager(tmp_path) as systemd:
+        bridge = await bridges.start(
+            NOTIFY_SOCKET=systemd.address,
+            CDC_BRIDGE_STUCK_AFTER_SECONDS="5",
+            CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="1",
+            CDC_BRIDGE_ENDPOINT_CONNECT_TIMEOUT_SECONDS="1",
+            CDC_BRIDGE_SAFETY_READ_SECONDS="1",
+            CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.5",
+        )
+        await bridge.wait_for_log("endpoint taken")
+        await until(lambda: database.value(sung) >= 16, "nothing was called for longer than counts as stuck")
+        async with database.connection(autocommit=False) as other:
+            await other.execute("select from cdc_bridge.endpoint for no key update")
+            await until(lambda: database.value(waits), "a canary's position waits to be recorded")
+            for _ in range(2):  # The watchdog looks, and finds all well.
+                await systemd.wait_for("WATCHDOG=1", since=len(systemd.lines))
+        database.execute(BOOKING, ("R",))
+        await receiver.wait_for_accepted(1)
+        assert bridge.running
 
 
 async def test_doorbell_that_is_not_heard_is_told(bridge: Bridge, database: Database, port: int) -> None:
