@@ -11,6 +11,7 @@ from cdc_bridge.cli import (
     backfill,
     check,
     conformance,
+    contract,
     delivery,
     demo,
     endpoint,
@@ -49,6 +50,7 @@ app.command()(replay.replay)
 app.command()(backfill.backfill)
 app.command()(reconcile.reconcile)
 app.add_typer(systemd.app)
+app.add_typer(contract.app)
 app.command()(receive.receive)
 app.command()(conformance.conformance)
 app.command()(demo.demo)
