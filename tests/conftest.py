@@ -5,6 +5,7 @@ pytest_plugins = (
     "tests.support.server",
     "tests.support.databases",
     "tests.support.certificates",
+    "tests.support.contract",
     "tests.support.receiver",
     "tests.support.bridge",
     "tests.support.endpoints",

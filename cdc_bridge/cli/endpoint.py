@@ -133,24 +133,48 @@ app.command("rotate-secret")(endpoint_definition.rotate_secret)
 
 @app.command()
 def ping(
-    name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None, json_: JsonOption = False
+    name: NameArgument,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Post the contract's example instead, which some take for a booking.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --sample: do not ask.")] = False,
+    config: ConfigOption = None,
+    database_url: DatabaseOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Make a test call to an endpoint, as the daemon would, and say what the answer means.
 
     It is signed and has the endpoint's headers; its ce-type is cdc-bridge.ping and its body no reservation. Nothing
     of the database is sent. An endpoint of the settings is called by those of this command. Exit code 0: a 2xx came.
 
+    With --sample the body is the contract's example, to see whether it is understood. An endpoint that does not look at
+    ce-type will take it for a booking of a Mr Murt in 2021, so it asks first.
+
     Example: cdc-bridge endpoint ping till
     """
     settings = settings_from(config, database_url)
+    if sample and not yes:
+        _ask_for_sample(name)
     from dataclasses import asdict  # noqa: PLC0415
 
     from cdc_bridge.operations.endpoints.ping import ping_endpoint  # noqa: PLC0415
 
-    pong = asyncio.run(ping_endpoint(settings, name))
+    pong = asyncio.run(ping_endpoint(settings, name, sample=sample))
     if json_:
         print_json(asdict(pong))
     else:
         answer = f"HTTP {pong.status}" if pong.accepted else pong.reason
         typer.echo(f"{pong.name}, {pong.url}: {answer}, after {pong.milliseconds} ms. {pong.meaning}")
     raise typer.Exit(0 if pong.accepted else 1)
+
+
+def _ask_for_sample(name: str) -> None:
+    typer.echo(
+        f"This posts the contract's example to {name}: a Mr Murt, a table for two, in 2021. An endpoint that does not look "
+        "at ce-type, which is cdc-bridge.ping, takes it for a booking, which somebody then has to remove there.",
+        err=True,
+    )
+    if not sys.stdin.isatty():
+        typer.echo(f"Nothing was sent. To go ahead: cdc-bridge endpoint ping {name} --sample --yes", err=True)
+        raise typer.Exit(2)
+    typer.confirm("Go ahead?", abort=True, err=True)

@@ -13,6 +13,12 @@ receiver, however simple. So
 
 A receiver that answers 400 or 422 has proved as much as is asked: that it is there, that its certificate and ours are
 right, and that the URL leads to what reads JSON.
+
+What it does not prove is that a reservation would be understood. A *sample* does, and gives up the first point for it:
+its body is the contract's example, and a receiver that looks at nothing but the body takes it for a booking. So it is
+made only for somebody who was told so and agreed, and says in its notes what it is; the visit lies years back. The rest
+is as with every test call: a receiver that goes by ``ce-type`` is safe, and one that has read of test calls need not
+know that there are two.
 """
 
 from __future__ import annotations
@@ -21,10 +27,13 @@ from datetime import UTC, datetime
 
 import orjson
 
+from cdc_bridge.contract import example
 from cdc_bridge.delivery.message import Message, message_id
 from cdc_bridge.delivery.outcome import Accepted, Outcome
 
 PING_TYPE = "cdc-bridge.ping"
+
+SAMPLE_NOTES = "A test call of cdc-bridge: not a real reservation"
 
 _MEANINGS = {
     400: "It was reached, and refuses a body that is no reservation: address, TLS and URL are right.",
@@ -42,6 +51,8 @@ _MEANINGS = {
     429: "It was reached, and asks for a pause.",
 }
 
+_OF_THE_BODY = {400, 409, 422}
+
 
 def compose_ping(at: datetime, source: str) -> Message:
     """Return a test call's message.
@@ -55,10 +66,31 @@ def compose_ping(at: datetime, source: str) -> Message:
     return Message(id=message_id(0, body), type=PING_TYPE, source=source, time=at, body=body)
 
 
-def meaning_of(outcome: Outcome) -> str:
-    """Return what the answer to a test call means, for people."""
+def compose_sample(at: datetime, source: str) -> Message:
+    """Return a sample call's message: the contract's example, but for its notes and the time of its last change.
+
+    The latter makes its ``webhook-id`` another each time, as the time does in a test call's body.
+
+    Args:
+        at: now.
+        source: CloudEvents source, as of the daemon's calls.
+    """
+    updated = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body = orjson.dumps(example() | {"notes": SAMPLE_NOTES, "updated": updated})
+    return Message(id=message_id(0, body), type=PING_TYPE, source=source, time=at, body=body)
+
+
+def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
+    """Return what the answer to a test call means, for people.
+
+    Args:
+        outcome: the answer.
+        sample: whether it was a sample call.
+    """
     if isinstance(outcome, Accepted):
         return "It was reached, and accepts calls."
+    if sample and outcome.status in _OF_THE_BODY:
+        return "It was reached, and refuses the contract's example, or every test call: only its owner can tell."
     match outcome.status:
         case None:
             return "No answer came."

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from tests.support.certificates import Certificates
+from tests.support.contract import look_at_reservation
 from tests.support.receiver import PATIENCE_SECONDS
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -61,6 +62,7 @@ class RawReceiver:
                 length = _LENGTH.search(head)
                 assert length is not None
                 body = await reader.readexactly(int(length[1]))
+                look_at_reservation(body)
                 if not await self._answer(orjson.loads(body)["id"], reader, writer):
                     break
         writer.close()

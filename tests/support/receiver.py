@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.support.answers import Answer, give
 from tests.support.certificates import Certificates
+from tests.support.contract import look_at_call
 
 PATIENCE_SECONDS = 45.0
 
@@ -90,6 +91,7 @@ class Receiver:
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         call = Call(datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read())
+        look_at_call(call.headers, call.body)
         answer = self.script(call)
         if self.keep_calls:
             self.calls.append(call)

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import psycopg
 
-from cdc_bridge.contract import column_names
+from cdc_bridge.contract import column_forms
 from cdc_bridge.database import problem_of
 from cdc_bridge.operations.checks.verdict import INSTALL, Check, Connection, failed, listed, ok, records, warning
-from cdc_bridge.payload.formats import SUPPORTED_TYPES
+from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES
 from cdc_bridge.queries import queries
+
+
+_WHOLE_NUMBERS = frozenset({"int2", "int4", "int8"})
+_NUMBERS = _WHOLE_NUMBERS | {"numeric", "float4", "float8"}
+_ANYTHING = frozenset({"json", "jsonb"})  # what it is written as, only its values tell
+
+_FITTING = {
+    "text": TEXT_TYPES | {"uuid", "date", "timestamptz", "bool"},
+    "key": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
+    "keyOrNone": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
+    "flag": TEXT_TYPES | {"bool"},
+    "instant": TEXT_TYPES | {"timestamptz"},
+    "instantOrNull": TEXT_TYPES | {"timestamptz"},
+    "count": _NUMBERS,
+    "amount": _NUMBERS,
+}
+"""Types of columns that are written as each form of the contract's schema asks, or may be."""
 
 
 async def check_mapping(connection: Connection) -> Check:
@@ -21,7 +38,8 @@ async def check_mapping(connection: Connection) -> Check:
             "the view cdc_bridge.reservation_payload is not there",
             f"Run as a DBA: {INSTALL}, or {INSTALL} --mapping FILE for a mapping of your own",
         )
-    contract = column_names()
+    forms = column_forms()
+    contract = list(forms)
     if missing := [column for column in contract if column not in types]:
         return failed(
             name,
@@ -33,6 +51,17 @@ async def check_mapping(connection: Connection) -> Check:
             name,
             f"the view has columns of types that cannot be written: {listed(strange)}",
             "Cast them in the mapping; a timestamp without time zone: x at time zone 'Europe/London'",
+        )
+    misfits = [
+        f"{column} ({types[column]}, not {form})"
+        for column, form in forms.items()
+        if types[column] not in _FITTING[form] | _ANYTHING
+    ]
+    if misfits:
+        return warning(
+            name,
+            f"columns are not written as the contract has them: {listed(misfits)}",
+            "Cast them in the mapping, or tell your vendor. The forms: cdc-bridge contract schema",
         )
     if [column for column in types if column in contract] != contract:
         return warning(

@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.delivery.endpoints import definition_of
 from cdc_bridge.delivery.outcome import Accepted, Refused
-from cdc_bridge.delivery.ping import compose_ping, meaning_of
+from cdc_bridge.delivery.ping import compose_ping, compose_sample, meaning_of
 from cdc_bridge.delivery.sender import Sender
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import Endpoint
@@ -35,8 +35,13 @@ class Pong:
     meaning: str
 
 
-async def ping_endpoint(settings: Settings, name: str) -> Pong:
+async def ping_endpoint(settings: Settings, name: str, *, sample: bool = False) -> Pong:
     """Make one test call. Nothing of it is recorded, and it has no consequence for deliveries.
+
+    Args:
+        settings: of this command.
+        name: the endpoint's.
+        sample: post the contract's example, which an endpoint that looks at the body alone takes for a booking.
 
     Raises:
         BridgeError: there is no such endpoint, it cannot be called from here, or the database cannot be used.
@@ -49,7 +54,8 @@ async def ping_endpoint(settings: Settings, name: str) -> Pong:
     except OSError as error:
         raise _cannot_be_called(name, str(error)) from error
     try:
-        attempt = await sender.send(compose_ping(datetime.now(UTC), source))
+        compose = compose_sample if sample else compose_ping
+        attempt = await sender.send(compose(datetime.now(UTC), source))
     finally:
         await sender.close()
     if attempt is None:  # Only a lease withholds a call, and there is none.
@@ -62,7 +68,7 @@ async def ping_endpoint(settings: Settings, name: str) -> Pong:
         status=outcome.status,
         milliseconds=round(attempt.duration_seconds * 1000),
         reason=outcome.reason if isinstance(outcome, Refused) else None,
-        meaning=meaning_of(outcome),
+        meaning=meaning_of(outcome, sample=sample),
     )
 
 
