@@ -20,6 +20,7 @@ COMMANDS = (
     "reconcile",
     "systemd print",
     "systemd install",
+    *(f"contract {command}" for command in ("guide", "schema", "openapi", "example", "vector")),
     "demo",
 )
 

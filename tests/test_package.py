@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cdc_bridge import __version__
+from cdc_bridge.contract import EXAMPLES, SCHEMA_FILE, openapi, text_of
 from cdc_bridge.operations.installation.text import after_text, install_text, sql_folder, uninstall_text
 from cdc_bridge.operations.service_files import unit_text
 from cdc_bridge.operations.settings_example import settings_example
@@ -92,6 +94,17 @@ def test_sql_is_that_of_the_repository(installed: Installed) -> None:
 def test_unit_starts_the_program_that_was_installed(installed: Installed) -> None:
     assert installed.output("cdc-bridge", "systemd", "print") == unit_text(installed.folder / "bin" / "cdc-bridge")
     assert installed.output("cdc-bridge", "systemd", "print", "--settings") == settings_example()
+
+
+def test_contract_is_that_of_the_repository(installed: Installed) -> None:
+    printed = {"guide": "guide.md", "schema": SCHEMA_FILE, "vector": "signature-vector.json"}
+    for command, file in printed.items():
+        assert installed.output("cdc-bridge", "contract", command) == text_of(file)
+    assert json.loads(installed.output("cdc-bridge", "contract", "openapi")) == openapi()
+    assert installed.output("cdc-bridge", "contract", "example") == text_of(EXAMPLES["announcement"])
+    assert installed.output("cdc-bridge", "contract", "example", "--list").split() == list(EXAMPLES)
+    for name, file in EXAMPLES.items():
+        assert installed.output("cdc-bridge", "contract", "example", name) == text_of(file)
 
 
 def test_man_page_is_where_man_looks(installed: Installed) -> None:

@@ -9,9 +9,11 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 
+from cdc_bridge.contract import example
 from tests.support.answers import Answer, Manner
 from tests.support.bridge import SECRET
 from tests.support.certificates import Certificates
+from tests.support.contract import violations_of
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands, add_endpoint
 from tests.support.receiver import Call, Receiver
@@ -108,3 +110,42 @@ async def test_endpoint_of_the_settings_is_called_by_those_of_the_command(
     endpoint.settings = bridge_settings
     assert "HTTP 200" in await endpoint.run("ping", "default")
     assert_is_a_ping(receiver.calls[0], SECRET)
+
+
+async def test_sample_is_the_contracts_example_and_says_what_it_is(
+    database: Database, endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    pong = await endpoint.json("ping", "till", "--sample", "--yes")
+    await endpoint.run("ping", "till", "--sample", "--yes")
+    assert (pong["accepted"], pong["status"]) == (True, 200)
+    first, second = receiver.calls
+    sample = first.json
+    assert list(sample) == list(example())
+    assert {key for key, value in example().items() if sample[key] != value} == {"notes", "updated"}
+    assert sample["notes"] == "A test call of cdc-bridge: not a real reservation"
+    assert violations_of(sample) == []
+    assert first.headers["ce-type"] == "cdc-bridge.ping"
+    assert not {"ce-subject", "ce-sequence"} & {name.lower() for name in first.headers}
+    assert first.headers["webhook-id"].startswith("0-")
+    assert first.headers["webhook-id"] != second.headers["webhook-id"]
+    assert Webhook(secret).verify(first.body, dict(first.headers)) == sample
+    assert GUEST not in first.body.decode() + str(first.headers)
+    assert database.value("select count(*) from cdc_bridge.delivery") == 0
+
+
+async def test_sample_is_made_only_for_one_who_agrees(
+    endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    told = await endpoint.run("ping", "till", "--sample", code=2)
+    assert "takes it for a booking" in told
+    assert "Nothing was sent. To go ahead: cdc-bridge endpoint ping till --sample --yes" in told
+    assert receiver.calls == []
+
+
+async def test_refused_sample_is_not_told_to_be_no_reservation(
+    endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    receiver.script = lambda _: Answer(422)
+    told = await endpoint.run("ping", "till", "--sample", "--yes", code=1)
+    assert "refuses the contract's example, or every test call" in told
+    assert "HTTP 422" in told

@@ -31,9 +31,7 @@ def signature_vector() -> dict[str, Any]:
     change = Change(Seq(4711), ReservationId(reservation["id"]), Operation.UPDATED, _CHANGED_AT)
     body = orjson.dumps(reservation)
     message = compose(change, change.reservation_id, "/cdc-bridge/eres", body)
-    signed, rotated, forged = (
-        message.headers(_SIGNED_AT, keys) for keys in ([_KEY], [_NEXT_KEY, _KEY], [_NEXT_KEY])
-    )
+    signed, rotated, forged = (message.headers(_SIGNED_AT, keys) for keys in ([_KEY], [_NEXT_KEY, _KEY], [_NEXT_KEY]))
     late = message.headers(_SIGNED_AT - timedelta(minutes=10), [_KEY])
     newer = signed | {"webhook-timestamp": str(int(signed["webhook-timestamp"]) + 1)}
     unsigned = {name: value for name, value in signed.items() if name != "webhook-signature"}

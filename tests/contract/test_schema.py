@@ -157,7 +157,9 @@ TYPES = {
 def test_view_has_the_schemas_columns_in_their_order_and_in_types_that_fit(database: Database) -> None:
     columns = dict(database.execute(VIEW))
     assert list(columns) == column_names()
-    assert {column: columns[column] for column, form in column_forms().items() if columns[column] not in TYPES[form]} == {}
+    assert {
+        column: columns[column] for column, form in column_forms().items() if columns[column] not in TYPES[form]
+    } == {}
 
 
 def replace_view(database: Database, **expressions: str) -> None:
@@ -172,7 +174,9 @@ def replace_view(database: Database, **expressions: str) -> None:
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("alter view cdc_bridge.reservation_payload rename to as_shipped")
         connection.execute(
-            sql.SQL("create view cdc_bridge.reservation_payload as select {} from cdc_bridge.as_shipped").format(selected)
+            sql.SQL("create view cdc_bridge.reservation_payload as select {} from cdc_bridge.as_shipped").format(
+                selected
+            )
         )
         connection.execute("alter view cdc_bridge.reservation_payload owner to cdc_bridge_owner")
         connection.execute("grant select on cdc_bridge.reservation_payload to cdc_bridge")
