@@ -170,8 +170,8 @@ def ping(
 
 def _ask_for_sample(name: str) -> None:
     typer.echo(
-        f"This posts the contract's example to {name}: a Mr Murt, a table for two, in 2021. An endpoint that does not look "
-        "at ce-type, which is cdc-bridge.ping, takes it for a booking, which somebody then has to remove there.",
+        f"This posts the contract's example to {name}: a Mr Murt, a table for two, in 2021. An endpoint that does not "
+        "look at ce-type, which is cdc-bridge.ping, takes it for a booking, which somebody then has to remove there.",
         err=True,
     )
     if not sys.stdin.isatty():

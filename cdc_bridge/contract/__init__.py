@@ -1,4 +1,4 @@
-"""What an EPOS vendor gets: the schema of what is posted, examples, the document of the calls, a test vector, the guide.
+"""What an EPOS vendor gets: the schema of what is posted, examples, the OpenAPI document, a test vector, the guide.
 
 The files in this folder are the contract; nothing here knows how it is kept. ``guide.md`` is where a vendor begins.
 Tests hold the files to what the bridge really sends, and every body that any test receives to the schema.

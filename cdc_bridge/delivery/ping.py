@@ -51,7 +51,9 @@ _MEANINGS = {
     429: "It was reached, and asks for a pause.",
 }
 
-_OF_THE_BODY = {400, 409, 422}
+_MEANINGS_OF_SAMPLE = _MEANINGS | dict.fromkeys(
+    (400, 409, 422), "It was reached, and refuses the contract's example, or every test call: only its owner can tell."
+)
 
 
 def compose_ping(at: datetime, source: str) -> Message:
@@ -89,13 +91,12 @@ def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
     """
     if isinstance(outcome, Accepted):
         return "It was reached, and accepts calls."
-    if sample and outcome.status in _OF_THE_BODY:
-        return "It was reached, and refuses the contract's example, or every test call: only its owner can tell."
+    meanings = _MEANINGS_OF_SAMPLE if sample else _MEANINGS
     match outcome.status:
         case None:
             return "No answer came."
-        case status if status in _MEANINGS:
-            return _MEANINGS[status]
+        case status if status in meanings:
+            return meanings[status]
         case status if status < 400:
             return "A server was reached that has it elsewhere."
         case status if status < 500:

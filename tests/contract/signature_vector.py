@@ -36,8 +36,8 @@ def signature_vector() -> dict[str, Any]:
     newer = signed | {"webhook-timestamp": str(int(signed["webhook-timestamp"]) + 1)}
     unsigned = {name: value for name, value in signed.items() if name != "webhook-signature"}
     return {
-        "about": "Check your verification with it. Take the time to be that of 'now', as calls of long ago are refused; "
-        "'body' has to be taken as UTF-8, and is the same bytes as 'body_base64'.",
+        "about": "Check your verification with it. Take the time to be that of 'now', as calls of long ago are "
+        "refused; 'body' has to be taken as UTF-8, and is the same bytes as 'body_base64'.",
         "secret": _secret(_KEY),
         "now": int(_SIGNED_AT.timestamp()),
         "body": body.decode(),

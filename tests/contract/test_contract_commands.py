@@ -1,4 +1,4 @@
-"""``cdc-bridge contract`` where it is asked for what is not there. What it prints otherwise: ``tests/test_package.py``."""
+"""``cdc-bridge contract``, asked for what is not there. What it prints is in ``tests/test_package.py``."""
 
 from __future__ import annotations
 
