@@ -23,8 +23,8 @@ _FITTING = {
         "key": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
         "keyOrNone": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
         "flag": TEXT_TYPES | {"bool"},
-        "instant": TEXT_TYPES | {"timestamptz"},
-        "instantOrNull": TEXT_TYPES | {"timestamptz"},
+        "instant": frozenset({"timestamptz"}),
+        "instantOrNull": frozenset({"timestamptz"}),
         "count": _NUMBERS,
         "amount": _NUMBERS,
     }.items()
