@@ -65,7 +65,7 @@ def test_body_is_the_schema_itself_and_every_example_keeps_it(name: str) -> None
     body = Draft202012Validator(DOCUMENT | content["schema"])
     assert [error.message for error in body.iter_errors(example(name))] == []
     assert resolved(content["examples"][name])["value"] == example(name)
-    assert [error.json_path for error in body.iter_errors(example(name) | {"cancelled": None})] == ["$.cancelled"]
+    assert [error.json_path for error in body.iter_errors(example(name) | {"cancelled": "yes"})] == ["$.cancelled"]
     assert resolved(content["schema"])["properties"].keys() == schema()["properties"].keys()
 
 

@@ -102,9 +102,9 @@ def without(path: str) -> Callable[[dict[str, Any]], None]:
 def test_what_departs_from_the_contract_is_refused(change: Callable[[dict[str, Any]], None], where: str) -> None:
     reservation = deepcopy(example())
     change(reservation)
-    assert [error.json_path for error in VALIDATOR.iter_errors(reservation)] == [where]
+    assert {error.json_path for error in VALIDATOR.iter_errors(reservation)} == {where}
     if where != "$.id" and "30T" not in reservation["datetime"]:  # neither is looked at where tests receive
-        assert [told.partition(":")[0] for told in violations_of(reservation)] == [where]
+        assert {told.partition(":")[0] for told in violations_of(reservation)} == {where}
 
 
 @pytest.mark.parametrize(

@@ -75,4 +75,5 @@ def reservations_keep_the_contract(request: pytest.FixtureRequest) -> Iterator[N
     _watch = Watch(departs=request.node.get_closest_marker("departs_from_contract") is not None)
     yield
     if found := _watch.violations:
-        pytest.fail("reservations that are not as the contract has them:\n" + "\n".join(found[:_MOST_SHOWN]))
+        shown = "\n".join(found[:_MOST_SHOWN])
+        pytest.fail(f"reservations that are not as the contract has them (on purpose? departs_from_contract):\n{shown}")
