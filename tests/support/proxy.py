@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from cdc_bridge.tasks import end
 from tests.support.databases import Database
 
 _HEADER_BYTES = 5
@@ -38,6 +38,7 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[_Connection] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._stalled = False
         self._port = 0
         self.drop_notifications = False
@@ -65,6 +66,8 @@ class Proxy:
             self._listener.close()
             self._listener = None
         self.break_connections()
+        # Also those that were accepted and have not reached the server yet: else they would outlive the cut.
+        await end(self._serving)
 
     def break_connections(self) -> None:
         """Break the connections there are; what a stall held up is lost with them."""
@@ -93,22 +96,28 @@ class Proxy:
             connection.forgotten = True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         connection = _Connection(flows=not self._stalled)
         self._connections.add(connection)
-        with suppress(ConnectionError):
+        ends = [writer]
+        self._writers.add(writer)
+        try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
-            self._writers |= {writer, server_writer}
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._forward(connection, reader, server_writer))
-                    tasks.create_task(self._forward_messages(connection, server_reader, writer))
-            except* ConnectionError:
-                pass
-            finally:
-                self._connections.discard(connection)
-                for end in (writer, server_writer):
-                    self._writers.discard(end)
-                    end.transport.abort()
+            ends.append(server_writer)
+            self._writers.add(server_writer)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._forward(connection, reader, server_writer))
+                tasks.create_task(self._forward_messages(connection, server_reader, writer))
+        except* ConnectionError:
+            pass
+        finally:
+            self._connections.discard(connection)
+            for one in ends:
+                self._writers.discard(one)
+                one.transport.abort()
 
     async def _forward(
         self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
