@@ -19,6 +19,9 @@ class Certificates:
     other_ca_file: Path
     client_certificate_file: Path
     client_key_file: Path
+    server_certificate_file: Path
+    """That of ``good``, for a program that reads it by itself."""
+    server_key_file: Path
     good: ssl.SSLContext
     ends_soon: ssl.SSLContext
     expired: ssl.SSLContext
@@ -41,6 +44,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     client = ca.issue_cert("bridge@restaurant.example")
     client.cert_chain_pems[0].write_to_path(folder / "client.pem")
     client.private_key_pem.write_to_path(folder / "client-key.pem")
+    server = ca.issue_cert("localhost", "127.0.0.1")
+    server.cert_chain_pems[0].write_to_path(folder / "server.pem")
+    server.private_key_pem.write_to_path(folder / "server-key.pem")
     asks_for_a_certificate = _server_context(ca.issue_cert("localhost", "127.0.0.1"))
     asks_for_a_certificate.verify_mode = ssl.CERT_REQUIRED
     ca.configure_trust(asks_for_a_certificate)
@@ -49,7 +55,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         other_ca_file=folder / "other-ca.pem",
         client_certificate_file=folder / "client.pem",
         client_key_file=folder / "client-key.pem",
-        good=_server_context(ca.issue_cert("localhost", "127.0.0.1")),
+        server_certificate_file=folder / "server.pem",
+        server_key_file=folder / "server-key.pem",
+        good=_server_context(server),
         ends_soon=_server_context(
             ca.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=9, hours=12))
         ),
