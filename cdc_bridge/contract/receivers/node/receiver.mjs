@@ -86,10 +86,10 @@ function book(reservation) {
   addOrReplace.run(reservation.id, reservation.datetime, reservation.adults);
 }
 
-const tls = CERTIFICATE && { cert: readFileSync(CERTIFICATE), key: readFileSync(KEY) };
-const server = tls ? https.createServer(tls) : http.createServer();
-server.requestTimeout = 10_000;
-server.keepAliveTimeout = 75_000; // Longer than the bridge's 60 s: else a call may meet a connection just being closed.
+// Kept alive for longer than the bridge's 60 s: else a call may meet a connection just being closed.
+const options = { requestTimeout: 10_000, connectionsCheckingInterval: 5000, keepAliveTimeout: 75_000 };
+const tls = CERTIFICATE && { ...options, cert: readFileSync(CERTIFICATE), key: readFileSync(KEY) };
+const server = tls ? https.createServer(tls) : http.createServer(options);
 server.on("request", async (request, response) => {
   response.statusCode = await receive(request).catch((error) => (console.error(error), 500));
   response.end();
