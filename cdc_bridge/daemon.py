@@ -32,7 +32,7 @@ from cdc_bridge.operations.health.service_manager import ServiceManager, status_
 from cdc_bridge.operations.prune import Pruner
 from cdc_bridge.operations.redelivery.scheduled_reconcile import ScheduledReconcile
 from cdc_bridge.operations.reload import TAKEN_UP, CurrentSettings, changed, without_restart
-from cdc_bridge.tasks import run_together
+from cdc_bridge.tasks import end, run_together
 from cdc_bridge.web.server import web_server
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     collect_garbage_seldom()
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()
-    # At once, as a SIGHUP that nobody hears would end the process.
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
     database = Database(settings.database_url.get_secret_value())
     async with AsyncExitStack() as stack:
@@ -106,11 +105,12 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             end_process=_end_process,
             found_well=tell_service_manager,
         )
-        canary = Canary(database, supervisor, current)
+        canary = Canary(database, supervisor, listener, current)
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
         if settings.web_port:
             observer = Observer(database, listener, supervisor, canary, current)
+            stack.push_async_callback(observer.close)
             await stack.enter_async_context(web_server(settings.web_port, observer))
         _log.info("started", version=__version__)
         service_manager.ready()
@@ -144,34 +144,51 @@ async def _reload_when_asked(
     service_manager: ServiceManager,
 ) -> None:
     """Take up changed settings each time it is asked for; those that are wrong, or need a restart, are told."""
-    while True:
-        await asked.wait()
-        asked.clear()
-        service_manager.reloading()
-        try:
-            wanted = current.now if load_settings is None else load_settings()
-            declared = wanted.endpoint()
-        except SettingsError as error:
-            _log.error("settings not reloaded", problem=str(error))
+    declaring: asyncio.Task[None] | None = None
+    try:
+        while True:
+            await asked.wait()
+            asked.clear()
+            service_manager.reloading()
+            declared = _taken_up(load_settings, current, supervisor)
             service_manager.ready()
-            continue
-        except Exception:  # noqa: BLE001 - whatever stands in the file, the deliveries go on
-            _log.exception("settings not reloaded")
-            service_manager.ready()
-            continue
-        names = changed(current.now, wanted)
-        current.now = without_restart(current.now, wanted)
-        set_level(current.now.log_level)
-        supervisor.reload(declared, allow_http=current.now.allow_http)
-        _log.info("settings reloaded", changed=[name for name in names if name in TAKEN_UP])
-        if left := [name for name in names if name not in TAKEN_UP]:
-            _log.warning("settings need a restart", left=left, remedy="systemctl restart cdc-bridge")
-        service_manager.ready()
-        if declared is not None:  # Last, as the database may be away for long.
-            try:
-                await database.patiently(partial(_declare, endpoint=declared, settings=current.now))
-            except InstallationError as error:
-                _log.error("endpoint of the settings not made known", problem=str(error))
+            if declaring is not None:
+                await end([declaring])
+            if declared is not None:  # By itself, as the database may be away for long.
+                declaring = asyncio.create_task(_make_known(database, declared, current.now))
+    finally:
+        if declaring is not None:
+            await end([declaring])
+
+
+def _taken_up(
+    load_settings: Callable[[], Settings] | None, current: CurrentSettings, supervisor: Supervisor
+) -> Endpoint | None:
+    """Take up changed settings; return the endpoint that they declare, if all is well and they declare one."""
+    try:
+        wanted = current.now if load_settings is None else load_settings()
+        declared = wanted.endpoint()
+    except SettingsError as error:
+        _log.error("settings not reloaded", problem=str(error))
+        return None
+    except Exception:  # noqa: BLE001 - whatever stands in the file, the deliveries go on
+        _log.exception("settings not reloaded")
+        return None
+    names = changed(current.now, wanted)
+    current.now = without_restart(current.now, wanted)
+    set_level(current.now.log_level)
+    supervisor.reload(declared, allow_http=current.now.allow_http)
+    _log.info("settings reloaded", changed=[name for name in names if name in TAKEN_UP])
+    if left := [name for name in names if name not in TAKEN_UP]:
+        _log.warning("settings need a restart", left=left, remedy="systemctl restart cdc-bridge")
+    return declared
+
+
+async def _make_known(database: Database, declared: Endpoint, settings: Settings) -> None:
+    try:
+        await database.patiently(partial(_declare, endpoint=declared, settings=settings))
+    except InstallationError as error:
+        _log.error("endpoint of the settings not made known", problem=str(error))
 
 
 async def _declare(connection: AsyncConnection[TupleRow], endpoint: Endpoint, settings: Settings) -> None:

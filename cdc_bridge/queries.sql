@@ -829,8 +829,8 @@ select * from cdc_bridge.reservation_payload limit 0
 -- ---------------------------------------------------------------- is all well?
 
 -- name: endpoint_states
--- How each endpoint is and how far behind. Its lag in seconds, and what makes it: the oldest delivery that waits, if that is
--- older than all that is unread.
+-- How each endpoint is and how far behind. Its lag in seconds, and what makes it: the delivery that waits longest, if that
+-- is longer than anything is unread. As many are looked through as the view counts.
 select
   s.endpoint_id, s.name, s.state, s.since, s.problem, s.daemon, s.unread, s.waiting, s.dead,
   extract(epoch from s.lag)::float8 as lag_seconds,
@@ -841,12 +841,18 @@ select
   oldest.last_error as oldest_waiting_error
 from cdc_bridge.endpoint_state s
 left join lateral (
-  select d.seq, d.reservation_id, d.attempts, d.last_error, d.changed_at
-  from cdc_bridge.delivery d
-  where d.endpoint_id = s.endpoint_id and d.state = 'waiting'
-  order by d.seq
+  select first.seq, first.reservation_id, first.attempts, first.last_error
+  from (
+    select d.seq, d.reservation_id, d.attempts, d.last_error, case d.failures when 0 then d.recorded_at else d.changed_at end as since
+    from cdc_bridge.delivery d
+    where d.endpoint_id = s.endpoint_id and d.state = 'waiting'
+    order by d.seq
+    limit 100000
+  ) as first
+  where first.since <= now() - s.lag + interval '1 second'
+  order by first.seq
   limit 1
-) as oldest on oldest.changed_at <= now() - s.lag + interval '1 second'
+) as oldest on true
 order by s.name
 
 -- name: sing

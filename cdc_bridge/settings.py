@@ -271,10 +271,16 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
 
 def _chosen_file(config_file: Path | None) -> Path | None:
     chosen = config_file or (Path(name) if (name := os.environ.get(CONFIG_VARIABLE)) else None)
-    if chosen is None:
-        return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
-    if not chosen.exists():
-        raise SettingsError(f"the settings file {chosen} is not there")
+    try:
+        if chosen is None:
+            return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+        if not chosen.exists():
+            raise SettingsError(f"the settings file {chosen} is not there")
+    except OSError as error:  # A folder above it may not be entered, or the like.
+        raise SettingsError(
+            f"the settings file {chosen or DEFAULT_CONFIG} cannot be read: {error.strerror}",
+            f"Run it as a user who may read it, or name another one in {CONFIG_VARIABLE}.",
+        ) from None
     return chosen
 
 

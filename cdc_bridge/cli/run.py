@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,8 @@ def run(
     Example: CDC_BRIDGE_DATABASE_URL=postgresql://cdc_bridge:...@localhost/eres
     CDC_BRIDGE_ENDPOINT_URL=https://till.example/reservations cdc-bridge run
     """
+    # Until the daemon hears it, as a reload may be asked for at any time, and SIGHUP would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def load_settings() -> Settings:
         return settings_from(

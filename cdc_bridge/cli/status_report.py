@@ -47,10 +47,13 @@ def _writer(status: Status) -> Text:
     open_for = None if writer is None or writer.since is None else (status.at - writer.since).total_seconds()
     if writer is None or (open_for is not None and open_for < _LONG_OPEN_SECONDS):
         return Text.assemble(("✓ ", "green"), ("held back", "bold"), " by nobody")
+    waits = "repairs wait for it"
+    if writer.database in {None, status.database}:
+        waits = f"what it wrote comes when it commits, and {waits}"
+    if open_for is None:  # Most often it is short, and no reason to worry anybody.
+        waits += " (since when, only a member of pg_read_all_stats sees)"
     return Text.assemble(
-        ("! ", "yellow"),
-        ("held back", "bold"),
-        f" by {writer}: what it wrote comes when it commits; repairs wait for it",
+        ("- ", "") if open_for is None else ("! ", "yellow"), ("held back", "bold"), f" by {writer}: {waits}"
     )
 
 
@@ -67,7 +70,7 @@ def _endpoints(status: Status) -> RenderableType:
             Text(endpoint.name),
             Text(_state(standing), COLOURS[standing.state]),
             _age(endpoint.lag_seconds),
-            f"{endpoint.unread + endpoint.waiting:,}",
+            "" if endpoint.backlog is None else f"{endpoint.backlog:,}",
             f"{endpoint.waiting:,}",
             f"{endpoint.dead:,}",
             "" if endpoint.in_flight is None else str(endpoint.in_flight),
@@ -132,7 +135,7 @@ def _endpoint_as_json(endpoint: EndpointNow, standing: EndpointStanding) -> dict
         "reason": standing.reason,
         "daemon": endpoint.daemon,
         "doorbell_heard": endpoint.listening,
-        "lag_seconds": endpoint.lag_seconds or 0.0,
+        "lag_seconds": None if endpoint.backlog is None else endpoint.lag_seconds or 0.0,
         "backlog": endpoint.backlog,
         "waiting": endpoint.waiting,
         "dead": endpoint.dead,

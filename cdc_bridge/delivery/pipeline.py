@@ -111,6 +111,8 @@ class Pipeline:
         self._read_to_end = False
         self._finishing = False
         self._read_at = asyncio.get_running_loop().time()
+        self.has_waiting = False
+        """Whether a delivery waits by its schedule, as far as was seen."""
         self.canary_read = Xid(0)
         """The transaction of the newest canary that was read; 0: none was."""
 
@@ -237,6 +239,7 @@ class Pipeline:
             # One page of retries at a time: however many are due, new changes have the rest of the window.
             await self._until(self._recorded, lambda: len(self._retried) < self._batch_size)
             seconds = await self._database.patiently(self._seconds_until_next_due)
+            self.has_waiting = seconds is not None
             if seconds is None or seconds > 0:
                 await self._wait_for_schedule(seconds)
                 continue

@@ -23,7 +23,7 @@ import psycopg
 import structlog
 
 from cdc_bridge.capture.listener import Listener, Reader
-from cdc_bridge.database import UNAVAILABLE, Database, backoff_seconds, refusal
+from cdc_bridge.database import UNAVAILABLE, Database, backoff_seconds, problem_of, refusal
 from cdc_bridge.delivery.endpoints import (
     ListedEndpoint,
     TakenEndpoint,
@@ -60,6 +60,8 @@ class Held:
     lease: Lease
     reader: Reader
     pipeline: Pipeline
+    certificates: Sequence[bytes]
+    """What stood in its files when it was taken."""
     task: asyncio.Task[None] | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -110,6 +112,7 @@ class Supervisor:
         self._definitions: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
         self._releasing: set[EndpointId] = set()
         self._failures = 0
+        self._told_lost = False
         self._next_look_in_seconds = 0.0
         self._announced = False
         self._given_up = False
@@ -134,7 +137,7 @@ class Supervisor:
         self._allow_http = allow_http
         self._definitions.clear()
         for held in self.held:
-            if held.endpoint.ca_file or held.endpoint.client_certificate_file:
+            if held.certificates != _certificates(held.endpoint):
                 held.stopping.set()  # It is taken again at the next look.
         self._listener.announced.set()
 
@@ -183,9 +186,12 @@ class Supervisor:
         self._next_look_in_seconds = self.look_every_seconds
         try:
             await self._follow_plan(await self._renew_and_list())
-        except UNAVAILABLE:
-            # The pipelines meet the same, and say so. Their leases end, and they call nobody.
+        except UNAVAILABLE as error:
+            # The pipelines meet the same, and say so, if there are any. Their leases end, and they call nobody.
             self._failures += 1
+            if not self._held and not self._told_lost:
+                self._told_lost = True
+                _log.warning("database lost", problem=problem_of(error))
             self._next_look_in_seconds = backoff_seconds(self._failures, random.random())
             return
         except psycopg.Error as error:
@@ -193,6 +199,9 @@ class Supervisor:
         finally:
             self.tried_at = self._now()
         self._failures = 0
+        if self._told_lost:
+            self._told_lost = False
+            _log.info("database back")
         self.looked_at = self.tried_at
         if self._announced:
             self._announced = False
@@ -291,6 +300,7 @@ class Supervisor:
         lease = Lease(taken.endpoint_id, taken.fence)
         lease.renew(asked_at, self.lease_seconds)
         reader = self._listener.reader()
+        certificates = _certificates(endpoint)
         try:
             pipeline = Pipeline(
                 self._database,
@@ -310,7 +320,7 @@ class Supervisor:
                 f"a certificate's file cannot be read any more: {error.strerror or type(error).__name__}",
             )
             return
-        held = self._held[taken.endpoint_id] = Held(endpoint, lease, reader, pipeline)
+        held = self._held[taken.endpoint_id] = Held(endpoint, lease, reader, pipeline, certificates)
         held.task = asyncio.create_task(self._deliver(held))
         self._tasks.add(held.task)
         held.task.add_done_callback(self._tasks.discard)
@@ -373,3 +383,14 @@ class Supervisor:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _certificates(endpoint: Endpoint) -> list[bytes]:
+    """Return what stands in an endpoint's files; of one that cannot be read, nothing."""
+    contents = []
+    for path in (endpoint.ca_file, endpoint.client_certificate_file, endpoint.client_key_file):
+        try:
+            contents.append(b"" if path is None else path.read_bytes())
+        except OSError:
+            contents.append(b"")
+    return contents

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.support.answers import Answer
-from tests.support.bridge import Bridge, Bridges
+from tests.support.bridge import Bridge, Bridges, run_command
 from tests.support.databases import Database
 from tests.support.http import figures, free_port, get, until_told
 from tests.support.receiver import Receiver
@@ -80,6 +81,100 @@ async def test_lag_is_told_with_its_cause_and_a_paused_endpoint_is_none(
     await until_ready(port)
 
 
+async def test_replay_of_what_is_old_is_no_lag_at_once(
+    bridge: Bridge, database: Database, port: int, receiver: Receiver
+) -> None:
+    database.execute(BOOKING, ("R",))
+    await receiver.wait_for_accepted(1)
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery"), "it is recorded")
+    receiver.script = lambda _: Answer(after_seconds=60)
+    database.execute(
+        "update cdc_bridge.delivery set state = 'waiting', failures = 0, next_attempt_at = now(), recorded_at = now(), "
+        "changed_at = now() - interval '1 day'; notify cdc_bridge_endpoint"
+    )
+    assert database.value("select lag < interval '1 minute' from cdc_bridge.endpoint_state")
+    await until_told(port, 503, "lag: endpoint default", "the oldest since 0:00:0", "asked for by hand")
+
+
+async def test_endpoint_that_wants_no_calls_is_told_until_it_is_resumed(
+    bridge: Bridge, database: Database, port: int, receiver: Receiver
+) -> None:
+    receiver.script = lambda _: Answer(status=410)
+    database.execute(BOOKING, ("R",))
+    await until_told(port, 503, "endpoint: default answered 410", "cdc-bridge endpoint resume default")
+    found = await figures(port)
+    assert (found["cdc_bridge_problem", "endpoint"], found["cdc_bridge_endpoint_active", "default"]) == (1, 0)
+    receiver.script = lambda _: Answer(status=200)
+    database.execute("update cdc_bridge.endpoint set disabled_at = null; notify cdc_bridge_endpoint")
+    await until_ready(port)
+
+
+async def test_restored_dump_is_told_though_its_backlog_is_not_known(
+    bridges: Bridges, database: Database, port: int
+) -> None:
+    bridge = await bridges.start()
+    await bridge.wait_for_log("endpoint taken")
+    await bridge.terminate()
+    database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
+    await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
+    await until_told(port, 503, "endpoint: default: this database was restored from a dump", "cdc_bridge.adopt()")
+    found = await figures(port)
+    assert ("cdc_bridge_lag_seconds", "default") not in found
+    assert ("cdc_bridge_backlog_changes", "default") not in found
+    code, output, _ = await run_command("status", "--json", **bridges.settings)
+    assert code == 0
+    (endpoint,) = json.loads(output)["endpoints"]
+    assert (endpoint["lag_seconds"], endpoint["backlog"]) == (None, None)
+
+
+async def test_row_that_cannot_be_called_is_told_before_anything_lags(
+    bridge: Bridge, bridges: Bridges, database: Database, port: int
+) -> None:
+    await until_ready(port)
+    code, _, errors = await run_command("endpoint", "add", "till", "https://till.example/", **bridges.settings)
+    assert code == 0, errors
+    database.execute(
+        "update cdc_bridge.endpoint set ca_file = '/nowhere/ca.pem' where name = 'till'; notify cdc_bridge_endpoint"
+    )
+    await until_told(port, 503, "endpoint: till cannot be called: ", "/nowhere/ca.pem", "endpoint show till")
+    database.execute("delete from cdc_bridge.endpoint where name = 'till'; notify cdc_bridge_endpoint")
+    await until_ready(port)
+
+
+async def test_daemon_without_any_endpoint_is_not_ready(bridges: Bridges, port: int) -> None:
+    for name in [name for name in bridges.settings if name.startswith("CDC_BRIDGE_ENDPOINT_")]:
+        del bridges.settings[name]
+    await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
+    await until_told(port, 503, "endpoint: there is none, so nothing is called", "cdc-bridge endpoint add")
+
+
+async def test_figures_of_a_daemon_that_was_killed_are_gone_with_its_lease(
+    bridges: Bridges, database: Database, receiver: Receiver
+) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    receiver.script = lambda _: Answer(after_seconds=60)
+    bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="1")
+    database.execute(BOOKING, ("R",))
+    figures_now = "select in_flight, listening, deliveries_a_second from cdc_bridge.endpoint_state"
+    await until(lambda: database.execute(figures_now) == [(1, True, 0.0)], "a call under way is shown")
+    await bridge.kill()
+    await until(lambda: database.execute(figures_now) == [(None, None, None)], "nobody shows it any more")
+
+
+async def test_slow_database_is_told_apart_from_a_lost_one_and_the_last_figures_stay(
+    bridge: Bridge, database: Database, port: int
+) -> None:
+    await until_ready(port)
+    async with database.connection(autocommit=False) as other:
+        # What a look reads, and no delivery does.
+        await other.execute("lock cdc_bridge.schema_version in access exclusive mode")
+        await until_told(port, 503, "database: it is slow: a look has taken ")
+        found = await figures(port)
+        assert found["cdc_bridge_database_up",] == 1
+        assert found["cdc_bridge_lag_seconds", "default"] == 0
+    await until_ready(port)
+
+
 async def test_lost_database_is_told_and_is_no_reason_to_be_started_again(
     bridge: Bridge, database: Database, port: int
 ) -> None:
@@ -90,7 +185,7 @@ async def test_lost_database_is_told_and_is_no_reason_to_be_started_again(
     )
     try:
         database.execute(kick_out)
-        await until_told(port, 503, "database: it did not answer within")
+        await until_told(port, 503, "database: it does not answer")
         assert await get(port, "/healthz") == (200, "alive\n")
         assert (await figures(port))["cdc_bridge_database_up",] == 0
     finally:

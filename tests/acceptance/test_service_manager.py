@@ -85,6 +85,10 @@ def write(config: Path, text: str) -> None:
     config.write_text(text)
 
 
+def append(file: Path, text: str) -> None:
+    file.write_text(file.read_text() + text)
+
+
 async def test_hangup_takes_up_what_can_change_and_names_what_cannot(
     systemd: HeardService, database: Database, bridges: Bridges, receiver: Receiver, config: Path
 ) -> None:
@@ -155,3 +159,63 @@ async def test_endpoint_declared_later_is_called_after_a_hangup_also_one_that_ca
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     await receiver.wait_for_accepted(1)
+
+
+@pytest.fixture
+def own_ca_file(bridges: Bridges, tmp_path: Path) -> Path:
+    """A copy of the endpoint's CA file, which is the bridge's from now on."""
+    copy = tmp_path / "ca.pem"
+    copy.write_bytes(Path(bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"]).read_bytes())
+    bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"] = str(copy)
+    return copy
+
+
+async def test_second_hangup_is_heard_while_the_database_is_away(
+    database: Database, bridges: Bridges, config: Path
+) -> None:
+    write(config, "max_lag_seconds = 10\n")
+    bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(config))
+    await bridge.wait_for_log("endpoint taken")
+    try:
+        database.execute(
+            "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
+            "where usename = 'cdc_bridge'"
+        )
+        await bridge.wait_for_log("database lost")
+        for seconds in (20, 30):  # The first one waits to make the endpoint of the settings known.
+            write(config, f"max_lag_seconds = {seconds}\n")
+            before = len(bridge.log)
+            bridge.send(signal.SIGHUP)
+            assert (await bridge.wait_for_log("settings reloaded", since=before))["changed"] == ["max_lag_seconds"]
+    finally:
+        database.execute("alter role cdc_bridge connection limit -1")
+    await bridge.wait_for_log("database back")
+
+
+async def test_hangup_leaves_an_endpoint_alone_whose_certificates_are_the_same(
+    database: Database, bridges: Bridges, receiver: Receiver, own_ca_file: Path
+) -> None:
+    bridge = await bridges.start()
+    await bridge.wait_for_log("endpoint taken")
+    before = len(bridge.log)
+    bridge.send(signal.SIGHUP)
+    await bridge.wait_for_log("settings reloaded", since=before)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    await receiver.wait_for_accepted(1)
+    assert not [line for line in bridge.log[before:] if line["event"] in {"stopping", "endpoint taken"}]
+
+    append(own_ca_file, "\n")
+    before = len(bridge.log)
+    bridge.send(signal.SIGHUP)
+    await bridge.wait_for_log("endpoint taken", since=before)
+
+
+async def test_status_line_tells_of_what_was_refused_and_is_tried_again(
+    systemd: HeardService, database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    receiver.script = lambda _: Answer(status=422)
+    await bridges.start(NOTIFY_SOCKET=systemd.address)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    await systemd.wait_for("STATUS=default is up to date but for what it refused, which is tried again")

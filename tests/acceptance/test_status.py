@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 
+import psycopg
 import pytest
 
 from tests.support.answers import Answer
@@ -82,6 +83,30 @@ async def test_status_names_the_transaction_that_holds_back(database: Database, 
         oldest = json.loads(output)["oldest_writer"]
         assert oldest["pid"] == writer.info.backend_pid
         assert oldest["since"] is not None
+
+
+async def test_whoever_may_not_see_since_when_a_transaction_is_open_is_not_alarmed(
+    database: Database, bridges: Bridges
+) -> None:
+    async with database.connection(autocommit=False) as writer:
+        await writer.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+        _, output, _ = await run_command("status", **bridges.settings)
+        (line,) = [line for line in output.splitlines() if "held back" in line]
+        assert line.startswith("- held back by the transaction of process ")
+        assert "what it wrote comes when it commits, and repairs wait for it" in line
+        assert "pg_read_all_stats" in line
+
+
+async def test_transaction_of_another_database_is_told_to_hold_back_repairs_alone(
+    database: Database, bridges: Bridges
+) -> None:
+    server = database.server
+    async with await psycopg.AsyncConnection.connect(server.url) as writer:
+        await writer.execute("select pg_current_xact_id()")
+        _, output, _ = await run_command("status", **bridges.settings)
+        (line,) = [line for line in output.splitlines() if "held back" in line]
+        assert ": repairs wait for it (since when" in line
+        await writer.rollback()
 
 
 async def test_status_is_shown_again_and_again_until_interrupted(bridges: Bridges) -> None:

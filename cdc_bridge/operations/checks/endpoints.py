@@ -8,6 +8,11 @@ from cdc_bridge.errors import SettingsError
 from cdc_bridge.operations.checks.verdict import Check, Connection, failed, listed, ok, warning
 from cdc_bridge.settings import Settings
 
+NO_ENDPOINT = "there is none, so nothing is called"
+NO_ENDPOINT_REMEDY = "Set CDC_BRIDGE_ENDPOINT_URL, or: cdc-bridge endpoint add till https://till.example/reservations"
+WANTS_NO_CALLS = "answered 410 and is not called any more"
+TO_CALL_AGAIN = "When it wants calls again: cdc-bridge endpoint resume"
+
 
 def check_declared_endpoint(settings: Settings) -> Check:
     """The endpoint of the settings can be used, if there is one."""
@@ -38,8 +43,8 @@ async def check_endpoints(connection: Connection, settings: Settings) -> Check:
         if row["disabled"]:
             return failed(
                 name,
-                f"{row['name']} answered 410 and is not called any more",
-                f"When it wants calls again: cdc-bridge endpoint resume {row['name']}",
+                f"{row['name']} {WANTS_NO_CALLS}",
+                f"{TO_CALL_AGAIN} {row['name']}",
             )
         if not row["in_settings"]:
             try:
@@ -51,8 +56,4 @@ async def check_endpoints(connection: Connection, settings: Settings) -> Check:
         return ok(name, listed(names))
     if settings.endpoint_url is not None:
         return ok(name, "that of the settings, which no daemon has declared yet")
-    return failed(
-        name,
-        "there is none, so nothing is called",
-        "Set CDC_BRIDGE_ENDPOINT_URL, or: cdc-bridge endpoint add till https://till.example/reservations",
-    )
+    return failed(name, NO_ENDPOINT, NO_ENDPOINT_REMEDY)

@@ -21,11 +21,11 @@ _OF_ENDPOINTS: tuple[tuple[str, str, Callable[[EndpointNow], float | None]], ...
     (
         "cdc_bridge_lag_seconds",
         "Age of the oldest change that is not settled; 0: there is none",
-        lambda endpoint: endpoint.lag_seconds or 0.0,
+        lambda endpoint: None if endpoint.backlog is None else endpoint.lag_seconds or 0.0,
     ),
     (
         "cdc_bridge_backlog_changes",
-        "Changes that are not settled: unread, or refused and tried again",
+        "Changes that are not settled: unread, or refused and tried again; an estimate from 100,000 on",
         lambda endpoint: endpoint.backlog,
     ),
     (

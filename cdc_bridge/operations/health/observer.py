@@ -1,11 +1,14 @@
-"""Looks whether all is well when somebody asks, and not more often than every few seconds however many ask."""
+"""Looks whether all is well when somebody asks, and not more often than every few seconds however many ask.
+
+A look that the database keeps waiting goes on, and whoever asks meanwhile is told so, with what was seen before it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import AsyncConnection
@@ -20,12 +23,14 @@ from cdc_bridge.operations.checks.mapping import check_mapping
 from cdc_bridge.operations.checks.schema import check_installation
 from cdc_bridge.operations.checks.verdict import Check, Verdict
 from cdc_bridge.operations.health.canary import Canary
-from cdc_bridge.operations.health.readiness import Problem, problems
+from cdc_bridge.operations.health.readiness import Part, Problem, problems
 from cdc_bridge.operations.health.standing import EndpointNow, endpoints_now
 from cdc_bridge.operations.reload import CurrentSettings
+from cdc_bridge.tasks import end
 
 LOOK_AT_MOST_EVERY_SECONDS = 2.0
 _ANSWER_WITHIN_SECONDS = 5.0
+_ANSWER_WHILE_LOST_WITHIN_SECONDS = 0.5
 _ALIVE_ALLOWANCE_SECONDS = 10.0
 
 
@@ -34,7 +39,7 @@ class Look:
     """What was seen."""
 
     endpoints: Sequence[EndpointNow]
-    """Empty where the database could not be asked."""
+    """Empty where the database could not be asked; where it is slow, as they were seen before."""
     problems: Sequence[Problem]
     database_up: bool
     held: Sequence[Held]
@@ -67,41 +72,78 @@ class Observer:
         self._supervisor = supervisor
         self._canary = canary
         self._settings = settings
-        self._looking = asyncio.Lock()
-        self._last: tuple[float, Look] | None = None
+        self._looking: asyncio.Task[Look] | None = None
+        self._began_at = self._next_at = float("-inf")
+        self._seen: Look | None = None
 
     async def look(self) -> Look:
         """Return what there is to see, a moment old at most."""
-        async with self._looking:  # Who comes meanwhile gets what the first one sees.
-            if self._last is None or time.monotonic() - self._last[0] > LOOK_AT_MOST_EVERY_SECONDS:
-                self._last = time.monotonic(), await self._look()
-            return self._last[1]
+        if self._looking is None and time.monotonic() >= self._next_at:
+            self._began_at = time.monotonic()
+            self._looking = asyncio.create_task(self._look())
+        if self._looking is not None:  # Who comes meanwhile gets what the first one sees.
+            within = _ANSWER_WHILE_LOST_WITHIN_SECONDS if self._database_lost else _ANSWER_WITHIN_SECONDS
+            await asyncio.wait([self._looking], timeout=within)
+        if self._looking is not None and self._looking.done():
+            self._take(self._looking)
+        return self._without_answer() if self._looking is not None or self._seen is None else self._seen
+
+    async def close(self) -> None:
+        """End a look that is under way."""
+        if self._looking is not None:
+            await end([self._looking])
+
+    def _take(self, looked: asyncio.Task[Look]) -> None:
+        """Keep what was seen. The next look comes no sooner than this one took, as it may be work for the database."""
+        self._looking = None
+        now = time.monotonic()
+        self._next_at = now + max(LOOK_AT_MOST_EVERY_SECONDS, now - self._began_at)
+        self._seen = looked.result()
+
+    @property
+    def _database_lost(self) -> bool:
+        return self._database.lost or self._supervisor.database_lost
+
+    def _without_answer(self) -> Look:
+        if self._database_lost or self._seen is None:
+            return self._look_at(None, database="it does not answer")
+        slow = Problem(
+            Part.DATABASE,
+            f"it is slow: a look has taken {time.monotonic() - self._began_at:.0f} s so far",
+            "See what keeps PostgreSQL busy.",
+        )
+        before = [problem for problem in self._seen.problems if problem.part is not Part.DATABASE]
+        return replace(self._seen, problems=[slow, *before])
 
     async def _look(self) -> Look:
-        endpoints, checks, problem = await self._ask()
+        try:
+            endpoints, checks = await self._database.patiently(_read)
+        except BridgeError as error:
+            checks = [Check("installation", Verdict.FAILED, error.problem, error.remedy)]
+            return self._look_at(None, checks)
+        return self._look_at(endpoints, checks)
+
+    def _look_at(
+        self,
+        endpoints: list[EndpointNow] | None,
+        checks: Sequence[Check] = (),
+        *,
+        database: str | None = None,
+    ) -> Look:
         return Look(
-            endpoints,
+            endpoints or [],
             problems(
-                database=problem,
+                database=database,
                 checks=checks,
                 fallen_back=self._listener.fallen_back,
                 canary=self._canary.problem,
                 endpoints=endpoints,
                 max_lag_seconds=self._settings.now.max_lag_seconds,
             ),
-            database_up=problem is None,
+            database_up=database is None,
             held=self._supervisor.held,
             listening=self._listener.listening,
         )
-
-    async def _ask(self) -> tuple[list[EndpointNow], list[Check], str | None]:
-        try:
-            async with asyncio.timeout(_ANSWER_WITHIN_SECONDS):
-                return *await self._database.patiently(_read), None
-        except TimeoutError:
-            return [], [], f"it did not answer within {_ANSWER_WITHIN_SECONDS:g} s"
-        except BridgeError as error:
-            return [], [Check("installation", Verdict.FAILED, error.problem, error.remedy)], None
 
     def why_not_alive(self) -> str | None:
         """Return why the daemon seems not to be alive, though its event loop is; ``None``: it is."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from cdc_bridge.delivery.roster import OTHER_CLUSTER
+from cdc_bridge.operations.checks.endpoints import NO_ENDPOINT, NO_ENDPOINT_REMEDY, TO_CALL_AGAIN, WANTS_NO_CALLS
 from cdc_bridge.operations.checks.verdict import Check, Verdict
 from cdc_bridge.operations.health.standing import EndpointNow
 
@@ -20,6 +22,7 @@ class Part(StrEnum):
     CAPTURE = "capture"
     DOORBELL = "doorbell"
     CANARY = "canary"
+    ENDPOINT = "endpoint"
     LAG = "lag"
 
 
@@ -42,7 +45,7 @@ def problems(
     checks: Sequence[Check],
     fallen_back: str | None,
     canary: str | None,
-    endpoints: Sequence[EndpointNow],
+    endpoints: Sequence[EndpointNow] | None,
     max_lag_seconds: float,
 ) -> list[Problem]:
     """Return what is wrong, the worst first.
@@ -52,7 +55,7 @@ def problems(
         checks: of the installation, the mapping and capture.
         fallen_back: why the listener polls though it is meant to listen.
         canary: why the last one was not heard.
-        endpoints: all of them.
+        endpoints: all of them; ``None``: not known.
         max_lag_seconds: age of the oldest unsettled change from which that is a problem.
     """
     found = [] if database is None else [Problem(Part.DATABASE, database, "See that PostgreSQL runs.")]
@@ -61,9 +64,12 @@ def problems(
     ]
     if canary is not None:
         found.append(Problem(Part.CANARY, canary, "cdc-bridge check"))
+    if endpoints is not None and not endpoints:
+        found.append(Problem(Part.ENDPOINT, NO_ENDPOINT, NO_ENDPOINT_REMEDY))
+    found += [problem for endpoint in endpoints or () if (problem := _not_called(endpoint)) is not None]
     found += [
         _lag(endpoint)
-        for endpoint in endpoints
+        for endpoint in endpoints or ()
         if endpoint.active and endpoint.lag_seconds is not None and endpoint.lag_seconds > max_lag_seconds
     ]
     if fallen_back is not None:
@@ -77,14 +83,32 @@ def problems(
     return found
 
 
+def _not_called(endpoint: EndpointNow) -> Problem | None:
+    """Return why an endpoint is not called though nobody has paused it, if that is so whatever is behind."""
+    match endpoint.state:
+        case "disabled":
+            return Problem(Part.ENDPOINT, f"{endpoint.name} {WANTS_NO_CALLS}", f"{TO_CALL_AGAIN} {endpoint.name}")
+        case "of another cluster":
+            return Problem(Part.ENDPOINT, f"{endpoint.name}: {OTHER_CLUSTER}")
+        case "cannot be called":
+            return Problem(
+                Part.ENDPOINT,
+                f"{endpoint.name} cannot be called: {endpoint.problem}",
+                f"cdc-bridge endpoint show {endpoint.name}",
+            )
+        case _:
+            return None
+
+
 def _lag(endpoint: EndpointNow) -> Problem:
     age = timedelta(seconds=int(endpoint.lag_seconds or 0))
-    behind = f"endpoint {endpoint.name} ({endpoint.state}) has {endpoint.backlog:,} unsettled, the oldest since {age} h"
+    unsettled = "some" if endpoint.backlog is None else f"{endpoint.backlog:,}"
+    behind = f"endpoint {endpoint.name} ({endpoint.state}) has {unsettled} unsettled, the oldest since {age} h"
     if endpoint.oldest_waiting_seq is not None:
         return Problem(
             Part.LAG,
             f"{behind}: reservation {endpoint.oldest_waiting_reservation}, "
-            f"{endpoint.oldest_waiting_attempts} attempts, {endpoint.oldest_waiting_error or 'not tried yet'}",
+            f"{endpoint.oldest_waiting_attempts} attempts, {endpoint.oldest_waiting_error or 'asked for by hand'}",
             f"cdc-bridge delivery show {endpoint.oldest_waiting_seq}",
         )
     reason = endpoint.problem or endpoint.last_failure

@@ -80,6 +80,8 @@ def status_line(held: Sequence[Held], *, database_lost: bool, fallen_back: bool)
             parts.append(
                 f"{one.endpoint.name} is {max(0.0, (datetime.now(UTC) - oldest).total_seconds()):.0f} s behind"
             )
+        elif one.pipeline.has_waiting:
+            parts.append(f"{one.endpoint.name} is up to date but for what it refused, which is tried again")
         else:
             parts.append(f"{one.endpoint.name} is up to date")
     return "; ".join(parts) + ("; polling, as the doorbell is not heard" if fallen_back else "")

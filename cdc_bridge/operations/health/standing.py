@@ -24,8 +24,8 @@ class EndpointNow:
     problem: str | None
     daemon: str | None
     """Host and process id of the daemon that has it."""
-    unread: int
-    """Changes of the log behind its position."""
+    unread: int | None
+    """Changes of the log behind its position; an estimate from 100,000 on. ``None``: of another cluster."""
     waiting: int
     """Deliveries that were refused and are tried again."""
     dead: int
@@ -53,9 +53,9 @@ class EndpointNow:
         return self.state not in {"paused", "disabled"}
 
     @property
-    def backlog(self) -> int:
-        """Changes that are not settled."""
-        return self.unread + self.waiting
+    def backlog(self) -> int | None:
+        """Changes that are not settled; ``None``: not known."""
+        return None if self.unread is None else self.unread + self.waiting
 
 
 async def endpoints_now(connection: AsyncConnection[TupleRow]) -> list[EndpointNow]:

@@ -22,6 +22,7 @@ class Status:
     """How everything is."""
 
     at: datetime
+    database: str
     capture: Check
     endpoints: Sequence[tuple[EndpointNow, EndpointStanding]]
     writer: Writer | None
@@ -39,6 +40,7 @@ async def read_status(connection: AsyncConnection[TupleRow]) -> Status:
     now = await endpoints_now(connection)
     return Status(
         at=datetime.now(UTC),
+        database=connection.info.dbname,
         capture=await check_capture(connection),
         # One that was added or removed between the two is seen the next time.
         endpoints=[

@@ -35,7 +35,7 @@ ALL_WELL = {
     "checks": (),
     "fallen_back": None,
     "canary": None,
-    "endpoints": (),
+    "endpoints": (WELL,),
     "max_lag_seconds": 300,
 }
 
@@ -75,8 +75,50 @@ def test_lag_of_a_delivery_that_waits_names_it() -> None:
     ]
 
 
-def test_endpoint_that_is_paused_or_disabled_may_lag() -> None:
-    assert told(endpoints=[replace(BEHIND, state="paused"), replace(BEHIND, state="disabled")]) == []
+def test_delivery_that_was_asked_for_by_hand_is_told_as_such() -> None:
+    replayed = replace(
+        WELL,
+        waiting=1,
+        lag_seconds=400.0,
+        oldest_waiting_seq=Seq(17),
+        oldest_waiting_reservation=ReservationId("R"),
+        oldest_waiting_attempts=1,
+    )
+    (problem,) = told(endpoints=[replayed])
+    assert "reservation R, 1 attempts, asked for by hand" in problem
+
+
+def test_paused_endpoint_may_lag() -> None:
+    assert told(endpoints=[replace(BEHIND, state="paused")]) == []
+
+
+def test_disabled_endpoint_is_told_once_and_not_for_its_lag() -> None:
+    assert told(endpoints=[replace(BEHIND, state="disabled")]) == [
+        (
+            "endpoint: till answered 410 and is not called any more -> "
+            "When it wants calls again: cdc-bridge endpoint resume till"
+        )
+    ]
+
+
+def test_endpoint_that_cannot_be_called_is_told_before_anything_lags() -> None:
+    assert told(endpoints=[replace(WELL, state="cannot be called", problem="its CA file is not there")]) == [
+        "endpoint: till cannot be called: its CA file is not there -> cdc-bridge endpoint show till"
+    ]
+
+
+def test_restored_dump_is_told_though_what_is_unread_is_not_known() -> None:
+    (problem,) = told(endpoints=[replace(WELL, state="of another cluster", unread=None)])
+    assert problem.startswith("endpoint: till: this database was restored from a dump")
+    assert "select cdc_bridge.adopt();" in problem
+
+
+def test_no_endpoint_is_told_unless_nobody_knows() -> None:
+    (problem,) = told(endpoints=[])
+    assert problem.startswith("endpoint: there is none, so nothing is called -> ")
+    assert told(endpoints=None, database="it does not answer") == [
+        "database: it does not answer -> See that PostgreSQL runs."
+    ]
 
 
 def test_failed_checks_are_problems_and_warnings_are_not() -> None:
@@ -94,7 +136,7 @@ def test_each_part_is_told() -> None:
         checks=[Check(name, Verdict.FAILED, "wrong") for name in ("installation", "mapping", "capture")],
         fallen_back="a ring of our own was not heard",
         canary="not read",
-        endpoints=[BEHIND],
+        endpoints=[BEHIND, replace(WELL, state="disabled")],
         max_lag_seconds=300,
     )
     assert {problem.part for problem in found} == set(Part)

@@ -33,6 +33,7 @@ tests:
     input_series:
       - {series: 'cdc_bridge_build_info{version="1"}', values: '1x30'}
       - {series: 'cdc_bridge_problem{part="capture"}', values: '0x5 1x25'}
+      - {series: 'cdc_bridge_problem{part="endpoint"}', values: '0x5 1x25'}
       - {series: 'cdc_bridge_lag_seconds{endpoint="till"}', values: '0x5 400x25'}
       - {series: 'cdc_bridge_lag_seconds{endpoint="paused"}', values: '400x30'}
       - {series: 'cdc_bridge_endpoint_active{endpoint="till"}', values: '1x30'}
@@ -50,6 +51,10 @@ tests:
           - exp_labels: {severity: critical, part: capture}
             exp_annotations:
               summary: "cdc-bridge: capture is not well"
+              description: Changes may not be captured or not be called. /readyz and cdc-bridge check say what is wrong and what mends it.
+          - exp_labels: {severity: critical, part: endpoint}
+            exp_annotations:
+              summary: "cdc-bridge: endpoint is not well"
               description: Changes may not be captured or not be called. /readyz and cdc-bridge check say what is wrong and what mends it.
       - eval_time: 10m
         alertname: CdcBridgeLag
