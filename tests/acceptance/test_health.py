@@ -13,6 +13,7 @@ from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges, run_command
 from tests.support.databases import Database
 from tests.support.http import figures, free_port, get, until_told
+from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
 from tests.support.service_manager import listening_service_manager
 from tests.support.waiting import until
@@ -172,6 +173,24 @@ async def test_slow_database_is_told_apart_from_a_lost_one_and_the_last_figures_
         found = await figures(port)
         assert found["cdc_bridge_database_up",] == 1
         assert found["cdc_bridge_lag_seconds", "default"] == 0
+    await until_ready(port)
+
+
+async def test_answers_come_while_the_network_swallows_everything(
+    bridges: Bridges, database: Database, port: int, proxy: Proxy
+) -> None:
+    await bridges.start(
+        CDC_BRIDGE_WEB_PORT=str(port),
+        CDC_BRIDGE_DATABASE_URL=proxy.through(database.bridge_url),
+        CDC_BRIDGE_LEASE_SECONDS="2",
+    )
+    await until_ready(port)
+    proxy.stall()
+    await until_told(port, 503, "database: it is slow")
+    assert ("cdc_bridge_lag_seconds", "default") in await figures(port)
+    await until_told(port, 503, "database: it does not answer")
+    assert (await figures(port))["cdc_bridge_database_up",] == 0
+    proxy.go_on()
     await until_ready(port)
 
 
