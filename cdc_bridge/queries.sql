@@ -18,6 +18,14 @@ select
 -- array in "= any" would be only where it is known when the statement is planned.)
 set plan_cache_mode to force_generic_plan
 
+-- name: set_up_page
+-- Has PostgreSQL end what a page asks before it takes long, and refuse it to write.
+select
+  set_config('application_name', %(name)s, false),
+  set_config('statement_timeout', %(statement_timeout)s, false),
+  set_config('idle_in_transaction_session_timeout', '5s', false),
+  set_config('default_transaction_read_only', 'on', false)
+
 -- name: set_up_command
 -- Has PostgreSQL end a transaction that a command leaves open, stopped with Ctrl-Z for example: it may lock out the daemon.
 set idle_in_transaction_session_timeout to '5s'
@@ -962,6 +970,88 @@ where (
     ) is not null
   )
 order by selected.reservation_id
+limit %(limit)s
+
+-- name: newest_delivery
+-- The number of the newest delivery of some endpoints at or below a number for each.
+select max(newest.seq)
+from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as top (endpoint_id, seq)
+cross join lateral (
+  select d.seq
+  from cdc_bridge.delivery d
+  where d.endpoint_id = top.endpoint_id and d.seq <= top.seq
+  order by d.seq desc
+  limit 1
+) as newest
+
+-- name: delivery_below
+-- An endpoint's newest delivery at or below a number, and when its change was made.
+select seq, changed_at
+from cdc_bridge.delivery
+where endpoint_id = %(endpoint_id)s and seq <= %(seq)s
+order by seq desc
+limit 1
+
+-- name: latest_deliveries
+-- Deliveries of some endpoints between two numbers for each, newest change first. All of them are looked through.
+select
+  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
+  d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
+from unnest(%(endpoint_ids)s::bigint[], %(floors)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, floor, ceiling)
+join cdc_bridge.endpoint e using (endpoint_id)
+cross join lateral (
+  select *
+  from cdc_bridge.delivery d
+  where d.endpoint_id = part.endpoint_id and d.seq > part.floor and d.seq <= part.ceiling
+    and d.state = any (%(states)s::text[])
+    and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
+    and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
+  order by d.seq desc
+  limit %(limit)s
+) as d
+order by d.seq desc, d.endpoint_id
+limit %(limit)s
+
+-- name: latest_unsettled
+-- The same of those that wait or are dead, by their index.
+select
+  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
+  d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
+from unnest(%(endpoint_ids)s::bigint[], %(floors)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, floor, ceiling)
+join cdc_bridge.endpoint e using (endpoint_id)
+cross join unnest(%(states)s::text[]) as wanted (state)
+cross join lateral (
+  select *
+  from cdc_bridge.delivery d
+  where d.endpoint_id = part.endpoint_id and d.state = wanted.state and d.state in ('waiting', 'dead')
+    and d.seq > part.floor and d.seq <= part.ceiling
+    and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
+    and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
+  order by d.seq desc
+  limit %(limit)s
+) as d
+order by d.seq desc, d.endpoint_id
+limit %(limit)s
+
+-- name: latest_of_reservation
+-- The same of one reservation, by its index.
+select
+  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
+  d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
+from unnest(%(endpoint_ids)s::bigint[], %(floors)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, floor, ceiling)
+join cdc_bridge.endpoint e using (endpoint_id)
+cross join lateral (
+  select *
+  from cdc_bridge.delivery d
+  where d.endpoint_id = part.endpoint_id and d.reservation_id = %(reservation_id)s
+    and d.seq > part.floor and d.seq <= part.ceiling
+    and d.state = any (%(states)s::text[])
+    and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
+    and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
+  order by d.reservation_id desc, d.seq desc
+  limit %(limit)s
+) as d
+order by d.seq desc, d.endpoint_id
 limit %(limit)s
 
 -- name: requeue

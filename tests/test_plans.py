@@ -70,6 +70,11 @@ TILL = {"endpoint_id": 1}
 PAGE_OF_TILL = TILL | {"limit": PAGE}
 EVERYTHING = PAGE_OF_TILL | {"after": "", "reservation_ids": None, "states": None, "since": None, "until": None}
 
+LATEST = {
+    "endpoint_ids": [1, 2], "floors": [0, 0], "ceilings": [CHANGES, CHANGES], "since": "2000-01-01", "until": None,
+    "limit": PAGE, "reservation_id": None,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -114,6 +119,12 @@ ASKED = [
     Asked("canary_captured", {"xid": "5000"}),
     by_command("endpoint_counts", TILL | {"limit": 1000}, WAITING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
+    by_command("newest_delivery", {"endpoint_ids": [1, 2], "ceilings": [CHANGES // 2, CHANGES]}),
+    by_command("delivery_below", TILL | {"seq": CHANGES // 2}),
+    # It looks through so many as it is told.
+    by_command("latest_deliveries", LATEST | {"floors": [CHANGES - 20_000] * 2, "states": ["gone"]}, 20_000),
+    by_command("latest_unsettled", LATEST | {"states": ["waiting", "dead"]}, 4 * PAGE),
+    by_command("latest_of_reservation", LATEST | {"reservation_id": "R7", "states": ["delivered"]}),
     by_command("make_due", TILL | {"seq": 4711}),
     by_command("wait_with_newer", TILL | {"seq": 4711}),
     by_command("supersede", TILL | {"seq": 4711}),
@@ -144,7 +155,8 @@ WALKING_ALL = {
     "what_is_kept": "how much an uninstall would delete; asked by a person",
 }
 SMALL = """
-set_up_session plan_once set_up_command try_doorbell_lock unlock_doorbell listen ring own_transaction oldest_transaction
+set_up_session plan_once set_up_page set_up_command try_doorbell_lock unlock_doorbell listen ring own_transaction
+oldest_transaction
 key_type listen_for_endpoints announce_endpoints declare_endpoint renew_and_list list_endpoints try_presence_lock
 take_endpoints end_sessions_of_silent_holders release_endpoint note_problem disable_endpoint add_endpoint endpoint_facts
 endpoint_options endpoint_row set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed

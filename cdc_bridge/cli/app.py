@@ -12,6 +12,7 @@ from cdc_bridge.cli import (
     check,
     conformance,
     contract,
+    deliveries,
     delivery,
     demo,
     endpoint,
@@ -45,6 +46,7 @@ app.command()(install.install)
 app.command()(install.uninstall)
 app.add_typer(endpoint.app)
 app.command()(payload.payload)
+app.command()(deliveries.deliveries)
 app.add_typer(delivery.app)
 app.command()(replay.replay)
 app.command()(backfill.backfill)
