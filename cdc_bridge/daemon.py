@@ -33,6 +33,7 @@ from cdc_bridge.operations.prune import Pruner
 from cdc_bridge.operations.redelivery.scheduled_reconcile import ScheduledReconcile
 from cdc_bridge.operations.reload import TAKEN_UP, CurrentSettings, changed, without_restart
 from cdc_bridge.tasks import end, run_together
+from cdc_bridge.web.listening import listening_of
 from cdc_bridge.web.server import web_server
 
 if TYPE_CHECKING:
@@ -55,13 +56,14 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         load_settings: loads them anew, when SIGHUP comes.
 
     Raises:
-        SettingsError: the endpoint that the settings declare cannot be used.
+        SettingsError: the endpoint that the settings declare cannot be used, or the page would be without protection.
         DatabaseUnavailable: the database does not answer at the start. (Later on it is waited for.)
         InstallationError: the SQL side is not what this version needs.
         Stuck: there is work and nothing moves.
         SettingsError: the web port is taken.
     """
     declared = settings.endpoint()
+    listening = listening_of(settings)
     collect_garbage_seldom()
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()
@@ -108,10 +110,10 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         canary = Canary(database, supervisor, listener, current)
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
-        if settings.web_port:
+        if listening is not None:
             observer = Observer(database, listener, supervisor, canary, current)
             stack.push_async_callback(observer.close)
-            await stack.enter_async_context(web_server(settings.web_port, observer))
+            await stack.enter_async_context(web_server(listening, observer, current))
         _log.info("started", version=__version__)
         service_manager.ready()
         await run_together(

@@ -83,7 +83,8 @@ def connection_parameters(database_url: str) -> dict[str, Any]:
     return _DEFAULTS | conninfo_to_dict(database_url)
 
 
-async def _speak_plainly(connection: AsyncConnection[TupleRow]) -> None:
+async def speak_plainly(connection: AsyncConnection[TupleRow]) -> None:
+    """Make a session speak UTC and ISO dates, and trust no schema that others may write to."""
     # With this path a name without a schema is PostgreSQL's own, whatever others have put into public.
     await connection.execute(
         "set search_path to pg_catalog, pg_temp; "
@@ -92,7 +93,7 @@ async def _speak_plainly(connection: AsyncConnection[TupleRow]) -> None:
 
 
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
-    await _speak_plainly(connection)
+    await speak_plainly(connection)
     await connection.execute(queries["set_up_session"], {"name": f"cdc-bridge {process_name()}"})
 
 
@@ -108,7 +109,7 @@ async def connect(database_url: str) -> AsyncConnection[TupleRow]:
         psycopg.OperationalError: PostgreSQL does not answer or refuses the login.
     """
     connection = await AsyncConnection.connect(autocommit=True, **connection_parameters(database_url))
-    await _speak_plainly(connection)
+    await speak_plainly(connection)
     return connection
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import binascii
 import difflib
+import errno
 import re
 import ssl
+import stat
 from base64 import b64decode
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -21,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_PREFIX = "whsec_"  # noqa: S105
 _SECRET_BYTES = range(24, 65)
+_MOST_FILE_BYTES = 4 * 1024 * 1024
 
 _NOT_YOURS = frozenset(
     {
@@ -119,6 +122,7 @@ def checked_ca_file(path: Path) -> Path:
         ValueError: it cannot be read or holds none.
     """
     try:
+        _require_small_file(path)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
         raise ValueError(f"names {path}, which holds no PEM certificate") from None
@@ -134,6 +138,8 @@ def check_client_certificate(certificate_file: Path, key_file: Path | None) -> N
         ValueError: it or its key cannot be read, or they do not belong together.
     """
     try:
+        for file in filter(None, (certificate_file, key_file)):
+            _require_small_file(file)
         # Without a password's callback OpenSSL would ask for it on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate_file, key_file, password=lambda: "")
     except ssl.SSLError:
@@ -143,6 +149,19 @@ def check_client_certificate(certificate_file: Path, key_file: Path | None) -> N
         ) from None
     except OSError as error:
         raise ValueError(f"names {certificate_file}, but it or its key cannot be read: {error.strerror}") from None
+
+
+def _require_small_file(path: Path) -> None:
+    """Make sure that reading a file ends: a pipe, a device or something huge would keep the daemon waiting.
+
+    Raises:
+        OSError: it cannot be read, or is none of the files that are meant.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    if found.st_size > _MOST_FILE_BYTES:
+        raise OSError(errno.EFBIG, "it is too large for certificates")
 
 
 def checked_url(text: str, *, allow_http: bool) -> str:

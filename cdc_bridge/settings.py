@@ -133,7 +133,29 @@ class Settings(BaseSettings):
         30, ge=1, le=3650, description="Time for which a delivery that was given up can be sent again, in days"
     )
     web_port: int = Field(
-        0, ge=0, le=65_535, description="Port on this machine's loopback for /metrics, /healthz and /readyz; 0: none"
+        0, ge=0, le=65_535, description="Port of the page, of /metrics, /healthz and /readyz; 0: none"
+    )
+    web_address: str = Field(
+        "127.0.0.1",
+        description="Address of this machine to serve them on; one that other machines reach needs web_token, and "
+        "web_certificate_file or web_behind_proxy",
+    )
+    web_token: SecretStr | None = Field(
+        None,
+        description="What signs in to the page, to see and change everything: 20 characters or more, such as those "
+        "that openssl rand -hex 24 makes; without one there is no page",
+    )
+    web_view_token: SecretStr | None = Field(
+        None, description="What signs in to the page to see states, and no reservation's content; must be another one"
+    )
+    web_certificate_file: Path | None = Field(
+        None, description="File with the certificate to serve them over HTTPS with"
+    )
+    web_key_file: Path | None = Field(
+        None, description="File with that certificate's key; default: it is in the same file"
+    )
+    web_behind_proxy: bool = Field(
+        False, description="State that browsers reach the page through a proxy, over HTTPS, and in no other way"
     )
     max_lag_seconds: float = Field(
         300,

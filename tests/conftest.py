@@ -9,6 +9,7 @@ pytest_plugins = (
     "tests.support.receiver",
     "tests.support.bridge",
     "tests.support.endpoints",
+    "tests.support.page",
     "tests.support.proxy",
     "tests.support.figures",
     "tests.support.load",

@@ -21,17 +21,7 @@ def payload(
     Example: cdc-bridge payload 43B39683AB734A038ADA1B27345E9C90 --pretty
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.show_payload import payload_of  # noqa: PLC0415
+    from cdc_bridge.operations.show_payload import indented, payload_of  # noqa: PLC0415
 
     body = asyncio.run(payload_of(url, reservation_id))
-    typer.echo(_indented(body) if pretty else body)
-
-
-def _indented(body: bytes) -> bytes:
-    import json  # noqa: PLC0415
-
-    import orjson  # noqa: PLC0415
-
-    # Numbers pass as the text they are: a float would round them.
-    exact = json.loads(body, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
-    return orjson.dumps(exact, option=orjson.OPT_INDENT_2)
+    typer.echo(indented(body) if pretty else body)

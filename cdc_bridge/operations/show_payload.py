@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import orjson
+
 from cdc_bridge.database import one_connection
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
@@ -26,3 +30,9 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
         f"there is no reservation {reservation_id}",
         'The id is the reservations table\'s key, as in the column "id" of cdc_bridge.reservation_payload.',
     )
+
+
+def indented(body: bytes) -> bytes:
+    """Return a body indented, for reading. Numbers pass as the text they are: a float would round them."""
+    exact = json.loads(body, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
+    return orjson.dumps(exact, option=orjson.OPT_INDENT_2)

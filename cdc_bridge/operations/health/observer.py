@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import psycopg
 from psycopg import AsyncConnection
@@ -75,6 +76,7 @@ class Observer:
         self._looking: asyncio.Task[Look] | None = None
         self._began_at = self._next_at = float("-inf")
         self._seen: Look | None = None
+        self._first_seen: dict[Part, datetime] = {}
 
     async def look(self) -> Look:
         """Return what there is to see, a moment old at most."""
@@ -130,16 +132,19 @@ class Observer:
         *,
         database: str | None = None,
     ) -> Look:
+        found = problems(
+            database=database,
+            checks=checks,
+            fallen_back=self._listener.fallen_back,
+            canary=self._canary.problem,
+            endpoints=endpoints,
+            max_lag_seconds=self._settings.now.max_lag_seconds,
+        )
+        now = datetime.now(UTC)
+        self._first_seen = {problem.part: self._first_seen.get(problem.part, now) for problem in found}
         return Look(
             endpoints or [],
-            problems(
-                database=database,
-                checks=checks,
-                fallen_back=self._listener.fallen_back,
-                canary=self._canary.problem,
-                endpoints=endpoints,
-                max_lag_seconds=self._settings.now.max_lag_seconds,
-            ),
+            [replace(problem, since=problem.since or self._first_seen[problem.part]) for problem in found],
             database_up=database is None,
             held=self._supervisor.held,
             listening=self._listener.listening,

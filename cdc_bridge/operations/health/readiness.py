@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cdc_bridge.delivery.roster import OTHER_CLUSTER
@@ -33,6 +33,7 @@ class Problem:
     part: Part
     detail: str
     remedy: str = ""
+    since: datetime | None = None
 
     def __str__(self) -> str:
         """Return it on one line."""
@@ -87,7 +88,12 @@ def _not_called(endpoint: EndpointNow) -> Problem | None:
     """Return why an endpoint is not called though nobody has paused it, if that is so whatever is behind."""
     match endpoint.state:
         case "disabled":
-            return Problem(Part.ENDPOINT, f"{endpoint.name} {WANTS_NO_CALLS}", f"{TO_CALL_AGAIN} {endpoint.name}")
+            return Problem(
+                Part.ENDPOINT,
+                f"{endpoint.name} {WANTS_NO_CALLS}",
+                f"{TO_CALL_AGAIN} {endpoint.name}",
+                endpoint.since,
+            )
         case "of another cluster":
             return Problem(Part.ENDPOINT, f"{endpoint.name}: {OTHER_CLUSTER}")
         case "cannot be called":

@@ -1,0 +1,59 @@
+"""What is said on the next page, once: what was done, or why it was not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from cdc_bridge.errors import BridgeError
+from cdc_bridge.web.access import Notice
+from cdc_bridge.web.requests import session_of
+
+_FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+
+
+def say(request: web.Request, text: str, *, remedy: str = "", secret: str | None = None, good: bool = True) -> None:
+    """Say something on the next page.
+
+    Args:
+        request: who is told.
+        text: what.
+        remedy: what mends it.
+        secret: a signing secret that was just made, to be shown this once.
+        good: whether it is what was wanted.
+    """
+    session_of(request).notices.append(Notice(text, remedy, secret, good))
+
+
+@contextmanager
+def told_on_the_next_page(request: web.Request) -> Iterator[None]:
+    """Have an error said on the next page."""
+    try:
+        yield
+    except BridgeError as error:
+        say(request, in_words_of_the_page(error.problem), remedy=error.remedy, good=False)
+
+
+def in_words_of_the_page(text: str) -> str:
+    """Return words of the command line with the names of the page's fields in place of flags."""
+    text = _FLAG.sub(lambda flag: LABELS.get(flag[1].replace("-", "_"), flag[1].replace("-", " ")), text)
+    return f"{LABELS['name']}{text.removeprefix('NAME')}" if text.startswith("NAME ") else text
+
+
+LABELS = {
+    "name": "Name",
+    "url": "Address",
+    "header": "Headers",
+    "max_in_flight": "Most calls under way at once",
+    "timeout_seconds": "Longest time for a call",
+    "connect_timeout_seconds": "Longest time to connect",
+    "latest_only": "Latest state only",
+    "ca_file": "CA file",
+    "client_certificate_file": "Client certificate file",
+    "client_key_file": "Client key file",
+    "keep_old_hours": "Hours",
+}
+"""What the fields of forms are called, by the name of the option."""

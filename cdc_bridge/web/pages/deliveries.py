@@ -1,0 +1,236 @@
+"""Deliveries: the latest, one of them, and sending again."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+import structlog
+from aiohttp import web
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from cdc_bridge.database import one_connection
+from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
+from cdc_bridge.model import DeliveryState, ReservationId
+from cdc_bridge.operations.endpoints.chosen import choose_endpoint
+from cdc_bridge.operations.redelivery.found import DeliveryId, FoundDelivery, find_delivery
+from cdc_bridge.operations.redelivery.latest import Cursor, Wanted, list_deliveries
+from cdc_bridge.operations.redelivery.replay import Replayed, Selection, replay
+from cdc_bridge.operations.redelivery.request_now import NoRequest, RequestNow, request_now
+from cdc_bridge.operations.redelivery.retry import retry
+from cdc_bridge.operations.redelivery.show import in_words
+from cdc_bridge.operations.show_payload import indented
+from cdc_bridge.web.access import Right
+from cdc_bridge.web.notices import say, told_on_the_next_page
+from cdc_bridge.web.rendering import page
+from cdc_bridge.web.requests import log_change, session_of, site_of
+
+_A_PAGE = 50
+_MOST_CHOSEN = 500
+_ANSWER_WITHIN_SECONDS = 5.0
+_CAN_BE_RETRIED = {DeliveryState.WAITING, DeliveryState.DEAD, DeliveryState.GONE}
+
+Connection = AsyncConnection[TupleRow]
+
+_log = structlog.get_logger(__name__)
+
+
+async def list_(request: web.Request) -> web.StreamResponse:
+    """Show the latest deliveries, or those that are asked for."""
+    asked = {
+        name: request.query.get(name, "").strip() for name in ("endpoint", "state", "reservation", "since", "until")
+    }
+    look = await site_of(request).observer.look()
+    listed, problem = None, None
+    try:
+        wanted, after = _wanted(asked), _after(request)
+        async with site_of(request).database.reading() as connection:
+            listed = await list_deliveries(connection, wanted, _A_PAGE, after)
+    except (DatabaseUnavailable, InstallationError):
+        raise
+    except BridgeError as error:
+        problem = str(error)
+    given = {name: value for name, value in asked.items() if value}
+    return await page(
+        request,
+        "deliveries.html",
+        title="Deliveries",
+        asked=asked,
+        problem=problem,
+        listed=listed,
+        older=None if listed is None or listed.next is None else f"?{urlencode(given | {'after': str(listed.next)})}",
+        newest=f"?{urlencode(given)}" if "after" in request.query else None,
+        endpoints=[endpoint.name for endpoint in look.endpoints],
+        states=[state.value for state in DeliveryState],
+        dead=asked["state"] == DeliveryState.DEAD and asked["endpoint"] != "",
+        here=request.path_qs,
+    )
+
+
+def _wanted(asked: dict[str, str]) -> Wanted:
+    state = asked["state"]
+    if state and state not in set(DeliveryState):
+        raise WrongUsage(f"There is no state {state}")
+    wanted = Wanted(
+        endpoint=asked["endpoint"] or None,
+        states=[DeliveryState(state)] if state else [],
+        reservation_id=ReservationId(asked["reservation"]) if asked["reservation"] else None,
+        since=_instant(asked["since"], "From"),
+        until=_instant(asked["until"], "Until"),
+    )
+    if "\0" in asked["reservation"]:
+        raise WrongUsage("Reservation has characters that no id has")
+    if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
+        raise WrongUsage("From is not before Until")
+    return wanted
+
+
+def _instant(text: str, label: str) -> datetime | None:
+    """Read a time; without a zone it is UTC, as the field's label says."""
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise WrongUsage(f"{label} is not a time, as 2026-07-01T18:30") from None
+
+
+def _after(request: web.Request) -> Cursor | None:
+    if (text := request.query.get("after")) is None:
+        return None
+    try:
+        return Cursor.parse(text)
+    except ValueError as error:
+        raise WrongUsage(f"{text[:50]} {error}") from None
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """Show one delivery, and to who may see it what would be sent now."""
+    site, wanted = site_of(request), _id(request)
+    call: RequestNow | NoRequest | None = None
+    async with site.database.reading() as connection:
+        delivery = await _found(connection, wanted, request.match_info["endpoint"])
+        if session_of(request).right is Right.ALL:
+            call = await request_now(connection, delivery, site.settings.now, datetime.now(UTC))
+    return await page(
+        request,
+        "delivery.html",
+        title=f"Delivery {delivery.seq}",
+        delivery=delivery,
+        words=in_words(delivery, wanted),
+        can_be_retried=delivery.state in _CAN_BE_RETRIED,
+        call=call if isinstance(call, RequestNow) else None,
+        body=indented(call.body).decode() if isinstance(call, RequestNow) else None,
+        no_call=call.reason if isinstance(call, NoRequest) else None,
+    )
+
+
+def _id(request: web.Request) -> DeliveryId:
+    try:
+        return DeliveryId.parse(request.match_info["seq"])
+    except ValueError as error:
+        raise web.HTTPNotFound(text=f"{request.match_info['seq']} {error}") from None
+
+
+async def _found(connection: Connection, wanted: DeliveryId, endpoint: str) -> FoundDelivery:
+    try:
+        return await find_delivery(connection, wanted, endpoint)
+    except BridgeError as error:
+        raise web.HTTPNotFound(text=str(error)) from None
+
+
+async def send_again(request: web.Request) -> web.StreamResponse:
+    """Have the delivery, or where that was accepted its reservation, called once more."""
+    site, wanted, name = site_of(request), _id(request), request.match_info["endpoint"]
+    with told_on_the_next_page(request):
+        async with one_connection(site.database_url) as connection:
+            delivery = await _found(connection, wanted, name)
+            if delivery.state in _CAN_BE_RETRIED:
+                said = str(await retry(connection, wanted, name))
+            else:
+                said = await _replay_reservation(connection, delivery)
+            say_silence = (await choose_endpoint(connection, name)).silence
+        log_change(request, "delivery sent again", endpoint=name, seq=delivery.seq)
+        say(request, f"{said}.")
+        if say_silence:
+            say(request, say_silence, good=False)
+    raise web.HTTPSeeOther(f"/deliveries/{quote(name, safe='')}/{wanted.seq}")
+
+
+async def _replay_reservation(connection: Connection, delivery: FoundDelivery) -> str:
+    endpoint = await choose_endpoint(connection, delivery.endpoint)
+    endpoint.require_same_cluster()
+    done = Replayed()
+    await replay(connection, endpoint, Selection(reservation_ids=[delivery.reservation_id]), done, lambda _: None)
+    if not done.queued:
+        return f"Reservation {delivery.reservation_id} has a newer change on its way, or was called just now"
+    return f"Reservation {delivery.reservation_id} is called once more, as it stands now"
+
+
+async def retry_chosen(request: web.Request) -> web.StreamResponse:
+    """Have those called again that were chosen in the list."""
+    site, sent = site_of(request), await request.post()
+    chosen = [str(value) for value in sent.getall("delivery", [])][:_MOST_CHOSEN]
+    done = 0
+    with told_on_the_next_page(request):
+        if not chosen:
+            raise WrongUsage("None was chosen")
+        async with one_connection(site.database_url) as connection:
+            for text in chosen:
+                endpoint, _, seq = text.rpartition("/")
+                try:
+                    await retry(connection, _parsed(seq), endpoint)
+                except (DatabaseUnavailable, InstallationError):
+                    raise
+                except BridgeError as error:
+                    say(request, str(error), good=False)
+                else:
+                    done += 1
+    if done:
+        log_change(request, "deliveries sent again", chosen=chosen, done=done)
+        say(request, f"{done} of {len(chosen)} are due now.")
+    raise web.HTTPSeeOther(_back(str(sent.get("back", ""))))
+
+
+def _parsed(seq: str) -> DeliveryId:
+    try:
+        return DeliveryId.parse(seq)
+    except ValueError as error:
+        raise WrongUsage(f"{seq[:40]} {error}") from None
+
+
+def _back(path: str) -> str:
+    return path if path.startswith("/deliveries?") and path.isascii() and path.isprintable() else "/deliveries"
+
+
+async def retry_all_dead(request: web.Request) -> web.StreamResponse:
+    """Have all dead letters of an endpoint called again; if that takes long, it goes on after the answer."""
+    site, name, done = site_of(request), request.match_info["name"], Replayed()
+    log_change(request, "dead letters sent again", endpoint=name)
+    work = asyncio.create_task(_replay_dead(site.database_url, name, done))
+    site.long_work.add(work)
+    work.add_done_callback(site.long_work.discard)
+    await asyncio.wait([work], timeout=_ANSWER_WITHIN_SECONDS)
+    with told_on_the_next_page(request):
+        if work.done():
+            work.result()
+            say(request, f"{done.queued:,} reservations with dead letters at {name} are called once more.")
+        else:
+            work.add_done_callback(_tell_long_work)
+            say(request, f"{done.queued:,} so far are called once more. It goes on; see them wait in the list.")
+    raise web.HTTPSeeOther(f"/deliveries?{urlencode({'endpoint': name, 'state': 'waiting'})}")
+
+
+async def _replay_dead(database_url: str, name: str, done: Replayed) -> None:
+    async with one_connection(database_url) as connection:
+        endpoint = await choose_endpoint(connection, name)
+        endpoint.require_same_cluster()
+        await replay(connection, endpoint, Selection(states=[DeliveryState.DEAD]), done, lambda _: None)
+
+
+def _tell_long_work(work: asyncio.Task[None]) -> None:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        _log.error("dead letters not all sent again", problem=str(error))

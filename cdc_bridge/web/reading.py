@@ -1,0 +1,82 @@
+"""The page's own connections to the database: few, and none of them waits for long, so that deliveries come first."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from cdc_bridge.database import (
+    UNAVAILABLE,
+    connection_parameters,
+    problem_of,
+    process_name,
+    refusal,
+    speak_plainly,
+)
+from cdc_bridge.errors import DatabaseUnavailable
+from cdc_bridge.queries import queries
+
+MOST_CONNECTIONS = 2
+_STATEMENT_SECONDS = 5
+_WAIT_SECONDS = 3.0
+_IDLE_SECONDS = 60.0
+
+
+class PageDatabase:
+    """Reads for pages."""
+
+    def __init__(self, database_url: str) -> None:
+        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
+            kwargs=connection_parameters(database_url) | {"autocommit": True},
+            min_size=0,
+            max_size=MOST_CONNECTIONS,
+            max_idle=_IDLE_SECONDS,
+            max_waiting=20,
+            timeout=_WAIT_SECONDS,
+            reconnect_timeout=_WAIT_SECONDS,
+            configure=_set_up,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Be ready; nothing is connected before somebody looks."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._pool.close(timeout=2)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """Lend a connection, for reading.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer in time, or is busy with other pages.
+            InstallationError: it refused a statement.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except psycopg.errors.QueryCanceled as error:
+            raise DatabaseUnavailable(
+                f"the database took longer than {_STATEMENT_SECONDS} s", "Ask for less, or later again."
+            ) from error
+        except UNAVAILABLE as error:
+            raise DatabaseUnavailable(
+                f"the database does not answer: {problem_of(error)}", "See that PostgreSQL runs: cdc-bridge check"
+            ) from error
+        except psycopg.Error as error:
+            raise refusal(error) from error
+
+
+async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
+    await speak_plainly(connection)
+    await connection.execute(
+        queries["set_up_page"],
+        {"name": f"cdc-bridge page {process_name()}", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
+    )

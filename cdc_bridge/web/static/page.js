@@ -1,0 +1,77 @@
+// What makes the pages live. Everything works without it; then a page is as it was when it was loaded.
+"use strict";
+
+const REFRESH_EVERY_MILLISECONDS = 2000;
+
+// Times are sent in UTC; here they become the reader's own.
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
+
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.valueOf())) continue;
+    time.title = time.dateTime;
+    time.textContent = format.format(at);
+  }
+}
+
+// A region in which somebody has chosen or marked something is left as it is.
+function inUse(region) {
+  const selection = document.getSelection();
+  const marked = selection && !selection.isCollapsed && region.contains(selection.anchorNode);
+  return marked || region.querySelector("input:checked") !== null;
+}
+
+function placeOf(element, region) {
+  if (!element || !region.contains(element)) return null;
+  const kind = element.tagName.toLowerCase();
+  const alike = (root) => [...root.querySelectorAll(kind)].filter((one) => one.getAttribute("href") === element.getAttribute("href"));
+  const index = alike(region).indexOf(element);
+  return () => alike(region)[index]?.focus({ preventScroll: true });
+}
+
+async function refresh() {
+  const regions = [...document.querySelectorAll("[data-live]")];
+  if (document.hidden || regions.length === 0) return;
+  const answer = await fetch(location.href, { headers: { "x-refresh": "1" }, redirect: "error" });
+  if (answer.status === 401) {
+    location.reload();
+    return;
+  }
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  for (const region of regions) {
+    const other = fresh.getElementById(region.id);
+    if (!other || inUse(region)) continue;
+    localTimes(other);
+    if (other.innerHTML === region.innerHTML) continue;
+    const focusAgain = placeOf(document.activeElement, region);
+    region.replaceChildren(...other.childNodes);
+    if (focusAgain) focusAgain();
+  }
+}
+
+async function keepFresh() {
+  try {
+    await refresh();
+  } catch {
+    // The daemon is away; the next one may reach it.
+  }
+  setTimeout(keepFresh, REFRESH_EVERY_MILLISECONDS);
+}
+
+function copyButtons() {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("button[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.textContent = "Copied";
+    });
+  }
+}
+
+localTimes(document);
+document.getElementById("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+copyButtons();
+setTimeout(keepFresh, REFRESH_EVERY_MILLISECONDS);
