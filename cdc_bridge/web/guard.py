@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 import structlog
 from aiohttp import web
 
-from cdc_bridge.errors import BridgeError, DatabaseUnavailable
+from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
 from cdc_bridge.web.access import Right
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import (
@@ -28,7 +28,6 @@ from cdc_bridge.web.requests import (
     is_refresh,
     note_session,
     session_of,
-    signed_in,
     site_of,
 )
 
@@ -84,16 +83,21 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=redirection.status, headers={"location": redirection.headers["location"]})
     except web.HTTPException as error:
         status = HTTPStatus(error.status)
-        said = error.text if error.text and not error.text.startswith(str(error.status)) else _SAID.get(status, "")
+        said = _SAID.get(status, "") if error.text is None or _is_aiohttps(error) else error.text
         headers = {name: error.headers[name] for name in ("allow", "retry-after") if name in error.headers}
         return await _in_words(request, status, said, headers=headers)
-    except DatabaseUnavailable as error:
+    except (DatabaseUnavailable, InstallationError) as error:
         return await _in_words(request, HTTPStatus.SERVICE_UNAVAILABLE, error.problem, error.remedy)
     except BridgeError as error:
         return await _in_words(request, HTTPStatus.BAD_REQUEST, error.problem, error.remedy)
     except Exception:  # noqa: BLE001 - whatever it is, the daemon goes on
         _log.exception("page ended by a surprise", method=request.method, path=request.path)
         return await _in_words(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong; the log has it.")
+
+
+def _is_aiohttps(error: web.HTTPException) -> bool:
+    """Return whether an error's words are aiohttp's own, which tell people little."""
+    return isinstance(error, web.HTTPRequestEntityTooLarge) or (error.text or "").startswith(str(error.status))
 
 
 async def _in_words(
@@ -154,7 +158,7 @@ async def check_sender(request: web.Request, handler: Handler) -> web.StreamResp
         origin = request.headers.get("origin")
         if origin is not None and "sec-fetch-site" not in request.headers and urlsplit(origin).netloc != request.host:
             raise web.HTTPForbidden(text="Another site has sent this.")
-        if signed_in(request) is not None:
+        if site_of(request).needed.get(request.match_info.handler, Right.ALL) is not None:
             sent = (await request.post()).get(FORM_TOKEN, "")
             if not isinstance(sent, str) or not hmac.compare_digest(
                 sent.encode("utf-8", "replace"), session_of(request).form_token.encode()

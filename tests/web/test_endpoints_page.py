@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tests.support.answers import Answer
-from tests.support.bridge import HEADER, SECRET, Bridge, run_command
 from tests.support.databases import Database
 from tests.support.page import Visitor
-from tests.support.receiver import Receiver
-from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 WHSEC = re.compile(r"whsec_[A-Za-z0-9+/=]+")

@@ -120,7 +120,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "delivery.html",
         title=f"Delivery {delivery.seq}",
         delivery=delivery,
-        words=in_words(delivery, wanted),
+        words=dict(in_words(delivery, wanted)),
         can_be_retried=delivery.state in _CAN_BE_RETRIED,
         call=call if isinstance(call, RequestNow) else None,
         body=indented(call.body).decode() if isinstance(call, RequestNow) else None,

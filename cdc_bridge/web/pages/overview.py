@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from cdc_bridge.operations.health.remarks import remarks
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import site_of
 
@@ -17,5 +18,5 @@ async def show(request: web.Request) -> web.StreamResponse:
         title="Endpoints",
         endpoints=look.endpoints,
         database_up=look.database_up,
-        backing_off={held.endpoint.name: held.pipeline.state for held in look.held},
+        remarks=remarks(look.endpoints),
     )

@@ -1,0 +1,92 @@
+"""Tokens, sessions and the limit of wrong tokens, with a clock of the test's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc_bridge.web import access
+from cdc_bridge.web.access import (
+    IDLE_SECONDS,
+    LONGEST_SECONDS,
+    MOST_SESSIONS,
+    Right,
+    Sessions,
+    SignInLimit,
+    Tokens,
+)
+
+
+def test_each_token_opens_its_right_and_nothing_else_opens_any() -> None:
+    tokens = Tokens(everything="an everything token", view="a view token")
+    assert tokens.right_of("an everything token") is Right.ALL
+    assert tokens.right_of("a view token") is Right.VIEW
+    for wrong in ("", "a view toke", "a view token ", "A VIEW TOKEN", "\udcff", "x" * 100_000):
+        assert tokens.right_of(wrong) is None
+    assert tokens
+    assert not Tokens(everything=None, view=None)
+    assert Tokens(everything=None, view="a view token").right_of("") is None
+
+
+def test_right_to_view_is_not_that_to_change() -> None:
+    assert Right.ALL.includes(Right.VIEW)
+    assert not Right.VIEW.includes(Right.ALL)
+
+
+def test_session_ends_when_it_is_not_used_and_a_page_that_asks_by_itself_is_no_use() -> None:
+    sessions = Sessions()
+    cookie, session = sessions.open(Right.ALL, 0.0)
+    assert sessions.find(cookie, IDLE_SECONDS) is session
+    assert sessions.find(cookie, 2 * IDLE_SECONDS, by_itself=True) is session
+    assert sessions.find(cookie, 2 * IDLE_SECONDS + 1) is None
+    assert sessions.find(cookie, 0.0) is None
+
+
+def test_session_ends_however_much_it_is_used() -> None:
+    sessions = Sessions()
+    cookie, session = sessions.open(Right.ALL, 0.0)
+    now = 0.0
+    while now + IDLE_SECONDS / 2 <= LONGEST_SECONDS:
+        now += IDLE_SECONDS / 2
+        assert sessions.find(cookie, now) is session
+    assert sessions.find(cookie, LONGEST_SECONDS + 1) is None
+
+
+def test_session_that_was_closed_is_gone_and_others_are_not() -> None:
+    sessions = Sessions()
+    cookie, _ = sessions.open(Right.ALL, 0.0)
+    other, session = sessions.open(Right.VIEW, 0.0)
+    assert cookie != other
+    sessions.close(cookie)
+    sessions.close("no such cookie")
+    assert sessions.find(cookie, 1.0) is None
+    assert sessions.find(other, 1.0) is session
+
+
+def test_there_are_no_more_sessions_than_so_many() -> None:
+    sessions = Sessions()
+    cookies = [sessions.open(Right.VIEW, 0.0)[0] for _ in range(MOST_SESSIONS + 1)]
+    assert sessions.find(cookies[0], 1.0) is None
+    assert all(sessions.find(cookie, 1.0) for cookie in cookies[1:])
+
+
+def test_no_two_sessions_have_the_same_form_token() -> None:
+    sessions = Sessions()
+    assert sessions.open(Right.ALL, 0.0)[1].form_token != sessions.open(Right.ALL, 0.0)[1].form_token
+
+
+def test_ten_wrong_tokens_from_an_address_are_enough_for_ten_minutes() -> None:
+    limit = SignInLimit()
+    for number in range(10):
+        assert limit.seconds_to_wait("10.0.0.1", float(number)) == 0
+        limit.failed("10.0.0.1", float(number))
+    assert limit.seconds_to_wait("10.0.0.1", 10.0) == 590.0
+    assert limit.seconds_to_wait("10.0.0.2", 10.0) == 0
+    assert limit.seconds_to_wait("10.0.0.1", 600.0) == 0
+
+
+def test_no_more_addresses_are_kept_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_MOST_ADDRESSES", 3)
+    limit = SignInLimit()
+    for number in range(10):
+        limit.failed(f"10.0.0.{number}", 0.0)
+    assert len(limit._failed) == 3

@@ -1,0 +1,68 @@
+"""Where the page may be served, and what the daemon refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from cdc_bridge.errors import SettingsError
+from cdc_bridge.settings import Settings
+from cdc_bridge.web.listening import listening_of
+from tests.support.bridge import Bridges
+from tests.support.http import free_port
+
+TOKEN = SecretStr("a token of twenty characters")
+
+
+def settings(**values: Any) -> Settings:
+    needed: dict[str, Any] = {"database_url": SecretStr("host=unused"), "web_port": 9187}
+    return Settings(**needed | values)
+
+
+def test_loopback_needs_nothing_and_no_port_is_no_page() -> None:
+    listening = listening_of(settings())
+    assert listening is not None
+    assert (listening.address, listening.port, listening.to_this_machine_only) == ("127.0.0.1", 9187, True)
+    assert listening_of(settings(web_port=0)) is None
+    ipv6 = listening_of(settings(web_address="::1"))
+    assert ipv6 is not None
+    assert ipv6.url == "http://[::1]:9187"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"web_address": "0.0.0.0"}, "WEB_TOKEN is not set"),
+        ({"web_address": "::"}, "WEB_TOKEN is not set"),
+        ({"web_behind_proxy": True}, "WEB_TOKEN is not set"),
+        ({"web_address": "192.0.2.1", "web_token": TOKEN}, "is reached by other machines"),
+        ({"web_address": "till.example", "web_token": TOKEN}, "WEB_ADDRESS is no address"),
+        ({"web_token": SecretStr("too short")}, "WEB_TOKEN is shorter than 20 characters"),
+        ({"web_view_token": SecretStr("x" * 19)}, "WEB_VIEW_TOKEN is shorter than 20 characters"),
+        ({"web_token": TOKEN, "web_view_token": TOKEN}, "is the same as"),
+        ({"web_certificate_file": Path("/nowhere")}, "WEB_CERTIFICATE_FILE names /nowhere"),
+        ({"web_certificate_file": Path("/dev/zero")}, "it is no regular file"),
+        ({"web_key_file": Path("/nowhere")}, "WEB_KEY_FILE is set, but"),
+    ],
+)
+def test_what_would_be_without_protection_is_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        listening_of(settings(**values))
+
+
+def test_proxy_or_certificate_will_do_with_a_token() -> None:
+    proxied = listening_of(settings(web_address="0.0.0.0", web_token=TOKEN, web_behind_proxy=True))
+    assert proxied is not None
+    assert proxied.over_https
+    assert not proxied.to_this_machine_only
+
+
+async def test_daemon_that_would_serve_without_protection_does_not_start(bridges: Bridges) -> None:
+    bridge = bridges.make(CDC_BRIDGE_WEB_PORT=str(free_port()), CDC_BRIDGE_WEB_ADDRESS="0.0.0.0")
+    await bridge.start()
+    assert await bridge.wait() == 78
+    assert "CDC_BRIDGE_WEB_TOKEN is not set" in bridge.text
+    assert "openssl rand -hex 24" in bridge.text
