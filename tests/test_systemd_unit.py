@@ -103,8 +103,8 @@ def test_it_is_started_anew_but_for_what_no_new_start_mends() -> None:
 
 
 def test_all_that_it_names_as_a_setting_or_a_folder_is_one() -> None:
-    named = set(re.findall(r"\b[a-z_]+_(?:url|secret|header|seconds)\b", UNIT))
-    assert named == {"database_url", "endpoint_secret", "endpoint_header", "shutdown_timeout_seconds"}
+    named = set(re.findall(r"\b[a-z_]+_(?:url|secret|header|token|seconds)\b", UNIT))
+    assert named == {"database_url", "endpoint_secret", "endpoint_header", "web_token", "shutdown_timeout_seconds"}
     assert named <= Settings.model_fields.keys()
     folders = [str(CREDENTIALS_FOLDER), str(KEYS_FOLDER)]
     assert list(CREDENTIALS.values()) == folders
@@ -113,7 +113,13 @@ def test_all_that_it_names_as_a_setting_or_a_folder_is_one() -> None:
 
 async def test_secrets_are_read_from_the_files_that_unit_and_example_name(tmp_path: Path) -> None:
     files = re.findall(r"^# A secret; its file: (.*)$", settings_example(), flags=re.MULTILINE)
-    values = {"database_url": DATABASE_URL, "endpoint_secret": SECRET, "endpoint_header": "authorization: Bearer xyz"}
+    values = {
+        "database_url": DATABASE_URL,
+        "endpoint_secret": SECRET,
+        "endpoint_header": "authorization: Bearer xyz",
+        "web_token": "to see and change everything",
+        "web_view_token": "to see states and nothing more",
+    }
     assert {Path(file).name for file in files} == set(values)
     for file in map(Path, files):
         # systemd names the credentials of a folder so: its id, an underscore, the file.

@@ -168,7 +168,7 @@ class ThrowawayPostgres:
         deadline = time.monotonic() + _START_PATIENCE_SECONDS
         tries_left = 1 if self._port else _PORT_TRIES
         while tries_left:
-            port = self._port or _free_port()
+            port = self._port or free_port()
             self._process = self._launch(port)
             if self._answers(port):
                 self._port = port
@@ -289,7 +289,8 @@ def _ordinary_user() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
 from cdc_bridge.web.access import Right
+from cdc_bridge.web.notices import sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import (
     Handler,
@@ -87,9 +88,9 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers = {name: error.headers[name] for name in ("allow", "retry-after") if name in error.headers}
         return await _in_words(request, status, said, headers=headers)
     except (DatabaseUnavailable, InstallationError) as error:
-        return await _in_words(request, HTTPStatus.SERVICE_UNAVAILABLE, error.problem, error.remedy)
+        return await _in_words(request, HTTPStatus.SERVICE_UNAVAILABLE, sentence(error.problem), error.remedy)
     except BridgeError as error:
-        return await _in_words(request, HTTPStatus.BAD_REQUEST, error.problem, error.remedy)
+        return await _in_words(request, HTTPStatus.BAD_REQUEST, sentence(error.problem), error.remedy)
     except Exception:  # noqa: BLE001 - whatever it is, the daemon goes on
         _log.exception("page ended by a surprise", method=request.method, path=request.path)
         return await _in_words(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong; the log has it.")

@@ -34,13 +34,19 @@ def told_on_the_next_page(request: web.Request) -> Iterator[None]:
     try:
         yield
     except BridgeError as error:
-        say(request, in_words_of_the_page(error.problem), remedy=error.remedy, good=False)
+        say(request, sentence(error.problem), remedy=error.remedy, good=False)
 
 
-def in_words_of_the_page(text: str) -> str:
-    """Return words of the command line with the names of the page's fields in place of flags."""
-    text = _FLAG.sub(lambda flag: LABELS.get(flag[1].replace("-", "_"), flag[1].replace("-", " ")), text)
-    return f"{LABELS['name']}{text.removeprefix('NAME')}" if text.startswith("NAME ") else text
+def sentence(problem: str) -> str:
+    """Return words of the command line as a sentence, with the names of the page's fields in place of flags."""
+    text = _FLAG.sub(lambda flag: LABELS.get(flag[1].replace("-", "_"), flag[1].replace("-", " ")), problem)
+    text = text.replace("NAME ", f"{LABELS['name']} ", 1).removesuffix(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def error_in_words(error: BridgeError) -> str:
+    """Return what is wrong and what mends it, as sentences."""
+    return f"{sentence(error.problem)} {error.remedy}".strip()
 
 
 LABELS = {

@@ -22,7 +22,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.operations.demo.receiver import HEADER, Call, Receiver
 from cdc_bridge.operations.installation.install import install
 from cdc_bridge.operations.installation.text import sql_folder
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres, end_with_parent
+from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres, end_with_parent, free_port
 
 _DATABASE = "eres"
 _STOP_PATIENCE_SECONDS = 30
@@ -39,9 +39,17 @@ class Stage:
         """
         self._secret = "whsec_" + b64encode(token_bytes(32)).decode()
         self._password = token_urlsafe(12)
+        self._page_port = free_port()
+        self.page_token = token_urlsafe(24)
+        """What signs in to the daemon's page."""
         self._stack = AsyncExitStack()
         self._daemon: asyncio.subprocess.Process | None = None
         self.receiver = Receiver(self._secret, on_call)
+
+    @property
+    def page_url(self) -> str:
+        """Where the daemon's page is."""
+        return f"http://127.0.0.1:{self._page_port}"
 
     @property
     def psql(self) -> str:
@@ -87,6 +95,8 @@ class Stage:
             "CDC_BRIDGE_ENDPOINT_HEADER": f"{name}: {value}",
             "CDC_BRIDGE_ENDPOINT_SECRET": self._secret,
             "CDC_BRIDGE_ENDPOINT_CA_FILE": str(self._folder / "ca.pem"),
+            "CDC_BRIDGE_WEB_PORT": str(self._page_port),
+            "CDC_BRIDGE_WEB_TOKEN": self.page_token,
             "CDC_BRIDGE_LOG_FORMAT": "json",
         }
         with (self._folder / "daemon.log").open("ab") as log:

@@ -133,7 +133,9 @@ class _Story:
 
     async def stay(self) -> None:
         psql = self._stage.psql
-        self._act("It stays up for you. Try, in another terminal:")
+        self._act("It stays up for you. Its page, in a browser on this machine:")
+        self._console.print(f"{self._stage.page_url}\nToken: {self._stage.page_token}", markup=False, highlight=False)
+        self._act("And try, in another terminal:")
         for statement in (
             "update reservations set adults = adults + 1 where reference = 5001",
             "insert into reservations (id, cust_id, reference) select md5(now()::text), id, 71 from customers limit 1",

@@ -23,7 +23,7 @@ from cdc_bridge.operations.redelivery.retry import retry
 from cdc_bridge.operations.redelivery.show import in_words
 from cdc_bridge.operations.show_payload import indented
 from cdc_bridge.web.access import Right
-from cdc_bridge.web.notices import say, told_on_the_next_page
+from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import log_change, session_of, site_of
 
@@ -51,7 +51,7 @@ async def list_(request: web.Request) -> web.StreamResponse:
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
-        problem = str(error)
+        problem = error_in_words(error)
     given = {name: value for name, value in asked.items() if value}
     return await page(
         request,
@@ -154,9 +154,9 @@ async def send_again(request: web.Request) -> web.StreamResponse:
                 said = await _replay_reservation(connection, delivery)
             say_silence = (await choose_endpoint(connection, name)).silence
         log_change(request, "delivery sent again", endpoint=name, seq=delivery.seq)
-        say(request, f"{said}.")
+        say(request, sentence(said))
         if say_silence:
-            say(request, say_silence, good=False)
+            say(request, sentence(say_silence), good=False)
     raise web.HTTPSeeOther(f"/deliveries/{quote(name, safe='')}/{wanted.seq}")
 
 
@@ -186,7 +186,7 @@ async def retry_chosen(request: web.Request) -> web.StreamResponse:
                 except (DatabaseUnavailable, InstallationError):
                     raise
                 except BridgeError as error:
-                    say(request, str(error), good=False)
+                    say(request, sentence(error.problem), remedy=error.remedy, good=False)
                 else:
                     done += 1
     if done:

@@ -15,7 +15,7 @@ from cdc_bridge.operations.endpoints.ping import ping_endpoint
 from cdc_bridge.operations.endpoints.state import standing_of, when
 from cdc_bridge.operations.endpoints.view import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
 from cdc_bridge.web.endpoint_form import EndpointForm
-from cdc_bridge.web.notices import in_words_of_the_page, say, told_on_the_next_page
+from cdc_bridge.web.notices import error_in_words, say, told_on_the_next_page
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import log_change, site_of
 
@@ -77,7 +77,7 @@ async def _new(request: web.Request, form: EndpointForm, error: BridgeError | No
         title="Add an endpoint",
         form=form,
         shown=None,
-        error=None if error is None else in_words_of_the_page(str(error)),
+        error=None if error is None else error_in_words(error),
     )
 
 
@@ -124,7 +124,7 @@ async def _change(
         title=f"Change {shown.facts.name}",
         form=form,
         shown=shown,
-        error=None if error is None else in_words_of_the_page(str(error)),
+        error=None if error is None else error_in_words(error),
     )
 
 
