@@ -55,7 +55,7 @@ def test_files_of_the_service_are_named_as_the_unit_has_them() -> None:
     named = set(re.findall(r"/etc/(?:cdc-bridge|systemd)(?:[\w/.-]*\w)?", README))
     assert named == {
         *(str(path) for path in (DEFAULT_CONFIG.parent, DEFAULT_CONFIG, UNIT_FILE, KEYS_FOLDER)),
-        *(f"{CREDENTIALS_FOLDER}{name}" for name in ("", "/database_url", "/endpoint_secret")),
+        *(f"{CREDENTIALS_FOLDER}{name}" for name in ("", "/database_url", "/endpoint_secret", "/web_token")),
         f"{UNIT_FILE}.d",
     }
     assert f"/run/credentials/{UNIT_FILE.name}/tls_till.pem" in README

@@ -52,7 +52,7 @@ def error_in_words(error: BridgeError) -> str:
 LABELS = {
     "name": "Name",
     "url": "Address",
-    "header": "Headers",
+    "header": "A header",
     "max_in_flight": "Most calls under way at once",
     "timeout_seconds": "Longest time for a call",
     "connect_timeout_seconds": "Longest time to connect",

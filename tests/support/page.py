@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
@@ -60,10 +60,13 @@ class Visitor:
     async def get(self, path: str, **more: Any) -> Answered:
         return await self.ask("GET", path, **more)
 
-    async def send(self, path: str, fields: Mapping[str, Any] | None = None, **more: Any) -> Answered:
+    async def send(
+        self, path: str, fields: Mapping[str, str] | Sequence[tuple[str, str]] | None = None, **more: Any
+    ) -> Answered:
         """Send a form, with the token that a page of ours has."""
-        page = await self.get("/")
-        return await self.ask("POST", path, data={"form_token": page.form_token, **(fields or {})}, **more)
+        page = await self.get("/deliveries")  # which never has anything that is said once, as the next page may
+        given = fields.items() if isinstance(fields, Mapping) else fields or ()
+        return await self.ask("POST", path, data=[("form_token", page.form_token), *given], **more)
 
     async def sign_in(self, token: str = TOKEN) -> Answered:
         return await self.ask("POST", "/sign-in", data={"token": token})

@@ -2,34 +2,239 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
+import pytest
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridge
+from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.page import Visitor
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
-WHSEC = re.compile(r"whsec_[A-Za-z0-9+/=]+")
+WHSEC = re.compile(r"whsec_[A-Za-z0-9+/]{43}=")
+TILL = {
+    "name": "till",
+    "url": "https://till.example/reservations?key=in-the-query",
+    "headers": "x-key: a value that is secret\nx-site: 7",
+    "start": "now",
+    "signed": "on",
+    "max_in_flight": "4",
+    "timeout_seconds": "2.5",
+    "connect_timeout_seconds": "1",
+}
+ROW = (
+    "select url, headers, max_in_flight, timeout_seconds, latest_only, secret from cdc_bridge.endpoint "
+    "where name = 'till'"
+)
 
 
 async def until_on_page(visitor: Visitor, path: str, *words: str) -> str:
+    """Ask for a page until all words are on it; return its text."""
     text = ""
-    for _ in range(150):
-        text = (await visitor.get(path)).text
-        if all(word in text for word in words):
-            return text
-    raise AssertionError(f"{words} did not appear: {text}")
+    try:
+        async with asyncio.timeout(30):
+            while not all(word in text for word in words):
+                text = (await visitor.get(path)).text
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"{path} did not come to say {words}: {text}")
+    return text
 
 
-async def test_first_page_shows_each_endpoint_and_that_all_is_well(operator: Visitor, database: Database) -> None:
+async def test_first_page_shows_each_endpoint_and_that_all_is_well(operator: Visitor) -> None:
     text = await until_on_page(operator, "/", "All is well", "default", "healthy")
     assert "Add an endpoint" in text
 
 
-async def test_endpoint_of_the_settings_is_shown_as_such_and_cannot_be_changed(operator: Visitor) -> None:
+async def test_first_page_says_what_is_wrong_since_when_and_what_to_do(operator: Visitor, database: Database) -> None:
+    database.execute("select cdc_bridge.disable_capture()")
+    text = await until_on_page(operator, "/", "Capture : capture was switched off")
+    assert "select cdc_bridge.enable_capture();" in text
+    assert "Since 20" in text
+    banner = await operator.get("/deliveries")
+    assert "1 thing is not well: capture." in banner.text
+
+
+async def test_endpoint_of_the_settings_is_shown_as_such_and_cannot_be_changed(
+    operator: Visitor, database: Database
+) -> None:
     page = await operator.get("/endpoints/default")
     assert "declared in the daemon's settings" in page.text
     assert "/endpoints/default/change" not in page.html
-    refused = await operator.send("/endpoints/default/change", {"url": "https://other.example/"})
-    assert "default is declared in a daemon's settings, and is changed there only." in refused.text
-    refused = await operator.send("/endpoints/default/rotate-secret", {"keep_old_hours": "1"})
-    assert "is changed there only" in refused.text
+    for path in ("/endpoints/default/change", "/endpoints/default/rotate-secret"):
+        for refused in (await operator.get(path), await operator.send(path, {"url": "x", "keep_old_hours": "1"})):
+            assert "is declared in a daemon's settings, and is changed there only" in refused.text
+    refused = await operator.send("/endpoints/default/remove")
+    assert "which calls it" in refused.text
+    assert database.value("select count(*) from cdc_bridge.endpoint") == 1
+
+
+async def test_endpoint_is_added_with_its_options_and_its_secret_is_shown_once(
+    operator: Visitor, database: Database, page_bridge: Bridge
+) -> None:
+    answer = await operator.send("/endpoints/new", TILL)
+    assert "Endpoint till is added. It begins with what is committed from now on." in answer.text
+    (secret,) = set(WHSEC.findall(answer.html))
+    ((url, headers, max_in_flight, timeout_seconds, latest_only, in_database),) = database.execute(ROW)
+    assert (url, max_in_flight, timeout_seconds, latest_only) == (TILL["url"], 4, 2.5, False)
+    assert headers == ["x-key: a value that is secret", "x-site: 7"]
+    assert in_database == secret
+    again = await operator.get("/endpoints/till")
+    assert "x-key, x-site Values are not shown." in again.text
+    for page in (answer, again, await operator.get("/endpoints/till/change")):
+        assert "in-the-query" not in page.html
+        assert "a value that is secret" not in page.html
+    assert secret not in again.html
+    told = await page_bridge.wait_for_log("changed by page", what="endpoint added")
+    assert (told["right"], told["address"], told["url"]) == (
+        "all",
+        "127.0.0.1",
+        "https://till.example/reservations?...",
+    )
+    assert secret not in "".join(page_bridge.output)
+
+
+async def test_unsigned_endpoint_gets_no_secret(operator: Visitor, database: Database) -> None:
+    answer = await operator.send("/endpoints/new", {name: value for name, value in TILL.items() if name != "signed"})
+    assert "Its calls are not signed." in answer.text
+    assert database.execute(ROW)[0][-1] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("name", "Till", "Name has to be of lower-case letters"),
+        ("name", "default", "Name default belongs to the endpoint that a daemon's settings declare."),
+        ("url", "http://till.example/", "URL has to begin with https://"),
+        ("url", "https://user:secret@till.example/", "has a user name or password in it"),
+        ("headers", "content-length: 7", "A header sets content-length"),
+        ("max_in_flight", "0", "Most calls under way at once"),
+        ("max_in_flight", "many", "Most calls under way at once has to be a number."),
+        ("timeout_seconds", "nan", "Longest time for a call"),
+        ("timeout_seconds", "1e99", "Longest time for a call"),
+        ("client_key_file", "key.pem", "Client"),
+    ],
+)
+async def test_wrong_value_is_told_by_the_fields_name_and_what_was_typed_stays(
+    operator: Visitor, database: Database, field: str, value: str, words: str
+) -> None:
+    answer = await operator.send("/endpoints/new", TILL | {field: value})
+    assert answer.status == 400
+    assert words in answer.text
+    assert "--" not in answer.text
+    assert 'value="2.5"' in answer.html or field == "timeout_seconds"
+    assert "a value that is secret" not in answer.html
+    assert database.value("select count(*) from cdc_bridge.endpoint") == 1
+
+
+async def test_name_that_is_taken_is_told(operator: Visitor) -> None:
+    await operator.send("/endpoints/new", TILL)
+    answer = await operator.send("/endpoints/new", TILL)
+    assert answer.status == 400
+    assert "There is an endpoint till already." in answer.text
+
+
+async def test_change_leaves_what_was_left_empty_and_takes_away_what_is_to_go(
+    operator: Visitor, database: Database, page_bridge: Bridge
+) -> None:
+    await operator.send("/endpoints/new", TILL)
+    form = {"max_in_flight": "4", "timeout_seconds": "2.5", "connect_timeout_seconds": "1"}
+    answer = await operator.send("/endpoints/till/change", form)
+    assert "Nothing was changed." in answer.text
+    answer = await operator.send("/endpoints/till/change", form | {"latest_only": "on", "max_in_flight": "8"})
+    assert "Endpoint till is changed." in answer.text
+    ((url, headers, max_in_flight, _, latest_only, _),) = database.execute(ROW)
+    assert (url, len(headers), max_in_flight, latest_only) == (TILL["url"], 2, 8, True)
+    told = await page_bridge.wait_for_log("changed by page", what="endpoint changed")
+    assert sorted(told["options"]) == ["latest_only", "max_in_flight"]
+    await operator.send("/endpoints/till/change", form | {"drop_headers": "on", "url": "https://till.example/v2"})
+    ((url, headers, max_in_flight, _, latest_only, _),) = database.execute(ROW)
+    assert (url, headers, max_in_flight, latest_only) == ("https://till.example/v2", [], 4, False)
+    refused = await operator.send("/endpoints/till/change", form | {"url": "ftp://till.example/"})
+    assert refused.status == 400
+    assert "URL has to begin with https://" in refused.text
+
+
+async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor, database: Database) -> None:
+    first = WHSEC.findall((await operator.send("/endpoints/new", TILL)).html)[0]
+    path = "/endpoints/till/rotate-secret"
+    second = await operator.send(path, {"keep_old_hours": "24"})
+    assert "and with the one before as well until " in second.text
+    refused = await operator.send(path, {"keep_old_hours": "24"})
+    assert "A rotation is under way: until " in refused.text
+    assert WHSEC.findall(refused.html) == []
+    assert "Drop that older secret at once" in (await operator.get(path)).text
+    third = await operator.send(path, {"keep_old_hours": "0", "cut_short": "on"})
+    (secret,) = set(WHSEC.findall(third.html))
+    assert secret not in {first, WHSEC.findall(second.html)[0]}
+    assert database.execute("select secret, previous_secret from cdc_bridge.endpoint where name = 'till'") == [
+        (secret, None)
+    ]
+    for wrong in ("", "many", "-1", "1e9", "nan"):
+        refused = await operator.send(path, {"keep_old_hours": wrong})
+        assert "Hours has to be" in refused.text
+
+
+async def test_what_removing_loses_is_said_before(operator: Visitor, database: Database) -> None:
+    await operator.send("/endpoints/new", TILL)
+    await operator.send("/endpoints/till/pause")
+    database.execute(BOOKING, ("R",))
+    asked = await operator.get("/endpoints/till/remove")
+    assert "Changes that are not sent to it yet: 1. All of them are lost." in asked.text
+    answer = await operator.send("/endpoints/till/remove")
+    assert "Endpoint till is removed." in answer.text
+    assert database.value("select count(*) from cdc_bridge.endpoint where name = 'till'") == 0
+    assert (await operator.get("/endpoints/till")).status == 404
+
+
+async def test_pausing_twice_and_resuming_twice_say_so(operator: Visitor) -> None:
+    said = [(await operator.send(f"/endpoints/default/{what}")).text for what in ("pause", "pause", "resume", "resume")]
+    for text, words in zip(
+        said, ["is paused.", "was paused already.", "is resumed", "neither paused nor"], strict=True
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("status", [200, 401, 503])
+async def test_test_call_shows_the_answer(operator: Visitor, receiver: Receiver, status: int) -> None:
+    receiver.script = lambda _: Answer(status=status)
+    answer = await operator.send("/endpoints/default/test")
+    assert f"Test call: HTTP {status}" in answer.text
+    assert receiver.calls[-1].headers["ce-type"] == "cdc-bridge.ping"
+
+
+async def test_certificates_file_that_is_missing_is_only_a_warning_as_for_the_command(
+    operator: Visitor, certificates: Certificates
+) -> None:
+    answer = await operator.send("/endpoints/new", TILL | {"ca_file": "/nowhere/ca.pem"})
+    assert "Warning:" in answer.text
+    answer = await operator.send("/endpoints/new", TILL | {"name": "bar", "ca_file": str(certificates.ca_file)})
+    assert "Warning:" not in answer.text
+
+
+async def test_page_says_that_the_database_is_away_and_comes_back(operator: Visitor, database: Database) -> None:
+    try:
+        database.execute(
+            "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
+            "where usename = 'cdc_bridge'"
+        )
+        answer = await operator.get("/deliveries")
+        assert answer.status == 503
+        assert "The database does not answer" in answer.text
+        await until_on_page(operator, "/", "Database : it does not answer")
+    finally:
+        database.execute("alter role cdc_bridge connection limit -1")
+    await until_on_page(operator, "/", "healthy")
+    assert (await operator.get("/deliveries")).status == 200
+
+
+async def test_reader_takes_no_more_than_two_connections(operator: Visitor, database: Database) -> None:
+    for path in ["/deliveries", "/endpoints/default"] * 10:
+        assert (await operator.get(path)).status == 200
+    pages = "select count(*) from pg_stat_activity where application_name like 'cdc-bridge page%'"
+    await until(lambda: 1 <= database.value(pages) <= 2, "pages have one or two connections")

@@ -1,0 +1,169 @@
+"""Deliveries on the page: the list and its filters, one of them, and sending again."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.answers import Answer
+from tests.support.bridge import Bridge
+from tests.support.databases import Database
+from tests.support.page import Visitor
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
+NUMBERS = re.compile(r'<a href="/deliveries/default/(\d+)">')
+
+
+def recorded(database: Database, number: int) -> bool:
+    return bool(database.value("select count(*) from cdc_bridge.delivery") == number)
+
+
+async def deliver(database: Database, receiver: Receiver, number: int) -> None:
+    for one in range(1, number + 1):
+        database.execute(BOOKING, (f"R{one}",))
+    await receiver.wait_for_accepted(number)
+    await until(lambda: recorded(database, number), "all are recorded")
+
+
+async def test_list_is_filtered_and_goes_on_page_by_page(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    await deliver(database, receiver, 3)
+    database.execute(
+        "insert into reservations (id, cust_id, reference) select 'S' || n, 'C', n from generate_series(1, 70) n"
+    )
+    await until(lambda: recorded(database, 73), "all are recorded")
+    first = await operator.get("/deliveries")
+    numbers = list(map(int, NUMBERS.findall(first.html)))
+    assert len(numbers) == 50
+    older = re.search(r'href="(\?after=[^"]+)">Older', first.html)
+    assert older is not None
+    second = await operator.get(f"/deliveries{older[1]}")
+    numbers += map(int, NUMBERS.findall(second.html))
+    assert numbers == sorted(numbers, reverse=True)
+    assert len(set(numbers)) == 73
+    assert ">Older" not in second.html
+    assert ">Newest" in second.html
+
+    async def found(**query: str) -> int:
+        return len(NUMBERS.findall((await operator.get("/deliveries", params=query)).html))
+
+    assert await found(reservation="R2") == 1
+    assert await found(reservation="no such one") == 0
+    assert await found(state="delivered", endpoint="default") == 50
+    assert await found(state="dead") == 0
+    now = datetime.now(UTC)
+    assert await found(since=f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M}") == 50
+    assert await found(since=f"{now + timedelta(hours=1):%Y-%m-%dT%H:%M}") == 0
+    assert await found(until=f"{now - timedelta(hours=1):%Y-%m-%dT%H:%M}") == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"endpoint": "defalt"}, "There is no endpoint defalt; did you mean default?"),
+        ({"state": "lost"}, "There is no state lost."),
+        ({"since": "yesterday"}, "From is not a time, as 2026-07-01T18:30."),
+        ({"until": "9999-12-31T23:59:59-23:59"}, "Until is not a time"),
+        ({"since": "2026-07-02", "until": "2026-07-01"}, "From is not before Until."),
+        ({"after": "x"}, "is no place in the list"),
+        ({"reservation": "\0"}, "Reservation has characters that no id has."),
+    ],
+)
+async def test_wrong_filter_is_told(operator: Visitor, query: dict[str, str], words: str) -> None:
+    answer = await operator.get("/deliveries", params=query)
+    assert answer.status == 200
+    assert words in answer.text
+
+
+async def test_delivery_is_shown_with_the_call_as_it_would_be_now(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    await deliver(database, receiver, 1)
+    (call,) = receiver.calls
+    page = await operator.get("/deliveries/default/1")
+    assert call.headers["webhook-id"] in page.text
+    assert "webhook-signature (not shown)" in page.text
+    assert "x-api-key (not shown)" in page.text
+    for name in ("ce-sequence", "ce-subject", "ce-source", "ce-type", "ce-time"):
+        assert f"{name} {call.headers[name]}" in page.text
+    assert '--header "x-api-key: $X_API_KEY"' in page.text
+    database.execute("update reservations set notes = 'by the window'")
+    assert '"notes": "by the window"' in (await operator.get("/deliveries/default/1")).text
+    database.execute("delete from reservations")
+    assert "The reservation is not there any more" in (await operator.get("/deliveries/default/1")).text
+
+
+async def test_delivery_that_is_not_there_is_no_page(operator: Visitor) -> None:
+    for path in ("/deliveries/default/4711", "/deliveries/none/1"):
+        answer = await operator.get(path)
+        assert answer.status == 404
+    assert "there is no endpoint none" in answer.text
+
+
+async def test_one_that_was_delivered_is_sent_again_as_it_stands(
+    operator: Visitor, database: Database, receiver: Receiver, page_bridge: Bridge
+) -> None:
+    await deliver(database, receiver, 1)
+    answer = await operator.send("/deliveries/default/1/send")
+    assert "Reservation R1 is called once more, as it stands now." in answer.text
+    await receiver.wait_for_accepted(2)
+    told = await page_bridge.wait_for_log("changed by page", what="delivery sent again")
+    assert (told["endpoint"], told["seq"]) == ("default", 1)
+
+
+async def test_one_that_waits_is_called_at_once(operator: Visitor, database: Database, receiver: Receiver) -> None:
+    receiver.script = lambda _: Answer(status=422)
+    database.execute(BOOKING, ("R1",))
+    await until(lambda: recorded(database, 1), "it is refused")
+    assert "waiting: next attempt in" in (await operator.get("/deliveries/default/1")).text
+    receiver.script = lambda _: Answer()
+    answer = await operator.send("/deliveries/default/1/send")
+    assert "1 (reservation R1) is due now." in answer.text
+    await receiver.wait_for_accepted(1)
+
+
+async def test_chosen_ones_are_sent_again_and_what_cannot_be_is_told(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    await deliver(database, receiver, 3)
+    database.execute("update cdc_bridge.delivery set state = 'dead' where seq < 3")
+    answer = await operator.send(
+        "/deliveries/retry",
+        [("delivery", "default/1"), ("delivery", "default/2"), ("delivery", "default/3"), ("delivery", "none/1"),
+         ("delivery", "x"), ("back", "/deliveries?state=dead")],
+    )  # fmt: skip
+    assert "2 of 5 are due now." in answer.text
+    assert "3 was delivered." in answer.text
+    assert "There is no endpoint none." in answer.text
+    await receiver.wait_for_accepted(5)
+    assert "None was chosen." in (await operator.send("/deliveries/retry")).text
+    away = await operator.send("/deliveries/retry", {"back": "//evil.example/"}, follow=False)
+    assert away.headers["location"] == "/deliveries"
+
+
+async def test_all_dead_letters_of_an_endpoint_are_sent_again(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    await deliver(database, receiver, 5)
+    database.execute("update cdc_bridge.delivery set state = 'dead'")
+    page = await operator.get("/deliveries?state=dead&endpoint=default")
+    assert "Send all dead letters of default again" in page.text
+    answer = await operator.send("/endpoints/default/retry-dead")
+    assert "5 reservations with dead letters at default are called once more." in answer.text
+    await receiver.wait_for_accepted(10)
+    refused = await operator.send("/endpoints/none/retry-dead")
+    assert "There is no endpoint none." in refused.text
+
+
+async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    await deliver(database, receiver, 1)
+    await operator.send("/endpoints/default/pause")
+    answer = await operator.send("/deliveries/default/1/send")
+    assert "Default is paused: nothing is called until" in answer.text
