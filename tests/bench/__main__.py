@@ -20,6 +20,7 @@ from tests.bench.figures import Measured
 from tests.bench.growth import measure_growth
 from tests.bench.latency import measure_latency
 from tests.bench.machine import conditions
+from tests.bench.page import measure_page
 from tests.bench.plots import write_plots
 from tests.bench.publishing import publish
 from tests.bench.report import write_figures
@@ -43,6 +44,7 @@ MEASURES: dict[str, Callable[[Stage, Scale], Awaitable[Measured]]] = {
     "idle": measure_idle,
     "writes": measure_writes,
     "growth": measure_growth,
+    "page": measure_page,
 }
 
 

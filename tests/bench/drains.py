@@ -66,9 +66,11 @@ def rate(database: Database, endpoint_ids: Sequence[int] = (1,)) -> float:
     return float(database.value(_RATE, [list(endpoint_ids)]))
 
 
-async def drain(stage: Stage, database: Database, url: str, count: int, usages: list[Usage] | None = None) -> float:
+async def drain(
+    stage: Stage, database: Database, url: str, count: int, usages: list[Usage] | None = None, **settings: str
+) -> float:
     """Have a daemon deliver so many changes or more; return its rate, and add what it used up."""
-    async with stage.daemon(database, url, CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT=str(IN_FLIGHT)) as daemon:
+    async with stage.daemon(database, url, CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT=str(IN_FLIGHT), **settings) as daemon:
         usage = stage.usage(daemon)
         await until(lambda: delivered(database) >= count, f"{count} deliveries")
         usage.note()
@@ -91,7 +93,7 @@ async def _post(
     return calls_a_second, seconds
 
 
-def _prepare(stage: Stage, stack: AsyncExitStack, count: int, size: int = 1) -> Database:
+def prepare(stage: Stage, stack: AsyncExitStack, count: int, size: int = 1) -> Database:
     """Return a database with a backlog, that lasts as long as the stack."""
     database = stack.enter_context(stage.database("bridge"))
     change(database, count, size=size)
@@ -103,7 +105,7 @@ def _prepare(stage: Stage, stack: AsyncExitStack, count: int, size: int = 1) -> 
 async def _a_message(stage: Stage) -> Message:
     """Return the headers and the body of a call, to be made again and again by the bare client."""
     async with AsyncExitStack() as stack:
-        database = _prepare(stage, stack, 1)
+        database = prepare(stage, stack, 1)
         receiver = await stack.enter_async_context(started_receiver(stage.certificate.chain_and_key_file))
         async with stage.daemon(database, f"{receiver.url}/0"):
             await until(lambda: delivered(database) == 1, "one delivery")
@@ -119,7 +121,7 @@ async def measure_drain(stage: Stage, scale: Scale) -> Measured:
 
     async def bridge() -> float:
         async with AsyncExitStack() as stack:
-            database = await asyncio.to_thread(_prepare, stage, stack, scale.drained)
+            database = await asyncio.to_thread(prepare, stage, stack, scale.drained)
             url = await stack.enter_async_context(stage.receiver())
             return await drain(stage, database, url, scale.drained, usages)
 
@@ -153,7 +155,7 @@ async def measure_slow_endpoint(stage: Stage, scale: Scale) -> Measured:
 
     async def bridge() -> float:
         async with AsyncExitStack() as stack:
-            database = await asyncio.to_thread(_prepare, stage, stack, scale.slow_drained)
+            database = await asyncio.to_thread(prepare, stage, stack, scale.slow_drained)
             receiver = await stack.enter_async_context(started_receiver(stage.certificate.chain_and_key_file))
             return await drain(stage, database, f"{receiver.url}/{_ANSWER_MILLISECONDS}", scale.slow_drained)
 
@@ -189,7 +191,7 @@ async def measure_many_waiting(stage: Stage, scale: Scale) -> Measured:
     async def drain_of(waiting: int) -> float:
         stage.say(f"draining with {waiting:,} changes waiting")
         async with AsyncExitStack() as stack:
-            database = await asyncio.to_thread(_prepare, stage, stack, waiting, 10)
+            database = await asyncio.to_thread(prepare, stage, stack, waiting, 10)
             url = await stack.enter_async_context(stage.receiver())
             return await drain(stage, database, url, few, usages if waiting > few else None)
 
@@ -242,7 +244,7 @@ async def measure_ten_endpoints(stage: Stage, scale: Scale) -> Measured:
     async def drain_all(endpoints: int, *, stalled: int = 0, daemons: int = 1) -> float:
         healthy = range(1 + stalled, endpoints + 1)
         async with AsyncExitStack() as stack:
-            database = await asyncio.to_thread(_prepare, stage, stack, per_endpoint)
+            database = await asyncio.to_thread(prepare, stage, stack, per_endpoint)
             url = await stack.enter_async_context(stage.receiver())
             never = await stack.enter_async_context(started_receiver(stage.certificate.chain_and_key_file))
             for number in range(1, endpoints + 1):
