@@ -25,6 +25,7 @@ def check(
 
     from cdc_bridge.operations.checks.preflight import run_checks  # noqa: PLC0415
     from cdc_bridge.operations.checks.verdict import Check, Verdict  # noqa: PLC0415
+    from cdc_bridge.web.listening import check_page  # noqa: PLC0415
 
     marks = {
         Verdict.OK: "[green]✓[/]",
@@ -34,15 +35,21 @@ def check(
     }
     console = Console(highlight=False, soft_wrap=True)
 
+    def show(result: Check) -> None:
+        if not json_:
+            console.print(f"{marks[result.verdict]} {result.name:<16} ", end="")
+            console.print(result.detail, markup=False)
+            if result.remedy:
+                console.print(f"{'':19}-> {result.remedy}", markup=False)
+
     async def run_all() -> list[Check]:
         found = []
         async for result in run_checks(settings):
             found.append(result)
-            if not json_:
-                console.print(f"{marks[result.verdict]} {result.name:<16} ", end="")
-                console.print(result.detail, markup=False)
-                if result.remedy:
-                    console.print(f"{'':19}-> {result.remedy}", markup=False)
+            show(result)
+        if (page := check_page(settings)) is not None:
+            found.append(page)
+            show(page)
         return found
 
     results = asyncio.run(run_all())

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cdc_bridge.errors import SettingsError
+from cdc_bridge.operations.checks.verdict import Check, failed, ok, warning
 from cdc_bridge.setting_values import check_client_certificate
 from cdc_bridge.settings import PREFIX, Settings
 
@@ -67,6 +68,21 @@ def listening_of(settings: Settings) -> Listening | None:
     if not settings.web_port:
         return None
     return Listening(address, settings.web_port, tls, settings.web_behind_proxy)
+
+
+def check_page(settings: Settings) -> Check | None:
+    """The page can be served as the settings have it; ``None``: they say nothing of it."""
+    if not any(name.startswith("web_") for name in settings.model_fields_set):
+        return None
+    try:
+        listening = listening_of(settings)
+    except SettingsError as error:
+        return failed("page", error.problem, error.remedy)
+    if listening is None:
+        return warning("page", "is not served, as web_port is not set", f"Set {PREFIX}WEB_PORT, 9187 for example.")
+    if settings.web_token is None and settings.web_view_token is None:
+        return ok("page", f"none, as there is no token; figures at {listening.url}")
+    return ok("page", listening.url)
 
 
 def _check_tokens(settings: Settings) -> None:

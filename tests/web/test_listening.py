@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
 from cdc_bridge.web.listening import listening_of
-from tests.support.bridge import Bridges
+from tests.support.bridge import Bridges, run_command
+from tests.support.databases import Database
 from tests.support.http import free_port
 
 TOKEN = SecretStr("a token of twenty characters")
@@ -66,3 +67,22 @@ async def test_daemon_that_would_serve_without_protection_does_not_start(bridges
     assert await bridge.wait() == 78
     assert "CDC_BRIDGE_WEB_TOKEN is not set" in bridge.text
     assert "openssl rand -hex 24" in bridge.text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"CDC_BRIDGE_WEB_PORT": "9187"},
+            "page              none, as there is no token; figures at http://127.0.0.1:9187",
+        ),
+        ({"CDC_BRIDGE_WEB_PORT": "9187", "CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "✓ page             http://127.0.0.1:9187"),
+        ({"CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "is not served, as web_port is not set"),
+        ({"CDC_BRIDGE_WEB_TOKEN": "short"}, "✗ page             CDC_BRIDGE_WEB_TOKEN is shorter than 20 characters"),
+    ],
+)
+async def test_check_says_whether_the_page_can_be_served(database: Database, given: dict[str, str], words: str) -> None:
+    _, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=database.bridge_url, **given)
+    assert " ".join(words.split()) in " ".join(output.split())
+    _, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=database.bridge_url)
+    assert " page " not in output
