@@ -234,15 +234,19 @@ with renewed as (
     deliveries_a_second = ours.deliveries_a_second,
     last_success_at = coalesce(ours.last_success_at, e.last_success_at),
     last_failure_at = coalesce(ours.last_failure_at, e.last_failure_at),
-    last_failure = coalesce(ours.last_failure, e.last_failure)
+    last_failure = coalesce(ours.last_failure, e.last_failure),
+    last_minute_at = coalesce(ours.last_minute_at, e.last_minute_at),
+    accepted_by_minute = coalesce(ours.accepted_by_minute::integer[], e.accepted_by_minute),
+    refused_by_minute = coalesce(ours.refused_by_minute::integer[], e.refused_by_minute)
   from unnest(
     %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
     %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[],
     %(in_flight)s::integer[], %(deliveries_a_second)s::real[],
-    %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failures)s::text[]
+    %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
+    %(last_minute_at)s::timestamptz[], %(accepted_by_minute)s::text[], %(refused_by_minute)s::text[]
   ) as ours (
     endpoint_id, fence, failing_since, next_probe_at, problem, in_flight, deliveries_a_second,
-    last_success_at, last_failure_at, last_failure
+    last_success_at, last_failure_at, last_failure, last_minute_at, accepted_by_minute, refused_by_minute
   )
   where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence and e.leased_until is not null
   returning e.endpoint_id
@@ -286,7 +290,8 @@ order by endpoint_id
 select pg_try_advisory_lock(52684, %(holder)s)
 
 -- name: take_endpoints
--- Takes those of some endpoints that nobody else took or renewed since they were listed, and says how far they are.
+-- Takes those of some endpoints that nobody else took or renewed since they were listed, and says how far they are and
+-- how they were called in the last hour.
 update cdc_bridge.endpoint e
 set
   fence = e.fence + 1,
@@ -307,7 +312,9 @@ where e.endpoint_id in (
     end
   for update of free skip locked
 )
-returning e.endpoint_id, e.fence, e.position::text, e.place_xid::text::bigint, e.place_seq
+returning
+  e.endpoint_id, e.fence, e.position::text, e.place_xid::text::bigint, e.place_seq,
+  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute
 
 -- name: end_sessions_of_silent_holders
 -- Ends the sessions of daemons that hold some of these endpoints and have let their leases run out. One that is frozen
@@ -321,11 +328,17 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 )
 
 -- name: release_endpoint
--- Gives an endpoint back, so that another daemon may take it at once.
+-- Gives an endpoint back, so that another daemon may take it at once, and says how it was called since the last renewal.
 update cdc_bridge.endpoint
 set
   holder = null, holder_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
-  in_flight = null, listening = null, deliveries_a_second = null
+  in_flight = null, listening = null, deliveries_a_second = null,
+  last_success_at = coalesce(%(last_success_at)s, last_success_at),
+  last_failure_at = coalesce(%(last_failure_at)s, last_failure_at),
+  last_failure = coalesce(%(last_failure)s, last_failure),
+  last_minute_at = coalesce(%(last_minute_at)s, last_minute_at),
+  accepted_by_minute = coalesce(%(accepted_by_minute)s::text::integer[], accepted_by_minute),
+  refused_by_minute = coalesce(%(refused_by_minute)s::text::integer[], refused_by_minute)
 where endpoint_id = %(endpoint_id)s and fence = %(fence)s
 
 -- name: note_problem
@@ -843,11 +856,13 @@ select
   s.endpoint_id, s.name, s.state, s.since, s.problem, s.daemon, s.unread, s.waiting, s.dead,
   extract(epoch from s.lag)::float8 as lag_seconds,
   s.in_flight, s.listening, s.deliveries_a_second, s.last_success_at, s.last_failure_at, s.last_failure,
+  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute, now() as read_at,
   oldest.seq as oldest_waiting_seq,
   oldest.reservation_id as oldest_waiting_reservation,
   oldest.attempts as oldest_waiting_attempts,
   oldest.last_error as oldest_waiting_error
 from cdc_bridge.endpoint_state s
+join cdc_bridge.endpoint e using (endpoint_id)
 left join lateral (
   select first.seq, first.reservation_id, first.attempts, first.last_error
   from (

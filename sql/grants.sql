@@ -24,5 +24,6 @@ grant select (
   max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at,
   position, place_xid, place_seq, cluster, fence, holder, holder_name, leased_until,
   failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at, pruned_until,
-  in_flight, listening, deliveries_a_second, last_success_at, last_failure_at, last_failure
+  in_flight, listening, deliveries_a_second, last_success_at, last_failure_at, last_failure,
+  last_minute_at, accepted_by_minute, refused_by_minute
 ) on cdc_bridge.endpoint to cdc_bridge_reader;

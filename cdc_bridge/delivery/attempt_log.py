@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from cdc_bridge.delivery.last_hour import LastHour, with_call
 from cdc_bridge.delivery.outcome import Accepted, Refused
 from cdc_bridge.delivery.settlement import Attempt, Settlement
 from cdc_bridge.metrics import EndpointMetrics
@@ -25,13 +26,21 @@ _log = structlog.get_logger(__name__)
 class AttemptLog:
     """Tells of one endpoint's attempts. It keeps no time of its own: ``now`` is in seconds on any clock."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, last_hour: LastHour | None) -> None:
+        """Begin to tell.
+
+        Args:
+            endpoint: its name.
+            last_hour: the calls that were made before; ``None``: none is known.
+        """
         self._endpoint = endpoint
         self._metrics = EndpointMetrics(endpoint)
         self._accepted_in: deque[tuple[int, int]] = deque()  # by the second
         self.last_success_at: datetime | None = None
         self.last_failure_at: datetime | None = None
         self.last_failure: str | None = None
+        self.last_hour = last_hour
+        """Calls by the minute; ``None``: there was none."""
 
     def read(self, changes: list[Change]) -> None:
         """Tell that changes were read of the change log."""
@@ -53,6 +62,8 @@ class AttemptLog:
         ended_at = attempt.began_at + timedelta(seconds=attempt.duration_seconds)
         if attempt.message_id is not None:
             self._metrics.delivery_seconds.observe(attempt.duration_seconds)
+            accepted = isinstance(attempt.outcome, Accepted)
+            self.last_hour = with_call(self.last_hour, ended_at, accepted=accepted)
         match attempt.outcome:
             case Accepted():
                 self.last_success_at = ended_at

@@ -109,6 +109,7 @@ class Dispatcher:
             last_success_at=told.last_success_at,
             last_failure_at=told.last_failure_at,
             last_failure=told.last_failure,
+            last_hour=told.last_hour,
         )
         if self._failing_since is None:
             return state

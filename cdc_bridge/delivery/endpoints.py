@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.capture.position import Place, Position, Snapshot
+from cdc_bridge.delivery.last_hour import LastHour
 from cdc_bridge.model import Endpoint, EndpointId, Seq, Xid
 from cdc_bridge.queries import queries
 from cdc_bridge.setting_values import (
@@ -61,6 +62,8 @@ class TakenEndpoint:
     endpoint_id: EndpointId
     fence: int
     position: Position
+    last_hour: LastHour | None
+    """What whoever had it before counted; ``None``: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class EndpointState:
     last_failure_at: datetime | None = None
     last_failure: str | None = None
     """Why the last call was refused that was."""
+    last_hour: LastHour | None = None
+    """Calls by the minute, also by whoever had it before; ``None``: none is known."""
 
 
 def definition_of(row: dict[str, Any], *, allow_http: bool) -> Endpoint:
@@ -197,9 +202,36 @@ async def end_sessions_of_silent_holders(
 
 
 def _taken(record: TupleRow) -> TakenEndpoint:
-    endpoint_id, fence, snapshot, place_xid, place_seq = record
+    endpoint_id, fence, snapshot, place_xid, place_seq, *hour = record
     place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
-    return TakenEndpoint(EndpointId(endpoint_id), fence, Position(Snapshot.parse(snapshot), place))
+    return TakenEndpoint(EndpointId(endpoint_id), fence, Position(Snapshot.parse(snapshot), place), last_hour_of(*hour))
+
+
+def last_hour_of(
+    last_minute_at: datetime | None, accepted: Sequence[int] | None, refused: Sequence[int] | None
+) -> LastHour | None:
+    """Return the calls that an endpoint's row has; ``None``: it has none."""
+    if last_minute_at is None or accepted is None or refused is None:
+        return None
+    return LastHour(last_minute_at, tuple(accepted), tuple(refused))
+
+
+_CALLS = (
+    "last_success_at", "last_failure_at", "last_failure", "last_minute_at", "accepted_by_minute", "refused_by_minute",
+)  # fmt: skip
+
+
+def _calls_of(state: EndpointState) -> tuple[Any, ...]:
+    """Return what the row keeps of an endpoint's calls; arrays as text, as those of many endpoints go as one."""
+    last = state.last_success_at, state.last_failure_at, state.last_failure
+    hour = state.last_hour
+    if hour is None:
+        return *last, None, None, None
+    return *last, hour.last_minute_at, _array(hour.accepted), _array(hour.refused)
+
+
+def _array(counts: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, counts)) + "}"
 
 
 async def renew_and_list(
@@ -233,13 +265,12 @@ async def renew_and_list(
         "problems": [state.problem for _, _, state in held],
         "in_flight": [state.in_flight for _, _, state in held],
         "deliveries_a_second": [state.deliveries_a_second for _, _, state in held],
-        "last_success_at": [state.last_success_at for _, _, state in held],
-        "last_failure_at": [state.last_failure_at for _, _, state in held],
-        "last_failures": [state.last_failure for _, _, state in held],
         "listening": listening,
         "holder": holder,
         "lease_seconds": lease_seconds,
     }
+    calls = [_calls_of(state) for _, _, state in held]
+    parameters |= {name: [of[number] for of in calls] for number, name in enumerate(_CALLS)}
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(queries["renew_and_list"], parameters)
         rows = await cursor.fetchall()
@@ -260,7 +291,13 @@ async def list_endpoints(connection: Connection) -> list[dict[str, Any]]:
 
 
 async def release_endpoint(
-    connection: Connection, endpoint_id: EndpointId, fence: int, problem: str | None, *, disable: bool
+    connection: Connection,
+    endpoint_id: EndpointId,
+    fence: int,
+    state: EndpointState,
+    problem: str | None,
+    *,
+    disable: bool,
 ) -> None:
     """Give an endpoint back.
 
@@ -268,6 +305,7 @@ async def release_endpoint(
         connection: to the database.
         endpoint_id: which.
         fence: ours; if it is not the newest, nothing happens.
+        state: how it was last; of its calls since the last renewal nothing is known yet.
         problem: why nobody calls it now, if that is so.
         disable: it wants no calls any more.
 
@@ -275,6 +313,7 @@ async def release_endpoint(
         psycopg.Error: the database could not be written.
     """
     parameters = {"endpoint_id": endpoint_id, "fence": fence, "problem": problem}
+    parameters |= dict(zip(_CALLS, _calls_of(state), strict=True))
     async with connection.transaction():
         if disable:
             await connection.execute(queries["disable_endpoint"], parameters)

@@ -37,6 +37,7 @@ from cdc_bridge.delivery.coverage import Coverage
 from cdc_bridge.delivery.dispatcher import Dispatcher
 from cdc_bridge.delivery.endpoints import EndpointState
 from cdc_bridge.delivery.lanes import Lanes, Watch
+from cdc_bridge.delivery.last_hour import LastHour
 from cdc_bridge.delivery.lease import Lease
 from cdc_bridge.delivery.ledger import DueDelivery, due_deliveries, seconds_until_next_due, with_newer_unread
 from cdc_bridge.delivery.progress import Progress
@@ -63,6 +64,7 @@ class Pipeline:
         lease: Lease,
         position: Position,
         *,
+        last_hour: LastHour | None,
         source: str,
         batch_size: int,
         state_changed: Callable[[], None],
@@ -75,6 +77,7 @@ class Pipeline:
             endpoint: who is called, and how.
             lease: the right to call it.
             position: how far it is.
+            last_hour: the calls that were made before; ``None``: none is known.
             source: CloudEvents source of all its calls.
             batch_size: most changes read at once; up to three such pages are held in memory.
             state_changed: called when :attr:`state` has become another.
@@ -92,7 +95,7 @@ class Pipeline:
         self._lanes = Lanes()
         self._progress = Progress(position)
         self._recorder = Recorder(database, lease.endpoint_id, lease.fence, self._progress, self._on_recorded)
-        self._attempt_log = AttemptLog(endpoint.name)
+        self._attempt_log = AttemptLog(endpoint.name, last_hour)
         self._dispatcher = Dispatcher(
             database,
             endpoint,

@@ -25,6 +25,7 @@ import structlog
 from cdc_bridge.capture.listener import Listener, Reader
 from cdc_bridge.database import UNAVAILABLE, Database, backoff_seconds, problem_of, refusal
 from cdc_bridge.delivery.endpoints import (
+    EndpointState,
     ListedEndpoint,
     TakenEndpoint,
     definition_of,
@@ -308,6 +309,7 @@ class Supervisor:
                 endpoint,
                 lease,
                 taken.position,
+                last_hour=taken.last_hour,
                 source=self._source,
                 batch_size=self._batch_size,
                 state_changed=self._listener.announced.set,
@@ -332,7 +334,9 @@ class Supervisor:
         self._definitions.pop(taken.endpoint_id, None)
         self._not_before[taken.endpoint_id] = self._now() + _RESTART_AFTER_SECONDS
         await self._presence.run(
-            lambda connection: release_endpoint(connection, taken.endpoint_id, taken.fence, problem, disable=False)
+            lambda connection: release_endpoint(
+                connection, taken.endpoint_id, taken.fence, EndpointState(), problem, disable=False
+            )
         )
 
     async def _deliver(self, held: Held) -> None:
@@ -372,6 +376,7 @@ class Supervisor:
             release_endpoint,
             endpoint_id=held.lease.endpoint_id,
             fence=held.lease.fence,
+            state=held.pipeline.state,
             problem=problem,
             disable=held.pipeline.withdrawn,
         )

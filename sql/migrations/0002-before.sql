@@ -39,13 +39,19 @@ alter table cdc_bridge.endpoint
   add column if not exists deliveries_a_second real,
   add column if not exists last_success_at timestamptz,
   add column if not exists last_failure_at timestamptz,
-  add column if not exists last_failure text;
+  add column if not exists last_failure text,
+  add column if not exists last_minute_at timestamptz,
+  add column if not exists accepted_by_minute integer[] check (cardinality(accepted_by_minute) = 60),
+  add column if not exists refused_by_minute integer[] check (cardinality(refused_by_minute) = 60);
 comment on column cdc_bridge.endpoint.in_flight is 'Calls under way, when its daemon renewed the lease';
 comment on column cdc_bridge.endpoint.listening is 'Whether its daemon heard the doorbell then; false: it polls';
 comment on column cdc_bridge.endpoint.deliveries_a_second is 'Calls accepted, over the minute before that';
 comment on column cdc_bridge.endpoint.last_success_at is 'When a call was accepted last';
 comment on column cdc_bridge.endpoint.last_failure_at is 'When a call was refused last';
 comment on column cdc_bridge.endpoint.last_failure is 'Why, in words';
+comment on column cdc_bridge.endpoint.last_minute_at is 'When the minute began that the next two end with';
+comment on column cdc_bridge.endpoint.accepted_by_minute is 'Calls accepted in each of sixty minutes, the oldest first, when its daemon renewed the lease';
+comment on column cdc_bridge.endpoint.refused_by_minute is 'Calls refused in them';
 
 alter table cdc_bridge.change set (autovacuum_vacuum_scale_factor = 0.05);
 alter table cdc_bridge.delivery set (autovacuum_vacuum_scale_factor = 0.05);

@@ -49,6 +49,9 @@ create table if not exists cdc_bridge.endpoint (
   last_success_at         timestamptz,
   last_failure_at         timestamptz,
   last_failure            text,
+  last_minute_at          timestamptz,
+  accepted_by_minute      integer[]   check (cardinality(accepted_by_minute) = 60),
+  refused_by_minute       integer[]   check (cardinality(refused_by_minute) = 60),
   check ((place_xid is null) = (place_seq is null)),
   check ((previous_secret is null) = (previous_secret_until is null))
 ) with (fillfactor = 50);
@@ -82,3 +85,6 @@ comment on column cdc_bridge.endpoint.deliveries_a_second is 'Calls accepted, ov
 comment on column cdc_bridge.endpoint.last_success_at is 'When a call was accepted last';
 comment on column cdc_bridge.endpoint.last_failure_at is 'When a call was refused last';
 comment on column cdc_bridge.endpoint.last_failure is 'Why, in words';
+comment on column cdc_bridge.endpoint.last_minute_at is 'When the minute began that the next two end with';
+comment on column cdc_bridge.endpoint.accepted_by_minute is 'Calls accepted in each of sixty minutes, the oldest first, when its daemon renewed the lease';
+comment on column cdc_bridge.endpoint.refused_by_minute is 'Calls refused in them';

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow, dict_row
 
+from cdc_bridge.delivery.endpoints import last_hour_of
+from cdc_bridge.delivery.last_hour import LastHour
 from cdc_bridge.model import EndpointId, ReservationId, Seq
 from cdc_bridge.queries import queries
 
@@ -41,6 +44,8 @@ class EndpointNow:
     last_success_at: datetime | None
     last_failure_at: datetime | None
     last_failure: str | None
+    last_hour: LastHour
+    """Calls by the minute, up to the present one."""
     oldest_waiting_seq: Seq | None
     """The delivery that makes the lag, if it is one that waits; so the next three."""
     oldest_waiting_reservation: ReservationId | None
@@ -64,6 +69,12 @@ async def endpoints_now(connection: AsyncConnection[TupleRow]) -> list[EndpointN
     Raises:
         psycopg.Error: the database could not be read.
     """
-    async with connection.cursor(row_factory=class_row(EndpointNow)) as cursor:
+    async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(queries["endpoint_states"])
-        return await cursor.fetchall()
+        return [_endpoint_now(row) for row in await cursor.fetchall()]
+
+
+def _endpoint_now(row: dict[str, Any]) -> EndpointNow:
+    read_at = row.pop("read_at")
+    counted = last_hour_of(*(row.pop(name) for name in ("last_minute_at", "accepted_by_minute", "refused_by_minute")))
+    return EndpointNow(**row, last_hour=(counted or LastHour(read_at)).ending(read_at))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from cdc_bridge.delivery.last_hour import LastHour
 from cdc_bridge.model import EndpointId, ReservationId, Seq
 from cdc_bridge.operations.checks.verdict import Check, Verdict
 from cdc_bridge.operations.health.readiness import Part, problems
@@ -24,6 +26,7 @@ WELL = EndpointNow(
     last_success_at=None,
     last_failure_at=None,
     last_failure=None,
+    last_hour=LastHour(datetime(2026, 6, 1, 12, tzinfo=UTC)),
     oldest_waiting_seq=None,
     oldest_waiting_reservation=None,
     oldest_waiting_attempts=None,
