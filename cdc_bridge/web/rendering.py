@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdc_bridge import __version__
 from cdc_bridge.web.access import Right
+from cdc_bridge.web.hour_chart import hour_chart
 from cdc_bridge.web.requests import is_refresh, signed_in, site_of
 from cdc_bridge.web.static_files import STATIC
 from cdc_bridge.web.words import age, iso, number, seconds, utc
@@ -24,7 +25,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"age": age, "iso": iso, "number": number, "seconds": seconds, "utc": utc}
+    environment.filters |= {
+        "age": age,
+        "hour_chart": hour_chart,
+        "iso": iso,
+        "number": number,
+        "seconds": seconds,
+        "utc": utc,
+    }
     environment.globals |= {"static": STATIC.url_of, "version": __version__}
     return environment
 

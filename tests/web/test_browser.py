@@ -93,6 +93,9 @@ class Manager:
         await expect(till.locator(".state")).to_have_text("backing off", timeout=PATIENCE_MILLISECONDS)
         await expect(page.locator("#health")).to_contain_text("till does not take calls: HTTP 503")
         await expect(page.get_by_text("All is well")).to_have_count(0)
+        await expect(
+            till.get_by_text(re.compile("Calls in the last hour: .* accepted, [1-9].* refused"))
+        ).to_be_visible()
         await self.picture("overview")
 
     async def mends_it_and_tries(self) -> None:
