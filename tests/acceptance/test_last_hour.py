@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import pytest
@@ -23,6 +24,7 @@ select
   coalesce((select sum(calls) from unnest(refused_by_minute) calls), 0)::int
 from cdc_bridge.endpoint
 """
+LEASED_UNTIL = "select leased_until from cdc_bridge.endpoint"
 SOON = {"CDC_BRIDGE_LEASE_SECONDS": "1"}
 LATE = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
 
@@ -77,15 +79,20 @@ async def test_next_daemon_goes_on_after_kill(database: Database, bridges: Bridg
     await until_counted(database, 2, 1)
 
 
-async def test_daemon_that_stops_leaves_all_that_it_counted(
+async def test_call_that_ends_after_the_last_renewal_is_counted_when_the_endpoint_is_given_back(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    """Also what it counted since a renewal that was minutes ago, and when it was called last."""
+    answering = asyncio.Event()
+    receiver.script = lambda _: Answer(after=answering)
     bridge = await bridges.start(**LATE)
-    await bridge.wait_for_log("endpoint taken")
     database.execute(BOOKING, ("R",))
-    await bridge.wait_for_log("recorded")
-    assert await bridge.terminate() == 0
+    await receiver.wait_for_calls(1)
+    leased_until = database.value(LEASED_UNTIL)
+    bridge.send(signal.SIGTERM)
+    await until(lambda: database.value(LEASED_UNTIL) != leased_until, "the daemon that stops renews, minutes ahead")
+    assert database.execute(SUMS) == [(0, 0)]
+    answering.set()
+    assert await bridge.wait() == 0
     assert database.execute(SUMS) == [(1, 0)]
     assert database.value("select last_success_at is not null from cdc_bridge.endpoint")
 
