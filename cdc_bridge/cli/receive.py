@@ -48,12 +48,18 @@ def receive(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="DIR", help="Write headers and body of each call into a file.")
     ] = None,
-    pretty: Annotated[bool, typer.Option("--pretty", help="Print each body as well, as indented JSON.")] = False,
+    pretty: Annotated[
+        bool,
+        typer.Option(
+            "--pretty", help="Print each body as well, as indented JSON, and all in which it departs from the schema."
+        ),
+    ] = False,
 ) -> None:
     """Receive calls on this machine, for development: over HTTPS, with a line for each and what is to be said of it.
 
-    Prints URL, secret and the CA's file first: what the bridge, or cdc-bridge conformance, has to be given. Bodies are
-    guests' data: --save and --pretty are for invented ones.
+    That is whether the signature is right, whether the call is a repeat or older than what was there, and where its
+    body departs from the contract's schema. Prints URL, secret and the CA's file first: what the bridge, or cdc-bridge
+    conformance, has to be given. Bodies are guests' data: --save and --pretty are for invented ones.
 
     Example: cdc-bridge receive --fail 503 --every 3
     """
@@ -64,7 +70,7 @@ def receive(
         from cdc_bridge.errors import BridgeError  # noqa: PLC0415
 
         raise BridgeError(f"{error.name} is not installed", "pip install 'cdc-bridge[receive]'") from error
-    behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to, save)
+    behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to and _url(forward_to), save)
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cdc-bridge-receive-")))
         secret = None if secret_file is None else _read(secret_file)
@@ -81,7 +87,7 @@ async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour,
     def tell(received: Received) -> None:
         typer.echo(_line(received))
         if pretty:
-            typer.echo(_indented(received.body))
+            typer.echo("".join(f"  {violation}\n" for violation in received.violations) + _indented(received.body))
 
     runner = web.AppRunner(
         Receiver(identity.secret, behaviour, tell).application(), access_log=None, shutdown_timeout=1
@@ -109,7 +115,10 @@ def _line(received: Received) -> str:
     answer = "no answer" if received.status is None else str(received.status)
     about = f"{received.subject} #{received.sequence}" if received.subject else received.message_id
     told = [f"signature {received.signature}", *received.remarks]
-    return f"{received.at:%H:%M:%S} {answer} {received.type or '(no ce-type)'} {about}: {'; '.join(told)}"
+    if received.violations:
+        first, *others = received.violations
+        told.append(f"not as the schema has it: {first}{f' (and {len(others)} more)' if others else ''}")
+    return f"{received.at.astimezone():%H:%M:%S} {answer} {received.type or '(no ce-type)'} {about}: {'; '.join(told)}"
 
 
 def _indented(body: bytes) -> str:
@@ -124,6 +133,14 @@ def _seconds(text: str) -> float:
     if found is None:
         raise typer.BadParameter(f"{text} is not a time such as 5s or 200ms", param_hint="--slow")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def _url(text: str) -> str:
+    from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
+
+    if re.match("https?://.", text) is None:
+        raise WrongUsage(f"--forward-to {text} is not a URL such as http://localhost:8080/calls")
+    return text
 
 
 def _read(file: Path) -> str:

@@ -92,16 +92,27 @@ async def plain_receiver() -> AsyncIterator[Receiver]:
     await plain.stop()
 
 
-def book(database: Database, reservation_id: str) -> None:
-    database.execute("insert into customers (id) values ('C') on conflict do nothing")
-    database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (reservation_id,))
+def key(number: int) -> str:
+    """Return a key in the form that e-Res's have."""
+    return f"{number:032X}"
+
+
+R = key(1)
+CUSTOMER = key(99)
+
+
+def book(database: Database, reservation_id: str, customer_id: str = CUSTOMER) -> None:
+    database.execute("insert into customers (id) values (%s) on conflict do nothing", (customer_id,))
+    database.execute(
+        "insert into reservations (id, cust_id, reference) values (%s, %s, 1)", (reservation_id, customer_id)
+    )
 
 
 async def test_what_it_prints_is_enough_for_the_bridge(receive: Start, database: Database, bridges: Bridges) -> None:
     receiving = await receive()
     await bridges.start(**receiving.settings)
-    book(database, "R")
-    line = await receiving.wait_for("reservation.created R #")
+    book(database, R)
+    line = await receiving.wait_for(f"reservation.created {R} #")
     assert " 204 " in line
     assert line.endswith(": signature good")
     code, output, _ = await run_command("endpoint", "ping", "default", **bridges.settings | receiving.settings)
@@ -126,41 +137,65 @@ async def test_each_third_call_fails_and_is_repeated(receive: Start, database: D
     receiving = await receive("--fail", "422", "--every", "3")
     await bridges.start(**receiving.settings)
     for number in range(6):
-        book(database, f"R{number}")
-        await receiving.wait_for(f" R{number} #")
+        book(database, key(number))
+        await receiving.wait_for(f" {key(number)} #")
     answers = [line.split()[1] for line in receiving.lines if "reservation.created" in line][:6]
     assert answers == ["204", "204", "422", "204", "204", "422"]
-    await receiving.wait_for("204", "a repeat, to be dropped")
+    await receiving.wait_for(" 204 ", "a repeat of what was not taken, so to be taken")
 
 
 async def test_call_that_is_dropped_has_no_answer(receive: Start, database: Database, bridges: Bridges) -> None:
     receiving = await receive("--drop")
     bridge = await bridges.start(**receiving.settings)
-    book(database, "R")
-    await receiving.wait_for("no answer", " R #")
-    held = await bridge.wait_for_log("held", reservation_id="R")
+    book(database, R)
+    await receiving.wait_for("no answer", f" {R} #")
+    held = await bridge.wait_for_log("held", reservation_id=R)
     assert held["reason"] == "the endpoint closed the connection without an answer"
 
 
 async def test_slow_answers_come_late(receive: Start, database: Database, bridges: Bridges) -> None:
     receiving = await receive("--slow", "300ms")
     bridge = await bridges.start(**receiving.settings)
-    book(database, "R")
-    delivered = await bridge.wait_for_log("delivered", reservation_id="R")
+    book(database, R)
+    delivered = await bridge.wait_for_log("delivered", reservation_id=R)
     assert delivered["seconds"] >= 0.3
 
 
-async def test_calls_are_saved_shown_and_told_what_they_lack(
-    receive: Start, database: Database, bridges: Bridges, tmp_path: Path
+async def test_answer_that_comes_too_late_is_told_and_so_is_the_repeat(
+    receive: Start, database: Database, bridges: Bridges
 ) -> None:
+    receiving = await receive("--slow", "600ms")
+    await bridges.start(**receiving.settings | {"CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "0.3"})
+    book(database, R)
+    await receiving.wait_for(f" {R} #", "signature good; too late, the caller has hung up")
+    await receiving.wait_for("a repeat, to be dropped; too late")
+
+
+async def test_calls_are_saved_and_shown(receive: Start, database: Database, bridges: Bridges, tmp_path: Path) -> None:
     receiving = await receive("--save", str(tmp_path / "calls"), "--pretty")
     await bridges.start(**receiving.settings)
-    book(database, "R")
+    book(database, R)
     await receiving.wait_for('  "reference": 1,')
+    assert not any("schema" in line for line in receiving.lines)
     (file,) = (tmp_path / "calls").iterdir()
     head, _, body = file.read_bytes().partition(b"\r\n\r\n")
     assert b"webhook-signature: v1," in head
-    assert json.loads(body)["id"] == "R"
+    assert json.loads(body)["id"] == R
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+async def test_body_that_departs_from_the_schema_is_told_in_which_way(
+    receive: Start, database: Database, bridges: Bridges, *, pretty: bool
+) -> None:
+    receiving = await receive(*["--pretty"] * pretty)
+    await bridges.start(**receiving.settings)
+    book(database, "R", "C")
+    expected = 'fails pattern "^[0-9A-F]{32}$"'
+    line = await receiving.wait_for(" R #")
+    assert line.endswith(f"signature good; not as the schema has it: $.customer.id {expected} (and 2 more)")
+    if pretty:
+        for where in ("$.customer.id", "$.id", "$.cust_id"):
+            await receiving.wait_for(f"  {where} fails pattern ")
 
 
 async def test_good_calls_are_passed_on_as_they_are(
@@ -168,11 +203,20 @@ async def test_good_calls_are_passed_on_as_they_are(
 ) -> None:
     receiving = await receive("--forward-to", plain_receiver.url)
     await bridges.start(**receiving.settings)
-    book(database, "R")
+    book(database, R)
     (call,) = await plain_receiver.wait_for_accepted(1)
-    assert call.reservation_id == "R"
+    assert call.reservation_id == R
     assert call.headers["webhook-signature"].startswith("v1,")
-    await receiving.wait_for("reservation.created R #")
+    await receiving.wait_for(f"reservation.created {R} #")
+
+
+async def test_where_calls_cannot_be_passed_on_it_is_told_why(
+    receive: Start, database: Database, bridges: Bridges
+) -> None:
+    receiving = await receive("--forward-to", "http://localhost:9/calls")
+    await bridges.start(**receiving.settings)
+    book(database, R)
+    await receiving.wait_for(" 502 ", "signature good; not passed on: Cannot connect to host localhost:9")
 
 
 async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start, tmp_path: Path) -> None:
@@ -190,6 +234,7 @@ async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start,
         (["--slow", "soon"], "not a time such as 5s"),
         (["--secret-file", "/not/there"], "--secret-file /not/there cannot be read"),
         (["--fail", "99"], "--fail"),
+        (["--forward-to", "localhost:8080"], "is not a URL such as http://"),
         (["--port", "1", "--host", "192.0.2.1"], "cannot be had"),
     ],
 )

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from json import JSONDecodeError
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cdc_bridge.contract import column_names
 from cdc_bridge.delivery.ping import PING_TYPE
+from cdc_bridge.operations.receive.violations import violations_of
 
 _LARGEST_BODY_BYTES = 8 * 1024 * 1024
 _NOT_PASSED_ON = {"host", "content-length", "connection", "transfer-encoding"}
@@ -52,7 +51,9 @@ class Received:
     signature: str
     """``good``, or why it is not."""
     remarks: tuple[str, ...]
-    """What a till ought to notice: a repeat, an older change, keys that are missing."""
+    """What a till ought to notice: a repeat, an older change, a test call."""
+    violations: tuple[str, ...]
+    """In what the body departs from the contract's schema."""
     status: int | None
     """What was answered; ``None``: nothing."""
     body: bytes = field(repr=False)
@@ -73,7 +74,7 @@ class Receiver:
         self._behaviour = behaviour
         self._told = told
         self._number = 0
-        self._seen: set[str] = set()
+        self._taken: dict[str, bool] = {}
         self._highest: dict[str, str] = {}
 
     def application(self) -> web.Application:
@@ -87,11 +88,16 @@ class Receiver:
         self._number += 1
         number, headers = self._number, {name.lower(): value for name, value in request.headers.items()}
         signature = self._judge(headers, body)
-        remarks = self._remarks(headers, body) if signature == "good" else ()
         if self._behaviour.save_to is not None:
             await asyncio.to_thread(_save, self._behaviour.save_to, number, headers, body)
         await asyncio.sleep(self._behaviour.slow_seconds)
-        status = await self._answer(number, headers, body, signature)
+        status, failure = await self._answer(number, headers, body, signature)
+        remarks = self._remarks(headers, status) if signature == "good" else []
+        if failure is not None:
+            remarks.append(failure)
+        if request.transport is None:
+            remarks.append("too late, the caller has hung up")
+        is_test_call = headers.get("ce-type") == PING_TYPE
         self._told(
             Received(
                 at=datetime.now(UTC),
@@ -101,7 +107,8 @@ class Receiver:
                 sequence=headers.get("ce-sequence", "").lstrip("0"),
                 message_id=headers.get("webhook-id", ""),
                 signature=signature,
-                remarks=remarks,
+                remarks=tuple(remarks),
+                violations=() if is_test_call else violations_of(body),
                 status=status,
                 body=body,
             )
@@ -117,55 +124,50 @@ class Receiver:
             return "none"
         try:
             self._verifier.verify(body, dict(headers))
-        except (WebhookVerificationError, ValueError) as error:
+        except WebhookVerificationError as error:
             return f"wrong: {error}"
+        except JSONDecodeError:
+            return "good"  # it reads the body once that is verified
+        except ValueError:
+            return "wrong: it cannot be read, or the body is not UTF-8"
         return "good"
 
-    def _remarks(self, headers: Mapping[str, str], body: bytes) -> tuple[str, ...]:
+    def _remarks(self, headers: Mapping[str, str], status: int | None) -> list[str]:
+        """Return what is to be said of a call. What was answered with 2xx counts as taken, and nothing else does."""
         if headers.get("ce-type") == PING_TYPE:
-            return ("a test call",)
+            return ["a test call"]
         message_id, subject, sequence = (headers.get(f, "") for f in ("webhook-id", "ce-subject", "ce-sequence"))
-        remarks = ["a repeat, to be dropped"] if message_id in self._seen else []
+        remarks = []
+        if message_id in self._taken:
+            remarks.append(
+                "a repeat, to be dropped"
+                if self._taken[message_id]
+                else "a repeat of what was not taken, so to be taken"
+            )
         highest = self._highest.get(subject, "")
         if sequence < highest:
             remarks.append(f"older than {highest.lstrip('0')}, to be dropped")
-        self._seen.add(message_id)
-        self._highest[subject] = max(sequence, highest)
-        if missing := missing_keys(body):
-            remarks.append(f"lacks {', '.join(missing[:5])}")
-        return tuple(remarks)
+        taken = status is not None and 200 <= status < 300
+        self._taken[message_id] = self._taken.get(message_id, False) or taken
+        if taken:
+            self._highest[subject] = max(sequence, highest)
+        return remarks
 
-    async def _answer(self, number: int, headers: Mapping[str, str], body: bytes, signature: str) -> int | None:
+    async def _answer(
+        self, number: int, headers: Mapping[str, str], body: bytes, signature: str
+    ) -> tuple[int | None, str | None]:
+        """Return the status to answer with, and why a call could not be passed on."""
         behaviour = self._behaviour
         misbehaves = number % behaviour.every == 0
         if behaviour.drop and misbehaves:
-            return None
+            return None, None
         if behaviour.status is not None and misbehaves:
-            return behaviour.status
+            return behaviour.status, None
         if signature != "good":
-            return 401
+            return 401, None
         if behaviour.forward_to is not None:
             return await _forwarded(behaviour.forward_to, headers, body)
-        return 204
-
-
-def missing_keys(body: bytes) -> list[str]:
-    """Return which of the contract's keys a body lacks; the body itself, where it is not an object of JSON."""
-    try:
-        reservation: Any = json.loads(body)
-    except ValueError:
-        return ["everything: it is not JSON"]
-    if not isinstance(reservation, dict):
-        return ["everything: it is not an object"]
-    return [name for name in column_names() if not _has(reservation, name)]
-
-
-def _has(reservation: dict[str, Any], name: str) -> bool:
-    outer, _, inner = name.partition(".")
-    if not inner:
-        return outer in reservation
-    nested = reservation.get(outer, {})
-    return inner in nested if isinstance(nested, dict) else outer in reservation  # "call": null
+        return 204, None
 
 
 def _save(folder: Path, number: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -174,13 +176,13 @@ def _save(folder: Path, number: int, headers: Mapping[str, str], body: bytes) ->
     (folder / f"{number:06d}.http").write_bytes(lines.encode() + b"\r\n" + body)
 
 
-async def _forwarded(url: str, headers: Mapping[str, str], body: bytes) -> int:
+async def _forwarded(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
     passed_on = {name: value for name, value in headers.items() if name not in _NOT_PASSED_ON}
     try:
         async with (
             aiohttp.ClientSession() as session,
             session.post(url, data=body, headers=passed_on, allow_redirects=False) as answer,
         ):
-            return answer.status
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        return 502
+            return answer.status, None
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return 502, f"not passed on: {str(error) or type(error).__name__}"
