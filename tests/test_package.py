@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cdc_bridge import __version__
-from cdc_bridge.contract import EXAMPLES, SCHEMA_FILE, openapi, text_of
+from cdc_bridge.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, openapi, text_of
 from cdc_bridge.operations.installation.text import after_text, install_text, sql_folder, uninstall_text
 from cdc_bridge.operations.service_files import unit_text
 from cdc_bridge.operations.settings_example import settings_example
@@ -105,6 +105,8 @@ def test_contract_is_that_of_the_repository(installed: Installed) -> None:
     assert installed.output("cdc-bridge", "contract", "example", "--list").split() == list(EXAMPLES)
     for name, file in EXAMPLES.items():
         assert installed.output("cdc-bridge", "contract", "example", name) == text_of(file)
+    for name, (program, *_) in RECEIVERS.items():
+        assert installed.output("cdc-bridge", "contract", "receiver", name) == text_of(program)
 
 
 def test_man_page_is_where_man_looks(installed: Installed) -> None:

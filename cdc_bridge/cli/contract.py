@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(
     name="contract",
-    help="What an EPOS vendor gets: schema, examples, OpenAPI document, test vector, guide. Needs no settings.",
+    help="What an EPOS vendor gets: guide, schema, OpenAPI document, examples, signed calls, receivers. Needs no settings.",
     no_args_is_help=True,
 )
 
@@ -72,6 +74,50 @@ def vector() -> None:
     Example: cdc-bridge contract vector > vector.json
     """
     _print("signature-vector.json")
+
+
+@app.command()
+def receiver(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="In which language: python or node.", show_default=False)],
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save", metavar="DIR", help="Write it into this folder, with what says which libraries it needs."
+        ),
+    ] = None,
+) -> None:
+    """Print a receiver to copy: it verifies, keeps, answers, and works afterwards.
+
+    How it is started stands at its top.
+
+    Example: cdc-bridge contract receiver python --save receiver
+    """
+    from cdc_bridge.contract import RECEIVERS  # noqa: PLC0415
+    from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
+
+    if name not in RECEIVERS:
+        raise WrongUsage(f"there is no receiver {name}", f"There are: {', '.join(RECEIVERS)}.")
+    if save is None:
+        _print(RECEIVERS[name][0])
+    else:
+        _write(RECEIVERS[name], save)
+
+
+def _write(files: Sequence[str], folder: Path) -> None:
+    from cdc_bridge.contract import text_of  # noqa: PLC0415
+    from cdc_bridge.errors import BridgeError  # noqa: PLC0415
+
+    for file in files:
+        copy = folder / Path(file).name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with copy.open("x", encoding="utf-8") as written:
+                written.write(text_of(file))
+        except FileExistsError:
+            raise BridgeError(f"{copy} is there already, and is left as it is", "Name another folder.") from None
+        except OSError as error:
+            raise BridgeError(f"{copy} cannot be written: {error.strerror}") from None
+        typer.echo(copy)
 
 
 def _print(file: str) -> None:

@@ -21,6 +21,12 @@ EXAMPLES = {
 
 SCHEMA_FILE = "reservation.schema.json"
 
+RECEIVERS = {
+    "python": ("receivers/python/receiver.py", "receivers/python/requirements.txt"),
+    "node": ("receivers/node/receiver.mjs", "receivers/node/package.json", "receivers/node/package-lock.json"),
+}
+"""The example receivers' names and files: the program, and what says which libraries it needs."""
+
 _LOCAL, _BUNDLED = "#/$defs/", "#/components/schemas/"
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from cdc_bridge import contract
 from cdc_bridge.cli.app import app
 from cdc_bridge.contract import EXAMPLES, text_of
 from cdc_bridge.delivery.outcome import Accepted, Fault, judge
+from cdc_bridge.operations.conformance.requirements import REQUIREMENTS
 from cdc_bridge.settings import Settings
 from tests.contract.sent import SentCalls, schedule_in_words
 
@@ -38,30 +40,27 @@ def table(heading: str) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture
-def shell(tmp_path: Path, port: int) -> Iterator[Any]:
-    """Runs blocks as a vendor would, one that is to go on as a process of its own, with another port."""
+def shell(tmp_path: Path) -> Iterator[Any]:
+    """Runs blocks as a vendor would; those that are to go on as processes of their own, with other ports."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CDC_BRIDGE_")}
-    environment |= {"PATH": path, "CDC_BRIDGE_CONFIG": os.devnull, "PYTHONUNBUFFERED": "1"}
-    running: list[subprocess.Popen[str]] = []
+    environment |= {"PATH": path, "CDC_BRIDGE_CONFIG": os.devnull}
+    of_command, of_example = free_port(), free_port()
+    goes_on = {
+        "cdc-bridge receive": (of_command, f"exec cdc-bridge receive --port {of_command}"),
+        "python3 receiver-python": (of_example, f"PORT={of_example} exec python3 receiver-python"),
+    }
+    running: list[subprocess.Popen[bytes]] = []
 
     def run(block: str) -> str:
-        script = block.replace("localhost:8443", f"localhost:{port}")
-        if "cdc-bridge receive" in script:
-            script = "exec " + script.replace("cdc-bridge receive", f"cdc-bridge receive --port {port}")
-            process = subprocess.Popen(
-                ["sh", "-eu", "-c", script], env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE
-            )
-            running.append(process)
-            assert process.stdout is not None
-            return "".join(iter(process.stdout.readline, "Calls are told here; Ctrl-C ends it.\n"))
+        script = block.replace("localhost:8443", f"localhost:{of_command}")
+        script = script.replace("localhost:8080", f"localhost:{of_example}")
+        for words, (port, in_their_place) in goes_on.items():
+            if words in script:
+                script = script.replace(words, in_their_place)
+                running.append(subprocess.Popen(["sh", "-eu", "-c", script], env=environment, cwd=tmp_path))
+                wait_until_called(port, running[-1])
+                return ""
         ran = subprocess.run(
             ["sh", "-eu", "-c", script], env=environment, cwd=tmp_path, text=True, capture_output=True, check=False
         )
@@ -71,14 +70,33 @@ def shell(tmp_path: Path, port: int) -> Iterator[Any]:
     yield run
     for process in running:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE_SECONDS)
+        process.wait(timeout=PATIENCE_SECONDS)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def wait_until_called(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process listens at a port."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("the block does not go on, or does not listen")
 
 
 def test_every_block_runs_in_its_order(shell: Any, tmp_path: Path) -> None:
     printed = "".join(shell(block) for block in BLOCKS)
     assert "The signatures are the same." in printed
-    assert re.search(r"^\d+ met; ", printed, flags=re.MULTILINE)
-    assert str(FOLDER) in printed
+    assert re.findall(r"^(.*); the slowest", printed, flags=re.MULTILINE) == [f"{len(REQUIREMENTS)} met"] * 2
+    for name, files in contract.RECEIVERS.items():
+        for file in files:
+            assert (tmp_path / f"receiver-{name}" / Path(file).name).read_text(encoding="utf-8") == text_of(file)
     assert (tmp_path / "guide.md").read_text(encoding="utf-8") == GUIDE
     assert (tmp_path / "vector.json").read_text(encoding="utf-8") == text_of("signature-vector.json")
 

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from cdc_bridge import contract
 from cdc_bridge.contract import example
 from cdc_bridge.delivery.message import Message, message_id
 from cdc_bridge.setting_values import decoded_secret
@@ -32,7 +32,7 @@ from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.waiting import until
 
-RECEIVERS = Path(str(files("cdc_bridge.contract") / "receivers"))
+RECEIVERS = Path(contract.__file__).with_name("receivers")
 PROGRAMS = ("python/receiver.py", "node/receiver.mjs")
 OTHER_SECRET = "whsec_" + b64encode(b"another key, not the endpoint's.").decode()
 MOST_LINES = 100
@@ -364,9 +364,26 @@ async def test_body_is_taken_up_to_a_limit(vendor: Vendor) -> None:
     await vendor.has(LARGE=(2, 1))
 
 
-async def test_call_without_the_headers_that_order_it_is_refused(vendor: Vendor) -> None:
-    for name in ("ce-subject", "ce-sequence"):
-        assert await vendor.post(vendor.message(), headers={name: None}) == 400
+@pytest.mark.parametrize("forged", [None, "99", "R2"])
+async def test_headers_that_are_not_signed_decide_neither_which_reservation_it_is_nor_how_new(
+    vendor: Vendor, forged: str | None
+) -> None:
+    older, newer = vendor.message(adults=3), vendor.message(adults=4)
+    for message in (newer, older):
+        assert await vendor.post(message, headers={"ce-subject": forged, "ce-sequence": forged}) == 204
+    await vendor.has(R1=(4, 1))
+
+
+async def test_reservation_whose_key_is_a_number_is_taken(vendor: Vendor) -> None:
+    message = vendor.message(id=920)
+    assert await vendor.post(message) == await vendor.post(message) == 204
+    await vendor.is_idle()
+    assert vendor.rows("select id, body from newest") == [("920", None)]
+
+
+async def test_call_of_a_type_that_it_does_not_know_is_dropped_and_one_without_comes_again(vendor: Vendor) -> None:
+    assert await vendor.post(vendor.message(), headers={"ce-type": "restaurant.opened"}) == 204
+    assert await vendor.post(vendor.message(), headers={"ce-type": None}) == 500
     assert vendor.rows("select * from newest") == []
 
 
@@ -417,6 +434,14 @@ async def test_it_does_all_that_conformance_asks(vendor: Vendor, certificates: C
     options = ["--secret-file", str(tmp_path / "secret"), "--ca-file", str(certificates.ca_file), "--yes"]
     code, output, _ = await run_command("conformance", vendor.url, *options)
     assert code == 0, output
+
+
+def test_all_its_files_can_be_printed_or_written() -> None:
+    files = {str(path.relative_to(RECEIVERS.parent)) for path in RECEIVERS.glob("*/*") if path.is_file()}
+    assert {file for of_one in contract.RECEIVERS.values() for file in of_one} == files
+    assert tuple(f"receivers/{program}" for program in PROGRAMS) == tuple(
+        program for program, *_ in contract.RECEIVERS.values()
+    )
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
