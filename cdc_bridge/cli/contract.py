@@ -11,7 +11,7 @@ import typer
 
 app = typer.Typer(
     name="contract",
-    help="What an EPOS vendor gets: guide, schema, OpenAPI document, examples, signed calls, receivers. Needs no settings.",
+    help="What an EPOS vendor gets: guide, schema, OpenAPI, examples, signed calls, receivers. Needs no settings.",
     no_args_is_help=True,
 )
 
