@@ -34,6 +34,14 @@ def conformance(
         Path | None,
         typer.Option(metavar="FILE", help="File with the CA certificate(s) that alone are trusted; else the system's."),
     ] = None,
+    client_certificate_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the certificate to show, if you ask for a client's (mTLS)."),
+    ] = None,
+    client_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with that certificate's key; without, it is in the same file."),
+    ] = None,
     timeout_seconds: Annotated[
         float,
         typer.Option(min=0.1, max=300, help="Longest time for an answer, in seconds: the bridge's own by default."),
@@ -51,7 +59,8 @@ def conformance(
 
     Example: cdc-bridge conformance https://till.example/trials --secret-file secret --report report.md
     """
-    endpoint = _endpoint(url, secret_file, given_headers(header, header_file), ca_file, timeout_seconds)
+    certificates = (ca_file, client_certificate_file, client_key_file)
+    endpoint = _endpoint(url, secret_file, given_headers(header, header_file), certificates, timeout_seconds)
     if not yes:
         if not sys.stdin.isatty():
             typer.echo("Nothing was sent. To go ahead: cdc-bridge conformance URL --yes", err=True)
@@ -85,12 +94,25 @@ async def _try(endpoint: Endpoint, *, show: bool) -> list[Result]:
 
 
 def _endpoint(
-    url: str, secret_file: Path | None, headers: tuple[str, ...] | None, ca_file: Path | None, timeout_seconds: float
+    url: str,
+    secret_file: Path | None,
+    headers: tuple[str, ...] | None,
+    certificates: tuple[Path | None, Path | None, Path | None],
+    timeout_seconds: float,
 ) -> Endpoint:
     from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
     from cdc_bridge.model import Endpoint  # noqa: PLC0415
-    from cdc_bridge.setting_values import checked_ca_file, checked_headers, checked_url, decoded_secret  # noqa: PLC0415
+    from cdc_bridge.setting_values import (  # noqa: PLC0415
+        check_client_certificate,
+        checked_ca_file,
+        checked_headers,
+        checked_url,
+        decoded_secret,
+    )
 
+    ca_file, client_certificate_file, client_key_file = certificates
+    if client_key_file is not None and client_certificate_file is None:
+        raise WrongUsage("--client-key-file needs its certificate", "Name that too: --client-certificate-file FILE")
     wrong = "URL"
     try:
         # http:// leads to this machine alone, where a vendor tries things out.
@@ -101,6 +123,9 @@ def _endpoint(
         pairs = checked_headers(headers or ())
         wrong = "--ca-file"
         authorities = None if ca_file is None else checked_ca_file(ca_file)
+        wrong = "--client-certificate-file"
+        if client_certificate_file is not None:
+            check_client_certificate(client_certificate_file, client_key_file)
     except ValueError as error:
         raise WrongUsage(f"{wrong} {error}") from None
     return Endpoint(
@@ -111,8 +136,8 @@ def _endpoint(
         previous_secret=None,
         previous_secret_until=None,
         ca_file=authorities,
-        client_certificate_file=None,
-        client_key_file=None,
+        client_certificate_file=client_certificate_file,
+        client_key_file=client_key_file,
         max_in_flight=100,
         latest_only=False,
         timeout_seconds=timeout_seconds,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ from tests.support.bridge import SECRET, run_command
 from tests.support.certificates import Certificates
 from tests.support.contract import look_at_call
 
-Serve = Callable[["Till"], Awaitable[str]]
+Serve = Callable[..., Awaitable[str]]
 OTHER_SECRET = "whsec_" + "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI="
 SIGNED = [requirement.title for requirement in REQUIREMENTS if requirement.of_signatures]
 ALL = [requirement.title for requirement in REQUIREMENTS]
@@ -41,11 +43,14 @@ class Till:
     known_keys_only: bool = False
     needs_a_call: bool = False
     one_at_a_time_seconds: float = 0.0
+    waiting: int = 0
+    most_waiting: int = 1000
+    pauses: dict[str, str] = field(default_factory=dict)
     redirects: bool = False
     repeat: int = 204
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def receive(self, request: web.Request) -> web.Response:  # noqa: PLR0911 - one a way to be wrong
+    async def receive(self, request: web.Request) -> web.Response:  # noqa: C901, PLR0911 - one a way to be wrong
         if self.redirects:
             return web.Response(status=308, headers={"location": "https://elsewhere.example/"})
         body = await request.read()
@@ -70,8 +75,12 @@ class Till:
             reservation["notes"].encode(self.encoding)
         except UnicodeEncodeError:
             return web.Response(status=500)
+        if self.waiting >= self.most_waiting:
+            return web.Response(status=429, headers=self.pauses)
+        self.waiting += 1
         async with self.lock:
             await asyncio.sleep(self.one_at_a_time_seconds)
+        self.waiting -= 1
         self.seen.add(headers["webhook-id"])
         if headers["ce-sequence"] < self.highest.get(headers["ce-subject"], ""):
             return web.Response(status=self.older)
@@ -132,6 +141,10 @@ WRONG: dict[str, tuple[Callable[[], Till], list[str]]] = {
         lambda: Till(refusal=500),
         [title for title in SIGNED if title.startswith("refuses")],
     ),
+    "puts a forgery off": (
+        lambda: Till(refusal=429),
+        [title for title in SIGNED if title.startswith("refuses")],
+    ),
     "refuses repeats": (lambda: Till(repeat=409), ["answers a repeat with 2xx"]),
     "refuses what comes late": (lambda: Till(older=409), ["answers an older change that comes late with 2xx"]),
     "refuses keys that it does not know": (lambda: Till(known_keys_only=True), ["takes keys that it does not know"]),
@@ -151,13 +164,13 @@ WRONG: dict[str, tuple[Callable[[], Till], list[str]]] = {
 async def serve(certificates: Certificates) -> AsyncIterator[Serve]:
     runners: list[web.AppRunner] = []
 
-    async def start(till: Till) -> str:
+    async def start(till: Till, tls: ssl.SSLContext = certificates.good) -> str:
         application = web.Application(client_max_size=4 * 1024 * 1024)
         application.router.add_post("/calls", till.receive)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=certificates.good).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
         return f"https://localhost:{runner.addresses[0][1]}/calls?token=not-to-be-shown"
 
     yield start
@@ -193,6 +206,33 @@ async def test_receiver_that_is_wrong_is_failed_for_just_that(how: str, serve: S
     assert (code, told["met"], found) == (1, False, not_met)
 
 
+async def test_receiver_that_asks_for_a_pause_is_given_it(serve: Serve, options: list[str]) -> None:
+    url = await serve(Till(one_at_a_time_seconds=0.01, most_waiting=10, pauses={"retry-after": "1"}))
+    code, output, _ = await run_command("conformance", url, *options)
+    assert code == 0, output
+    assert re.search(r"takes 50 calls at once: all were accepted, \d+ of them after a pause that it asked for", output)
+
+
+async def test_receiver_that_asks_for_pauses_and_takes_nothing_then_is_failed(serve: Serve, options: list[str]) -> None:
+    url = await serve(Till(most_waiting=0))
+    code, output, _ = await run_command("conformance", url, *options)
+    assert code == 1
+    assert "✗ takes a rightly signed call: HTTP 429 Too Many Requests" in output
+
+
+async def test_receiver_that_asks_for_a_client_certificate_is_shown_one(
+    serve: Serve, options: list[str], certificates: Certificates
+) -> None:
+    url = await serve(Till(), certificates.asks_for_a_certificate)
+    code, output, _ = await run_command("conformance", url, *options)
+    assert code == 1
+    assert f"1 not met, {len(ALL) - 1} skipped" in output
+    certificate = ["--client-certificate-file", str(certificates.client_certificate_file)]
+    key = ["--client-key-file", str(certificates.client_key_file)]
+    code, output, _ = await run_command("conformance", url, *options, *certificate, *key)
+    assert code == 0, output
+
+
 async def test_wrong_secret_and_unreachable_endpoint_are_told_and_the_rest_is_skipped(
     serve: Serve, options: list[str], tmp_path: Path
 ) -> None:
@@ -222,6 +262,12 @@ async def test_without_a_secret_what_is_about_signatures_is_skipped(serve: Serve
         (["https://till.example/"], "Nothing was sent"),
         (["https://till.example/", "--yes", "--secret-file", "/not/there"], "--secret-file /not/there cannot be read"),
         (["https://till.example/", "--yes", "--header", "host: x"], "--header sets host"),
+        (["https://till.example/", "--yes", "--ca-file", "/not/there"], "--ca-file names /not/there"),
+        (
+            ["https://till.example/", "--yes", "--client-certificate-file", "/not/there"],
+            "--client-certificate-file names",
+        ),
+        (["https://till.example/", "--yes", "--client-key-file", "/not/there"], "--client-key-file needs its"),
     ],
 )
 async def test_what_cannot_be_used_is_said_and_nothing_is_sent(arguments: list[str], words: str) -> None:

@@ -137,7 +137,8 @@ REQUIREMENTS = (
     ),
     Requirement(
         f"takes {AT_ONCE} calls at once",
-        "After an outage many come. Answer at once and do the work afterwards.",
+        "After an outage many come. Answer at once and do the work afterwards; or answer 429 to what is too much, and "
+        "take it when it comes again.",
         lambda calls: [calls.call() for _ in range(AT_ONCE)],
         at_once=True,
     ),

@@ -1,4 +1,8 @@
-"""Asks everything of an endpoint, and judges its answers."""
+"""Asks everything of an endpoint, and judges its answers.
+
+An endpoint may ask for a pause (429, or 503 with ``Retry-After``). The daemon grants it and calls again, so it is
+granted here, too: what is judged is the answer that comes in the end.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cdc_bridge.delivery.message import Message
-from cdc_bridge.delivery.outcome import Accepted, Outcome, Refused
+from cdc_bridge.delivery.outcome import Accepted, Fault, Outcome, Refused
 from cdc_bridge.delivery.sender import Sender
 from cdc_bridge.delivery.settlement import Attempt
 from cdc_bridge.errors import BridgeError
@@ -17,6 +21,12 @@ from cdc_bridge.operations.conformance.calls import Calls
 from cdc_bridge.operations.conformance.requirements import REQUIREMENTS, Requirement
 
 _KNOWS_NO_PING = (400, 422)
+
+_TRIES = 3
+"""So often a call is made while a pause is asked for."""
+
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+"""The daemon grants an hour. Here somebody is waiting for the result."""
 
 
 class Verdict(StrEnum):
@@ -66,18 +76,40 @@ async def try_endpoint(endpoint: Endpoint) -> AsyncIterator[Result]:
 async def _try(sender: Sender, requirement: Requirement, calls: Calls) -> Result:
     messages = requirement.calls(calls)
     if requirement.at_once:
-        attempts = await asyncio.gather(*(_send(sender, message) for message in messages))
-        wrong = [attempt for attempt in attempts if not isinstance(attempt.outcome, Accepted)]
-        detail = f"{len(wrong)} were not accepted: {_said(wrong[0].outcome)}" if wrong else "all were accepted"
-        return _result(requirement, attempts, detail, met=not wrong)
+        return await _try_at_once(sender, requirement, messages)
     attempts = []
     for message in messages[:-1]:
-        attempts.append(await _send(sender, message))
+        attempts.append(await _send_patiently(sender, message))
         if not isinstance(attempts[-1].outcome, Accepted):
             return _result(requirement, attempts, f"the call before was not accepted: {_said(attempts[-1].outcome)}")
-    attempts.append(await _send(sender, messages[-1]))
+    attempts.append(await _send_patiently(sender, messages[-1]))
     outcome = attempts[-1].outcome
     return _result(requirement, attempts, _said(outcome), met=_is_wanted(requirement, outcome))
+
+
+async def _try_at_once(sender: Sender, requirement: Requirement, messages: Sequence[Message]) -> Result:
+    attempts = await asyncio.gather(*(_send(sender, message) for message in messages))
+    put_off = [number for number, attempt in enumerate(attempts) if _pause_seconds(attempt.outcome)]
+    await asyncio.sleep(max((_pause_seconds(attempts[number].outcome) for number in put_off), default=0.0))
+    for number in put_off:
+        attempts[number] = await _send_patiently(sender, messages[number])
+        if not isinstance(attempts[number].outcome, Accepted):
+            break
+    wrong = [attempt for attempt in attempts if not isinstance(attempt.outcome, Accepted)]
+    if wrong:
+        return _result(requirement, attempts, f"{len(wrong)} were not accepted: {_said(wrong[0].outcome)}")
+    later = f", {len(put_off)} of them after a pause that it asked for" if put_off else ""
+    return _result(requirement, attempts, f"all were accepted{later}", met=True)
+
+
+async def _send_patiently(sender: Sender, message: Message) -> Attempt:
+    attempt = await _send(sender, message)
+    for _ in range(_TRIES - 1):
+        if not (pause_seconds := _pause_seconds(attempt.outcome)):
+            break
+        await asyncio.sleep(pause_seconds)
+        attempt = await _send(sender, message)
+    return attempt
 
 
 async def _send(sender: Sender, message: Message) -> Attempt:
@@ -94,8 +126,15 @@ def _is_wanted(requirement: Requirement, outcome: Outcome) -> bool:
         case "reached":
             return isinstance(outcome, Accepted) or outcome.status in _KNOWS_NO_PING
         case "refused":
-            # A server that breaks over a forgery has not refused it.
-            return isinstance(outcome, Refused) and outcome.status is not None and 400 <= outcome.status < 500
+            # A server that breaks over a forgery, or puts it off, has not refused it.
+            return not _pause_seconds(outcome) and outcome.status is not None and 400 <= outcome.status < 500
+
+
+def _pause_seconds(outcome: Outcome) -> float:
+    """Return how long a pause to grant; 0: none is asked for."""
+    if not isinstance(outcome, Refused) or outcome.fault is not Fault.OVERLOAD:
+        return 0.0
+    return min(max(outcome.retry_after_seconds or 0.0, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
 
 
 def _said(outcome: Outcome) -> str:
