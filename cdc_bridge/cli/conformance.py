@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cdc_bridge.model import Endpoint
     from cdc_bridge.operations.conformance.trial import Result
 
+_MTLS = "Where your endpoint asks for a client certificate (mTLS)"
+
 
 def conformance(
     url: Annotated[str, typer.Argument(metavar="URL", help="Your endpoint, https://...", show_default=False)],
@@ -36,11 +38,15 @@ def conformance(
     ] = None,
     client_certificate_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File with the certificate to show, if you ask for a client's (mTLS)."),
+        typer.Option(metavar="FILE", help="File with the certificate to show.", rich_help_panel=_MTLS),
     ] = None,
     client_key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File with that certificate's key; without, it is in the same file."),
+        typer.Option(
+            metavar="FILE",
+            help="File with that certificate's key; without, it is in the same file.",
+            rich_help_panel=_MTLS,
+        ),
     ] = None,
     timeout_seconds: Annotated[
         float,
