@@ -21,7 +21,7 @@ from yarl import URL
 from cdc_bridge.operations.installation.text import sql_folder
 from cdc_bridge.settings import PREFIX, Settings
 from tests.support import compose_file
-from tests.support.bridge import SECRET, Bridges
+from tests.support.bridge import SECRET, Bridges, clean_environment
 from tests.support.commands import RunningCommand
 from tests.support.databases import Database, install_bridge
 from tests.support.waiting import until
@@ -32,10 +32,11 @@ TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
 FILE: Final[Mapping[str, Any]] = compose_file.read(TEXT)
 SERVICES: Final[Mapping[str, Mapping[str, Any]]] = FILE["services"]
 BRIDGE, RECEIVER, PACKAGES = (SERVICES[name] for name in ("bridge", "receiver", "packages"))
+PORT, KEPT = (RECEIVER["command"][RECEIVER["command"].index(option) + 1] for option in ("--port", "--keep"))
 STARTED = "service_healthy", "service_completed_successfully"
 
 UNDERSTOOD_BY_1_29 = {
-    "command", "depends_on", "environment", "healthcheck", "image", "ports", "read_only", "restart",
+    "command", "depends_on", "environment", "healthcheck", "hostname", "image", "ports", "read_only", "restart",
     "stop_grace_period", "tmpfs", "user", "volumes",
 }  # fmt: skip
 
@@ -70,7 +71,7 @@ def test_volumes_are_declared_and_written_by_the_one_service_that_fills_them() -
     assert {(name, source) for name, source, _, *mode in VOLUMES if not mode} == {
         ("postgres", "database"),
         ("packages", "packages"),
-        ("packages", "certificates"),
+        ("packages", "kept"),
     }
 
 
@@ -121,8 +122,8 @@ def test_bridge_finds_the_database_by_the_password_that_is_set() -> None:
 
 def test_bridge_finds_the_receiver_and_signs_with_its_secret() -> None:
     url = URL(BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_URL"])
-    assert (url.scheme, url.host, str(url.port)) == ("https", "receiver", RECEIVER["command"][2])
-    assert BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_SECRET"] == RECEIVER["environment"]["RECEIVER_SECRET"]
+    assert (url.scheme, url.host, str(url.port)) == ("https", RECEIVER["hostname"], PORT)
+    assert BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_SECRET"] == PACKAGES["environment"]["RECEIVER_SECRET"]
 
 
 def test_bridge_is_given_the_time_that_it_takes_to_end() -> None:
@@ -136,8 +137,8 @@ class Packages:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.certificates = folder / "certificates"
-        self.certificates.mkdir()
+        self.kept = folder / "kept"
+        self.kept.mkdir()
         for name, words in {
             "python": 'mkdir -p "$3/bin"; cp "$HERE/pip" "$3/bin/pip"; ln -sf "$HERE/real-python" "$3/bin/python"',
             "real-python": f'exec "{sys.executable}" "$@"',
@@ -147,7 +148,8 @@ class Packages:
             (folder / name).chmod(0o755)
 
     def make(self) -> None:
-        shell, script, checkout, _, _ = PACKAGES["command"]
+        shell, script, checkout, _, kept = PACKAGES["command"]
+        assert kept == KEPT
         (mounted,) = (source for _, source, target, *_ in FOLDERS if target == checkout)
         subprocess.run(
             [
@@ -155,10 +157,12 @@ class Packages:
                 script.replace(checkout, str(PROJECT / mounted)),
                 PROJECT,
                 self._folder / "venv",
-                self.certificates,
+                self.kept,
             ],
             check=True,
-            env=os.environ | {"PATH": f"{self._folder}:{os.environ['PATH']}", "HERE": str(self._folder)},
+            env=os.environ
+            | {"PATH": f"{self._folder}:{os.environ['PATH']}", "HERE": str(self._folder)}
+            | {name: value for name, value in PACKAGES["environment"].items() if value is not None},
         )
 
     @property
@@ -181,19 +185,19 @@ def packages(tmp_path: Path) -> Packages:
 
 
 def test_checkout_is_installed_with_the_versions_that_are_locked(packages: Packages) -> None:
-    assert str(PROJECT) in packages.asked_for
+    assert f"{PROJECT}[receive]" in packages.asked_for
     locked = re.findall(r"^([\w.-]+)(==[^ ]+)", (PROJECT / "requirements-dev.lock").read_text(), flags=re.MULTILINE)
     assert packages.constraints == dict(locked)
-    assert {"aiohttp", "hatchling", "psycopg", "standardwebhooks", "trustme"} <= set(packages.constraints)
+    assert {"aiohttp", "hatchling", "jsonschema", "psycopg", "standardwebhooks"} <= set(packages.constraints)
 
 
 def test_certificate_is_the_receivers_and_stays_when_all_is_started_again(packages: Packages) -> None:
-    files = {path: path.read_bytes() for path in packages.certificates.iterdir()}
-    certificate = x509.load_pem_x509_certificate((packages.certificates / "server.pem").read_bytes())
+    files = {path: path.read_bytes() for path in packages.kept.iterdir()}
+    certificate = x509.load_pem_x509_certificate((packages.kept / "server.pem").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["receiver", "localhost"]
     packages.make()
-    assert {path: path.read_bytes() for path in packages.certificates.iterdir()} == files
+    assert {path: path.read_bytes() for path in packages.kept.iterdir()} == files
 
 
 def free_port() -> str:
@@ -206,13 +210,12 @@ class Here:
     """Stands on this machine for what the file's words name inside the containers."""
 
     def __init__(self, packages: Packages) -> None:
-        (program,) = (source for name, source, target, *_ in FOLDERS if (name, target) == ("receiver", "/receiver.py"))
         self._stand_ins = {
-            "/opt/cdc-bridge/bin/python": sys.executable,
-            "/receiver.py": str(PROJECT / program),
-            "/certificates": str(packages.certificates),
+            "/opt/cdc-bridge/bin": str(Path(sys.executable).parent),
+            KEPT: str(packages.kept),
             "//receiver:": "//localhost:",
-            RECEIVER["command"][2]: free_port(),
+            "0.0.0.0": "127.0.0.1",
+            PORT: free_port(),
             BRIDGE["environment"]["CDC_BRIDGE_WEB_PORT"]: free_port(),
         }
 
@@ -238,7 +241,7 @@ def here(packages: Packages) -> Here:
 async def receiver(here: Here) -> AsyncIterator[RunningCommand]:
     """The receiver's program, as the file runs it."""
     process = await asyncio.create_subprocess_exec(
-        *here.words(*RECEIVER["command"]), env=os.environ | here.environment(RECEIVER),
+        *here.words(*RECEIVER["command"]), env=clean_environment({}),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     command = RunningCommand(process)
@@ -269,11 +272,12 @@ async def test_change_that_the_file_proposes_is_seen_in_the_receivers_log(
         await until(lambda: here.healthy(BRIDGE), "the bridge is healthy")
         (change,) = re.findall(r'psql -U postgres eres -c "(.+)"', TEXT)
         eres.execute(change)
-        await receiver.wait_for('"reference":920,')
+        await receiver.wait_for('  "reference": 920,')
     finally:
         await bridges.close()
-    assert receiver.words.startswith('204 reservation.updated {"customer":')
-    assert receiver.words.count("\n") == 1
+    assert re.findall(r" (\d+|no answer) (reservation\.\w+) .*: (.*)\n", receiver.words) == [
+        ("204", "reservation.updated", "signature good")
+    ]
 
 
 async def test_call_that_is_not_signed_with_the_secret_is_refused(
@@ -286,7 +290,7 @@ async def test_call_that_is_not_signed_with_the_secret_is_refused(
     try:
         await bridges.start()
         eres.execute("update reservations set adults = adults + 1 where reference = 920")
-        await receiver.wait_for("401 ")
+        await receiver.wait_for(" 401 ")
     finally:
         await bridges.close()
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs cdc-bridge from a checkout, with what its receiver needs, and makes the receiver's certificate, once. For
-# docker-compose.yml, where all three are volumes.
+# Installs cdc-bridge from a checkout, with what its receiver needs, and makes the folder that "receive --keep" reads:
+# RECEIVER_SECRET, and a certificate, which is made once. For docker-compose.yml, where all three are volumes.
 #
-#   packages.sh CHECKOUT VIRTUAL_ENVIRONMENT CERTIFICATES
+#   packages.sh CHECKOUT VIRTUAL_ENVIRONMENT KEPT
 set -eu
-checkout=$1 environment=$2 certificates=$3
+checkout=$1 environment=$2 kept=$3
 
 python -m venv "$environment"
 
@@ -14,10 +14,11 @@ sed -n '/^[a-z]/s/ *\\$//p' "$checkout/requirements-dev.lock" > "$constraints"
 
 # What builds the package is installed first and not in isolation, where it would be downloaded with every "up".
 pip() { "$environment/bin/pip" --quiet --disable-pip-version-check "$@"; }
-pip install --constraint "$constraints" hatchling standardwebhooks trustme
-pip install --constraint "$constraints" --no-build-isolation "$checkout"
+pip install --constraint "$constraints" hatchling
+pip install --constraint "$constraints" --no-build-isolation "$checkout[receive]"
 
-if [ ! -e "$certificates/ca.pem" ]; then
-  "$environment/bin/python" -m trustme --quiet --dir "$certificates" --identities receiver localhost
-  mv "$certificates/client.pem" "$certificates/ca.pem"
+echo "$RECEIVER_SECRET" > "$kept/secret"
+if [ ! -e "$kept/ca.pem" ]; then
+  "$environment/bin/python" -m trustme --quiet --dir "$kept" --identities receiver localhost
+  mv "$kept/client.pem" "$kept/ca.pem"
 fi
