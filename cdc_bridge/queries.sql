@@ -999,25 +999,17 @@ cross join lateral (
   limit 1
 ) as newest
 
--- name: delivery_below
--- An endpoint's newest delivery at or below a number, and when its change was made.
-select seq, changed_at
-from cdc_bridge.delivery
-where endpoint_id = %(endpoint_id)s and seq <= %(seq)s
-order by seq desc
-limit 1
-
 -- name: latest_deliveries
--- Deliveries of some endpoints between two numbers for each, newest change first. All of them are looked through.
+-- Deliveries of some endpoints above a number and up to one for each, newest change first. All of them are looked through.
 select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
   d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
-from unnest(%(endpoint_ids)s::bigint[], %(floors)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, floor, ceiling)
+from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
 join cdc_bridge.endpoint e using (endpoint_id)
 cross join lateral (
   select *
   from cdc_bridge.delivery d
-  where d.endpoint_id = part.endpoint_id and d.seq > part.floor and d.seq <= part.ceiling
+  where d.endpoint_id = part.endpoint_id and d.seq > %(above)s and d.seq <= part.ceiling
     and d.state = any (%(states)s::text[])
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
@@ -1032,14 +1024,14 @@ limit %(limit)s
 select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
   d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
-from unnest(%(endpoint_ids)s::bigint[], %(floors)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, floor, ceiling)
+from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
 join cdc_bridge.endpoint e using (endpoint_id)
 cross join unnest(%(states)s::text[]) as wanted (state)
 cross join lateral (
   select *
   from cdc_bridge.delivery d
   where d.endpoint_id = part.endpoint_id and d.state = wanted.state and d.state in ('waiting', 'dead')
-    and d.seq > part.floor and d.seq <= part.ceiling
+    and d.seq <= part.ceiling
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
   order by d.seq desc
@@ -1053,13 +1045,13 @@ limit %(limit)s
 select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
   d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
-from unnest(%(endpoint_ids)s::bigint[], %(floors)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, floor, ceiling)
+from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
 join cdc_bridge.endpoint e using (endpoint_id)
 cross join lateral (
   select *
   from cdc_bridge.delivery d
   where d.endpoint_id = part.endpoint_id and d.reservation_id = %(reservation_id)s
-    and d.seq > part.floor and d.seq <= part.ceiling
+    and d.seq <= part.ceiling
     and d.state = any (%(states)s::text[])
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)

@@ -71,7 +71,7 @@ PAGE_OF_TILL = TILL | {"limit": PAGE}
 EVERYTHING = PAGE_OF_TILL | {"after": "", "reservation_ids": None, "states": None, "since": None, "until": None}
 
 LATEST = {
-    "endpoint_ids": [1, 2], "floors": [0, 0], "ceilings": [CHANGES, CHANGES], "since": "2000-01-01", "until": None,
+    "endpoint_ids": [1, 2], "ceilings": [CHANGES, CHANGES], "since": "2000-01-01", "until": None,
     "limit": PAGE, "reservation_id": None,
 }  # fmt: skip
 
@@ -120,9 +120,8 @@ ASKED = [
     by_command("endpoint_counts", TILL | {"limit": 1000}, WAITING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
     by_command("newest_delivery", {"endpoint_ids": [1, 2], "ceilings": [CHANGES // 2, CHANGES]}),
-    by_command("delivery_below", TILL | {"seq": CHANGES // 2}),
     # It looks through so many as it is told.
-    by_command("latest_deliveries", LATEST | {"floors": [CHANGES - 20_000] * 2, "states": ["gone"]}, 20_000),
+    by_command("latest_deliveries", LATEST | {"above": CHANGES - 20_000, "states": ["gone"]}, 20_000),
     by_command("latest_unsettled", LATEST | {"states": ["waiting", "dead"]}, 4 * PAGE),
     by_command("latest_of_reservation", LATEST | {"reservation_id": "R7", "states": ["delivered"]}),
     by_command("make_due", TILL | {"seq": 4711}),

@@ -3,15 +3,18 @@
 The ledger may have millions of rows, and no index for every wish. What an index answers, the deliveries of a
 reservation and those that wait or are dead, is asked of it. Everything else is looked through from the newest change
 backwards, in steps of so many numbers, and not without end: a page may have fewer rows than were asked for, and says
-from where to go on. Where a time bounds the list, its first and last number are found by halving, as numbers grow with
-time, and a margin on both sides stands for those that committed later than they were drawn.
+from where to go on.
+
+Where a time bounds the list, that does not tell its first and last number: numbers do not grow with time. A backfill
+draws its numbers and queues under them when every older transaction has ended, maybe hours later, so that what was
+changed meanwhile has higher numbers and earlier times. Halving would leave some of it out, and nobody would see that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -22,9 +25,8 @@ from cdc_bridge.model import DeliveryState, EndpointId, Operation, ReservationId
 from cdc_bridge.operations.endpoints.chosen import ChosenEndpoint, known_endpoints, no_such_endpoint
 from cdc_bridge.queries import queries
 
-_STEP = 20_000
+_STEP = 20_000  # of all endpoints together: most changes have a delivery at each of them
 _MOST_STEPS = 10
-_MARGIN = timedelta(minutes=10)
 _HIGHEST = 2**63 - 1
 _UNSETTLED = {DeliveryState.WAITING, DeliveryState.DEAD}
 
@@ -118,16 +120,9 @@ async def list_deliveries(connection: Connection, wanted: Wanted, limit: int, af
         psycopg.Error: the database could not be read.
     """
     endpoints = await _endpoints(connection, wanted.endpoint)
-    floors = {
-        id_: 0 if wanted.since is None else await _seq_at(connection, id_, wanted.since - _MARGIN) for id_ in endpoints
-    }
     start = _BEGINNING if after is None else after
     ceilings = {id_: start.ceiling(id_) for id_ in endpoints}
-    if wanted.until is not None:
-        ceilings = {
-            id_: min(top, await _seq_at(connection, id_, wanted.until + _MARGIN)) for id_, top in ceilings.items()
-        }
-    search = _Search(connection, wanted, endpoints, floors, limit)
+    search = _Search(connection, wanted, limit)
     if wanted.reservation_id is not None:
         return search.page(await search.rows("latest_of_reservation", ceilings))
     if wanted.states and set(wanted.states) <= _UNSETTLED:
@@ -145,20 +140,6 @@ async def _endpoints(connection: Connection, name: str | None) -> list[EndpointI
     return found
 
 
-async def _seq_at(connection: Connection, endpoint_id: EndpointId, at: datetime) -> int:
-    """Return the number of an endpoint's newest delivery whose change was made by then, if numbers grow with time."""
-    low, high = 0, await _newest(connection, {endpoint_id: _HIGHEST}) or 0
-    while low < high:
-        middle = (low + high + 1) // 2
-        cursor = await connection.execute(queries["delivery_below"], {"endpoint_id": endpoint_id, "seq": middle})
-        found = await cursor.fetchone()
-        if found is None or found[1] <= at:  # There is none so far down; or this one is old enough.
-            low = middle
-        else:
-            high = min(middle, int(found[0])) - 1
-    return low
-
-
 async def _newest(connection: Connection, ceilings: dict[EndpointId, int]) -> int | None:
     cursor = await connection.execute(queries["newest_delivery"], _tops(ceilings))
     ((seq,),) = await cursor.fetchall()
@@ -173,8 +154,6 @@ def _tops(ceilings: dict[EndpointId, int]) -> dict[str, Any]:
 class _Search:
     connection: Connection
     wanted: Wanted
-    endpoints: Sequence[EndpointId]
-    floors: dict[EndpointId, int]
     limit: int
 
     async def rows(
@@ -182,7 +161,7 @@ class _Search:
     ) -> list[ListedDelivery]:
         """Return what a statement finds up to one more than the page has."""
         parameters = _tops(ceilings) | {
-            "floors": [max(above, self.floors[endpoint_id]) for endpoint_id in ceilings],
+            "above": above,
             "reservation_id": self.wanted.reservation_id,
             "states": [state.value for state in self.wanted.states or DeliveryState],
             "since": self.wanted.since,
@@ -207,14 +186,14 @@ class _Search:
     async def look_back(self, ceilings: dict[EndpointId, int]) -> Listed:
         """Look through the deliveries below some numbers, a step at a time."""
         found: list[ListedDelivery] = []
-        lowest = min(self.floors.values(), default=0)
+        step = max(1, _STEP // max(1, len(ceilings)))
         for _ in range(_MOST_STEPS):
             top = await _newest(self.connection, ceilings)
-            if top is None or top <= lowest:
+            if top is None:
                 return self.page(found)
-            above = top - _STEP
+            above = top - step
             found += await self.rows("latest_deliveries", ceilings, above, self.limit + 1 - len(found))
             if len(found) > self.limit:
                 return self.page(found)
             ceilings = {endpoint_id: min(ceiling, above) for endpoint_id, ceiling in ceilings.items()}
-        return Listed(found, Cursor(above, 0)) if above > lowest else self.page(found)
+        return Listed(found, Cursor(above, 0)) if above > 0 else self.page(found)

@@ -37,7 +37,7 @@ join cdc_bridge.endpoint e on e.name = 'till' or n % 3 = 0;
 @pytest.fixture(autouse=True)
 def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     database.execute(FILL)
-    monkeypatch.setattr(module, "_STEP", 200)  # twenty numbers that are there
+    monkeypatch.setattr(module, "_STEP", 200)  # ten numbers that are there, of two endpoints
 
 
 async def all_pages(database: Database, wanted: Wanted, limit: int) -> list[ListedDelivery]:
@@ -94,6 +94,25 @@ async def test_pages_have_what_is_wanted_once_and_in_order(database: Database, w
     assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, wanted)
 
 
+async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(database: Database) -> None:
+    """A backfill that has waited for an old transaction queues like that."""
+    queued_at = NOON + timedelta(minutes=250)
+    database.execute("update cdc_bridge.delivery set changed_at = %s where seq = 750", (queued_at,))
+    for wanted in FILTERS:
+        found = await all_pages(database, wanted, 7)
+        assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, wanted), wanted
+    (first, *_, last) = await all_pages(database, Wanted(endpoint="till", since=queued_at), 1000)
+    assert (first.seq, last.seq) == (10 * DELIVERIES, 750)
+
+
+async def test_what_is_looked_through_does_not_grow_with_the_endpoints(database: Database) -> None:
+    (of_one, of_both) = [Wanted(endpoint=name, states=[DeliveryState.GONE]) for name in ("till", None)]
+    database.execute("update cdc_bridge.delivery set state = 'delivered', next_attempt_at = null")
+    async with database.connection() as connection:
+        one, both = [(await list_deliveries(connection, wanted, 10)).next for wanted in (of_one, of_both)]
+    assert (one, both) == (Cursor(10 * DELIVERIES - 2000, 0), Cursor(10 * DELIVERIES - 1000, 0))
+
+
 async def test_what_is_rare_is_looked_for_no_further_than_so_far_and_then_gone_on_with(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,7 +121,7 @@ async def test_what_is_rare_is_looked_for_no_further_than_so_far_and_then_gone_o
     wanted = Wanted(states=[DeliveryState.GONE])
     async with database.connection() as connection:
         listed = await list_deliveries(connection, wanted, 10)
-    assert (listed.deliveries, listed.next) == ([], Cursor(10 * DELIVERIES - 400, 0))
+    assert (listed.deliveries, listed.next) == ([], Cursor(10 * DELIVERIES - 200, 0))
     assert [delivery.seq for delivery in await all_pages(database, wanted, 10)] == [20]
 
 
