@@ -112,7 +112,7 @@ def _print(listed: Listed, limit: int) -> None:
             console.width = _WIDE
         console.print(table)
     else:
-        typer.echo("No such delivery was found.")
+        typer.echo(f"No such delivery was found{'' if listed.next is None else ' so far'}.")
     if listed.next is not None:
         more = "There are more" if len(listed.deliveries) == limit else "Older ones were not looked at"
         typer.echo(f"{more}. To go on: --after {listed.next}", err=True)

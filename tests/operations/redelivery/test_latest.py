@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -156,6 +157,28 @@ async def test_command_lists_and_goes_on(database: Database) -> None:
     assert "There are more. To go on: --after 2990-" in errors
     code, output, _ = await run_command("deliveries", "--reservation", "R9", **settings)
     assert (code, output) == (0, "No such delivery was found.\n")
+
+
+async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywhere(database: Database) -> None:
+    database.execute("delete from cdc_bridge.delivery")
+    database.execute(f"""
+        insert into cdc_bridge.delivery (
+          endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures
+        )
+        select endpoint_id, 2000 * n, 'R', 'U', '{NOON}'::timestamptz + n * interval '1 minute', 'delivered', 1, 0
+        from cdc_bridge.endpoint, generate_series(1, {DELIVERIES}) n
+    """)
+    arguments, settings = (
+        ("deliveries", "--until", "2026-06-01 12:01:30Z"),
+        {"CDC_BRIDGE_DATABASE_URL": database.bridge_url},
+    )
+    code, output, errors = await run_command(*arguments, **settings)
+    assert (code, output) == (0, "No such delivery was found so far.\n")
+    told = re.fullmatch(r"Older ones were not looked at. To go on: --after (\S+)\n", errors)
+    while told is not None and "so far" in output:
+        code, output, errors = await run_command(*arguments, "--after", told[1], **settings)
+        told = re.fullmatch(r"Older ones were not looked at. To go on: --after (\S+)\n", errors)
+    assert (code, len(output.splitlines()), errors) == (0, 3, "")
 
 
 @pytest.mark.parametrize(
