@@ -293,6 +293,7 @@ async def test_call_that_is_not_signed_with_the_secret_is_refused(
         await receiver.wait_for(" 401 ")
     finally:
         await bridges.close()
+    assert "schema" not in receiver.words
 
 
 def test_commands_at_its_top_are_those_of_readme() -> None:

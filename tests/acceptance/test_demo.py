@@ -61,6 +61,7 @@ async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Pa
     shown = output.decode()
     for words in ("created", "updated", "signature good", "missing", "duplicates", "p50 / p95", "Nothing was lost."):
         assert words in shown
+    assert "schema" not in shown
     assert _is_empty(temporary_folder)
 
 

@@ -5,7 +5,7 @@ daemon a process of its own, so what is shown is what is shipped. Nothing is lef
 
     stage.py      starts and stops the parts
     bookings.py   plays e-Res: makes, changes and cancels bookings, and remembers what it committed
-    receiver.py   plays the till: checks header and signature, prints a line a call
+    receiver.py   plays the till: checks header, signature and schema, prints a line a call
     story.py      what happens, act by act
     tally.py      compares what was committed with what arrived
 """

@@ -1,4 +1,4 @@
-"""Plays the till: an HTTPS server that insists on the configured header and on a good signature."""
+"""Plays the till: an HTTPS server that insists on the configured header, a good signature and the contract's schema."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import orjson
 import trustme
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
+
+from cdc_bridge.operations.receive.violations import violations_of
 
 HEADER = ("x-api-key", "let-me-in")
 _LARGEST_BODY_BYTES = 1024 * 1024
@@ -101,4 +103,6 @@ class Receiver:
             self._verifier.verify(body.decode(), dict(request.headers.items()))
         except WebhookVerificationError as error:
             return 401, f"signature: {error}"
+        if violations := violations_of(body):
+            return 422, f"signature good, not as the schema has it: {violations[0]}"
         return 200, "signature good"
