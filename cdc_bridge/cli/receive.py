@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -97,7 +98,8 @@ async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour,
         try:
             await web.TCPSite(runner, host, port, ssl_context=identity.tls).start()
         except OSError as error:
-            raise BridgeError(f"{host}:{port} cannot be had: {error.strerror}", "Choose another --port.") from error
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise BridgeError(f"{host}:{port} cannot be had: {why}", "Choose another --port.") from error
         name = "localhost" if host in {"127.0.0.1", "::1"} else socket.gethostname()
         typer.echo(f"URL      https://{name}:{runner.addresses[0][1]}/")
         typer.echo(f"secret   {identity.secret}")

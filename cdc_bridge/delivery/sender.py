@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ANSWER_LIMIT_BYTES = 64 * 1024
 _ANSWER_PATIENCE_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 60.0
-_CA_FILE = "endpoint_ca_file in the settings, or cdc-bridge endpoint set NAME --ca-file FILE"
+_CA_FILE = "endpoint_ca_file in the settings, or --ca-file FILE with cdc-bridge endpoint set NAME and conformance"
 
 
 class Sender:

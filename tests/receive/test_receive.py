@@ -28,6 +28,7 @@ class Receiving:
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "cdc_bridge", "receive", "--port", "0", *self._arguments,
             env=clean_environment({}) | {"PYTHONUNBUFFERED": "1"}, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read())
         await until(lambda: any("Ctrl-C" in line for line in self.lines), "it says what the bridge has to be given")
@@ -81,6 +82,7 @@ async def receive(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
     yield start
     for receiving in started:
         await receiving.stop()
+        assert not any("Traceback" in line for line in receiving.lines)
     if request.node.get_closest_marker("departs_from_contract") is None:
         assert [line for receiving in started for line in receiving.lines if "schema" in line] == []
 
@@ -130,7 +132,7 @@ async def test_it_meets_all_that_conformance_asks(receive: Start, tmp_path: Path
     code, output, _ = await run_command("conformance", receiving.told("URL"), *options)
     assert code == 0, output
     await receiving.wait_for("401", "signature wrong")
-    await receiving.wait_for("401", "signature none")
+    await receiving.wait_for("401", "signature missing")
     await receiving.wait_for("a repeat, to be dropped")
     await receiving.wait_for("older than", "to be dropped")
 
@@ -237,7 +239,7 @@ async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start,
         (["--secret-file", "/not/there"], "--secret-file /not/there cannot be read"),
         (["--fail", "99"], "--fail"),
         (["--forward-to", "localhost:8080"], "is not a URL such as http://"),
-        (["--port", "1", "--host", "192.0.2.1"], "cannot be had"),
+        (["--port", "1", "--host", "192.0.2.1"], "192.0.2.1:1 cannot be had: Can"),
     ],
 )
 async def test_what_cannot_be_used_is_said(arguments: list[str], words: str) -> None:

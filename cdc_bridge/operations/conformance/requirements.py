@@ -58,7 +58,7 @@ def _change(calls: Calls) -> Sequence[Message]:
 REQUIREMENTS = (
     Requirement(
         "takes a rightly signed call",
-        "Nothing else can be tried before. See URL, certificate, secret and header.",
+        "Nothing else can be tried before. See URL, certificate, secret (--secret-file) and header (--header-file).",
         lambda calls: [calls.call()],
     ),
     Requirement(

@@ -113,15 +113,13 @@ class Receiver:
                 body=body,
             )
         )
-        if status is None:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError
-        return web.Response(status=status)
+        if status is None and request.transport is not None:
+            request.transport.abort()  # What is returned then reaches nobody.
+        return web.Response(status=status or 204)
 
     def _judge(self, headers: Mapping[str, str], body: bytes) -> str:
         if "webhook-signature" not in headers:
-            return "none"
+            return "missing"
         try:
             self._verifier.verify(body, dict(headers))
         except WebhookVerificationError as error:
