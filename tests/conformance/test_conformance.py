@@ -41,7 +41,9 @@ class Till:
     knows_no_ping: bool = False
     encoding: str = "utf-8"
     known_keys_only: bool = False
-    needs_a_call: bool = False
+    needed: str = ""
+    knows_created_only: bool = False
+    equal: int = 204
     one_at_a_time_seconds: float = 0.0
     waiting: int = 0
     most_waiting: int = 1000
@@ -69,8 +71,11 @@ class Till:
         reservation = json.loads(body)
         if self.known_keys_only and "loyalty_points" in reservation:
             return web.Response(status=400)
-        if self.needs_a_call and reservation["call"] is None:
+        if self.needed and reservation[self.needed] is None:
             return web.Response(status=500)
+        have = self.highest.get(headers["ce-subject"], "")
+        if self.knows_created_only and headers["ce-type"] == "reservation.updated" and not have:
+            return web.Response(status=404)
         try:
             reservation["notes"].encode(self.encoding)
         except UnicodeEncodeError:
@@ -82,8 +87,10 @@ class Till:
             await asyncio.sleep(self.one_at_a_time_seconds)
         self.waiting -= 1
         self.seen.add(headers["webhook-id"])
-        if headers["ce-sequence"] < self.highest.get(headers["ce-subject"], ""):
+        if headers["ce-sequence"] < have:
             return web.Response(status=self.older)
+        if headers["ce-sequence"] == have:
+            return web.Response(status=self.equal)
         self.highest[headers["ce-subject"]] = headers["ce-sequence"]
         return web.Response(status=204)
 
@@ -150,7 +157,13 @@ WRONG: dict[str, tuple[Callable[[], Till], list[str]]] = {
     "refuses keys that it does not know": (lambda: Till(known_keys_only=True), ["takes keys that it does not know"]),
     "takes 8 kB": (lambda: Till(limit_bytes=8192), ["takes 20 kB of notes"]),
     "stores Latin-1": (lambda: Till(encoding="latin-1"), ["takes emoji and other scripts"]),
-    "wants a telephone call": (lambda: Till(needs_a_call=True), ["takes a reservation without a telephone call"]),
+    "wants a telephone call": (lambda: Till(needed="call"), ["takes a reservation without a telephone call"]),
+    "wants a customer": (lambda: Till(needed="customer"), ["takes a reservation without a customer"]),
+    "wants to have heard of a reservation": (
+        lambda: Till(knows_created_only=True),
+        ["takes a change of a reservation that it does not have"],
+    ),
+    "refuses a number that it has": (lambda: Till(equal=409), ["takes newer content under a number that it has"]),
     "breaks over a test call": (lambda: Till(knows_no_ping=True), ["is not upset by a test call"]),
     "works before it answers, one call after another": (
         lambda: Till(one_at_a_time_seconds=0.05),

@@ -68,24 +68,29 @@ class Calls:
     def __init__(self) -> None:
         self._number = time.time_ns() // 1_000_000
 
-    def call(self, *, flaw: Flaw = Flaw.NONE, updated: bool = False, **changes: Any) -> FlawedMessage:
+    def call(
+        self, *, flaw: Flaw = Flaw.NONE, updated: bool = False, number: int | None = None, **changes: Any
+    ) -> FlawedMessage:
         """Return a call about a reservation of its own.
 
         Args:
             flaw: what is wrong with it.
             updated: it is a change of the reservation that ``id`` names, not a new one.
+            number: the change's; ``None``: the next one.
             changes: keys of the reservation, and what stands there instead; one that is a mapping is merged.
         """
-        self._number += 1
+        if number is None:
+            self._number += 1
+            number = self._number
         body = json.dumps(_reservation(changes), ensure_ascii=False, separators=(",", ":")).encode()
         return FlawedMessage(
-            id=message_id(self._number, body),
+            id=message_id(number, body),
             type="reservation.updated" if updated else "reservation.created",
             source=SOURCE,
             time=datetime.now(UTC),
             body=body,
             subject=str(json.loads(body)["id"]),
-            sequence=self._number,
+            sequence=number,
             flaw=flaw,
         )
 

@@ -45,9 +45,15 @@ def _repeat(calls: Calls) -> Sequence[Message]:
 
 def _out_of_order(calls: Calls) -> Sequence[Message]:
     reservation_id = new_id()
-    older = calls.call(id=reservation_id, adults=2)
-    newer = calls.call(id=reservation_id, adults=3, updated=True)
-    return newer, older
+    created = calls.call(id=reservation_id, adults=2)
+    older = calls.call(id=reservation_id, adults=3, updated=True)
+    newer = calls.call(id=reservation_id, adults=4, updated=True)
+    return created, newer, older
+
+
+def _newer_content(calls: Calls) -> Sequence[Message]:
+    first = calls.call(adults=2)
+    return first, calls.call(id=first.subject, adults=3, number=first.sequence)
 
 
 def _change(calls: Calls) -> Sequence[Message]:
@@ -65,6 +71,11 @@ REQUIREMENTS = (
         "takes a change of a reservation that it has",
         "Most calls are of this kind (ce-type reservation.updated).",
         _change,
+    ),
+    Requirement(
+        "takes a change of a reservation that it does not have",
+        "So come those that were there before the endpoint was. Add or replace by id, whatever ce-type says.",
+        lambda calls: [calls.call(updated=True)],
     ),
     Requirement(
         "refuses a call signed with another secret",
@@ -114,6 +125,12 @@ REQUIREMENTS = (
         _out_of_order,
     ),
     Requirement(
+        "takes newer content under a number that it has",
+        "So comes a call that is tried again after its reservation was changed once more: ce-sequence is equal, "
+        "webhook-id is another.",
+        _newer_content,
+    ),
+    Requirement(
         "takes keys that it does not know",
         "A restaurant can have more columns posted. Ignore what you do not know.",
         lambda calls: [calls.call(loyalty_points=120, customer={"allergies": ["nuts"]})],
@@ -122,6 +139,11 @@ REQUIREMENTS = (
         "takes a reservation without a telephone call",
         'Where a booking did not come by telephone, "call" is null.',
         lambda calls: [calls.call(call=None)],
+    ),
+    Requirement(
+        "takes a reservation without a customer",
+        'Where e-Res has none, "customer" is null.',
+        lambda calls: [calls.call(customer=None)],
     ),
     Requirement("takes 20 kB of notes", "Guests write letters.", lambda calls: [calls.call(notes=_LARGE_NOTES)]),
     Requirement(
