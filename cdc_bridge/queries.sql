@@ -856,7 +856,7 @@ select
   s.endpoint_id, s.name, s.state, s.since, s.problem, s.daemon, s.unread, s.waiting, s.dead,
   extract(epoch from s.lag)::float8 as lag_seconds,
   s.in_flight, s.listening, s.deliveries_a_second, s.last_success_at, s.last_failure_at, s.last_failure,
-  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute, now() as read_at,
+  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute, e.reconciled_missing, e.reconciled_stale, now() as read_at,
   oldest.seq as oldest_waiting_seq,
   oldest.reservation_id as oldest_waiting_reservation,
   oldest.attempts as oldest_waiting_attempts,

@@ -34,6 +34,9 @@ class EndpointForm:
     latest_only: bool
     from_oldest: bool
     signed: bool
+    shown: Mapping[str, str]
+    """What stood in the fields when the form was shown: only what differs is a change, so that of two people who change
+    one endpoint at once none takes back what the other did."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -43,26 +46,26 @@ class EndpointForm:
             name="", url="", headers="", drop_headers=False,
             numbers={name: f"{value:g}" for name, value in defaults.items()},
             files=dict.fromkeys(_FILES, ""),
-            latest_only=False, from_oldest=False, signed=True,
+            latest_only=False, from_oldest=False, signed=True, shown={},
         )  # fmt: skip
 
     @classmethod
     def of(cls, options: EndpointOptionsNow) -> Self:
         """Return the form of an endpoint as it is."""
+        numbers = {name: f"{getattr(options, name):g}" for name in _NUMBERS}
+        files = {name: getattr(options, name) or "" for name in _FILES}
         return cls(
-            name="", url="", headers="", drop_headers=False,
-            numbers={name: f"{getattr(options, name):g}" for name in _NUMBERS},
-            files={name: getattr(options, name) or "" for name in _FILES},
+            name="", url="", headers="", drop_headers=False, numbers=numbers, files=files,
             latest_only=options.latest_only, from_oldest=False, signed=True,
+            shown=numbers | files | {"latest_only": "on" if options.latest_only else ""},
         )  # fmt: skip
 
     @classmethod
-    def sent(cls, sent: Mapping[str, Any]) -> Self:
+    def sent(cls, sent: Mapping[str, str]) -> Self:
         """Return what was typed."""
 
         def text(name: str) -> str:
-            value = sent.get(name, "")
-            return value.strip() if isinstance(value, str) else ""
+            return sent.get(name, "").strip()
 
         return cls(
             name=text("name"),
@@ -74,6 +77,9 @@ class EndpointForm:
             latest_only="latest_only" in sent,
             from_oldest=text("start") == "oldest",
             signed="signed" in sent,
+            shown={
+                name: text(f"shown_{name}") for name in (*_NUMBERS, *_FILES, "latest_only") if f"shown_{name}" in sent
+            },
         )
 
     def options(self, before: EndpointOptionsNow | None = None) -> EndpointOptions:
@@ -85,12 +91,15 @@ class EndpointForm:
         Raises:
             WrongUsage: a number is none.
         """
-        given: dict[str, Any] = {name: _number(self.numbers[name], name) for name in _NUMBERS}
-        given |= {**self.files, "latest_only": self.latest_only}
+        typed = {**self.numbers, **self.files, "latest_only": "on" if self.latest_only else ""}
         if before is not None:
-            given = {name: value for name, value in given.items() if value != (getattr(before, name) or type(value)())}
+            shown = {**EndpointForm.of(before).shown, **self.shown}
+            changed = [name for name in typed if typed[name] != shown[name]]
         else:
-            given = {name: value for name, value in given.items() if value != ""}
+            changed = [name for name in typed if typed[name] or name in _NUMBERS]
+        given: dict[str, Any] = {name: typed[name] for name in changed}
+        given |= {name: _number(typed[name], name) for name in changed if name in _NUMBERS}
+        given |= {name: self.latest_only for name in changed if name == "latest_only"}
         lines = tuple(line.strip() for line in self.headers.splitlines() if line.strip())
         if lines or self.drop_headers:
             given["headers"] = lines
@@ -99,13 +108,13 @@ class EndpointForm:
         return EndpointOptions(**given)
 
     @staticmethod
-    def number(sent: Mapping[str, Any], name: str) -> float:
+    def number(sent: Mapping[str, str], name: str) -> float:
         """Return a number that was typed into another form.
 
         Raises:
             WrongUsage: it is none.
         """
-        return _number(str(sent.get(name, "")).strip(), name)
+        return _number(sent.get(name, "").strip(), name)
 
 
 def _number(text: str, name: str) -> float | int:

@@ -26,14 +26,18 @@ from cdc_bridge.web.notices import sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import (
     Handler,
+    form_of,
     is_refresh,
     note_session,
     session_of,
     site_of,
 )
+from cdc_bridge.web.time_limit import within
 
 FORM_TOKEN = "form_token"  # noqa: S105 - a field's name
 SIGN_IN = "/sign-in"
+LONGEST_SECONDS = 20.0
+"""A handler that takes longer is given up, if nothing else is said of it."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -63,7 +67,10 @@ _log = structlog.get_logger(__name__)
 
 def cookie_name(request: web.Request) -> str:
     """Return the name of the cookie of a session; over HTTPS one that no other host and no other path can set."""
-    return "__Host-cdc-bridge" if site_of(request).listening.over_https else "cdc-bridge"
+    listening = site_of(request).listening
+    # Cookies are one host's, whatever the port, and two daemons may be on one machine.
+    name = f"cdc-bridge-{listening.port}"
+    return f"__Host-{name}" if listening.over_https else name
 
 
 @web.middleware
@@ -78,8 +85,12 @@ async def answer_in_words(request: web.Request, handler: Handler) -> web.StreamR
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    site = site_of(request)
+    if request.transport is not None:
+        site.asked.add(request.transport)
+    longest_seconds = site.within_seconds.get(request.match_info.handler, LONGEST_SECONDS)
     try:
-        return await handler(request)
+        return await within(longest_seconds, _called(handler, request))
     except web.HTTPRedirection as redirection:
         return web.Response(status=redirection.status, headers={"location": redirection.headers["location"]})
     except web.HTTPException as error:
@@ -87,13 +98,26 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         said = _SAID.get(status, "") if error.text is None or _is_aiohttps(error) else error.text
         headers = {name: error.headers[name] for name in ("allow", "retry-after") if name in error.headers}
         return await _in_words(request, status, said, headers=headers)
-    except (DatabaseUnavailable, InstallationError) as error:
-        return await _in_words(request, HTTPStatus.SERVICE_UNAVAILABLE, sentence(error.problem), error.remedy)
-    except BridgeError as error:
-        return await _in_words(request, HTTPStatus.BAD_REQUEST, sentence(error.problem), error.remedy)
-    except Exception:  # noqa: BLE001 - whatever it is, the daemon goes on
-        _log.exception("page ended by a surprise", method=request.method, path=request.path)
-        return await _in_words(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong; the log has it.")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
+        return await _in_words(request, *_failure(request, error))
+
+
+async def _called(handler: Handler, request: web.Request) -> web.StreamResponse:
+    return await handler(request)
+
+
+def _failure(request: web.Request, error: Exception) -> tuple[HTTPStatus, str, str]:
+    """Return what to answer, what to say of it, and what mends it."""
+    match error:
+        case DatabaseUnavailable() | InstallationError():
+            return HTTPStatus.SERVICE_UNAVAILABLE, sentence(error.problem), error.remedy
+        case BridgeError():
+            return HTTPStatus.BAD_REQUEST, sentence(error.problem), error.remedy
+        case TimeoutError():
+            return HTTPStatus.GATEWAY_TIMEOUT, "This took too long, and was given up.", ""
+        case _:
+            _log.error("page ended by a surprise", method=request.method, path=request.path, exc_info=error)
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong; the log has it.", ""
 
 
 def _is_aiohttps(error: web.HTTPException) -> bool:
@@ -160,10 +184,8 @@ async def check_sender(request: web.Request, handler: Handler) -> web.StreamResp
         if origin is not None and "sec-fetch-site" not in request.headers and urlsplit(origin).netloc != request.host:
             raise web.HTTPForbidden(text="Another site has sent this.")
         if site_of(request).needed.get(request.match_info.handler, Right.ALL) is not None:
-            sent = (await request.post()).get(FORM_TOKEN, "")
-            if not isinstance(sent, str) or not hmac.compare_digest(
-                sent.encode("utf-8", "replace"), session_of(request).form_token.encode()
-            ):
+            sent = (await form_of(request)).get(FORM_TOKEN, "")
+            if not hmac.compare_digest(sent.encode("utf-8", "replace"), session_of(request).form_token.encode()):
                 raise web.HTTPForbidden(
                     text="This form is of an earlier session. Go back, load the page anew, and send it again."
                 )

@@ -47,10 +47,14 @@ def _require_token(request: web.Request) -> None:
     if site.listening.to_this_machine_only:
         return
     given = request.headers.get("authorization", "")
-    if given[: len(_BEARER)].lower() == _BEARER and site.sign_in_limit.seconds_to_wait(address_of(request), now) <= 0:
+    if given[: len(_BEARER)].lower() == _BEARER:
+        if (wait := site.bearer_limit.seconds_to_wait(address_of(request), now)) > 0:
+            raise web.HTTPTooManyRequests(
+                text="Too many wrong tokens came from your address.", headers={"retry-after": str(int(wait) + 1)}
+            )
         if site.tokens.right_of(given[len(_BEARER) :].strip()) is not None:
             return
-        site.sign_in_limit.failed(address_of(request), now)
+        site.bearer_limit.failed(address_of(request), now)
     raise web.HTTPUnauthorized(text="This needs one of the page's tokens: Authorization: Bearer ...")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -20,9 +20,14 @@ from cdc_bridge.database import (
 )
 from cdc_bridge.errors import DatabaseUnavailable
 from cdc_bridge.queries import queries
+from cdc_bridge.web.time_limit import within
+
+T = TypeVar("T")
 
 MOST_CONNECTIONS = 2
 _STATEMENT_SECONDS = 5
+_ANSWER_WITHIN_SECONDS = _STATEMENT_SECONDS + 1.0
+"""The server's own limit is of no use where the network swallows what it says."""
 _WAIT_SECONDS = 3.0
 _IDLE_SECONDS = 60.0
 
@@ -51,18 +56,16 @@ class PageDatabase:
         """End the connections."""
         await self._pool.close(timeout=2)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        """Lend a connection, for reading.
+    async def read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+        """Run an operation that reads.
 
         Raises:
             DatabaseUnavailable: the database does not answer in time, or is busy with other pages.
             InstallationError: it refused a statement.
         """
         try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except psycopg.errors.QueryCanceled as error:
+            return await within(_ANSWER_WITHIN_SECONDS, self._read(operation))
+        except (psycopg.errors.QueryCanceled, TimeoutError) as error:
             raise DatabaseUnavailable(
                 f"the database took longer than {_STATEMENT_SECONDS} s", "Ask for less, or later again."
             ) from error
@@ -72,6 +75,10 @@ class PageDatabase:
             ) from error
         except psycopg.Error as error:
             raise refusal(error) from error
+
+    async def _read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+        async with self._pool.connection() as connection:
+            return await operation(connection)
 
 
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:

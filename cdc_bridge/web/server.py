@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -24,6 +25,12 @@ from cdc_bridge.web.static_files import STATIC
 
 _MOST_BYTES_SENT = 64 * 1024
 _EVERYBODY = None
+_STOP_WITHIN_SECONDS = 1.0
+_IDLE_SECONDS = 30.0
+_ASK_WITHIN_SECONDS = 10.0
+_LONGEST_TEST_SECONDS = 620.0  # two time-outs of an endpoint at their highest
+MOST_CONNECTIONS = 100
+"""As many files of the daemon's may the page use, whoever asks."""
 
 _MONITORING: tuple[tuple[str, str, Handler, Right | None], ...] = (
     ("GET", "/metrics", monitoring.figures, _EVERYBODY),
@@ -73,12 +80,18 @@ async def web_server(listening: Listening, observer: Observer, settings: Current
     """
     site = _site(listening, observer, settings)
     application = _application(site)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        keepalive_timeout=_IDLE_SECONDS,
+        shutdown_timeout=_STOP_WITHIN_SECONDS,
+    )
     await site.database.open()
     await runner.setup()
+    server: asyncio.Server | None = None
     try:
         try:
-            await web.TCPSite(runner, listening.address, listening.port, ssl_context=listening.tls).start()
+            server = await _listen(runner, site)
         except OSError as error:
             raise SettingsError(
                 f"{PREFIX}WEB_PORT {listening.port} cannot be had: {error.strerror}", "Choose another one."
@@ -86,9 +99,47 @@ async def web_server(listening: Listening, observer: Observer, settings: Current
         _log.info("serving", address=listening.url, page=bool(site.tokens))
         yield
     finally:
+        if server is not None:
+            server.close()
         await runner.cleanup()
-        await end(site.long_work)
+        await end(site.long_work.values())
         await site.database.close()
+
+
+async def _listen(runner: web.AppRunner, site: Site) -> asyncio.Server:
+    """Listen, and keep strangers from using up what deliveries need: files, and memory."""
+    loop, served = asyncio.get_running_loop(), runner.server
+    if served is None:
+        raise RuntimeError("the runner is not set up")
+
+    def accepted() -> asyncio.BaseProtocol:
+        if len(served.connections) >= MOST_CONNECTIONS:
+            return _Refused()
+        handler = served()
+        loop.call_later(_ASK_WITHIN_SECONDS, _hang_up_on_who_has_not_asked, handler, site)
+        return handler
+
+    listening = site.listening
+    return await loop.create_server(
+        accepted,
+        listening.address,
+        listening.port,
+        ssl=listening.tls,
+        ssl_handshake_timeout=None if listening.tls is None else _ASK_WITHIN_SECONDS,
+    )
+
+
+class _Refused(asyncio.Protocol):
+    """A connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+def _hang_up_on_who_has_not_asked(handler: asyncio.Protocol, site: Site) -> None:
+    transport = getattr(handler, "transport", None)
+    if transport is not None and transport not in site.asked:
+        transport.abort()
 
 
 def _site(listening: Listening, observer: Observer, settings: CurrentSettings) -> Site:
@@ -111,4 +162,5 @@ def _application(site: Site) -> web.Application:
     for method, path, handler, right in (*_MONITORING, *(_PAGE if site.tokens else _WITHOUT_PAGE)):
         application.router.add_route(method, path, handler)
         site.needed[handler] = right
+    site.within_seconds[endpoints.test] = _LONGEST_TEST_SECONDS
     return application

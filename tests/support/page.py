@@ -53,6 +53,15 @@ class Visitor:
     def cookies(self) -> dict[str, str]:
         return {cookie.key: cookie.value for cookie in self._session.cookie_jar}
 
+    @property
+    def cookie_name(self) -> str:
+        return next(iter(self.cookies))
+
+    @property
+    def cookie(self) -> str:
+        """What says who this is."""
+        return self.cookies[self.cookie_name]
+
     async def ask(self, method: str, path: str, *, follow: bool = True, **more: Any) -> Answered:
         async with self._session.request(method, f"{self.url}{path}", allow_redirects=follow, **more) as answer:
             return Answered(answer.status, answer.headers, (await answer.read()).decode())

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 from yarl import URL
 
 from tests.support.bridge import HEADER, SECRET, Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.page import TOKEN, VIEW_TOKEN, Visitor
+from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
@@ -115,7 +118,7 @@ async def test_forged_form_changes_nothing(operator: Visitor, forged: str | None
         assert (await operator.ask("POST", path, data=fields)).status == 403, path
     uploaded = aiohttp.FormData({"form_token": forged or ""})
     uploaded.add_field("form_token", b"x", filename="x")
-    assert (await operator.ask("POST", "/endpoints/default/pause", data=uploaded)).status == 403
+    assert (await operator.ask("POST", "/endpoints/default/pause", data=uploaded)).status == 415
     assert (await operator.get("/", follow=False)).status == 200
 
 
@@ -147,18 +150,18 @@ async def test_form_of_an_earlier_session_changes_nothing(operator: Visitor) -> 
 
 
 async def test_signing_out_ends_the_session_at_the_server(operator: Visitor) -> None:
-    cookie = operator.cookies["cdc-bridge"]
+    before = f"{operator.cookie_name}={operator.cookie}"
     await operator.send("/sign-out")
-    answer = await operator.get("/", follow=False, headers={"cookie": f"cdc-bridge={cookie}"})
+    answer = await operator.get("/", follow=False, headers={"cookie": before})
     assert answer.status == 303
 
 
 async def test_signing_in_again_ends_the_session_before(operator: Visitor) -> None:
-    before = operator.cookies["cdc-bridge"]
+    before = operator.cookie
     await operator.sign_in()
-    assert operator.cookies["cdc-bridge"] != before
+    assert operator.cookie != before
     async with (
-        aiohttp.ClientSession(headers={"cookie": f"cdc-bridge={before}"}) as client,
+        aiohttp.ClientSession(headers={"cookie": f"{operator.cookie_name}={before}"}) as client,
         client.get(operator.url, allow_redirects=False) as answer,
     ):
         assert answer.status == 303
@@ -396,7 +399,7 @@ async def secure(bridges: Bridges, page_port: int, certificates: Certificates) -
 
 async def test_over_https_the_cookie_is_for_https_alone(secure: aiohttp.ClientSession) -> None:
     async with secure.post("/sign-in", data={"token": TOKEN}, allow_redirects=False) as answer:
-        assert answer.headers["set-cookie"].startswith("__Host-cdc-bridge=")
+        assert answer.headers["set-cookie"].startswith("__Host-cdc-bridge-")
         assert "Secure" in answer.headers["set-cookie"]
         assert answer.headers["strict-transport-security"].startswith("max-age=")
     async with secure.get("/") as answer:
@@ -429,12 +432,115 @@ async def test_what_the_database_refuses_is_told_without_its_statement(
     assert (await operator.get("/deliveries")).status == 200
 
 
-async def test_many_who_hold_their_connection_open_keep_nobody_out(operator: Visitor, page_port: int) -> None:
-    held = [await asyncio.open_connection("127.0.0.1", page_port) for _ in range(200)]
+async def test_strangers_cannot_use_up_the_files_that_deliveries_need(
+    operator: Visitor, page_bridge: Bridge, page_port: int, database: Database, receiver: Receiver
+) -> None:
+    resource.prlimit(page_bridge.pid, resource.RLIMIT_NOFILE, (256, 256))
+    held = [await asyncio.open_connection("127.0.0.1", page_port) for _ in range(400)]
     try:
-        for _, writer in held:
-            writer.write(b"GET / HTTP/1.1\r\n")
-        assert (await operator.get("/")).status == 200
+        database.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cdc_bridge'")
+        database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+        await receiver.wait_for_accepted(1)
+        assert (await operator.get("/")).status == 200  # Who was there already is served.
+        # Who asks nothing is hung up on, and then others are served again.
+        async with asyncio.timeout(30):
+            for reader, _ in held:
+                await reader.read()
+        other = Visitor(page_port)
+        assert (await other.get("/healthz")).status == 200
+        await other.close()
     finally:
         for _, writer in held:
             writer.close()
+    assert "out of system resource" not in "".join(page_bridge.output)
+
+
+async def test_half_a_form_is_given_up_and_keeps_no_daemon_from_stopping(page_bridge: Bridge, page_port: int) -> None:
+    half = (
+        b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: 100\r\n\r\ntoken="
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", page_port)
+    other_reader, other_writer = await asyncio.open_connection("127.0.0.1", page_port)
+    try:
+        writer.write(half)
+        async with asyncio.timeout(30):
+            assert b"408" in await reader.readline()
+        other_writer.write(half)
+        await other_writer.drain()
+        async with asyncio.timeout(15):  # Bridge's own patience is longer than systemd would have.
+            assert await page_bridge.terminate() == 0
+        assert await other_reader.read() == b""
+    finally:
+        writer.close()
+        other_writer.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"content-type": "application/x-www-form-urlencoded; charset=nonsense"}, b"token=x"),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"token=\xff\xfe"),
+        ({"content-type": "multipart/form-data; boundary=x"}, b"--x\r\nnonsense"),
+        ({"content-type": "multipart/form-data"}, b"x"),
+        ({"content-type": "application/x-www-form-urlencoded", "content-encoding": "gzip"}, b"no gzip"),
+        ({"content-type": "application/json"}, b"{}"),
+        ({"content-type": "nonsense"}, b""),
+    ],
+    ids=str,
+)
+async def test_broken_forms_are_refused_and_fill_no_log(
+    visitor: Visitor, page_bridge: Bridge, headers: dict[str, str], body: bytes
+) -> None:
+    answer = await visitor.ask("POST", "/sign-in", data=body, headers=headers)
+    assert answer.status in {400, 415}
+    assert not [line for line in page_bridge.log if line["level"] == "error"]
+
+
+async def test_page_is_given_up_where_the_network_swallows_what_the_database_says(
+    bridges: Bridges, database: Database, page_port: int, proxy: Proxy
+) -> None:
+    await bridges.start(
+        CDC_BRIDGE_WEB_PORT=str(page_port),
+        CDC_BRIDGE_WEB_TOKEN=TOKEN,
+        CDC_BRIDGE_DATABASE_URL=proxy.through(database.bridge_url),
+    )
+    visitor = Visitor(page_port)
+    try:
+        await visitor.sign_in()
+        assert (await visitor.get("/deliveries")).status == 200
+        proxy.forget_connections()
+        async with asyncio.timeout(30):
+            assert (await visitor.get("/deliveries")).status == 503
+        assert (await visitor.get("/deliveries")).status == 200
+    finally:
+        await visitor.close()
+
+
+async def test_behind_a_proxy_the_address_is_what_the_nearest_one_wrote(
+    bridges: Bridges, database: Database, page_port: int
+) -> None:
+    bridge = await bridges.start(
+        CDC_BRIDGE_WEB_PORT=str(page_port), CDC_BRIDGE_WEB_TOKEN=TOKEN, CDC_BRIDGE_WEB_BEHIND_PROXY="true"
+    )
+    visitor = Visitor(page_port)
+    try:
+        for number in range(12):
+            headers = CIMultiDict(
+                [("x-forwarded-for", f"10.0.0.{number}"), ("x-forwarded-for", f"10.1.1.{number}, 192.0.2.7")]
+            )
+            answer = await visitor.ask("POST", "/sign-in", data={"token": "wrong"}, headers=headers)
+        assert answer.status == 429
+        assert {line["address"] for line in bridge.log if line["event"] == "sign-in refused"} == {"192.0.2.7"}
+        assert (await visitor.ask("POST", "/sign-in", data={"token": TOKEN}, follow=False)).status == 303
+    finally:
+        await visitor.close()
+
+
+async def test_machine_with_an_old_token_keeps_nobody_from_signing_in(secure: aiohttp.ClientSession) -> None:
+    for _ in range(12):
+        async with secure.get("/readyz", headers={"authorization": "Bearer an older token"}) as answer:
+            last = answer.status
+    assert last == 429
+    async with secure.post("/sign-in", data={"token": TOKEN}, allow_redirects=False) as answer:
+        assert answer.status == 303

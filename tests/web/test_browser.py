@@ -294,3 +294,22 @@ async def test_without_scripts_every_page_works(
         await page.get_by_role("button", name="Sign out").click()
         await expect(page.get_by_label("Token")).to_be_visible()
         await context.close()
+
+
+async def test_window_says_that_it_is_old_when_the_daemon_is_dead(manager: Manager, page_bridge: Bridge) -> None:
+    await manager.sign_in()
+    await expect(manager.page.get_by_text("All is well")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
+    await page_bridge.kill()
+    await expect(manager.page.locator("#stale")).to_contain_text("Not up to date since", timeout=PATIENCE_MILLISECONDS)
+    await expect(manager.page.get_by_text("All is well")).to_be_hidden()
+
+
+async def test_secret_does_not_come_back_with_the_back_button(manager: Manager) -> None:
+    await manager.sign_in()
+    secret = await manager.add_till()
+    await manager.rotates(secret)
+    await manager.page.get_by_role("link", name="Deliveries", exact=True).click()
+    await expect(manager.page.get_by_role("heading", name="Deliveries")).to_be_visible()
+    await manager.page.go_back()
+    await expect(manager.page.get_by_role("heading", name="till", exact=True)).to_be_visible()
+    await expect(manager.page.locator("#secret")).to_have_count(0)

@@ -147,7 +147,7 @@ async def test_chosen_ones_are_sent_again_and_what_cannot_be_is_told(
 
 
 async def test_all_dead_letters_of_an_endpoint_are_sent_again(
-    operator: Visitor, database: Database, receiver: Receiver
+    operator: Visitor, database: Database, receiver: Receiver, page_bridge: Bridge
 ) -> None:
     await deliver(database, receiver, 5)
     database.execute("update cdc_bridge.delivery set state = 'dead'")
@@ -158,6 +158,24 @@ async def test_all_dead_letters_of_an_endpoint_are_sent_again(
     await receiver.wait_for_accepted(10)
     refused = await operator.send("/endpoints/none/retry-dead")
     assert "There is no endpoint none." in refused.text
+    told = [line for line in page_bridge.log if line["event"] == "changed by page"]
+    assert [(line["endpoint"], line["reservations"], line["all_of_them"]) for line in told] == [("default", 5, True)]
+
+
+async def test_sending_all_dead_letters_is_not_begun_twice_and_its_end_is_told(
+    operator: Visitor, database: Database, receiver: Receiver, page_bridge: Bridge
+) -> None:
+    await deliver(database, receiver, 3)
+    database.execute("update cdc_bridge.delivery set state = 'dead'")
+    async with database.connection(autocommit=False) as other:  # So it goes on for as long as that is wanted.
+        await other.execute("select from cdc_bridge.endpoint for no key update")
+        first = await operator.send("/endpoints/default/retry-dead")
+        assert "0 so far are called once more. It goes on" in first.text
+        again = await operator.send("/endpoints/default/retry-dead")
+        assert "That is under way already for default." in again.text
+    await receiver.wait_for_accepted(6)
+    await page_bridge.wait_for_log("changed by page", what="dead letters sent again", reservations=3)
+    assert "3 reservations with dead letters at default are called once more." in (await operator.get("/")).text
 
 
 async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
@@ -167,3 +185,21 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
     await operator.send("/endpoints/default/pause")
     answer = await operator.send("/deliveries/default/1/send")
     assert "Default is paused: nothing is called until" in answer.text
+    database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
+    for path, fields in (("/endpoints/default/retry-dead", {}), ("/deliveries/retry", {"delivery": "default/1"})):
+        database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
+        assert "Default is paused: nothing is called until" in (await operator.send(path, fields)).text
+
+
+async def test_call_that_is_shown_is_that_of_the_newest_change(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    receiver.script = lambda _: Answer(status=422)
+    database.execute(BOOKING, ("R1",))
+    await until(lambda: recorded(database, 1), "the first is refused")
+    database.execute("update reservations set adults = 5")
+    await until(lambda: recorded(database, 2), "the second is refused")
+    page = await operator.get("/deliveries/default/1")
+    assert "this is the call of 2 ." in page.text
+    assert "ce-sequence 00000000000000000002" in page.text
+    assert "ce-type reservation.updated" in page.text

@@ -8,10 +8,11 @@ import re
 import pytest
 
 from tests.support.answers import Answer
-from tests.support.bridge import Bridge
+from tests.support.bridge import Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.page import Visitor
+from tests.support.http import free_port
+from tests.support.page import TOKEN, Visitor
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
@@ -55,7 +56,7 @@ async def test_first_page_says_what_is_wrong_since_when_and_what_to_do(operator:
     database.execute("select cdc_bridge.disable_capture()")
     text = await until_on_page(operator, "/", "Capture : capture was switched off")
     assert "select cdc_bridge.enable_capture();" in text
-    assert "Since 20" in text
+    assert "Seen since 20" in text
     banner = await operator.get("/deliveries")
     assert "1 thing is not well: capture." in banner.text
 
@@ -238,3 +239,55 @@ async def test_reader_takes_no_more_than_two_connections(operator: Visitor, data
         assert (await operator.get(path)).status == 200
     pages = "select count(*) from pg_stat_activity where application_name like 'cdc-bridge page%'"
     await until(lambda: 1 <= database.value(pages) <= 2, "pages have one or two connections")
+
+
+async def test_two_who_change_one_endpoint_take_nothing_back_of_one_another(
+    operator: Visitor, database: Database
+) -> None:
+    await operator.send("/endpoints/new", TILL)
+    form = await operator.get("/endpoints/till/change")
+    shown = dict(re.findall(r'name="(shown_[a-z_]+)" value="([^"]*)"', form.html))
+    assert shown["shown_timeout_seconds"] == "2.5"
+    typed = {"max_in_flight": "4", "timeout_seconds": "2.5", "connect_timeout_seconds": "1"}
+    await operator.send("/endpoints/till/change", shown | typed | {"timeout_seconds": "20"})
+    await operator.send("/endpoints/till/change", shown | typed | {"latest_only": "on"})
+    ((_, _, max_in_flight, timeout_seconds, latest_only, _),) = database.execute(ROW)
+    assert (max_in_flight, timeout_seconds, latest_only) == (4, 20, True)
+
+
+async def test_refused_booking_and_what_a_comparison_found_are_told(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    receiver.script = lambda _: Answer(status=422)
+    database.execute(BOOKING, ("R",))
+    text = await until_on_page(operator, "/", "default has refused 1 delivery, to be tried again.")
+    assert "All is well" not in text
+    database.execute(
+        "update cdc_bridge.endpoint set reconciled_at = now(), reconciled_missing = 17, reconciled_stale = 3"
+    )
+    await until_on_page(operator, "/", "default did not have 20 reservations as they stand")
+    await until_on_page(operator, "/endpoints/default", "17 missing, 3 out of date")
+
+
+async def test_daemon_that_stands_by_does_not_say_that_all_is_well(operator: Visitor, bridges: Bridges) -> None:
+    port = free_port()
+    await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_WEB_TOKEN=TOKEN)
+    second = Visitor(port)
+    try:
+        await second.sign_in()
+        text = await until_on_page(second, "/", "This daemon stands by", "healthy")
+        assert "All is well" not in text
+    finally:
+        await second.close()
+
+
+async def test_restored_dump_promises_nothing(operator: Visitor, database: Database) -> None:
+    await operator.send("/endpoints/default/pause")
+    await until(
+        lambda: database.value("select leased_until is null or leased_until < now() from cdc_bridge.endpoint"),
+        "the endpoint is given back",
+    )
+    database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
+    assert "Not sent yet not known" in (await operator.get("/endpoints/default")).text
+    answer = await operator.send("/endpoints/default/resume")
+    assert "restored from a dump into another PostgreSQL cluster, so nothing is called" in answer.text

@@ -70,7 +70,7 @@ class EndpointStanding:
 
     def sentence(self, zone: tzinfo | None = None) -> str:
         """Return all of it in words, with times in a time zone; ``None``: this machine's."""
-        since, until = when(self.since, zone), self.until and self.until.astimezone(zone).strftime("%H:%M:%S")
+        since, until = when(self.since, zone), self.until and self.until.astimezone(zone).strftime("%H:%M:%S %Z")
         match self.state:
             case State.BACKING_OFF:
                 return f"backing off until {until} (since {since}; {self.reason or 'it fails'})"

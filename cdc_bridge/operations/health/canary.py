@@ -26,6 +26,7 @@ from cdc_bridge.queries import queries
 
 HEARD_WITHIN_SECONDS = 10.0
 _LOOK_EVERY_SECONDS = 5.0
+_AGAIN_AFTER_SECONDS = 10.0
 _WAITING_STEP_SECONDS = 0.02
 
 _log = structlog.get_logger(__name__)
@@ -73,7 +74,9 @@ class Canary:
         while True:
             interval = self._settings.now.canary_interval_seconds  # may be another each time
             await asyncio.sleep(min(interval or _LOOK_EVERY_SECONDS, _LOOK_EVERY_SECONDS))
-            if interval and time.monotonic() - sung_at >= interval and (listeners := self._at_rest()):
+            # What is wrong is tried soon again, so that it is not told for long after it was mended.
+            due = interval if self.problem is None else min(interval, _AGAIN_AFTER_SECONDS)
+            if interval and time.monotonic() - sung_at >= due and (listeners := self._at_rest()):
                 sung_at = time.monotonic()
                 self._note(await self._try(listeners), listeners)
             if self.problem is not None and not (interval and self._still_held(self._problem_of)):

@@ -141,10 +141,12 @@ class Observer:
             max_lag_seconds=self._settings.now.max_lag_seconds,
         )
         now = datetime.now(UTC)
-        self._first_seen = {problem.part: self._first_seen.get(problem.part, now) for problem in found}
+        seen = {problem.part: self._first_seen.get(problem.part, now) for problem in found}
+        # Of what is not known at present, what was wrong before counts as wrong still.
+        self._first_seen = seen if database is None else self._first_seen | seen
         return Look(
             endpoints or [],
-            [replace(problem, since=problem.since or self._first_seen[problem.part]) for problem in found],
+            [replace(problem, seen_since=self._first_seen[problem.part]) for problem in found],
             database_up=database is None,
             held=self._supervisor.held,
             listening=self._listener.listening,

@@ -34,6 +34,9 @@ class Problem:
     detail: str
     remedy: str = ""
     since: datetime | None = None
+    """When it began, where that is known."""
+    seen_since: datetime | None = None
+    """Since when whoever looked has found it."""
 
     def __str__(self) -> str:
         """Return it on one line."""

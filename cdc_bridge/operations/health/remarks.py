@@ -42,9 +42,25 @@ def _of(endpoint: EndpointNow) -> Iterator[Remark]:
             )
         case _:
             pass
+    if endpoint.waiting:
+        yield Remark(
+            name,
+            f"has refused {_deliveries(endpoint.waiting)}, to be tried again",
+            "The list of its deliveries that wait says which, and what it answered.",
+        )
+    if missed := (endpoint.reconciled_missing or 0) + (endpoint.reconciled_stale or 0):
+        yield Remark(
+            name,
+            f"did not have {missed:,} reservations as they stand, when that was compared last",
+            f"cdc-bridge reconcile --endpoint {name} --repair has them called.",
+        )
     if endpoint.dead:
         yield Remark(
             name,
-            f"has refused {endpoint.dead:,} {'delivery' if endpoint.dead == 1 else 'deliveries'} for good",
+            f"has refused {_deliveries(endpoint.dead)} for good",
             "When their cause is mended, send its dead letters again.",
         )
+
+
+def _deliveries(number: int) -> str:
+    return f"{number:,} {'delivery' if number == 1 else 'deliveries'}"

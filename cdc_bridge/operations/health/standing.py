@@ -46,6 +46,10 @@ class EndpointNow:
     last_failure: str | None
     last_hour: LastHour
     """Calls by the minute, up to the present one."""
+    reconciled_missing: int | None
+    """Reservations that the last comparison with e-Res found and it never got; ``None``: there was none."""
+    reconciled_stale: int | None
+    """Those that it did not get as they stand."""
     oldest_waiting_seq: Seq | None
     """The delivery that makes the lag, if it is one that waits; so the next three."""
     oldest_waiting_reservation: ReservationId | None

@@ -30,6 +30,8 @@ class RequestNow:
     headers: Mapping[str, str]
     """In place of what is secret stands a mask."""
     body: bytes
+    note: str = ""
+    """What else there is to it."""
 
     def as_curl(self) -> str:
         """Return it as a command for a shell, with variables in place of what is secret, and the body in a file."""
@@ -60,7 +62,7 @@ async def request_now(
 
     Args:
         connection: to the database.
-        delivery: which.
+        delivery: which; the newest one of its reservation, as no other is called any more.
         settings: of this daemon, which may declare the endpoint.
         now: the time of the call.
 
@@ -83,4 +85,8 @@ async def request_now(
     change = Change(delivery.seq, delivery.reservation_id, delivery.operation, delivery.changed_at)
     headers = compose(change, reservation.subject, source, reservation.body).headers(now, secrets=())
     headers |= {_SIGNATURE: MASK} if signed else {}
-    return RequestNow(facts.shown_url, headers | dict.fromkeys(names, MASK), reservation.body)
+    elsewhere = facts.in_settings and declared is None
+    note = "Headers and secret are those of the settings of the daemon that declares it, and not known here."
+    return RequestNow(
+        facts.shown_url, headers | dict.fromkeys(names, MASK), reservation.body, note if elsewhere else ""
+    )

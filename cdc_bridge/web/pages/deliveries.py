@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote, urlencode
 
-import structlog
 from aiohttp import web
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -19,13 +19,13 @@ from cdc_bridge.operations.redelivery.found import DeliveryId, FoundDelivery, fi
 from cdc_bridge.operations.redelivery.latest import Cursor, Wanted, list_deliveries
 from cdc_bridge.operations.redelivery.replay import Replayed, Selection, replay
 from cdc_bridge.operations.redelivery.request_now import NoRequest, RequestNow, request_now
-from cdc_bridge.operations.redelivery.retry import retry
+from cdc_bridge.operations.redelivery.retry import Fate, retry
 from cdc_bridge.operations.redelivery.show import in_words
 from cdc_bridge.operations.show_payload import indented
 from cdc_bridge.web.access import Right
 from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
 from cdc_bridge.web.rendering import page
-from cdc_bridge.web.requests import log_change, session_of, site_of
+from cdc_bridge.web.requests import form_of, log_change, session_of, site_of
 
 _A_PAGE = 50
 _MOST_CHOSEN = 500
@@ -33,8 +33,6 @@ _ANSWER_WITHIN_SECONDS = 5.0
 _CAN_BE_RETRIED = {DeliveryState.WAITING, DeliveryState.DEAD, DeliveryState.GONE}
 
 Connection = AsyncConnection[TupleRow]
-
-_log = structlog.get_logger(__name__)
 
 
 async def list_(request: web.Request) -> web.StreamResponse:
@@ -46,8 +44,9 @@ async def list_(request: web.Request) -> web.StreamResponse:
     listed, problem = None, None
     try:
         wanted, after = _wanted(asked), _after(request)
-        async with site_of(request).database.reading() as connection:
-            listed = await list_deliveries(connection, wanted, _A_PAGE, after)
+        listed = await site_of(request).database.read(
+            lambda connection: list_deliveries(connection, wanted, _A_PAGE, after)
+        )
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
@@ -109,12 +108,18 @@ def _after(request: web.Request) -> Cursor | None:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Show one delivery, and to who may see it what would be sent now."""
-    site, wanted = site_of(request), _id(request)
-    call: RequestNow | NoRequest | None = None
-    async with site.database.reading() as connection:
-        delivery = await _found(connection, wanted, request.match_info["endpoint"])
-        if session_of(request).right is Right.ALL:
-            call = await request_now(connection, delivery, site.settings.now, datetime.now(UTC))
+    site, wanted, name = site_of(request), _id(request), request.match_info["endpoint"]
+
+    async def read(connection: Connection) -> tuple[FoundDelivery, RequestNow | NoRequest | None]:
+        delivery = await _found(connection, wanted, name)
+        if session_of(request).right is not Right.ALL:
+            return delivery, None
+        newest = (
+            delivery if delivery.is_newest else await _found(connection, DeliveryId(delivery.newest_seq, None), name)
+        )
+        return delivery, await request_now(connection, newest, site.settings.now, datetime.now(UTC))
+
+    delivery, call = await site.database.read(read)
     return await page(
         request,
         "delivery.html",
@@ -172,9 +177,9 @@ async def _replay_reservation(connection: Connection, delivery: FoundDelivery) -
 
 async def retry_chosen(request: web.Request) -> web.StreamResponse:
     """Have those called again that were chosen in the list."""
-    site, sent = site_of(request), await request.post()
-    chosen = [str(value) for value in sent.getall("delivery", [])][:_MOST_CHOSEN]
-    done = 0
+    site, sent = site_of(request), await form_of(request)
+    chosen = sent.getall("delivery", [])[:_MOST_CHOSEN]
+    done, silence = 0, None
     with told_on_the_next_page(request):
         if not chosen:
             raise WrongUsage("None was chosen")
@@ -182,17 +187,22 @@ async def retry_chosen(request: web.Request) -> web.StreamResponse:
             for text in chosen:
                 endpoint, _, seq = text.rpartition("/")
                 try:
-                    await retry(connection, _parsed(seq), endpoint)
+                    retried = await retry(connection, _parsed(seq), endpoint)
+                    silence = silence or (await choose_endpoint(connection, endpoint)).silence
                 except (DatabaseUnavailable, InstallationError):
                     raise
                 except BridgeError as error:
                     say(request, sentence(error.problem), remedy=error.remedy, good=False)
                 else:
-                    done += 1
+                    done += retried.fate is not Fate.SUPERSEDED
+                    if retried.fate is not Fate.DUE:
+                        say(request, sentence(str(retried)))
     if done:
         log_change(request, "deliveries sent again", chosen=chosen, done=done)
         say(request, f"{done} of {len(chosen)} are due now.")
-    raise web.HTTPSeeOther(_back(str(sent.get("back", ""))))
+    if silence:
+        say(request, sentence(silence), good=False)
+    raise web.HTTPSeeOther(_back(sent.get("back", "")))
 
 
 def _parsed(seq: str) -> DeliveryId:
@@ -208,29 +218,45 @@ def _back(path: str) -> str:
 
 async def retry_all_dead(request: web.Request) -> web.StreamResponse:
     """Have all dead letters of an endpoint called again; if that takes long, it goes on after the answer."""
-    site, name, done = site_of(request), request.match_info["name"], Replayed()
-    log_change(request, "dead letters sent again", endpoint=name)
-    work = asyncio.create_task(_replay_dead(site.database_url, name, done))
-    site.long_work.add(work)
-    work.add_done_callback(site.long_work.discard)
+    site, name = site_of(request), request.match_info["name"]
+    if name in site.long_work:
+        say(request, f"That is under way already for {name}. See them wait in the list.")
+        raise web.HTTPSeeOther(_waiting_at(name))
+    done = Replayed()
+    work = site.long_work[name] = asyncio.create_task(_replay_dead(request, name, done))
+    work.add_done_callback(lambda _: site.long_work.pop(name))
     await asyncio.wait([work], timeout=_ANSWER_WITHIN_SECONDS)
     with told_on_the_next_page(request):
         if work.done():
             work.result()
-            say(request, f"{done.queued:,} reservations with dead letters at {name} are called once more.")
         else:
-            work.add_done_callback(_tell_long_work)
+            # Whatever becomes of it is said when this one asks for a page after its end.
+            work.add_done_callback(partial(_tell_end, request))
             say(request, f"{done.queued:,} so far are called once more. It goes on; see them wait in the list.")
-    raise web.HTTPSeeOther(f"/deliveries?{urlencode({'endpoint': name, 'state': 'waiting'})}")
+    raise web.HTTPSeeOther(_waiting_at(name))
 
 
-async def _replay_dead(database_url: str, name: str, done: Replayed) -> None:
-    async with one_connection(database_url) as connection:
-        endpoint = await choose_endpoint(connection, name)
-        endpoint.require_same_cluster()
-        await replay(connection, endpoint, Selection(states=[DeliveryState.DEAD]), done, lambda _: None)
+def _waiting_at(name: str) -> str:
+    return f"/deliveries?{urlencode({'endpoint': name, 'state': 'waiting'})}"
 
 
-def _tell_long_work(work: asyncio.Task[None]) -> None:
-    if not work.cancelled() and (error := work.exception()) is not None:
-        _log.error("dead letters not all sent again", problem=str(error))
+async def _replay_dead(request: web.Request, name: str, done: Replayed) -> None:
+    ended = False
+    try:
+        async with one_connection(site_of(request).database_url) as connection:
+            endpoint = await choose_endpoint(connection, name)
+            endpoint.require_same_cluster()
+            await replay(connection, endpoint, Selection(states=[DeliveryState.DEAD]), done, lambda _: None)
+        ended = True
+        say(request, f"{done.queued:,} reservations with dead letters at {name} are called once more.")
+        if endpoint.silence:
+            say(request, sentence(endpoint.silence), good=False)
+    finally:  # Also where the daemon stops meanwhile.
+        if ended or done.queued:
+            log_change(request, "dead letters sent again", endpoint=name, reservations=done.queued, all_of_them=ended)
+
+
+def _tell_end(request: web.Request, work: asyncio.Task[None]) -> None:
+    with told_on_the_next_page(request):
+        if not work.cancelled():
+            work.result()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote
 
 from aiohttp import web
 
+from cdc_bridge.delivery.roster import OTHER_CLUSTER
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
 from cdc_bridge.operations.endpoints import maintenance
 from cdc_bridge.operations.endpoints.ping import ping_endpoint
 from cdc_bridge.operations.endpoints.state import standing_of, when
 from cdc_bridge.operations.endpoints.view import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
 from cdc_bridge.web.endpoint_form import EndpointForm
-from cdc_bridge.web.notices import error_in_words, say, told_on_the_next_page
+from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
 from cdc_bridge.web.rendering import page
-from cdc_bridge.web.requests import log_change, site_of
+from cdc_bridge.web.requests import form_of, log_change, site_of
 
 _KEEP_OLD_HOURS = 24.0
 
@@ -38,8 +40,7 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def _shown(request: web.Request) -> ShownEndpoint:
-    async with site_of(request).database.reading() as connection:
-        return await shown_endpoint(connection, request.match_info["name"])
+    return await site_of(request).database.read(partial(shown_endpoint, name=request.match_info["name"]))
 
 
 async def _shown_to_be_changed(request: web.Request) -> ShownEndpoint:
@@ -83,7 +84,7 @@ async def _new(request: web.Request, form: EndpointForm, error: BridgeError | No
 
 async def add(request: web.Request) -> web.StreamResponse:
     """Make an endpoint."""
-    form = EndpointForm.sent(await request.post())
+    form = EndpointForm.sent(await form_of(request))
     site = site_of(request)
     try:
         added = await maintenance.add_endpoint(
@@ -131,7 +132,7 @@ async def _change(
 async def change(request: web.Request) -> web.StreamResponse:
     """Change those options of an endpoint that were sent and differ."""
     shown, site = await _shown_to_be_changed(request), site_of(request)
-    name, form = shown.facts.name, EndpointForm.sent(await request.post())
+    name, form = shown.facts.name, EndpointForm.sent(await form_of(request))
     try:
         options = form.options(before=shown.options)
         if not options.given():
@@ -169,6 +170,8 @@ async def resume(request: web.Request) -> web.StreamResponse:
         if await maintenance.resume_endpoint(site_of(request).database_url, name):
             log_change(request, "endpoint resumed", endpoint=name)
             say(request, f"Endpoint {name} is resumed: what was held back is sent.")
+            if not (await _shown(request)).facts.same_cluster:
+                say(request, sentence(f"but {OTHER_CLUSTER}"), good=False)
         else:
             say(request, f"Endpoint {name} was neither paused nor disabled.")
     raise _to(name)
@@ -195,7 +198,7 @@ async def rotate_form(request: web.Request) -> web.StreamResponse:
 
 async def rotate(request: web.Request) -> web.StreamResponse:
     """Make a new signing secret."""
-    name, sent = request.match_info["name"], await request.post()
+    name, sent = request.match_info["name"], await form_of(request)
     with told_on_the_next_page(request):
         hours = EndpointForm.number(sent, "keep_old_hours")
         rotated = await maintenance.rotate_secret(

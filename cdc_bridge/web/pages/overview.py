@@ -19,4 +19,5 @@ async def show(request: web.Request) -> web.StreamResponse:
         endpoints=look.endpoints,
         database_up=look.database_up,
         remarks=remarks(look.endpoints),
+        stands_by=bool(look.endpoints) and not look.held,
     )

@@ -13,7 +13,7 @@ from cdc_bridge.settings import PREFIX
 from cdc_bridge.web.access import LONGEST_SECONDS
 from cdc_bridge.web.guard import cookie_name
 from cdc_bridge.web.rendering import page
-from cdc_bridge.web.requests import address_of, session_of, signed_in, site_of
+from cdc_bridge.web.requests import address_of, form_of, session_of, signed_in, site_of
 
 _MOST_TOKEN_CHARACTERS = 1000
 
@@ -38,8 +38,8 @@ async def form(request: web.Request) -> web.StreamResponse:
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """Begin a session for who has a right token."""
     site, now, address = site_of(request), time.monotonic(), address_of(request)
-    sent = await request.post()
-    token, next_ = str(sent.get("token", "")).strip(), _next(str(sent.get("next", "")))
+    sent = await form_of(request)
+    token, next_ = sent.get("token", "").strip(), _next(sent.get("next", ""))
     if (wait := site.sign_in_limit.seconds_to_wait(address, now)) > 0:
         return await _refused(request, next_, HTTPStatus.TOO_MANY_REQUESTS, _too_many(wait), retry_after=wait)
     right = site.tokens.right_of(token[:_MOST_TOKEN_CHARACTERS])

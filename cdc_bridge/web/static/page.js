@@ -2,6 +2,8 @@
 "use strict";
 
 const REFRESH_EVERY_MILLISECONDS = 2000;
+const GIVE_UP_AFTER_MILLISECONDS = 10000;
+const FAILURES_UNTIL_STALE = 3;
 
 // Times are sent in UTC; here they become the reader's own.
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
@@ -30,15 +32,17 @@ function placeOf(element, region) {
   return () => alike(region)[index]?.focus({ preventScroll: true });
 }
 
-async function refresh() {
-  const regions = [...document.querySelectorAll("[data-live]")];
-  if (document.hidden || regions.length === 0) return;
-  const answer = await fetch(location.href, { headers: { "x-refresh": "1" }, redirect: "error" });
+async function refresh(regions) {
+  const answer = await fetch(location.href, {
+    headers: { "x-refresh": "1" },
+    redirect: "error",
+    signal: AbortSignal.timeout(GIVE_UP_AFTER_MILLISECONDS),
+  });
   if (answer.status === 401) {
     location.reload();
     return;
   }
-  if (!answer.ok) return;
+  if (!answer.ok) throw new Error(answer.statusText);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const region of regions) {
     const other = fresh.getElementById(region.id);
@@ -51,11 +55,28 @@ async function refresh() {
   }
 }
 
+// What is seen has to be known to be old: a page goes on being there when its daemon does not.
+let freshAt = new Date();
+let failures = 0;
+
+function tellStale() {
+  const stale = document.getElementById("stale");
+  stale.hidden = failures < FAILURES_UNTIL_STALE;
+  stale.textContent = stale.hidden ? "" : `Not up to date since ${format.format(freshAt)}: the daemon does not answer.`;
+  document.body.classList.toggle("stale", !stale.hidden);
+}
+
 async function keepFresh() {
-  try {
-    await refresh();
-  } catch {
-    // The daemon is away; the next one may reach it.
+  const regions = [...document.querySelectorAll("[data-live]")];
+  if (!document.hidden && regions.length > 0) {
+    try {
+      await refresh(regions);
+      freshAt = new Date();
+      failures = 0;
+    } catch {
+      failures += 1;
+    }
+    tellStale();
   }
   setTimeout(keepFresh, REFRESH_EVERY_MILLISECONDS);
 }
@@ -70,6 +91,9 @@ function copyButtons() {
     });
   }
 }
+
+// A browser may keep the page as it is for its Back button; a secret is not to come back with it.
+addEventListener("pagehide", () => document.getElementById("secret")?.remove());
 
 localTimes(document);
 document.getElementById("zone").textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -37,7 +37,7 @@ FAILING: dict[str, Any] = {"failing_since": NOON, "next_probe_at": LATER, "probl
         (
             FAILING,
             State.BACKING_OFF,
-            "backing off until 12:00:42 (since 2026-11-24 12:00:00 UTC; HTTP 503 Service Unavailable)",
+            "backing off until 12:00:42 UTC (since 2026-11-24 12:00:00 UTC; HTTP 503 Service Unavailable)",
         ),
         ({"paused_at": NOON}, State.PAUSED, "paused since 2026-11-24 12:00:00 UTC"),
         ({"disabled_at": NOON}, State.DISABLED, "disabled since 2026-11-24 12:00:00 UTC (it answered 410)"),
@@ -69,7 +69,7 @@ def test_restored_copy_says_what_to_do() -> None:
 def test_times_are_told_in_the_time_zone_of_whoever_asks() -> None:
     standing = standing_of(replace(FACTS, **FAILING))
     assert standing.sentence(timezone(timedelta(hours=1), "HERE")).startswith(
-        "backing off until 13:00:42 (since 2026-11-24 13:00:00 HERE;"
+        "backing off until 13:00:42 HERE (since 2026-11-24 13:00:00 HERE;"
     )
 
 

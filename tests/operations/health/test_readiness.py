@@ -27,6 +27,8 @@ WELL = EndpointNow(
     last_failure_at=None,
     last_failure=None,
     last_hour=LastHour(datetime(2026, 6, 1, 12, tzinfo=UTC)),
+    reconciled_missing=None,
+    reconciled_stale=None,
     oldest_waiting_seq=None,
     oldest_waiting_reservation=None,
     oldest_waiting_attempts=None,

@@ -1,0 +1,27 @@
+"""Gives up what takes too long, for certain: also where a cancelled statement waits for a network that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from cdc_bridge.tasks import end
+
+T = TypeVar("T")
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return what some work returns.
+
+    Raises:
+        TimeoutError: it took longer, and was ended.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+    finally:
+        await end([task])
