@@ -85,6 +85,7 @@ async def web_server(listening: Listening, observer: Observer, settings: Current
         access_log=None,
         keepalive_timeout=_IDLE_SECONDS,
         shutdown_timeout=_STOP_WITHIN_SECONDS,
+        auto_decompress=False,  # No form of ours is compressed, and what others send need not be unpacked.
     )
     await site.database.open()
     await runner.setup()
