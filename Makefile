@@ -34,7 +34,7 @@ demo: $(READY)  ## Show the whole bridge at work on this machine, and break it
 	@$(BIN)/cdc-bridge demo $(DEMO_FLAGS)
 
 test: $(READY)  ## Run the tests, all or some: make test TESTS="tests/capture -k position"
-	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),-n 2 --dist worksteal)
+	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),-n 3 --dist worksteal)
 
 test-faults: $(READY)  ## Break everything that can break, at length (some 20 minutes), and show the figures
 	@CDC_BRIDGE_TEST_LENGTH=long $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/faults -n 2 --dist worksteal)

@@ -120,8 +120,8 @@ ASKED = [
     by_command("endpoint_counts", TILL | {"limit": 1000}, WAITING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
     by_command("newest_delivery", {"endpoint_ids": [1, 2], "ceilings": [CHANGES // 2, CHANGES]}),
-    # It looks through so many as it is told.
-    by_command("latest_deliveries", LATEST | {"above": CHANGES - 20_000, "states": ["gone"]}, 20_000),
+    # It looks through so many numbers as it is told: all of one endpoint, each fifth of the other.
+    by_command("latest_deliveries", LATEST | {"above": CHANGES - 20_000, "states": ["gone"]}, 24_000),
     by_command("latest_unsettled", LATEST | {"states": ["waiting", "dead"]}, 4 * PAGE),
     by_command("latest_of_reservation", LATEST | {"reservation_id": "R7", "states": ["delivered"]}),
     by_command("make_due", TILL | {"seq": 4711}),

@@ -190,7 +190,7 @@ async def test_manager_adds_breaks_mends_rotates_pauses_and_leaves(manager: Mana
     assert secret not in "".join(page_bridge.output)
 
 
-@pytest.mark.parametrize("manager", KINDS, indirect=True)
+@pytest.mark.parametrize("manager", ["narrow", "dark"], indirect=True)
 async def test_no_page_keeps_anybody_from_using_it(manager: Manager) -> None:
     faults = {}
     await manager.window.open("/sign-in")

@@ -85,7 +85,8 @@ class Observer:
             self._looking = asyncio.create_task(self._look())
         if self._looking is not None:  # Who comes meanwhile gets what the first one sees.
             within = _ANSWER_WHILE_LOST_WITHIN_SECONDS if self._database_lost else _ANSWER_WITHIN_SECONDS
-            await asyncio.wait([self._looking], timeout=within)
+            # Who comes late has less of the patience left.
+            await asyncio.wait([self._looking], timeout=max(0.0, self._began_at + within - time.monotonic()))
         if self._looking is not None and self._looking.done():
             self._take(self._looking)
         return self._without_answer() if self._looking is not None or self._seen is None else self._seen
