@@ -67,9 +67,14 @@ class Window:
 
 
 @asynccontextmanager
-async def browser() -> AsyncIterator[Browser]:
+async def browser(*, keeps_pages: bool = False) -> AsyncIterator[Browser]:
+    """Start a browser; with ``keeps_pages`` one whose Back button shows a page as it was left, as people's do."""
     async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox"],
+            ignore_default_args=["--disable-back-forward-cache"] if keeps_pages else None,
+        )
         try:
             yield running
         finally:
