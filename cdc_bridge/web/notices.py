@@ -12,6 +12,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.web.access import Notice
 from cdc_bridge.web.requests import session_of
 
+_ARGUMENTS = {"NAME": "name", "URL": "url"}
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 
 
@@ -40,7 +41,10 @@ def told_on_the_next_page(request: web.Request) -> Iterator[None]:
 def sentence(problem: str) -> str:
     """Return words of the command line as a sentence, with the names of the page's fields in place of flags."""
     text = _FLAG.sub(lambda flag: LABELS.get(flag[1].replace("-", "_"), flag[1].replace("-", " ")), problem)
-    text = text.replace("NAME ", f"{LABELS['name']} ", 1).removesuffix(".")
+    for argument, option in _ARGUMENTS.items():
+        if text.startswith(f"{argument} "):
+            text = f"{LABELS[option]}{text.removeprefix(argument)}"
+    text = text.removesuffix(".")
     return f"{text[:1].upper()}{text[1:]}."
 
 

@@ -112,7 +112,7 @@ async def test_wrong_value_is_told_by_the_fields_name_and_what_was_typed_stays(
     for field, value, words in [
         ("name", "Till", "Name has to be of lower-case letters"),
         ("name", "default", "Name default belongs to the endpoint that a daemon's settings declare."),
-        ("url", "http://till.example/", "URL has to begin with https://"),
+        ("url", "http://till.example/", "Address has to begin with https://"),
         ("url", "https://user:secret@till.example/", "has a user name or password in it"),
         ("headers", "content-length: 7", "A header sets content-length"),
         ("max_in_flight", "0", "Most calls under way at once"),
@@ -155,7 +155,7 @@ async def test_change_leaves_what_was_left_empty_and_takes_away_what_is_to_go(
     assert (url, headers, max_in_flight, latest_only) == ("https://till.example/v2", [], 4, False)
     refused = await operator.send("/endpoints/till/change", form | {"url": "ftp://till.example/"})
     assert refused.status == 400
-    assert "URL has to begin with https://" in refused.text
+    assert "Address has to begin with https://" in refused.text
 
 
 async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor, database: Database) -> None:

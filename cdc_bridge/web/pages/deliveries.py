@@ -64,6 +64,8 @@ async def list_(request: web.Request) -> web.StreamResponse:
         endpoints=[endpoint.name for endpoint in look.endpoints],
         states=[state.value for state in DeliveryState],
         dead=asked["state"] == DeliveryState.DEAD and asked["endpoint"] != "",
+        can_be_retried=_CAN_BE_RETRIED,
+        some_can_be=listed is not None and any(one.state in _CAN_BE_RETRIED for one in listed.deliveries),
         here=request.path_qs,
     )
 
@@ -126,7 +128,6 @@ async def show(request: web.Request) -> web.StreamResponse:
         title=f"Delivery {delivery.seq}",
         delivery=delivery,
         words=dict(in_words(delivery, wanted)),
-        can_be_retried=delivery.state in _CAN_BE_RETRIED,
         call=call if isinstance(call, RequestNow) else None,
         body=indented(call.body).decode() if isinstance(call, RequestNow) else None,
         no_call=call.reason if isinstance(call, NoRequest) else None,
