@@ -40,7 +40,7 @@ test-faults: $(READY)  ## Break everything that can break, at length (some 20 mi
 	@CDC_BRIDGE_TEST_LENGTH=long $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/faults -n 2 --dist worksteal)
 
 test-matrix: $(READY)  ## Test with PostgreSQL 15, 17 and 18, all or some: VERSIONS="15 18" TESTS="tests/capture"
-	@$(BIN)/python -m tests.matrix $(if $(VERSIONS),--versions $(VERSIONS)) -- $(TESTS)
+	@$(BIN)/python -m tests.support.matrix $(if $(VERSIONS),--versions $(VERSIONS)) -- $(TESTS)
 
 bench: $(READY)  ## Measure what it costs and how fast it is, beside references (some 20 minutes)
 	@$(BIN)/python -m tests.bench $(BENCH_FLAGS)
@@ -63,7 +63,7 @@ format: $(READY)  ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix
 
 man: $(READY)  ## Make the man page of the commands and settings as they are
-	@$(BIN)/python -m tests.man_page
+	@$(BIN)/python -m tests.support.man_page
 
 package: $(READY)  ## Make the wheel, in dist/
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

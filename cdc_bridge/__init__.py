@@ -9,7 +9,7 @@ The steps, and the package that owns each:
 
 ``cdc_bridge.daemon`` puts them together, ``cdc_bridge.web`` shows how it goes, ``cdc_bridge.cli`` is what a person
 types, and ``cdc_bridge.operations`` holds what is done to a bridge rather than by it: installing and checking it, its
-service, its endpoints, calls made once more, the demo. ``cdc_bridge.contract`` is what an EPOS vendor gets: schema,
+service, its endpoints, calls made once more, the demo. ``cdc_bridge.vendor.contract`` is what an EPOS vendor gets: schema,
 examples, guide. ``share/`` is for the machine that it runs on: the unit of systemd and the man page.
 """
 

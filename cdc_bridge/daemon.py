@@ -19,19 +19,19 @@ import structlog
 
 from cdc_bridge import __version__
 from cdc_bridge.capture.listener import Listener
+from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.database import Database
-from cdc_bridge.delivery.endpoints import declare_endpoint
-from cdc_bridge.delivery.supervisor import Supervisor
-from cdc_bridge.delivery.watchdog import Watchdog
+from cdc_bridge.endpoints.store import declare_endpoint
 from cdc_bridge.errors import InstallationError, SettingsError
 from cdc_bridge.logs import set_level
-from cdc_bridge.operations.checks.preflight import require_ready
-from cdc_bridge.operations.health.canary import Canary
-from cdc_bridge.operations.health.observer import Observer
-from cdc_bridge.operations.health.service_manager import ServiceManager, status_line
-from cdc_bridge.operations.prune import Pruner
-from cdc_bridge.operations.redelivery.scheduled_reconcile import ScheduledReconcile
-from cdc_bridge.operations.reload import TAKEN_UP, CurrentSettings, changed, without_restart
+from cdc_bridge.runtime.canary import Canary
+from cdc_bridge.runtime.health import Observer
+from cdc_bridge.runtime.pruner import Pruner
+from cdc_bridge.runtime.reconciler import ScheduledReconcile
+from cdc_bridge.runtime.reload import TAKEN_UP, CurrentSettings, changed, without_restart
+from cdc_bridge.runtime.supervisor import Supervisor
+from cdc_bridge.runtime.systemd import ServiceManager, status_line
+from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.tasks import end, run_together
 from cdc_bridge.web.listening import listening_of
 from cdc_bridge.web.server import web_server

@@ -27,10 +27,12 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError
 from cdc_bridge.metrics import DATABASE_RECONNECTS
-from cdc_bridge.queries import queries
+from cdc_bridge.queries import load_queries
 
 if TYPE_CHECKING:
     from psycopg.rows import TupleRow
+
+_queries = load_queries(__name__)
 
 T = TypeVar("T")
 
@@ -94,12 +96,12 @@ async def speak_plainly(connection: AsyncConnection[TupleRow]) -> None:
 
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
     await speak_plainly(connection)
-    await connection.execute(queries["set_up_session"], {"name": f"cdc-bridge {process_name()}"})
+    await connection.execute(_queries["set_up_session"], {"name": f"cdc-bridge {process_name()}"})
 
 
 async def _set_up_pooled(connection: AsyncConnection[TupleRow]) -> None:
     await _set_up(connection)
-    await connection.execute(queries["plan_once"])
+    await connection.execute(_queries["plan_once"])
 
 
 async def connect(database_url: str) -> AsyncConnection[TupleRow]:
@@ -228,7 +230,7 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
         ) from error
     async with connection:
         try:
-            await connection.execute(queries["set_up_command"])
+            await connection.execute(_queries["set_up_command"])
             yield connection
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(

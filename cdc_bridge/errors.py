@@ -8,7 +8,7 @@
     └── LeaseLost                     never the end of the daemon: another one has taken an endpoint over
 
 Each carries what is wrong and, in ``remedy``, the command or setting that mends it. An attempt that
-an endpoint refuses is not an error but an :class:`~cdc_bridge.delivery.outcome.Outcome`.
+an endpoint refuses is not an error but an :class:`~cdc_bridge.transport.outcome.Outcome`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 No label has values without a bound: the only ones are endpoints' names, and an endpoint that is removed takes its
 figures with it. What only has to be looked up when somebody asks (lag, backlog) is in
-:mod:`cdc_bridge.operations.health.collector`.
+:mod:`cdc_bridge.runtime.metrics_collector`.
 """
 
 from __future__ import annotations

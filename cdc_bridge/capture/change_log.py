@@ -11,7 +11,9 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.position import Place, Position, Snapshot
 from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
-from cdc_bridge.queries import queries
+from cdc_bridge.queries import load_queries
+
+_queries = load_queries(__name__)
 
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
@@ -62,7 +64,7 @@ async def _read_rows(
     connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int
 ) -> tuple[Snapshot, list[LoggedChange]]:
     parameters = _behind(position) | {"endpoint_id": endpoint_id, "limit": limit}
-    cursor = await connection.execute(queries["read_page"], parameters)
+    cursor = await connection.execute(_queries["read_page"], parameters)
     records = await cursor.fetchall()
     read_in = Snapshot.parse(records[0][0])
     return read_in, [_logged_change(record) for record in records if record[1] is not None]
@@ -74,7 +76,7 @@ async def count_unread(connection: AsyncConnection, position: Position, limit: i
     Raises:
         psycopg.Error: the database could not be read.
     """
-    cursor = await connection.execute(queries["count_unread"], _behind(position) | {"limit": limit})
+    cursor = await connection.execute(_queries["count_unread"], _behind(position) | {"limit": limit})
     record = await cursor.fetchone()
     return 0 if record is None else int(record[0])
 
@@ -141,7 +143,7 @@ async def _without_earlier_in_transaction(
     if not candidates:
         return changes
     cursor = await connection.execute(
-        queries["changed_earlier_in_transaction"],
+        _queries["changed_earlier_in_transaction"],
         {"xid": str(place.xid), "seq": place.seq, "reservation_ids": candidates},
     )
     earlier = {record[0] for record in await cursor.fetchall()}

@@ -36,12 +36,14 @@ import structlog
 
 from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS, Database, backoff_seconds, problem_of
 from cdc_bridge.metrics import WAKE_UPS
-from cdc_bridge.queries import queries
+from cdc_bridge.queries import load_queries
 from cdc_bridge.tasks import run_together
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import TupleRow
+
+_queries = load_queries(__name__)
 
 _HEARD_WITHIN_SECONDS = 5.0
 _LOCK_TRIES = 5
@@ -239,7 +241,7 @@ class Listener:
         words = secrets.token_hex(8)
         try:
             async with asyncio.timeout(_HEARD_WITHIN_SECONDS):
-                await self._database.patiently(lambda other: other.execute(queries["ring"], {"words": words}))
+                await self._database.patiently(lambda other: other.execute(_queries["ring"], {"words": words}))
                 while words not in await self._rings(connection, _HEARD_WITHIN_SECONDS):
                     pass
         except TimeoutError:
@@ -321,7 +323,7 @@ async def _until_readable(connection: AsyncConnection[TupleRow], within_seconds:
 
 async def _execute(connection: AsyncConnection[TupleRow], name: str) -> AsyncCursor[TupleRow]:
     async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS):
-        return await connection.execute(queries[name])
+        return await connection.execute(_queries[name])
 
 
 async def _value(connection: AsyncConnection[TupleRow], name: str) -> Any:

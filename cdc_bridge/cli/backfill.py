@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from cdc_bridge.operations.endpoints.chosen import ChosenEndpoint
-    from cdc_bridge.operations.redelivery.backfill import Backfilled, Wanted
+    from cdc_bridge.deliveries.backfill import Backfilled, Wanted
+    from cdc_bridge.endpoints.lookup import ChosenEndpoint
 
 
 def backfill(
@@ -44,7 +44,7 @@ def backfill(
     """
     from_time = instant(since, "--since")
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.redelivery.backfill import Backfilled, Wanted  # noqa: PLC0415
+    from cdc_bridge.deliveries.backfill import Backfilled, Wanted  # noqa: PLC0415
 
     wanted, done = Wanted(from_time, again, at_most, wait), Backfilled()
     run_interruptibly(
@@ -54,10 +54,10 @@ def backfill(
 
 
 async def _run(url: str, name: str, wanted: Wanted, done: Backfilled, *, dry_run: bool) -> None:
+    from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.chosen import choose_endpoint  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.backfill import count  # noqa: PLC0415
+    from cdc_bridge.deliveries.backfill import count  # noqa: PLC0415
+    from cdc_bridge.endpoints.lookup import choose_endpoint  # noqa: PLC0415
 
     async with one_connection(url) as connection:
         await require_ready(connection)
@@ -81,8 +81,8 @@ async def _run(url: str, name: str, wanted: Wanted, done: Backfilled, *, dry_run
 async def _backfill(
     connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, wanted: Wanted, done: Backfilled
 ) -> None:
-    from cdc_bridge.operations.redelivery.backfill import backfill as run  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.reservation_keys import ReservationKeys  # noqa: PLC0415
+    from cdc_bridge.deliveries.backfill import backfill as run  # noqa: PLC0415
+    from cdc_bridge.deliveries.reservation_keys import ReservationKeys  # noqa: PLC0415
 
     total = await ReservationKeys(wanted.since).count(connection)
     with shown(f"backfill {endpoint.name}") as bar:

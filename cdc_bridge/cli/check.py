@@ -23,8 +23,8 @@ def check(
     settings = settings_from(config, database_url)
     from rich.console import Console  # noqa: PLC0415
 
-    from cdc_bridge.operations.checks.preflight import run_checks  # noqa: PLC0415
-    from cdc_bridge.operations.checks.verdict import Check, Verdict  # noqa: PLC0415
+    from cdc_bridge.checks.preflight import run_checks  # noqa: PLC0415
+    from cdc_bridge.checks.verdict import Check, Verdict  # noqa: PLC0415
     from cdc_bridge.web.listening import check_page  # noqa: PLC0415
 
     marks = {

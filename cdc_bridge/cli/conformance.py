@@ -14,7 +14,7 @@ from cdc_bridge.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
     from cdc_bridge.model import Endpoint
-    from cdc_bridge.operations.conformance.trial import Result
+    from cdc_bridge.vendor.conformance.trial import Result
 
 _MTLS = "Where your endpoint asks for a client certificate (mTLS)"
 
@@ -75,7 +75,7 @@ def conformance(
         typer.confirm("Go ahead?", abort=True)
     results = asyncio.run(_try(endpoint, show=not json_))
     from cdc_bridge.cli.conformance_report import as_json, as_markdown, summary  # noqa: PLC0415
-    from cdc_bridge.operations.conformance.trial import Verdict  # noqa: PLC0415
+    from cdc_bridge.vendor.conformance.trial import Verdict  # noqa: PLC0415
 
     if json_:
         print_json(as_json(endpoint, results))
@@ -89,7 +89,7 @@ def conformance(
 
 async def _try(endpoint: Endpoint, *, show: bool) -> list[Result]:
     from cdc_bridge.cli.conformance_report import line  # noqa: PLC0415
-    from cdc_bridge.operations.conformance.trial import try_endpoint  # noqa: PLC0415
+    from cdc_bridge.vendor.conformance.trial import try_endpoint  # noqa: PLC0415
 
     results = []
     async for result in try_endpoint(endpoint):

@@ -9,7 +9,7 @@ from typing import Any
 
 from cdc_bridge import __version__
 from cdc_bridge.model import Endpoint
-from cdc_bridge.operations.conformance.trial import Result, Verdict
+from cdc_bridge.vendor.conformance.trial import Result, Verdict
 
 _MARKS = {Verdict.MET: "✓", Verdict.NOT_MET: "✗", Verdict.SKIPPED: "-"}
 

@@ -31,7 +31,7 @@ def schema() -> None:
 
     Example: cdc-bridge contract schema > reservation.schema.json
     """
-    from cdc_bridge.contract import SCHEMA_FILE  # noqa: PLC0415
+    from cdc_bridge.vendor.contract import SCHEMA_FILE  # noqa: PLC0415
 
     _print(SCHEMA_FILE)
 
@@ -42,7 +42,7 @@ def openapi() -> None:
 
     Example: cdc-bridge contract openapi > reservations.openapi.json
     """
-    from cdc_bridge.contract import openapi as document  # noqa: PLC0415
+    from cdc_bridge.vendor.contract import openapi as document  # noqa: PLC0415
 
     typer.echo(json.dumps(document(), indent=2, ensure_ascii=False))
 
@@ -56,8 +56,8 @@ def example(
 
     Example: cdc-bridge contract example walk-in
     """
-    from cdc_bridge.contract import EXAMPLES  # noqa: PLC0415
     from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
+    from cdc_bridge.vendor.contract import EXAMPLES  # noqa: PLC0415
 
     if list_:
         typer.echo("\n".join(EXAMPLES))
@@ -92,8 +92,8 @@ def receiver(
 
     Example: cdc-bridge contract receiver python --save receiver
     """
-    from cdc_bridge.contract import RECEIVERS  # noqa: PLC0415
     from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
+    from cdc_bridge.vendor.contract import RECEIVERS  # noqa: PLC0415
 
     if name not in RECEIVERS:
         raise WrongUsage(f"there is no receiver {name}", f"There are: {', '.join(RECEIVERS)}.")
@@ -104,8 +104,8 @@ def receiver(
 
 
 def _write(files: Sequence[str], folder: Path) -> None:
-    from cdc_bridge.contract import text_of  # noqa: PLC0415
     from cdc_bridge.errors import BridgeError  # noqa: PLC0415
+    from cdc_bridge.vendor.contract import text_of  # noqa: PLC0415
 
     for file in files:
         copy = folder / Path(file).name
@@ -121,6 +121,6 @@ def _write(files: Sequence[str], folder: Path) -> None:
 
 
 def _print(file: str) -> None:
-    from cdc_bridge.contract import text_of  # noqa: PLC0415
+    from cdc_bridge.vendor.contract import text_of  # noqa: PLC0415
 
     typer.echo(text_of(file), nl=False)

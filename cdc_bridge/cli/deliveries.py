@@ -12,7 +12,7 @@ from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, dat
 from cdc_bridge.cli.times import instant
 
 if TYPE_CHECKING:
-    from cdc_bridge.operations.redelivery.latest import Cursor, Listed, ListedDelivery, Wanted
+    from cdc_bridge.deliveries.listing import Cursor, Listed, ListedDelivery, Wanted
 
 _WIDE = 300  # where there is no terminal, a line is a line
 
@@ -64,8 +64,8 @@ def deliveries(
 def _wanted(
     endpoint: str | None, states: list[_State], reservation: str | None, since: str | None, until: str | None
 ) -> Wanted:
+    from cdc_bridge.deliveries.listing import Wanted  # noqa: PLC0415
     from cdc_bridge.model import DeliveryState, ReservationId  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.latest import Wanted  # noqa: PLC0415
 
     wanted = Wanted(
         endpoint,
@@ -80,7 +80,7 @@ def _wanted(
 
 
 def _place(text: str) -> Cursor:
-    from cdc_bridge.operations.redelivery.latest import Cursor  # noqa: PLC0415
+    from cdc_bridge.deliveries.listing import Cursor  # noqa: PLC0415
 
     try:
         return Cursor.parse(text)
@@ -89,8 +89,8 @@ def _place(text: str) -> Cursor:
 
 
 async def _list(url: str, wanted: Wanted, limit: int, after: Cursor | None) -> Listed:
-    from cdc_bridge.operations.redelivery.latest import list_deliveries  # noqa: PLC0415
-    from cdc_bridge.operations.session import command_session  # noqa: PLC0415
+    from cdc_bridge.deliveries.listing import list_deliveries  # noqa: PLC0415
+    from cdc_bridge.schema.session import command_session  # noqa: PLC0415
 
     async with command_session(url) as connection:
         return await list_deliveries(connection, wanted, limit, after)

@@ -11,7 +11,7 @@ import typer
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 
 if TYPE_CHECKING:
-    from cdc_bridge.operations.redelivery.found import DeliveryId
+    from cdc_bridge.deliveries.lookup import DeliveryId
 
 app = typer.Typer(name="delivery", help="One delivery: show it, try it again.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def show(
     """
     wanted = _delivery_id(id_)
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.redelivery.show import as_json, delivery_of, in_words  # noqa: PLC0415
+    from cdc_bridge.deliveries.show import as_json, delivery_of, in_words  # noqa: PLC0415
 
     delivery = asyncio.run(delivery_of(url, wanted, endpoint))
     if json_:
@@ -64,10 +64,10 @@ def retry(
 
 
 async def _retry_each(url: str, wanted: list[DeliveryId], endpoint: str | None) -> bool:
+    from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
+    from cdc_bridge.deliveries.retry import retry as retry_one  # noqa: PLC0415
     from cdc_bridge.errors import BridgeError, WrongUsage  # noqa: PLC0415
-    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.retry import retry as retry_one  # noqa: PLC0415
 
     all_done = True
     async with one_connection(url) as connection:
@@ -84,7 +84,7 @@ async def _retry_each(url: str, wanted: list[DeliveryId], endpoint: str | None) 
 
 
 def _delivery_id(text: str) -> DeliveryId:
-    from cdc_bridge.operations.redelivery.found import DeliveryId  # noqa: PLC0415
+    from cdc_bridge.deliveries.lookup import DeliveryId  # noqa: PLC0415
 
     try:
         return DeliveryId.parse(text)

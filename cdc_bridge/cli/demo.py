@@ -24,7 +24,7 @@ def demo(
     from cdc_bridge.errors import BridgeError  # noqa: PLC0415
 
     try:
-        from cdc_bridge.operations.demo.story import run_demo  # noqa: PLC0415
+        from cdc_bridge.demo.story import run_demo  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BridgeError(
             f"the demo needs packages that are not installed ({error.name})",

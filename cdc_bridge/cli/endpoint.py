@@ -37,7 +37,7 @@ def list_(config: ConfigOption = None, database_url: DatabaseOption = None, json
     """
     url = database_url_from(config, database_url)
     from cdc_bridge.cli.endpoint_report import facts_as_json, print_table  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.view import all_endpoints  # noqa: PLC0415
+    from cdc_bridge.endpoints.details import all_endpoints  # noqa: PLC0415
 
     endpoints = asyncio.run(all_endpoints(url))
     if json_:
@@ -58,7 +58,7 @@ def show(
     """
     url = database_url_from(config, database_url)
     from cdc_bridge.cli.endpoint_report import endpoint_as_json, print_endpoint  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.view import show_endpoint  # noqa: PLC0415
+    from cdc_bridge.endpoints.details import show_endpoint  # noqa: PLC0415
 
     shown = asyncio.run(show_endpoint(url, name))
     if json_:
@@ -77,7 +77,7 @@ def pause(name: NameArgument, config: ConfigOption = None, database_url: Databas
     Example: cdc-bridge endpoint pause till
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
+    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
 
     if asyncio.run(maintenance.pause_endpoint(url, name)):
         typer.echo(f"Endpoint {name} is paused. To go on: cdc-bridge endpoint resume {name}")
@@ -92,7 +92,7 @@ def resume(name: NameArgument, config: ConfigOption = None, database_url: Databa
     Example: cdc-bridge endpoint resume till
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
+    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
 
     if asyncio.run(maintenance.resume_endpoint(url, name)):
         typer.echo(f"Endpoint {name} is resumed: what was held back is sent.")
@@ -112,7 +112,7 @@ def remove(
     Example: cdc-bridge endpoint remove till --yes
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
+    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
 
     lost = asyncio.run(maintenance.what_removing_loses(url, name))
     typer.echo(
@@ -157,7 +157,7 @@ def ping(
         _ask_for_sample(name)
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cdc_bridge.operations.endpoints.ping import ping_endpoint  # noqa: PLC0415
+    from cdc_bridge.endpoints.test_request import ping_endpoint  # noqa: PLC0415
 
     pong = asyncio.run(ping_endpoint(settings, name, sample=sample))
     if json_:

@@ -71,8 +71,8 @@ def add(
     Example: cdc-bridge endpoint add till https://till.example/reservations --header-file /run/till-headers
     """
     settings = settings_from(config, database_url)
-    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.options import EndpointOptions  # noqa: PLC0415
+    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
+    from cdc_bridge.endpoints.options import EndpointOptions  # noqa: PLC0415
 
     options = EndpointOptions(
         url=url,
@@ -135,8 +135,8 @@ def set_(
     Example: cdc-bridge endpoint set till --url https://till.example/v2 --timeout-seconds 30
     """
     settings = settings_from(config, database_url)
-    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.options import EndpointOptions  # noqa: PLC0415
+    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
+    from cdc_bridge.endpoints.options import EndpointOptions  # noqa: PLC0415
 
     options = EndpointOptions(
         url=url,
@@ -173,8 +173,8 @@ def rotate_secret(
     Example: cdc-bridge endpoint rotate-secret till --keep-old-hours 72
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.endpoints import maintenance  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.state import when  # noqa: PLC0415
+    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
+    from cdc_bridge.endpoints.status import when  # noqa: PLC0415
 
     rotated = asyncio.run(maintenance.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now))
     until = rotated.old_until

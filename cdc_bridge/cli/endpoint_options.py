@@ -76,7 +76,7 @@ def given_headers(headers: Sequence[str] | None, file: Path | None) -> tuple[str
     Raises:
         WrongUsage: the file cannot be read, or has none in it.
     """
-    from cdc_bridge.operations.endpoints.options import header_lines_of  # noqa: PLC0415
+    from cdc_bridge.endpoints.options import header_lines_of  # noqa: PLC0415
 
     if not headers and file is None:
         return None

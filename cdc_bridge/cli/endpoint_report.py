@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cdc_bridge.operations.endpoints.state import EndpointFacts, EndpointStanding, State, standing_of, when
+from cdc_bridge.endpoints.status import EndpointFacts, EndpointStanding, State, standing_of, when
 
 if TYPE_CHECKING:
-    from cdc_bridge.operations.endpoints.view import Count, ShownEndpoint
+    from cdc_bridge.endpoints.details import Count, ShownEndpoint
 
 _WIDE = 300  # where there is no terminal, a line is a line
 COLOURS = {

@@ -44,7 +44,7 @@ def install(
     Example: cdc-bridge install --print | less;
     CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge install
     """
-    from cdc_bridge.operations.installation import install as operation  # noqa: PLC0415
+    from cdc_bridge.schema import install as operation  # noqa: PLC0415
 
     if finish and (dry_run or mapping or upgrade_from):
         raise typer.BadParameter("--finish goes with none of --dry-run, --mapping and --upgrade-from")
@@ -63,7 +63,7 @@ def install(
 
 
 def _text(mapping: Path | None, upgrade_from: int | None, *, finish: bool) -> str:
-    from cdc_bridge.operations.installation.text import after_text, install_text, upgrade_texts  # noqa: PLC0415
+    from cdc_bridge.schema.sql_text import after_text, install_text, upgrade_texts  # noqa: PLC0415
 
     if finish:
         return after_text()
@@ -83,8 +83,8 @@ def uninstall(
 
     Example: CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge uninstall
     """
-    from cdc_bridge.operations.installation import install as operation  # noqa: PLC0415
-    from cdc_bridge.operations.installation.text import uninstall_text  # noqa: PLC0415
+    from cdc_bridge.schema import install as operation  # noqa: PLC0415
+    from cdc_bridge.schema.sql_text import uninstall_text  # noqa: PLC0415
 
     if print_:
         typer.echo(uninstall_text(), nl=False)

@@ -21,7 +21,7 @@ def payload(
     Example: cdc-bridge payload 43B39683AB734A038ADA1B27345E9C90 --pretty
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.show_payload import indented, payload_of  # noqa: PLC0415
+    from cdc_bridge.deliveries.payload_preview import indented, payload_of  # noqa: PLC0415
 
     body = asyncio.run(payload_of(url, reservation_id))
     typer.echo(indented(body) if pretty else body)

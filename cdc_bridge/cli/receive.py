@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cdc_bridge.operations.receive.identity import Identity
-    from cdc_bridge.operations.receive.receiver import Behaviour, Received
+    from cdc_bridge.vendor.receive.identity import Identity
+    from cdc_bridge.vendor.receive.receiver import Behaviour, Received
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
 
@@ -65,8 +65,8 @@ def receive(
     Example: cdc-bridge receive --fail 503 --every 3
     """
     try:
-        from cdc_bridge.operations.receive.identity import identity_in  # noqa: PLC0415
-        from cdc_bridge.operations.receive.receiver import Behaviour  # noqa: PLC0415
+        from cdc_bridge.vendor.receive.identity import identity_in  # noqa: PLC0415
+        from cdc_bridge.vendor.receive.receiver import Behaviour  # noqa: PLC0415
     except ModuleNotFoundError as error:
         from cdc_bridge.errors import BridgeError  # noqa: PLC0415
 
@@ -83,7 +83,7 @@ async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour,
     from aiohttp import web  # noqa: PLC0415
 
     from cdc_bridge.errors import BridgeError  # noqa: PLC0415
-    from cdc_bridge.operations.receive.receiver import Receiver  # noqa: PLC0415
+    from cdc_bridge.vendor.receive.receiver import Receiver  # noqa: PLC0415
 
     def tell(received: Received) -> None:
         typer.echo(_line(received))

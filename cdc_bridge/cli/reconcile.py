@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from cdc_bridge.operations.endpoints.chosen import ChosenEndpoint
-    from cdc_bridge.operations.redelivery.reconcile import Reconciled, Standing
+    from cdc_bridge.deliveries.reconcile import Reconciled, Standing
+    from cdc_bridge.endpoints.lookup import ChosenEndpoint
 
 _SHOWN_IDS = 20
 
@@ -52,7 +52,7 @@ def reconcile(
         raise typer.BadParameter("is of use with --repair only", param_hint="--dead")
     from_time = instant(since, "--since")
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.redelivery.reconcile import Standing  # noqa: PLC0415
+    from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
 
     wanted = {Standing.MISSING, Standing.STALE, *((Standing.DEAD,) if dead else ())} if repair else set()
     results: list[tuple[ChosenEndpoint, datetime, Reconciled]] = []
@@ -79,10 +79,10 @@ async def _run(
     *,
     keep_ids: int | None,
 ) -> None:
+    from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.chosen import choose_endpoint, known_endpoints  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.reconcile import Reconciled  # noqa: PLC0415
+    from cdc_bridge.deliveries.reconcile import Reconciled  # noqa: PLC0415
+    from cdc_bridge.endpoints.lookup import choose_endpoint, known_endpoints  # noqa: PLC0415
 
     async with one_connection(url) as connection:
         await require_ready(connection)
@@ -104,9 +104,9 @@ async def _reconcile(
     found: Reconciled,
     repair: set[Standing],
 ) -> None:
-    from cdc_bridge.operations.redelivery.reconcile import reconcile as run  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.reservation_keys import ReservationKeys  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.reservation_queue import MOST_WAITING, ReservationQueue  # noqa: PLC0415
+    from cdc_bridge.deliveries.enqueue import MOST_WAITING, ReservationQueue  # noqa: PLC0415
+    from cdc_bridge.deliveries.reconcile import reconcile as run  # noqa: PLC0415
+    from cdc_bridge.deliveries.reservation_keys import ReservationKeys  # noqa: PLC0415
 
     total = await ReservationKeys(since).count(connection)
     with shown(f"compare {endpoint.name}") as bar:
@@ -119,7 +119,7 @@ async def _reconcile(
 
 
 def _print(endpoint: ChosenEndpoint, since: datetime, found: Reconciled, *, repair: set[Standing]) -> None:
-    from cdc_bridge.operations.redelivery.reconcile import Standing  # noqa: PLC0415
+    from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
 
     typer.echo(f"{endpoint.name}: {reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
     for standing in Standing:
@@ -135,7 +135,7 @@ def _print(endpoint: ChosenEndpoint, since: datetime, found: Reconciled, *, repa
 
 
 def _as_json(endpoint: ChosenEndpoint, since: datetime, found: Reconciled) -> dict[str, Any]:
-    from cdc_bridge.operations.redelivery.reconcile import Standing  # noqa: PLC0415
+    from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
 
     return {
         "endpoint": endpoint.name,

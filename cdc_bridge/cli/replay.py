@@ -13,7 +13,7 @@ from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_fr
 from cdc_bridge.cli.times import instant
 
 if TYPE_CHECKING:
-    from cdc_bridge.operations.redelivery.replay import Replayed, Selection
+    from cdc_bridge.deliveries.replay import Replayed, Selection
 
 
 class _State(StrEnum):
@@ -48,7 +48,7 @@ def replay(
     """
     selection = _selection(since, until, reservation or [], state or [])
     url = database_url_from(config, database_url)
-    from cdc_bridge.operations.redelivery.replay import Replayed  # noqa: PLC0415
+    from cdc_bridge.deliveries.replay import Replayed  # noqa: PLC0415
 
     done = Replayed()
     run_interruptibly(
@@ -65,8 +65,8 @@ def replay(
 
 
 def _selection(since: str | None, until: str | None, ids: list[str], states: list[_State]) -> Selection:
+    from cdc_bridge.deliveries.replay import Selection  # noqa: PLC0415
     from cdc_bridge.model import DeliveryState, ReservationId  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.replay import Selection  # noqa: PLC0415
 
     selection = Selection(
         instant(since, "--since"),
@@ -84,11 +84,11 @@ def _selection(since: str | None, until: str | None, ids: list[str], states: lis
 
 
 async def _replay(url: str, name: str | None, selection: Selection, done: Replayed, *, dry_run: bool) -> None:
+    from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.operations.checks.preflight import require_ready  # noqa: PLC0415
-    from cdc_bridge.operations.endpoints.chosen import choose_endpoint  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.replay import count  # noqa: PLC0415
-    from cdc_bridge.operations.redelivery.replay import replay as run  # noqa: PLC0415
+    from cdc_bridge.deliveries.replay import count  # noqa: PLC0415
+    from cdc_bridge.deliveries.replay import replay as run  # noqa: PLC0415
+    from cdc_bridge.endpoints.lookup import choose_endpoint  # noqa: PLC0415
 
     async with one_connection(url) as connection:
         await require_ready(connection)

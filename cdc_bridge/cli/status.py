@@ -13,7 +13,7 @@ from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_fr
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from cdc_bridge.operations.health.status import Status
+    from cdc_bridge.checks.status import Status
 
 
 def status(
@@ -60,8 +60,8 @@ async def _show(url: str, every: float | None, *, as_json: bool) -> None:
 
 
 async def _looks(url: str, every: float | None) -> AsyncIterator[Status]:
-    from cdc_bridge.operations.health.status import read_status  # noqa: PLC0415
-    from cdc_bridge.operations.session import command_session  # noqa: PLC0415
+    from cdc_bridge.checks.status import read_status  # noqa: PLC0415
+    from cdc_bridge.schema.session import command_session  # noqa: PLC0415
 
     async with command_session(url) as connection:
         yield await read_status(connection)

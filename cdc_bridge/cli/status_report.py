@@ -9,14 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cdc_bridge.checks.verdict import Verdict
 from cdc_bridge.cli.endpoint_report import COLOURS
-from cdc_bridge.operations.checks.verdict import Verdict
-from cdc_bridge.operations.endpoints.state import State
+from cdc_bridge.endpoints.status import State
 
 if TYPE_CHECKING:
-    from cdc_bridge.operations.endpoints.state import EndpointStanding
-    from cdc_bridge.operations.health.standing import EndpointNow
-    from cdc_bridge.operations.health.status import Status
+    from cdc_bridge.checks.status import Status
+    from cdc_bridge.endpoints.overview import EndpointNow
+    from cdc_bridge.endpoints.status import EndpointStanding
 
 _MARKS = {Verdict.OK: ("✓", "green"), Verdict.WARNING: ("!", "yellow"), Verdict.FAILED: ("✗", "red")}
 _LONG_OPEN_SECONDS = 5.0

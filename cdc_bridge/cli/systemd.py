@@ -21,8 +21,8 @@ def print_(
     Example: cdc-bridge systemd print | less;
     cdc-bridge systemd print --settings > config.toml
     """
-    from cdc_bridge.operations.service_files import this_program, unit_text  # noqa: PLC0415
-    from cdc_bridge.operations.settings_example import settings_example  # noqa: PLC0415
+    from cdc_bridge.packaging.service_files import this_program, unit_text  # noqa: PLC0415
+    from cdc_bridge.packaging.settings_example import settings_example  # noqa: PLC0415
 
     typer.echo(settings_example() if settings else unit_text(this_program()), nl=False)
 
@@ -41,6 +41,6 @@ def install(
 
     Example: sudo cdc-bridge systemd install
     """
-    from cdc_bridge.operations.service_files import Place, this_program, write_service_files  # noqa: PLC0415
+    from cdc_bridge.packaging.service_files import Place, this_program, write_service_files  # noqa: PLC0415
 
     write_service_files(Place(root, this_program()), typer.echo, force=force)

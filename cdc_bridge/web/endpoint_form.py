@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from cdc_bridge.endpoints.details import EndpointOptionsNow
+from cdc_bridge.endpoints.options import EndpointOptions
 from cdc_bridge.errors import WrongUsage
-from cdc_bridge.operations.endpoints.options import EndpointOptions
-from cdc_bridge.operations.endpoints.view import EndpointOptionsNow
 from cdc_bridge.settings import Settings
 from cdc_bridge.web.notices import LABELS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cdc_bridge.delivery.last_hour import MINUTES, LastHour
+from cdc_bridge.endpoints.last_hour import MINUTES, LastHour
 
 HEIGHT = 40
 STEP = 4

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from cdc_bridge.checks.verdict import Check, failed, ok, warning
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.operations.checks.verdict import Check, failed, ok, warning
 from cdc_bridge.setting_values import check_client_certificate
 from cdc_bridge.settings import PREFIX, Settings
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from cdc_bridge import metrics
-from cdc_bridge.operations.health.collector import LookCollector
+from cdc_bridge.runtime.metrics_collector import LookCollector
 from cdc_bridge.web.requests import address_of, site_of
 
 _BEARER = "bearer "

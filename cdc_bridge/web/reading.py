@@ -19,8 +19,10 @@ from cdc_bridge.database import (
     speak_plainly,
 )
 from cdc_bridge.errors import DatabaseUnavailable
-from cdc_bridge.queries import queries
+from cdc_bridge.queries import load_queries
 from cdc_bridge.web.time_limit import within
+
+_queries = load_queries(__name__)
 
 T = TypeVar("T")
 
@@ -84,6 +86,6 @@ class PageDatabase:
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
     await speak_plainly(connection)
     await connection.execute(
-        queries["set_up_page"],
+        _queries["set_up_page"],
         {"name": f"cdc-bridge page {process_name()}", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
     )

@@ -11,10 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdc_bridge import __version__
 from cdc_bridge.web.access import Right
+from cdc_bridge.web.filters import age, iso, number, seconds, utc
 from cdc_bridge.web.hour_chart import hour_chart
 from cdc_bridge.web.requests import is_refresh, signed_in, site_of
 from cdc_bridge.web.static_files import STATIC
-from cdc_bridge.web.words import age, iso, number, seconds, utc
 
 
 def _environment() -> Environment:

@@ -11,8 +11,8 @@ import structlog
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
 
-from cdc_bridge.operations.health.observer import Observer
-from cdc_bridge.operations.reload import CurrentSettings
+from cdc_bridge.runtime.health import Observer
+from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.web.access import Right, Session, Sessions, SignInLimit, Tokens
 from cdc_bridge.web.listening import Listening
 from cdc_bridge.web.reading import PageDatabase

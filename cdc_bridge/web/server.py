@@ -10,8 +10,8 @@ import structlog
 from aiohttp import web
 
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.operations.health.observer import Observer
-from cdc_bridge.operations.reload import CurrentSettings
+from cdc_bridge.runtime.health import Observer
+from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.settings import PREFIX
 from cdc_bridge.tasks import end
 from cdc_bridge.web import monitoring

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.bench.figures import Goal, Line, Measured, alone, compared
 from tests.bench.scale import Scale
 from tests.bench.stage import Stage

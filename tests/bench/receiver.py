@@ -24,7 +24,7 @@ from typing import Any, TypedDict
 
 import orjson
 
-from cdc_bridge.operations.throwaway_postgres import end_with_parent
+from cdc_bridge.demo.throwaway_postgres import end_with_parent
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from cdc_bridge.queries import queries
+from cdc_bridge.queries import all_queries
 from tests.support.databases import Database
 
 
@@ -38,8 +38,8 @@ async def sleeper(database: Database) -> AsyncIterator[None]:
 
 async def _sleep(conninfo: str) -> None:
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-        await connection.execute(queries["listen"])
-        cursor = await connection.execute(queries["try_doorbell_lock"])
+        await connection.execute(all_queries()["listen"])
+        cursor = await connection.execute(all_queries()["try_doorbell_lock"])
         assert await cursor.fetchone() != (None,)
         hearing = asyncio.create_task(_hear(connection))
         print("asleep", flush=True)

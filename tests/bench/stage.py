@@ -16,7 +16,7 @@ from typing import Literal, Self, get_args
 
 import trustme
 
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.bench.receiver import nginx, nginx_program, started_receiver
 from tests.bench.usage import Usage
 from tests.support.bridge import HEADER, SECRET, Bridge

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.support.bridge import Bridges
 from tests.support.databases import Database, install_bridge, load_example
 from tests.support.figures import Figures

@@ -22,12 +22,12 @@ from typing import Any, Literal
 import aiohttp
 import psycopg
 
-from cdc_bridge.queries import queries
+from cdc_bridge.queries import all_queries
 
 POINT_VARIABLE = "CDC_BRIDGE_TEST_CRASH_POINT"
 NUMBER_VARIABLE = "CDC_BRIDGE_TEST_CRASH_AT"
 
-_RECORD = "cdc_bridge.delivery.recorder:record"
+_RECORD = "cdc_bridge.pipeline.recorder:record"
 
 When = Literal["before", "after"]
 Reached = Callable[[], None]
@@ -60,7 +60,7 @@ class Statement:
     name: str
 
     def check(self) -> None:
-        if self.name not in queries:
+        if self.name not in all_queries():
             raise NoSuchPoint(f"queries.sql has no statement {self.name}")
 
     def arm(self, reached: Reached) -> None:
@@ -68,7 +68,7 @@ class Statement:
         armed = _wrapped(original, self.when, reached)
 
         async def execute(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-            chosen = armed if query == queries[self.name] else original
+            chosen = armed if query == all_queries()[self.name] else original
             return await chosen(connection, query, *arguments, **options)
 
         psycopg.AsyncConnection.execute = execute  # type: ignore[assignment, method-assign]
@@ -136,11 +136,11 @@ def around(what: str, name: str) -> dict[str, Function]:
 
 Point = Function | Statement | InLedgerTransaction | Request
 
-_TAKING = around("an endpoint is taken", "cdc_bridge.delivery.supervisor:take_endpoints")
-_SCHEDULE = around("it is asked what is due", "cdc_bridge.delivery.pipeline:seconds_until_next_due")
+_TAKING = around("an endpoint is taken", "cdc_bridge.runtime.supervisor:take_endpoints")
+_SCHEDULE = around("it is asked what is due", "cdc_bridge.pipeline.pipeline:seconds_until_next_due")
 _DUE = {
-    **around("due deliveries are read", "cdc_bridge.delivery.pipeline:due_deliveries"),
-    **around("due deliveries are queued", "cdc_bridge.delivery.pipeline:Pipeline._retry"),
+    **around("due deliveries are read", "cdc_bridge.pipeline.pipeline:due_deliveries"),
+    **around("due deliveries are queued", "cdc_bridge.pipeline.pipeline:Pipeline._retry"),
 }
 SELDOM = dict.fromkeys(_TAKING | _DUE, 1) | dict.fromkeys(_SCHEDULE, 2)
 """How often points are sure to be reached that are not reached for each change."""
@@ -149,21 +149,21 @@ POINTS: dict[str, Point] = {
     **_TAKING,
     **_SCHEDULE,
     **_DUE,
-    **around("a page is read", "cdc_bridge.delivery.pipeline:read_page"),
-    **around("a page is handed over", "cdc_bridge.delivery.pipeline:Pipeline._hand_over"),
-    **around("deliveries are taken from their lanes", "cdc_bridge.delivery.lanes:Lanes.take"),
-    **around("reservations are loaded", "cdc_bridge.payload.reservations:ReservationLoader.load"),
-    **around("a message is composed", "cdc_bridge.delivery.dispatcher:compose"),
-    "after a message is signed": Function("after", "cdc_bridge.delivery.message:sign"),
+    **around("a page is read", "cdc_bridge.pipeline.pipeline:read_page"),
+    **around("a page is handed over", "cdc_bridge.pipeline.pipeline:Pipeline._hand_over"),
+    **around("deliveries are taken from their lanes", "cdc_bridge.pipeline.lanes:Lanes.take"),
+    **around("reservations are loaded", "cdc_bridge.payload.loader:ReservationLoader.load"),
+    **around("a message is composed", "cdc_bridge.pipeline.dispatcher:compose"),
+    "after a message is signed": Function("after", "cdc_bridge.transport.message:sign"),
     "when a request begins": Request("on_request_start"),
     "when a connection is made": Request("on_connection_create_end"),
     "when a request's headers are written": Request("on_request_headers_sent"),
     "when a request's body is written": Request("on_request_chunk_sent"),
     "when the head of an answer is read": Request("on_request_end"),
-    **around("an answer is judged", "cdc_bridge.delivery.sender:judge"),
-    "after a call is made": Function("after", "cdc_bridge.delivery.sender:Sender.send"),
-    **around("a settlement is put", "cdc_bridge.delivery.recorder:Recorder.put"),
-    **around("the position is reckoned", "cdc_bridge.delivery.progress:Progress.reached"),
+    **around("an answer is judged", "cdc_bridge.transport.client:judge"),
+    "after a call is made": Function("after", "cdc_bridge.transport.client:Sender.send"),
+    **around("a settlement is put", "cdc_bridge.pipeline.recorder:Recorder.put"),
+    **around("the position is reckoned", "cdc_bridge.pipeline.progress:Progress.reached"),
     "before settlements are recorded": Function("before", _RECORD),
     "after the ledger's transaction has begun": InLedgerTransaction("after", "__aenter__"),
     "after the position is moved": Statement("after", "move_position"),
@@ -171,7 +171,7 @@ POINTS: dict[str, Point] = {
     "after older deliveries are settled": Statement("after", "settle_older"),
     "before the ledger's transaction commits": InLedgerTransaction("before", "__aexit__"),
     "after the ledger's transaction has committed": InLedgerTransaction("after", "__aexit__"),
-    **around("a lane is released", "cdc_bridge.delivery.lanes:Lanes.release"),
+    **around("a lane is released", "cdc_bridge.pipeline.lanes:Lanes.release"),
 }
 """The way of a change from the log into the ledger."""
 

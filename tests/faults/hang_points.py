@@ -27,12 +27,12 @@ def _blocking_the_loop(*_: Any, **__: Any) -> Any:
 
 
 POINTS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "a call": ("cdc_bridge.delivery.sender:Sender.send", _for_good),
-    "loading": ("cdc_bridge.delivery.dispatcher:Dispatcher._load", _for_good),
-    "recording": ("cdc_bridge.delivery.recorder:record", _for_good),
-    "reading": ("cdc_bridge.delivery.pipeline:read_page", _for_good),
-    "looking at the endpoints": ("cdc_bridge.delivery.supervisor:Supervisor._follow_plan", _for_good),
-    "the event loop": ("cdc_bridge.delivery.dispatcher:compose", _blocking_the_loop),
+    "a call": ("cdc_bridge.transport.client:Sender.send", _for_good),
+    "loading": ("cdc_bridge.pipeline.dispatcher:Dispatcher._load", _for_good),
+    "recording": ("cdc_bridge.pipeline.recorder:record", _for_good),
+    "reading": ("cdc_bridge.pipeline.pipeline:read_page", _for_good),
+    "looking at the endpoints": ("cdc_bridge.runtime.supervisor:Supervisor._follow_plan", _for_good),
+    "the event loop": ("cdc_bridge.pipeline.dispatcher:compose", _blocking_the_loop),
 }
 
 

@@ -7,7 +7,7 @@ import asyncio
 import psycopg
 import pytest
 
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.length import chosen

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cdc_bridge.operations.throwaway_postgres import ThrowawayPostgres
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database, install_bridge, load_example

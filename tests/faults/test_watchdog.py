@@ -11,8 +11,8 @@ from typing import cast
 import pytest
 
 from cdc_bridge import database as product
-from cdc_bridge.delivery.supervisor import Held, Supervisor
-from cdc_bridge.delivery.watchdog import Stuck, Watchdog
+from cdc_bridge.runtime.supervisor import Held, Supervisor
+from cdc_bridge.runtime.watchdog import Stuck, Watchdog
 from tests.faults.hang_points import POINT_VARIABLE, POINTS
 from tests.support.answers import Answer
 from tests.support.bridge import Bridges

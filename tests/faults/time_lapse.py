@@ -14,7 +14,7 @@ PROBES_IN_SIX_HOURS = 6 + (6 * 3600 - 63) // 60  # 1, 2, 4, ... 32 s, and then o
 def main() -> None:
     """Shorten the pauses and run the daemon."""
     from cdc_bridge.cli.app import main as run_command  # noqa: PLC0415
-    from cdc_bridge.delivery import breaker  # noqa: PLC0415
+    from cdc_bridge.pipeline import breaker  # noqa: PLC0415
 
     if (breaker.FIRST_PAUSE_SECONDS, breaker.LONGEST_PAUSE_SECONDS) != (1.0, 60.0):
         raise RuntimeError("the breaker's pauses are others now: reckon anew")

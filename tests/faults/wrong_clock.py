@@ -37,7 +37,7 @@ def main() -> None:
 
     own = [module for name, module in sys.modules.items() if name.startswith("cdc_bridge.")]
     users = [module for module in own if getattr(module, "datetime", None) is dt.datetime]
-    if "cdc_bridge.delivery.sender" not in {module.__name__ for module in users}:
+    if "cdc_bridge.transport.client" not in {module.__name__ for module in users}:
         raise RuntimeError("the sender does not take the time from its name datetime any more")
     for module in users:
         module.datetime = _Datetime  # type: ignore[attr-defined]

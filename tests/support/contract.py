@@ -16,7 +16,7 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from cdc_bridge.contract import schema
+from cdc_bridge.vendor.contract import schema
 
 _ALL_OF_THE_FIRST = 200
 _THEN_ONE_OF = 50

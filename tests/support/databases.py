@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection, sql
 
-from cdc_bridge.operations.installation.text import install_text, sql_folder
+from cdc_bridge.schema.sql_text import install_text, sql_folder
 from tests.support.server import Server
 
 BRIDGE_PASSWORD = "of-a-throw-away-server"

@@ -7,7 +7,7 @@ import re
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.queries import queries
+from cdc_bridge.queries import all_queries
 
 
 async def explained(connection: AsyncConnection[TupleRow], *, as_daemon: bool = False) -> list[str]:
@@ -18,7 +18,7 @@ async def explained(connection: AsyncConnection[TupleRow], *, as_daemon: bool = 
         as_daemon: plan as the sessions do in which deliveries are made.
     """
     if as_daemon:
-        await connection.execute(queries["plan_once"])
+        await connection.execute(all_queries()["plan_once"])
     plans: list[str] = []
     connection.add_notice_handler(lambda diagnostic: plans.append(diagnostic.message_primary or ""))
     await connection.execute(

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cdc_bridge.operations.throwaway_postgres import (
+from cdc_bridge.demo.throwaway_postgres import (
     ThrowawayPostgres,
     all_system_binaries,
     embedded_binaries,

@@ -12,16 +12,16 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import one_connection
+from cdc_bridge.deliveries.listing import Cursor, Wanted, list_deliveries
+from cdc_bridge.deliveries.lookup import DeliveryId, FoundDelivery, find_delivery
+from cdc_bridge.deliveries.payload_preview import indented
+from cdc_bridge.deliveries.replay import Replayed, Selection, replay
+from cdc_bridge.deliveries.request_preview import NoRequest, RequestNow, request_now
+from cdc_bridge.deliveries.retry import Fate, retry
+from cdc_bridge.deliveries.show import in_words
+from cdc_bridge.endpoints.lookup import choose_endpoint
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
 from cdc_bridge.model import DeliveryState, ReservationId
-from cdc_bridge.operations.endpoints.chosen import choose_endpoint
-from cdc_bridge.operations.redelivery.found import DeliveryId, FoundDelivery, find_delivery
-from cdc_bridge.operations.redelivery.latest import Cursor, Wanted, list_deliveries
-from cdc_bridge.operations.redelivery.replay import Replayed, Selection, replay
-from cdc_bridge.operations.redelivery.request_now import NoRequest, RequestNow, request_now
-from cdc_bridge.operations.redelivery.retry import Fate, retry
-from cdc_bridge.operations.redelivery.show import in_words
-from cdc_bridge.operations.show_payload import indented
 from cdc_bridge.web.access import Right
 from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
 from cdc_bridge.web.rendering import page

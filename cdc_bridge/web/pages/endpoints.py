@@ -10,12 +10,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from cdc_bridge.delivery.roster import OTHER_CLUSTER
+from cdc_bridge.endpoints import admin as maintenance
+from cdc_bridge.endpoints.details import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
+from cdc_bridge.endpoints.status import OTHER_CLUSTER, standing_of, when
+from cdc_bridge.endpoints.test_request import ping_endpoint
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
-from cdc_bridge.operations.endpoints import maintenance
-from cdc_bridge.operations.endpoints.ping import ping_endpoint
-from cdc_bridge.operations.endpoints.state import standing_of, when
-from cdc_bridge.operations.endpoints.view import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
 from cdc_bridge.web.endpoint_form import EndpointForm
 from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
 from cdc_bridge.web.rendering import page

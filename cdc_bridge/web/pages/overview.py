@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from cdc_bridge.operations.health.remarks import remarks
+from cdc_bridge.endpoints.advice import remarks
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import site_of
 

@@ -1,0 +1,166 @@
+-- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
+-- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+
+-- name: try_doorbell_lock
+-- Says that somebody sleeps: from now on a committing change rings. Then draws a transaction id, as own_transaction does.
+-- Null: a writer holds the lock for an instant, or another daemon sleeps.
+select case when pg_try_advisory_lock(52683, 1) then pg_current_xact_id()::text::bigint end
+
+-- name: unlock_doorbell
+-- Nobody sleeps here any more.
+select pg_advisory_unlock(52683, 1)
+
+-- name: listen
+-- Hears the doorbell on this connection.
+listen cdc_bridge_change
+
+-- name: ring
+-- Rings the doorbell from outside, with words that tell this ring from a writer's.
+select pg_notify('cdc_bridge_change', %(words)s)
+
+-- name: own_transaction
+-- A transaction id drawn just now: whoever began to write before has a lower one. (The xmax of a snapshot will not do: it
+-- is one above the newest transaction that has ended, and a newer one may be under way.)
+select pg_current_xact_id()::text::bigint
+
+-- name: oldest_transaction
+-- The oldest transaction that still writes; all with a lower id have ended.
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+
+-- name: read_page
+-- The next changes after a position, first those of the transaction that the last page ended in, and the snapshot that
+-- they were read in. "recorded": in the ledger already. "overtaken": a newer change of the same reservation was
+-- delivered. Each branch walks the primary key. (The two questions to the ledger are no EXISTS, which the planner may
+-- answer by reading all of the ledger.)
+with unread as (
+  select *
+  from (
+    (
+      select 2 as turn, late.*
+      from unnest(%(in_progress)s::text[]::xid8[]) as x
+      cross join lateral (
+        select c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+        from cdc_bridge.change c
+        where c.xid = x
+        order by c.seq
+        limit %(limit)s
+      ) as late
+    )
+    union all
+    (
+      select 1, c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+      from cdc_bridge.change c
+      where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s
+      order by c.seq
+      limit %(limit)s
+    )
+    union all
+    (
+      select 2, c.xid, c.seq, c.reservation_id, c.operation, c.changed_at
+      from cdc_bridge.change c
+      where c.xid >= %(from_xid)s::text::xid8
+      order by c.xid, c.seq
+      limit %(limit)s
+    )
+  ) as branches
+  order by turn, xid, seq
+  limit %(limit)s
+)
+select
+  pg_current_snapshot()::text as snapshot,
+  unread.xid::text::bigint,
+  unread.seq,
+  unread.reservation_id,
+  unread.operation,
+  unread.changed_at,
+  (
+    select true
+    from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s and d.seq = unread.seq
+  ) is not null as recorded,
+  (
+    select true
+    from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s and d.reservation_id = unread.reservation_id
+      and d.seq > unread.seq and d.state in ('delivered', 'superseded')
+    limit 1
+  ) is not null as overtaken
+from (values (true)) as always (row)
+left join unread on true
+order by unread.turn, unread.xid, unread.seq
+
+-- name: count_unread
+-- How many changes lie behind a position, counted no further than a limit. The order has the primary key walked, as
+-- read_page does, however the log's transactions are spread. Canaries (cdc_bridge.canary) count for nothing.
+select count(*)
+from (
+  (
+    select
+    from unnest(%(in_progress)s::text[]::xid8[]) as x
+    cross join lateral (select from cdc_bridge.change c where c.xid = x and c.reservation_id <> 'cdc-bridge canary' order by c.seq limit %(limit)s) as late
+    limit %(limit)s
+  )
+  union all
+  (
+    select
+    from cdc_bridge.change c
+    where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s and c.reservation_id <> 'cdc-bridge canary'
+    order by c.seq
+    limit %(limit)s
+  )
+  union all
+  (
+    select
+    from cdc_bridge.change c
+    where c.xid >= %(from_xid)s::text::xid8 and c.reservation_id <> 'cdc-bridge canary'
+    order by c.xid, c.seq
+    limit %(limit)s
+  )
+  limit %(limit)s
+) as unread
+
+-- name: changed_earlier_in_transaction
+-- Which of these reservations the transaction had changed already up to a place in it.
+select distinct reservation_id
+from cdc_bridge.change
+where xid = %(xid)s::text::xid8 and seq <= %(seq)s
+  and (reservation_id in (select unnest(%(reservation_ids)s::text[]))) is true
+
+-- name: listen_for_endpoints
+-- Hears on this connection that somebody changed an endpoint, or made a delivery due.
+listen cdc_bridge_endpoint
+
+-- name: oldest_writer
+-- Whose is the oldest transaction that still writes, as far as this role may see it.
+select
+  l.pid,
+  coalesce(a.usename::text, p.owner::text) as role,
+  coalesce(a.datname::text, p.database::text) as database,
+  coalesce(a.xact_start, p.prepared) as since,
+  p.gid as prepared_name
+from pg_locks l
+left join pg_stat_activity a on a.pid = l.pid
+left join pg_prepared_xacts p on p.transaction = l.transactionid
+where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
+  and l.transactionid = mod(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 4294967296)::text::xid
+
+-- name: capture_triggers
+-- The triggers that capture, with their table, whether they fire and whether what they call captures, and the column that it
+-- names a reservation by.
+select
+  t.tgrelid::regclass::text as "table",
+  coalesce(pg_partition_root(t.tgrelid), t.tgrelid)::regclass::text as whole_table,
+  t.tgname::text as name,
+  t.tgenabled in ('O', 'A') as fires,
+  position('Capture is disabled' in p.prosrc) = 0 as captures,
+  substr(p.proname, length('capture_by_') + 1)::text as key,
+  exists (
+    select
+    from pg_attribute a
+    where a.attrelid = t.tgrelid and a.attname = substr(p.proname, length('capture_by_') + 1) and not a.attisdropped
+  ) as has_key
+from pg_trigger t
+join pg_proc p on p.oid = t.tgfoid
+join pg_namespace n on n.oid = p.pronamespace
+where n.nspname = 'cdc_bridge' and not t.tgisinternal and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
+order by 1, 2

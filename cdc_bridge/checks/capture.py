@@ -1,0 +1,66 @@
+"""Check of capture: the triggers, what they call, and the key that it reads."""
+
+from __future__ import annotations
+
+from cdc_bridge.capture.triggers import Trigger, capture_triggers
+from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, records, warning
+
+_TRIGGERS = ("cdc_bridge_insert", "cdc_bridge_update")
+
+
+async def check_capture(connection: Connection) -> Check:
+    """Triggers for INSERT and UPDATE are attached, fire and capture."""
+    name = "capture"
+    triggers = await capture_triggers(connection)
+    if not triggers:
+        attach = "Run as a DBA, with the table and its key: select cdc_bridge.attach('public.reservations', 'id');"
+        return failed(name, "capture is not attached to any table", attach)
+    tables = sorted({trigger.table for trigger in triggers})
+    for table in tables:
+        problem = _problem_of(table, {trigger.name: trigger for trigger in triggers if trigger.table == table})
+        if problem is not None:
+            return failed(name, *problem)
+    if without := await records(connection, "partitions_without_capture"):
+        partitions = listed([partition for partition, _, _ in without])
+        return warning(
+            name,
+            f"what is written to {partitions} by name, not through the table it is part of, is not captured",
+            "Run as a DBA: " + " ".join(sorted({_attach(top, key) for _, top, key in without})),
+        )
+    if unread := [table for (table,) in await records(connection, "captured_unread")]:
+        return warning(
+            name,
+            f"capture is attached to {listed(unread)}, which the mapping does not read",
+            "If e-Res keeps no reservations there any more, run as a DBA: "
+            + " ".join(f"select cdc_bridge.detach('{table}');" for table in unread),
+        )
+    return ok(name, f"attached to {', '.join(tables)}")
+
+
+def _problem_of(table: str, triggers: dict[str, Trigger]) -> tuple[str, str] | None:
+    any_trigger = next(iter(triggers.values()))
+    whole_table, key = any_trigger.whole_table, any_trigger.key
+    for name in _TRIGGERS:
+        if name not in triggers:
+            return f"trigger {name} is missing on {table}", f"Run as a DBA: {_attach(whole_table, key)}"
+        trigger = triggers[name]
+        if not trigger.has_key:
+            return (
+                f"table {table} has no column {key} any more, so e-Res cannot write to it",
+                f"Run as a DBA at once, with its name of today: select cdc_bridge.attach('{whole_table}', '...');",
+            )
+        if not trigger.fires:
+            return (
+                f"trigger {name} on {table} is disabled",
+                f"Run as a DBA: alter table {table} enable trigger {name};",
+            )
+        if not trigger.captures:
+            return (
+                "capture was switched off by cdc_bridge.disable_capture()",
+                "Run as a DBA: select cdc_bridge.enable_capture(); then: cdc-bridge reconcile --repair",
+            )
+    return None
+
+
+def _attach(table: str, key: str) -> str:
+    return f"select cdc_bridge.attach('{table}', '{key}');"

@@ -1,0 +1,59 @@
+"""Checks of endpoints."""
+
+from __future__ import annotations
+
+from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
+from cdc_bridge.endpoints.status import OTHER_CLUSTER
+from cdc_bridge.endpoints.store import definition_of, list_endpoints
+from cdc_bridge.errors import SettingsError
+from cdc_bridge.settings import Settings
+
+NO_ENDPOINT = "there is none, so nothing is called"
+NO_ENDPOINT_REMEDY = "Set CDC_BRIDGE_ENDPOINT_URL, or: cdc-bridge endpoint add till https://till.example/reservations"
+WANTS_NO_CALLS = "answered 410 and is not called any more"
+TO_CALL_AGAIN = "When it wants calls again: cdc-bridge endpoint resume"
+
+
+def check_declared_endpoint(settings: Settings) -> Check:
+    """The endpoint of the settings can be used, if there is one."""
+    name = "settings"
+    try:
+        endpoint = settings.endpoint()
+    except SettingsError as error:
+        return failed(name, error.problem, error.remedy)
+    if endpoint is None:
+        return ok(name, "declare no endpoint")
+    if endpoint.secret is None:
+        return warning(
+            name,
+            f"endpoint {endpoint.name}, {endpoint.shown_url}; calls are not signed",
+            "Set CDC_BRIDGE_ENDPOINT_SECRET=whsec_...: "
+            "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
+        )
+    return ok(name, f"endpoint {endpoint.name}, {endpoint.shown_url}")
+
+
+async def check_endpoints(connection: Connection, settings: Settings) -> Check:
+    """There is an endpoint, and each one can be called."""
+    name = "endpoints"
+    rows = await list_endpoints(connection)
+    for row in rows:
+        if not row["same_cluster"]:
+            return failed(name, f"{row['name']}: {OTHER_CLUSTER}", "As a DBA: select cdc_bridge.adopt();")
+        if row["disabled"]:
+            return failed(
+                name,
+                f"{row['name']} {WANTS_NO_CALLS}",
+                f"{TO_CALL_AGAIN} {row['name']}",
+            )
+        if not row["in_settings"]:
+            try:
+                definition_of(row, allow_http=settings.allow_http)
+            except ValueError as error:
+                return failed(name, f"{row['name']}: {error}", f"cdc-bridge endpoint set {row['name']} ...")
+    names = [row["name"] + ("" if row["paused_at"] is None else " (paused)") for row in rows]
+    if names:
+        return ok(name, listed(names))
+    if settings.endpoint_url is not None:
+        return ok(name, "that of the settings, which no daemon has declared yet")
+    return failed(name, NO_ENDPOINT, NO_ENDPOINT_REMEDY)

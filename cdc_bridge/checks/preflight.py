@@ -1,0 +1,91 @@
+"""Runs the checks: all of them, or those that the daemon needs."""
+
+from __future__ import annotations
+
+import platform
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import psycopg
+
+from cdc_bridge import __version__
+from cdc_bridge.checks.capture import check_capture
+from cdc_bridge.checks.endpoints import check_declared_endpoint, check_endpoints
+from cdc_bridge.checks.environment import check_clock, check_reachability
+from cdc_bridge.checks.mapping import check_mapping
+from cdc_bridge.checks.schema import check_installation, check_rights, check_roles, check_server
+from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
+from cdc_bridge.checks.wake_up import check_doorbell
+from cdc_bridge.database import connect, problem_of
+from cdc_bridge.errors import InstallationError
+from cdc_bridge.schema.version import INSTALL
+from cdc_bridge.settings import Settings
+
+_NEEDED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
+    check_server,
+    check_installation,
+    check_rights,
+    check_mapping,
+)
+
+
+_OF_THE_INSTALLATION = ("installation", "rights", "roles", "mapping", "capture", "endpoints")
+
+
+async def require_ready(connection: Connection) -> None:
+    """Make sure that the daemon can work.
+
+    Raises:
+        InstallationError: it cannot; says what to do.
+    """
+    for needed in _NEEDED:
+        found = await needed(connection)
+        if found.verdict is Verdict.FAILED:
+            raise InstallationError(found.detail, found.remedy)
+
+
+async def run_checks(settings: Settings) -> AsyncIterator[Check]:
+    """Run every check; those that cannot be judged, because one before them failed, are shown as skipped."""
+    yield ok("cdc-bridge", f"{__version__}, Python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
+    yield check_declared_endpoint(settings)
+    try:
+        connection = await connect(settings.database_url.get_secret_value())
+    except psycopg.Error as error:
+        yield failed(
+            "database",
+            f"cannot be reached: {problem_of(error)}",
+            "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
+        )
+        for name in ("server", "clock", *_OF_THE_INSTALLATION, "doorbell"):
+            yield Check(name, Verdict.SKIPPED, "needs the database")
+        return
+    async with connection:
+        yield ok("database", f"{connection.info.dbname} as role {connection.info.user}")
+        yield await _answered("server", check_server(connection))
+        yield await _answered("clock", check_clock(connection))
+        installation = await _answered("installation", check_installation(connection))
+        yield installation
+        if installation.verdict is Verdict.FAILED:
+            for name in _OF_THE_INSTALLATION[1:]:
+                yield Check(name, Verdict.SKIPPED, "needs the installation")
+        else:
+            yield await _answered("rights", check_rights(connection))
+            yield await _answered("roles", check_roles(connection))
+            yield await _answered("mapping", check_mapping(connection))
+            yield await _answered("capture", check_capture(connection))
+            yield await _answered("endpoints", check_endpoints(connection, settings))
+            with suppress(psycopg.Error):  # That was told by the check before.
+                for check in await check_reachability(connection, settings):
+                    yield check
+        yield await check_doorbell(connection, settings)
+
+
+async def _answered(name: str, check: Awaitable[Check]) -> Check:
+    """Return a check's result; a statement that the database refuses is a fault found, not the end of checking."""
+    try:
+        return await check
+    except psycopg.Error as error:
+        return failed(
+            name, f"the database refused to tell: {problem_of(error)}", f"Run as a DBA, to mend the schema: {INSTALL}"
+        )

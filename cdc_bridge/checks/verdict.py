@@ -1,0 +1,71 @@
+"""What a check found, and how checks ask the database."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from cdc_bridge.queries import load_queries
+
+_queries = load_queries(__name__)
+
+Connection = AsyncConnection[TupleRow]
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check's result."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    remedy: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """Return it as JSON has it."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+def ok(name: str, detail: str) -> Check:
+    """Return that all is well."""
+    return Check(name, Verdict.OK, detail)
+
+
+def failed(name: str, detail: str, remedy: str) -> Check:
+    """Return that something is wrong, and what mends it."""
+    return Check(name, Verdict.FAILED, detail, remedy)
+
+
+def warning(name: str, detail: str, remedy: str) -> Check:
+    """Return that something may go wrong, and what mends it."""
+    return Check(name, Verdict.WARNING, detail, remedy)
+
+
+def listed(names: list[str]) -> str:
+    """Return the first few of some names."""
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+async def record(connection: Connection, name: str) -> TupleRow:
+    """Return the one row of a named statement."""
+    (record,) = await records(connection, name)
+    return record
+
+
+async def records(connection: Connection, name: str) -> list[TupleRow]:
+    """Return the rows of a named statement."""
+    cursor = await connection.execute(_queries[name])
+    return await cursor.fetchall()

@@ -1,0 +1,318 @@
+-- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
+-- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+
+-- name: announce_endpoints
+-- Tells the daemons to look at their endpoints and at what is due.
+notify cdc_bridge_endpoint
+
+-- name: declare_endpoint
+-- Makes the endpoint of the settings known, from the changes committed from now on or from the oldest one that is kept.
+insert into cdc_bridge.endpoint as e (
+  name, in_settings, url, headers, ca_file, client_certificate_file, client_key_file,
+  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
+)
+select
+  %(name)s, true, %(url)s, '{}', %(ca_file)s, %(client_certificate_file)s, %(client_key_file)s,
+  %(max_in_flight)s, %(latest_only)s, %(timeout_seconds)s, %(connect_timeout_seconds)s,
+  case when %(from_oldest)s then '1:1:'::pg_snapshot else pg_current_snapshot() end,
+  (select system_identifier from pg_control_system())
+on conflict (name) do update set
+  url = excluded.url,
+  ca_file = excluded.ca_file,
+  client_certificate_file = excluded.client_certificate_file,
+  client_key_file = excluded.client_key_file,
+  max_in_flight = excluded.max_in_flight,
+  latest_only = excluded.latest_only,
+  timeout_seconds = excluded.timeout_seconds,
+  connect_timeout_seconds = excluded.connect_timeout_seconds
+
+-- name: renew_and_list
+-- Keeps the endpoints that are ours for some time more and says how they are; one that was given back meanwhile stays so.
+-- Then every endpoint as it is to be called and as it was when this began, and whether it is free: its lease has run out, or
+-- its holder's session is gone. "renewed": it was ours, and still is.
+with renewed as (
+  update cdc_bridge.endpoint e
+  set
+    holder = %(holder)s,
+    leased_until = now() + %(lease_seconds)s * interval '1 second',
+    failing_since = ours.failing_since,
+    next_probe_at = ours.next_probe_at,
+    problem = ours.problem,
+    in_flight = ours.in_flight,
+    listening = %(listening)s,
+    deliveries_a_second = ours.deliveries_a_second,
+    last_success_at = coalesce(ours.last_success_at, e.last_success_at),
+    last_failure_at = coalesce(ours.last_failure_at, e.last_failure_at),
+    last_failure = coalesce(ours.last_failure, e.last_failure),
+    last_minute_at = coalesce(ours.last_minute_at, e.last_minute_at),
+    accepted_by_minute = coalesce(ours.accepted_by_minute::integer[], e.accepted_by_minute),
+    refused_by_minute = coalesce(ours.refused_by_minute::integer[], e.refused_by_minute)
+  from unnest(
+    %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
+    %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[],
+    %(in_flight)s::integer[], %(deliveries_a_second)s::real[],
+    %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
+    %(last_minute_at)s::timestamptz[], %(accepted_by_minute)s::text[], %(refused_by_minute)s::text[]
+  ) as ours (
+    endpoint_id, fence, failing_since, next_probe_at, problem, in_flight, deliveries_a_second,
+    last_success_at, last_failure_at, last_failure, last_minute_at, accepted_by_minute, refused_by_minute
+  )
+  where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence and e.leased_until is not null
+  returning e.endpoint_id
+)
+select
+  endpoint_id, name, in_settings, url, headers, secret, previous_secret,
+  -- 'infinity' and years beyond 9999 cannot be read as times: one such row would hide all others.
+  case when previous_secret_until is not null then
+    greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
+  end as previous_secret_until,
+  ca_file, client_certificate_file, client_key_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  paused_at is not null as paused,
+  disabled_at is not null as disabled,
+  problem,
+  fence,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster,
+  case
+    when leased_until is null or leased_until <= now() then true
+    else pg_try_advisory_xact_lock_shared(52684, holder)
+  end as free,
+  extract(epoch from leased_until - now())::float8 as lease_ends_in_seconds,
+  endpoint_id in (select r.endpoint_id from renewed r) as renewed
+from cdc_bridge.endpoint
+order by endpoint_id
+
+-- name: list_endpoints
+-- Every endpoint, read and nothing else, for a check. (Of two columns of one name the last one is taken; why it is needed
+-- is said above.)
+select
+  e.*,
+  case when previous_secret_until is not null then
+    greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
+  end as previous_secret_until,
+  disabled_at is not null as disabled,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster
+from cdc_bridge.endpoint e
+order by endpoint_id
+
+-- name: take_endpoints
+-- Takes those of some endpoints that nobody else took or renewed since they were listed, and says how far they are and
+-- how they were called in the last hour.
+update cdc_bridge.endpoint e
+set
+  fence = e.fence + 1,
+  holder = %(holder)s,
+  holder_name = %(holder_name)s,
+  leased_until = now() + %(lease_seconds)s * interval '1 second',
+  failing_since = null,
+  next_probe_at = null,
+  problem = null
+where e.endpoint_id in (
+  select free.endpoint_id
+  from unnest(%(endpoint_ids)s::bigint[], %(fences)s::bigint[]) as listed (endpoint_id, fence)
+  join cdc_bridge.endpoint free using (endpoint_id, fence)
+  where free.paused_at is null and free.disabled_at is null
+    and case
+      when free.leased_until is null or free.leased_until <= now() then true
+      else pg_try_advisory_xact_lock_shared(52684, free.holder)
+    end
+  for update of free skip locked
+)
+returning
+  e.endpoint_id, e.fence, e.position::text, e.place_xid::text::bigint, e.place_seq,
+  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute
+
+-- name: end_sessions_of_silent_holders
+-- Ends the sessions of daemons that hold some of these endpoints and have let their leases run out. One that is frozen
+-- in the midst of recording locks the endpoint's row, and no time-out of PostgreSQL ends that for certain.
+select count(pg_terminate_backend(a.pid))
+from pg_stat_activity a
+where a.datname = current_database() and a.usename = current_user and a.application_name in (
+  select left('cdc-bridge ' || e.holder_name, 63)
+  from cdc_bridge.endpoint e
+  where e.endpoint_id = any (%(endpoint_ids)s) and e.leased_until < now() and e.holder_name <> %(holder_name)s
+)
+
+-- name: release_endpoint
+-- Gives an endpoint back, so that another daemon may take it at once, and says how it was called since the last renewal.
+update cdc_bridge.endpoint
+set
+  holder = null, holder_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
+  in_flight = null, listening = null, deliveries_a_second = null,
+  last_success_at = coalesce(%(last_success_at)s, last_success_at),
+  last_failure_at = coalesce(%(last_failure_at)s, last_failure_at),
+  last_failure = coalesce(%(last_failure)s, last_failure),
+  last_minute_at = coalesce(%(last_minute_at)s, last_minute_at),
+  accepted_by_minute = coalesce(%(accepted_by_minute)s::text::integer[], accepted_by_minute),
+  refused_by_minute = coalesce(%(refused_by_minute)s::text::integer[], refused_by_minute)
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+-- name: note_problem
+-- Says what keeps an endpoint from being called; what its last holder found, if that was killed, is of the past.
+update cdc_bridge.endpoint
+set problem = %(problem)s, failing_since = null, next_probe_at = null
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+-- name: disable_endpoint
+-- Calls an endpoint no more until somebody resumes it: it has answered 410.
+update cdc_bridge.endpoint
+set disabled_at = now()
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+-- name: add_endpoint
+-- Makes an endpoint, from the changes committed from now on or from the oldest one that is kept. No row: the name is taken.
+insert into cdc_bridge.endpoint (
+  name, in_settings, url, headers, secret, ca_file, client_certificate_file, client_key_file,
+  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
+)
+select
+  %(name)s, false, %(url)s, %(headers)s::text[], %(secret)s,
+  nullif(%(ca_file)s, ''), nullif(%(client_certificate_file)s, ''), nullif(%(client_key_file)s, ''),
+  %(max_in_flight)s, %(latest_only)s, %(timeout_seconds)s, %(connect_timeout_seconds)s,
+  case when %(from_oldest)s then '1:1:'::pg_snapshot else pg_current_snapshot() end,
+  (select system_identifier from pg_control_system())
+on conflict (name) do nothing
+returning endpoint_id
+
+-- name: endpoint_facts
+-- What the state of each endpoint follows from. "held": a daemon that lives has it. Takes no more than a reader's rights.
+select
+  endpoint_id, name, in_settings, url, paused_at, disabled_at, failing_since, next_probe_at, problem, holder_name,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster,
+  case
+    when leased_until is null or leased_until <= now() then false
+    else not pg_try_advisory_xact_lock_shared(52684, holder)
+  end as held
+from cdc_bridge.endpoint
+order by name
+
+-- name: endpoint_options
+-- How an endpoint is called. No secret and no header's value leaves the database for it.
+select
+  ca_file, client_certificate_file, client_key_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  array(select split_part(header, ':', 1) from unnest(headers) as header) as header_names,
+  secret is not null as signed,
+  case when previous_secret_until > now() then previous_secret_until end as rotating_until,
+  position::text as snapshot, place_xid::text::bigint, place_seq,
+  created_at, reconciled_at, reconciled_missing, reconciled_stale
+from cdc_bridge.endpoint
+where endpoint_id = %(endpoint_id)s
+
+-- name: endpoint_counts
+-- Deliveries that wait, those that are dead, those delivered in the last 24 hours, and how many rows of the ledger, the
+-- newest ones, were looked at for the latter. None counts further than the limit.
+select
+  (
+    select count(*)
+    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state = 'waiting' limit %(limit)s) as waiting
+  ) as waiting,
+  (
+    select count(*)
+    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state = 'dead' limit %(limit)s) as dead
+  ) as dead,
+  count(*) filter (where newest.state = 'delivered' and newest.recorded_at > now() - interval '24 hours') as delivered,
+  count(*) as looked_at
+from (
+  select state, recorded_at
+  from cdc_bridge.delivery
+  where endpoint_id = %(endpoint_id)s
+  order by seq desc
+  limit %(limit)s
+) as newest
+
+-- name: endpoint_row
+-- An endpoint as it is to be called, with all its secrets: for a test call.
+select * from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s
+
+-- name: set_endpoint
+-- Changes what is given (not null); an empty file name takes the file away. What was wrong with it may be right now.
+update cdc_bridge.endpoint
+set
+  url = coalesce(%(url)s, url),
+  headers = coalesce(%(headers)s::text[], headers),
+  ca_file = nullif(coalesce(%(ca_file)s, ca_file), ''),
+  client_certificate_file = nullif(coalesce(%(client_certificate_file)s, client_certificate_file), ''),
+  client_key_file = nullif(coalesce(%(client_key_file)s, client_key_file), ''),
+  max_in_flight = coalesce(%(max_in_flight)s, max_in_flight),
+  latest_only = coalesce(%(latest_only)s, latest_only),
+  timeout_seconds = coalesce(%(timeout_seconds)s, timeout_seconds),
+  connect_timeout_seconds = coalesce(%(connect_timeout_seconds)s, connect_timeout_seconds),
+  problem = null
+where endpoint_id = %(endpoint_id)s
+returning true
+
+-- name: pause_endpoint
+-- Wants no calls. No row: it is paused already, or gone.
+update cdc_bridge.endpoint
+set paused_at = now()
+where endpoint_id = %(endpoint_id)s and paused_at is null
+returning true
+
+-- name: resume_endpoint
+-- Wants calls again, also if the endpoint itself wanted none. No row: it is neither paused nor disabled, or gone.
+update cdc_bridge.endpoint
+set paused_at = null, disabled_at = null
+where endpoint_id = %(endpoint_id)s and (paused_at is not null or disabled_at is not null)
+returning true
+
+-- name: remove_endpoint
+-- Removes an endpoint; one of the settings only if no daemon that lives holds it, for that would lose it in mid-work.
+delete from cdc_bridge.endpoint
+where endpoint_id = %(endpoint_id)s
+  and (
+    not in_settings or leased_until is null or leased_until <= now()
+    or pg_try_advisory_xact_lock_shared(52684, holder)
+  )
+returning true
+
+-- name: rotate_secret
+-- Gives an endpoint a new secret and keeps the one before for some hours. No row: a rotation is under way, and none is
+-- to be cut short.
+update cdc_bridge.endpoint
+set
+  previous_secret = case when %(keep_old_hours)s::float8 > 0 then secret end,
+  previous_secret_until = case
+    when %(keep_old_hours)s::float8 > 0 and secret is not null then now() + %(keep_old_hours)s::float8 * interval '1 hour'
+  end,
+  secret = %(secret)s
+where endpoint_id = %(endpoint_id)s
+  and (%(cut_short)s or previous_secret_until is null or previous_secret_until <= now())
+returning previous_secret_until
+
+-- name: endpoint_states
+-- How each endpoint is and how far behind. Its lag in seconds, and what makes it: the delivery that waits longest, if that
+-- is longer than anything is unread. As many are looked through as the view counts.
+select
+  s.endpoint_id, s.name, s.state, s.since, s.problem, s.daemon, s.unread, s.waiting, s.dead,
+  extract(epoch from s.lag)::float8 as lag_seconds,
+  s.in_flight, s.listening, s.deliveries_a_second, s.last_success_at, s.last_failure_at, s.last_failure,
+  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute, e.reconciled_missing, e.reconciled_stale, now() as read_at,
+  oldest.seq as oldest_waiting_seq,
+  oldest.reservation_id as oldest_waiting_reservation,
+  oldest.attempts as oldest_waiting_attempts,
+  oldest.last_error as oldest_waiting_error
+from cdc_bridge.endpoint_state s
+join cdc_bridge.endpoint e using (endpoint_id)
+left join lateral (
+  select first.seq, first.reservation_id, first.attempts, first.last_error
+  from (
+    select d.seq, d.reservation_id, d.attempts, d.last_error, case d.failures when 0 then d.recorded_at else d.changed_at end as since
+    from cdc_bridge.delivery d
+    where d.endpoint_id = s.endpoint_id and d.state = 'waiting'
+    order by d.seq
+    limit 100000
+  ) as first
+  where first.since <= now() - s.lag + interval '1 second'
+  order by first.seq
+  limit 1
+) as oldest on true
+order by s.name
+
+-- name: known_endpoints
+-- Every endpoint by name, and what a command has to know of it.
+select
+  endpoint_id, name, paused_at is not null, disabled_at is not null,
+  cluster = (select system_identifier from pg_control_system()),
+  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
+  pruned_until + interval '1 hour'
+from cdc_bridge.endpoint
+order by name

@@ -1,0 +1,338 @@
+"""The endpoints in the database, as a daemon sees them: which there are, which it may take, which it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, dict_row
+
+from cdc_bridge.capture.position import Place, Position, Snapshot
+from cdc_bridge.endpoints.last_hour import LastHour
+from cdc_bridge.model import Endpoint, EndpointId, Seq, Xid
+from cdc_bridge.queries import load_queries
+from cdc_bridge.setting_values import (
+    check_client_certificate,
+    checked_ca_file,
+    checked_headers,
+    checked_url,
+    decoded_secret,
+)
+
+_queries = load_queries(__name__)
+
+Connection = AsyncConnection[TupleRow]
+
+_DESCRIPTION = (
+    "name", "url", "headers", "secret", "previous_secret", "previous_secret_until",
+    "ca_file", "client_certificate_file", "client_key_file",
+    "max_in_flight", "latest_only", "timeout_seconds", "connect_timeout_seconds",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEndpoint:
+    """An endpoint as its row has it."""
+
+    endpoint_id: EndpointId
+    name: str
+    in_settings: bool
+    paused: bool
+    disabled: bool
+    same_cluster: bool
+    """Whether its position is made of this cluster's transaction ids."""
+    free: bool
+    """Whether it may be taken."""
+    fence: int
+    lease_ends_in_seconds: float | None
+    row: dict[str, Any] = field(compare=False, repr=False)
+
+    @property
+    def description(self) -> tuple[Any, ...]:
+        """All that says how it is called."""
+        return tuple(self.row[name] for name in _DESCRIPTION)
+
+
+@dataclass(frozen=True, slots=True)
+class TakenEndpoint:
+    """An endpoint that is ours now, and how far it is."""
+
+    endpoint_id: EndpointId
+    fence: int
+    position: Position
+    last_hour: LastHour | None
+    """What whoever had it before counted; ``None``: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """How an endpoint is, for people, as the daemon that holds it knows."""
+
+    failing_since: datetime | None = None
+    next_probe_at: datetime | None = None
+    problem: str | None = None
+    in_flight: int = 0
+    """Calls under way."""
+    deliveries_a_second: float = 0.0
+    """Calls accepted, over the last minute."""
+    last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
+    last_failure: str | None = None
+    """Why the last call was refused that was."""
+    last_hour: LastHour | None = None
+    """Calls by the minute, also by whoever had it before; ``None``: none is known."""
+
+
+def definition_of(row: dict[str, Any], *, allow_http: bool) -> Endpoint:
+    """Return how an endpoint is called, from its row; checked anew, as psql checks nothing.
+
+    Raises:
+        ValueError: a value cannot be used; says which, and never repeats one that may be secret.
+    """
+    checking = "url"
+    try:
+        url = checked_url(row["url"], allow_http=allow_http)
+        checking = "headers"
+        if not all(isinstance(line, str) for line in row["headers"]):
+            raise ValueError("has to be a list of texts, none of them null")  # noqa: TRY301
+        headers = checked_headers(row["headers"])
+        checking = "secret"
+        secret = None if row["secret"] is None else decoded_secret(row["secret"])
+        checking = "previous_secret"
+        previous = None if row["previous_secret"] is None else decoded_secret(row["previous_secret"])
+        checking = "ca_file"
+        ca_file = None if row["ca_file"] is None else checked_ca_file(Path(row["ca_file"]))
+        checking = "client_certificate_file"
+        certificate, key = (_path(row[f"client_{what}_file"]) for what in ("certificate", "key"))
+        if certificate is not None:
+            check_client_certificate(certificate, key)
+    except ValueError as error:
+        raise ValueError(f"{checking} {error}") from None
+    return Endpoint(
+        name=row["name"],
+        url=url,
+        headers=headers,
+        secret=secret,
+        previous_secret=previous,
+        previous_secret_until=row["previous_secret_until"],
+        ca_file=ca_file,
+        client_certificate_file=certificate,
+        client_key_file=key,
+        max_in_flight=row["max_in_flight"],
+        latest_only=row["latest_only"],
+        timeout_seconds=row["timeout_seconds"],
+        connect_timeout_seconds=row["connect_timeout_seconds"],
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_oldest: bool) -> None:
+    """Make the endpoint of the settings known, or show how it is called now. Headers and secrets stay out.
+
+    Args:
+        connection: to the database.
+        endpoint: it.
+        from_oldest: if it is new, it begins with the oldest change kept, else with what is committed from now on.
+
+    Raises:
+        psycopg.Error: the database could not be used.
+    """
+    await connection.execute(
+        _queries["declare_endpoint"],
+        {
+            "name": endpoint.name,
+            "url": endpoint.shown_url,
+            "ca_file": _text(endpoint.ca_file),
+            "client_certificate_file": _text(endpoint.client_certificate_file),
+            "client_key_file": _text(endpoint.client_key_file),
+            "max_in_flight": endpoint.max_in_flight,
+            "latest_only": endpoint.latest_only,
+            "timeout_seconds": endpoint.timeout_seconds,
+            "connect_timeout_seconds": endpoint.connect_timeout_seconds,
+            "from_oldest": from_oldest,
+        },
+    )
+
+
+async def take_endpoints(
+    connection: Connection, endpoints: Sequence[ListedEndpoint], holder: int, holder_name: str, lease_seconds: float
+) -> list[TakenEndpoint]:
+    """Take some endpoints; return those that nobody else took first.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {
+        "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
+        "fences": [endpoint.fence for endpoint in endpoints],
+        "holder": holder,
+        "holder_name": holder_name,
+        "lease_seconds": lease_seconds,
+    }
+    cursor = await connection.execute(_queries["take_endpoints"], parameters)
+    return [_taken(record) for record in await cursor.fetchall()]
+
+
+async def end_sessions_of_silent_holders(
+    connection: Connection, endpoint_ids: Collection[EndpointId], holder_name: str
+) -> int:
+    """End the sessions of daemons that hold endpoints and have let their leases run out; return how many.
+
+    Args:
+        connection: to the database.
+        endpoint_ids: the endpoints that cannot be taken.
+        holder_name: ours, whose sessions are left alone.
+
+    Raises:
+        psycopg.Error: the database refused it.
+    """
+    parameters = {"endpoint_ids": list(endpoint_ids), "holder_name": holder_name}
+    cursor = await connection.execute(_queries["end_sessions_of_silent_holders"], parameters)
+    record = await cursor.fetchone()
+    return record[0] if record else 0
+
+
+def _taken(record: TupleRow) -> TakenEndpoint:
+    endpoint_id, fence, snapshot, place_xid, place_seq, *hour = record
+    place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
+    return TakenEndpoint(EndpointId(endpoint_id), fence, Position(Snapshot.parse(snapshot), place), last_hour_of(*hour))
+
+
+def last_hour_of(
+    last_minute_at: datetime | None, accepted: Sequence[int] | None, refused: Sequence[int] | None
+) -> LastHour | None:
+    """Return the calls that an endpoint's row has; ``None``: it has none."""
+    if last_minute_at is None or accepted is None or refused is None:
+        return None
+    return LastHour(last_minute_at, tuple(accepted), tuple(refused))
+
+
+_CALLS = (
+    "last_success_at", "last_failure_at", "last_failure", "last_minute_at", "accepted_by_minute", "refused_by_minute",
+)  # fmt: skip
+
+
+def _calls_of(state: EndpointState) -> tuple[Any, ...]:
+    """Return what the row keeps of an endpoint's calls; arrays as text, as those of many endpoints go as one."""
+    last = state.last_success_at, state.last_failure_at, state.last_failure
+    hour = state.last_hour
+    if hour is None:
+        return *last, None, None, None
+    return *last, hour.last_minute_at, _array(hour.accepted), _array(hour.refused)
+
+
+def _array(counts: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, counts)) + "}"
+
+
+async def renew_and_list(
+    connection: Connection,
+    held: Collection[tuple[EndpointId, int, EndpointState]],
+    holder: int,
+    lease_seconds: float,
+    *,
+    listening: bool,
+) -> tuple[set[EndpointId], list[ListedEndpoint]]:
+    """Keep the endpoints held, with their fences, and write how they are.
+
+    Args:
+        connection: to the database.
+        held: them.
+        holder: number of our session, which may be another than when they were taken.
+        lease_seconds: for how long.
+        listening: whether we hear the doorbell.
+
+    Returns:
+        those that are still ours, and all endpoints.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {
+        "endpoint_ids": [endpoint_id for endpoint_id, _, _ in held],
+        "fences": [fence for _, fence, _ in held],
+        "failing_since": [state.failing_since for _, _, state in held],
+        "next_probe_at": [state.next_probe_at for _, _, state in held],
+        "problems": [state.problem for _, _, state in held],
+        "in_flight": [state.in_flight for _, _, state in held],
+        "deliveries_a_second": [state.deliveries_a_second for _, _, state in held],
+        "listening": listening,
+        "holder": holder,
+        "lease_seconds": lease_seconds,
+    }
+    calls = [_calls_of(state) for _, _, state in held]
+    parameters |= {name: [of[number] for of in calls] for number, name in enumerate(_CALLS)}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_queries["renew_and_list"], parameters)
+        rows = await cursor.fetchall()
+    renewed = {EndpointId(row["endpoint_id"]) for row in rows if row["renewed"]}
+    names = ListedEndpoint.__dataclass_fields__.keys() - {"row"}
+    return renewed, [ListedEndpoint(**{name: row[name] for name in names}, row=row) for row in rows]
+
+
+async def list_endpoints(connection: Connection) -> list[dict[str, Any]]:
+    """Return the rows of all endpoints, and of each whether it is ``disabled`` and of the ``same_cluster``.
+
+    Raises:
+        psycopg.Error: the database could not be read.
+    """
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_queries["list_endpoints"])
+        return await cursor.fetchall()
+
+
+async def release_endpoint(
+    connection: Connection,
+    endpoint_id: EndpointId,
+    fence: int,
+    state: EndpointState,
+    problem: str | None,
+    *,
+    disable: bool,
+) -> None:
+    """Give an endpoint back.
+
+    Args:
+        connection: to the database.
+        endpoint_id: which.
+        fence: ours; if it is not the newest, nothing happens.
+        state: how it was last; of its calls since the last renewal nothing is known yet.
+        problem: why nobody calls it now, if that is so.
+        disable: it wants no calls any more.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {"endpoint_id": endpoint_id, "fence": fence, "problem": problem}
+    parameters |= dict(zip(_CALLS, _calls_of(state), strict=True))
+    async with connection.transaction():
+        if disable:
+            await connection.execute(_queries["disable_endpoint"], parameters)
+        await connection.execute(_queries["release_endpoint"], parameters)
+        await announce(connection)
+
+
+async def note_problem(connection: Connection, endpoint: ListedEndpoint, problem: str) -> None:
+    """Write what keeps an endpoint from being called, if nobody has taken it since it was listed.
+
+    Raises:
+        psycopg.Error: the database could not be written.
+    """
+    parameters = {"endpoint_id": endpoint.endpoint_id, "fence": endpoint.fence, "problem": problem}
+    await connection.execute(_queries["note_problem"], parameters)
+
+
+async def announce(connection: Connection) -> None:
+    """Notify the daemons that an endpoint or the schedule of a delivery has changed."""
+    await connection.execute(_queries["announce_endpoints"])

@@ -1,1 +1,0 @@
-"""What is done to a bridge: install, check, show a payload, demonstrate."""

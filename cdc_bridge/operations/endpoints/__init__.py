@@ -1,1 +1,0 @@
-"""Endpoints in the database: added, shown, changed, removed and called for trial by a person."""

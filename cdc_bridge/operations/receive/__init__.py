@@ -1,1 +1,0 @@
-"""A receiver for development: takes calls over HTTPS, says what it makes of each, and misbehaves as it is told."""

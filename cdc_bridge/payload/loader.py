@@ -1,0 +1,186 @@
+"""Loads reservations through the payload view, many in one query.
+
+One query is one snapshot: a reservation, its customer and its call belong together as they stood at one
+instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor, adapters, sql
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from cdc_bridge.database import problem_of
+from cdc_bridge.errors import InstallationError
+from cdc_bridge.model import EndpointId, ReservationId, Xid
+from cdc_bridge.payload.builder import BodyBuilder, Column
+from cdc_bridge.payload.formats import TEXT_TYPES, register_formats
+from cdc_bridge.queries import load_queries
+
+_queries = load_queries(__name__)
+
+_TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
+
+
+OF_ONE_ROW = (psycopg.DataError, psycopg.errors.CardinalityViolation, psycopg.errors.RaiseException)
+"""Errors that one reservation's values can cause: a cast, a subquery with two rows, a function that raises."""
+
+_BEFORE_THE_VIEW = 4  # key as text, snapshot, newest transaction, fence
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A reservation as it stood when it was loaded."""
+
+    id: ReservationId
+    subject: str
+    """Its ``id`` as the body has it."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Some reservations, all read in one snapshot."""
+
+    reservations: dict[ReservationId, Reservation]
+    snapshot: str | None
+    """The snapshot, as PostgreSQL writes it; ``None`` if no reservation was found."""
+    newest_change: Xid | None
+    """The newest transaction that the change log had in that snapshot; ``None``: it was empty."""
+    fence: int | None
+    """The endpoint's fence in that snapshot; ``None`` if none was asked for or no reservation was found."""
+    unreadable: dict[ReservationId, str] = field(default_factory=dict)
+    """Those that the view cannot show, as where it casts a value that does not let itself be cast, and why."""
+
+    def with_more(self, later: Loaded) -> Loaded:
+        """Return it with what was loaded in a later snapshot."""
+        return Loaded(
+            self.reservations | later.reservations,
+            self.snapshot or later.snapshot,
+            self.newest_change or later.newest_change,
+            self.fence if later.fence is None else later.fence,
+            self.unreadable | later.unreadable,
+        )
+
+
+class ReservationLoader:
+    """Loads reservations by their keys, with the key's index whatever its type.
+
+    The shape of the view is read from each answer, so that a DBA may replace the view under a running daemon.
+    """
+
+    def __init__(self) -> None:
+        self._statement: bytes | None = None
+        self._shape: list[tuple[bytes | None, int]] = []
+        self._id_index = 0
+        self._builder = BodyBuilder([])
+
+    async def load(
+        self,
+        connection: AsyncConnection,
+        reservation_ids: Sequence[ReservationId],
+        endpoint_id: EndpointId | None = None,
+    ) -> Loaded:
+        """Return those of the reservations that exist.
+
+        Args:
+            connection: to the database.
+            reservation_ids: their keys.
+            endpoint_id: whose fence is wanted as well.
+
+        Raises:
+            InstallationError: the view is not there.
+            psycopg.Error: the database could not be read, or a key is not of the key column's type.
+        """
+        statement = self._statement or await self._compose(connection)
+        parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id}
+        async with connection.cursor() as cursor:
+            register_formats(cursor)
+            # PostgreSQL refuses what was prepared once the view has other columns, and that would end a transaction.
+            prepare = None if connection.info.transaction_status is TransactionStatus.IDLE else False
+            try:
+                await cursor.execute(statement, parameters, prepare=prepare)
+            except psycopg.errors.FeatureNotSupported:
+                if prepare is False:
+                    raise
+                await connection.execute("deallocate all")  # psycopg forgets what it has prepared as well
+                await cursor.execute(statement, parameters)
+            return self._build(cursor, await cursor.fetchall())
+
+    async def load_readable(
+        self,
+        connection: AsyncConnection,
+        reservation_ids: Sequence[ReservationId],
+        endpoint_id: EndpointId | None = None,
+    ) -> Loaded:
+        """Return those of the reservations that exist; one that the view cannot show does not hide the others.
+
+        Raises:
+            InstallationError: the view is not there.
+            psycopg.Error: the database could not be read.
+        """
+        try:
+            return await self.load(connection, reservation_ids, endpoint_id)
+        except OF_ONE_ROW as error:
+            if len(reservation_ids) == 1:
+                return Loaded({}, None, None, None, {reservation_ids[0]: problem_of(error)})
+        half = len(reservation_ids) // 2
+        earlier = await self.load_readable(connection, reservation_ids[:half], endpoint_id)
+        return earlier.with_more(await self.load_readable(connection, reservation_ids[half:], endpoint_id))
+
+    def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> Loaded:
+        self._note_shape(cursor)
+        reservations = {
+            row[0]: Reservation(
+                ReservationId(row[0]), str(row[self._id_index]), self._builder.build(row[_BEFORE_THE_VIEW:])
+            )
+            for row in rows
+        }
+        _, snapshot, newest, fence = rows[0][:_BEFORE_THE_VIEW] if rows else (None,) * _BEFORE_THE_VIEW
+        return Loaded(
+            reservations,
+            snapshot,
+            None if newest is None else Xid(int(newest)),
+            None if fence is None else int(fence),
+        )
+
+    def _note_shape(self, cursor: AsyncCursor[TupleRow]) -> None:
+        result = cursor.pgresult
+        # Not the cursor's description: making that takes longer than loading a reservation.
+        shape = [(result.fname(index), result.ftype(index)) for index in range(result.nfields)] if result else []
+        if shape != self._shape:
+            described = (cursor.description or [])[_BEFORE_THE_VIEW:]
+            columns = [Column(column.name, column.type_code in _TEXT_OIDS) for column in described]
+            self._shape, self._builder = shape, BodyBuilder(columns)
+            self._id_index = [column.name for column in columns].index("id") + _BEFORE_THE_VIEW
+
+    async def _compose(self, connection: AsyncConnection) -> bytes:
+        composed = sql.SQL(_queries["load_reservations"]).format(key_type=await key_type(connection))
+        self._statement = composed.as_bytes(connection)
+        return self._statement
+
+
+async def key_type(connection: AsyncConnection[TupleRow]) -> sql.SQL:
+    """Return the type of the reservations' key, as a cast spells it.
+
+    Raises:
+        InstallationError: The payload view or its key is missing.
+    """
+    cursor = await connection.execute(_queries["key_type"])
+    record = await cursor.fetchone()
+    if record is None:
+        raise InstallationError(
+            'the view cdc_bridge.reservation_payload, or its column "id", is not there',
+            "Install the mapping: cdc-bridge install",
+        )
+    return sql.SQL(record[0])
+
+
+async def payload_columns(connection: AsyncConnection[TupleRow]) -> dict[str, str]:
+    """Return the columns of the payload view in their order, each with its type; empty if there is no view."""
+    cursor = await connection.execute(_queries["payload_columns"])
+    return dict(await cursor.fetchall())

@@ -1,0 +1,96 @@
+-- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
+-- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+
+-- name: move_position
+-- All changes up to this position are in the ledger. No row: another daemon has taken the endpoint.
+update cdc_bridge.endpoint
+set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
+where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+
+-- name: record_deliveries
+-- Writes what became of some deliveries, if the endpoint is still ours; repeating it changes nothing.
+insert into cdc_bridge.delivery as d (
+  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at,
+  last_status, last_error, message_id, last_attempt_at, duration_seconds
+)
+select
+  %(endpoint_id)s, seq, reservation_id, operation, changed_at, state, attempts, failures, now() + pause * interval '1 second',
+  last_status, last_error, message_id, last_attempt_at, duration
+from json_to_recordset(%(settlements)s::json) as settled (
+  seq bigint, reservation_id text, operation "char", changed_at timestamptz, state text, attempts integer, failures integer,
+  pause float8, last_status integer, last_error text, message_id text, last_attempt_at timestamptz, duration real
+)
+where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fence = %(fence)s)
+on conflict (endpoint_id, seq) do update set
+  state = excluded.state,
+  attempts = excluded.attempts,
+  failures = excluded.failures,
+  next_attempt_at = excluded.next_attempt_at,
+  last_status = excluded.last_status,
+  last_error = excluded.last_error,
+  message_id = excluded.message_id,
+  last_attempt_at = excluded.last_attempt_at,
+  duration_seconds = excluded.duration_seconds,
+  recorded_at = now()
+
+-- name: settle_older
+-- Older waiting deliveries share the fate of the newest one of their reservation; while that one waits, they wait with it.
+update cdc_bridge.delivery d
+set
+  state = case newest.state when 'delivered' then 'superseded' else newest.state end,
+  next_attempt_at = null,
+  recorded_at = now()
+from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[]) as newest (seq, reservation_id, state)
+where d.endpoint_id = %(endpoint_id)s
+  and d.reservation_id = newest.reservation_id
+  and d.seq < newest.seq
+  and d.state = 'waiting'
+  and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fence = %(fence)s)
+
+-- name: due_deliveries
+-- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried. "overtaken": a
+-- newer change of the same reservation was delivered.
+select
+  d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts, d.failures,
+  (
+    select true
+    from cdc_bridge.delivery newer
+    where newer.endpoint_id = d.endpoint_id and newer.reservation_id = d.reservation_id
+      and newer.seq > d.seq and newer.state in ('delivered', 'superseded')
+    limit 1
+  ) is not null as overtaken
+from cdc_bridge.delivery d
+where d.endpoint_id = %(endpoint_id)s
+  and d.next_attempt_at <= now()
+  and d.reservation_id not in (select unnest(%(occupied)s::text[]))
+order by d.next_attempt_at
+limit %(limit)s
+
+-- name: seconds_until_next_due
+-- How long until the next waiting delivery is due; no row: none waits. Negative: since when.
+select extract(epoch from d.next_attempt_at - now())::float8
+from cdc_bridge.delivery d
+where d.endpoint_id = %(endpoint_id)s
+  and d.next_attempt_at is not null
+  and d.reservation_id not in (select unnest(%(occupied)s::text[]))
+order by d.next_attempt_at
+limit 1
+
+-- name: with_newer_unread
+-- Which reservations have a delivery that waits for its next attempt, and a newer change that the position does not cover.
+with unread as materialized (
+  select c.seq, c.reservation_id
+  from cdc_bridge.endpoint e
+  cross join lateral (
+    select c.xid, c.seq, c.reservation_id
+    from cdc_bridge.change c
+    where c.xid >= pg_snapshot_xmin(e.position)
+    order by c.xid
+  ) as c
+  where e.endpoint_id = %(endpoint_id)s
+    and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
+)
+select distinct d.reservation_id
+from unread
+join cdc_bridge.delivery d on d.reservation_id = unread.reservation_id and d.seq < unread.seq
+where d.endpoint_id = %(endpoint_id)s and d.next_attempt_at is not null

@@ -1,0 +1,92 @@
+-- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
+-- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+
+-- name: is_installed
+-- Whether the SQL side is here at all; asks the catalogue, which takes no right on the schema.
+select exists (
+  select
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = 'cdc_bridge' and c.relname = 'schema_version'
+)
+
+-- name: schema_version
+-- Its version, and whether the next one's migration was run up to where its daemon comes in. (Version 1 has no such column.)
+select v.version, to_jsonb(v) ->> 'next_prepared_at' is not null
+from cdc_bridge.schema_version v
+order by v.version desc
+limit 1
+
+-- name: has_mapping
+-- Whether a mapping is here.
+select to_regclass('cdc_bridge.reservation_payload') is not null
+
+-- name: what_is_kept
+-- Rows of the change log, and deliveries that wait.
+select
+  (select count(*) from cdc_bridge.change),
+  (select count(*) from cdc_bridge.delivery where state = 'waiting')
+
+-- name: blocking_sessions
+-- Who holds what a session waits for, and what that is. A prepared transaction has the pid 0.
+select
+  coalesce(waits.relation::regclass::text, 'an object') as lock,
+  blocking.pid,
+  a.usename::text as role,
+  a.application_name as application,
+  a.state,
+  a.xact_start as since
+from unnest(pg_blocking_pids(%(pid)s)) as blocking (pid)
+left join pg_stat_activity a on a.pid = blocking.pid
+left join pg_locks waits on waits.pid = %(pid)s and not waits.granted
+order by a.xact_start
+
+-- name: our_objects
+-- All that an installation makes, by its name in words, with a fingerprint of its definition.
+select 'role ' || r.rolname as name, '' as fingerprint
+from pg_roles r
+where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+union all
+select 'schema ' || n.nspname, coalesce(n.nspacl::text, '') from pg_namespace n where n.nspname = 'cdc_bridge'
+union all
+select
+  case c.relkind when 'r' then 'table ' when 'v' then 'view ' when 'i' then 'index ' else 'sequence ' end
+    || c.oid::regclass::text,
+  concat(
+    c.relacl, c.reloptions,
+    case c.relkind when 'v' then pg_get_viewdef(c.oid) when 'i' then pg_get_indexdef(c.oid) end,
+    (
+      select string_agg(concat_ws(' ', a.attname, a.atttypid, a.attnotnull, a.attacl), ',' order by a.attnum)
+      from pg_attribute a
+      where a.attrelid = c.oid and a.attnum > 0
+    )
+  )
+from pg_class c
+where c.relnamespace = to_regnamespace('cdc_bridge') and c.relkind in ('r', 'v', 'i', 'S')
+union all
+select case p.prokind when 'p' then 'procedure ' else 'function ' end || p.oid::regprocedure, concat(p.proacl, pg_get_functiondef(p.oid))
+from pg_proc p
+where p.pronamespace = to_regnamespace('cdc_bridge')
+union all
+select format('trigger %s on %s', t.tgname, t.tgrelid::regclass), concat(t.tgenabled, pg_get_triggerdef(t.oid))
+from pg_trigger t
+join pg_proc p on p.oid = t.tgfoid
+where p.pronamespace = to_regnamespace('cdc_bridge')
+union all
+select format('right of %s on %s: %s', r.rolname, c.oid::regclass, lower(granted.privilege_type)), ''
+from pg_class c
+cross join lateral aclexplode(c.relacl) as granted
+join pg_roles r on r.oid = granted.grantee
+where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+  and c.relnamespace is distinct from to_regnamespace('cdc_bridge')
+
+-- name: foreign_locks
+-- What this transaction has locked of tables that are not ours, so that somebody may have to wait.
+select l.relation::regclass::text, l.mode
+from pg_locks l
+join pg_class c on c.oid = l.relation
+join pg_namespace n on n.oid = c.relnamespace
+where l.pid = pg_backend_pid() and l.locktype = 'relation' and c.relkind in ('r', 'p')
+  and n.nspname not in ('cdc_bridge', 'pg_catalog', 'information_schema')
+  and l.mode not in ('AccessShareLock', 'RowShareLock')
+order by 1, 2

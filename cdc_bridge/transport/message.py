@@ -1,0 +1,95 @@
+"""One call's identity and headers, beside those that the endpoint's settings add.
+
+``webhook-id`` names one body: it is made of the change's number and the body's hash, so a retry, even after a
+crash, has the same id when it posts the same bytes and another when it does not, and nothing need be stored for it.
+
+CloudEvents 1.0 in binary mode: the context travels in ``ce-`` headers, the body is the data as it is
+(https://github.com/cloudevents/spec, "HTTP Protocol Binding", 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from urllib.parse import quote
+
+from cdc_bridge.model import Change
+from cdc_bridge.transport.signature import sign
+
+# Everything printable in ASCII but the space, the double quote and the percent sign stands for itself.
+_UNQUOTED = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+_SEQUENCE_DIGITS = 20
+"""Enough for any bigint, so that sequences compare as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A body and what its headers are made of."""
+
+    id: str
+    type: str
+    source: str
+    time: datetime
+    body: bytes
+    subject: str | None = None
+    """The reservation; ``None``: it is about none."""
+    sequence: int | None = None
+    """Its change's number, where it is about one."""
+
+    def headers(self, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
+        """Return the headers of an attempt.
+
+        Args:
+            at: the time of the attempt.
+            secrets: the endpoint's signing keys, the current one first; none leaves the signature out.
+        """
+        timestamp = int(at.timestamp())
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": self.id,
+            "webhook-timestamp": str(timestamp),
+            "ce-specversion": "1.0",
+            "ce-id": self.id,
+            "ce-source": _percent_encoded(self.source),
+            "ce-type": self.type,
+            "ce-time": self.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        }
+        if self.subject is not None:
+            headers["ce-subject"] = _percent_encoded(self.subject)
+        if self.sequence is not None:
+            headers["ce-sequence"] = f"{self.sequence:0{_SEQUENCE_DIGITS}d}"
+        if secrets:
+            headers["webhook-signature"] = sign(self.id, timestamp, self.body, secrets)
+        return headers
+
+
+def compose(change: Change, subject: str, source: str, body: bytes) -> Message:
+    """Return the message about a change."""
+    return Message(
+        id=message_id(change.seq, body),
+        type=f"reservation.{change.operation}",
+        source=source,
+        time=change.changed_at,
+        body=body,
+        subject=subject,
+        sequence=change.seq,
+    )
+
+
+def message_id(number: int, body: bytes) -> str:
+    """Return the identity of a body."""
+    return f"{number}-{body_hash(body)}"
+
+
+def body_hash(body: bytes) -> str:
+    """Return what tells a body from others: the part of the webhook-id behind the number."""
+    return sha256(body).hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)  # the source is the same in every call
+def _percent_encoded(text: str) -> str:
+    return text if text.isascii() and text.isalnum() else quote(text, safe=_UNQUOTED)

@@ -1,0 +1,254 @@
+"""``backfill``, with the real daemon."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc_bridge.database import connect
+from cdc_bridge.deliveries.backfill import Backfilled, Wanted
+from cdc_bridge.deliveries.backfill import backfill as operation
+from cdc_bridge.deliveries.reservation_keys import ReservationKeys
+from cdc_bridge.endpoints.lookup import choose_endpoint
+from tests.integration.payload.test_loader import map_table
+from tests.support.bridge import Bridges, run_command
+from tests.support.commands import started_command
+from tests.support.databases import Database
+from tests.support.plans import explained
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+FROM_NOW = {"CDC_BRIDGE_ENDPOINT_START": "now"}
+BOOKINGS = """
+insert into customers (id, surname) values ('C', 'Featherstonehaugh') on conflict do nothing;
+insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, {}) n
+"""
+DELIVERED = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
+WAITING = "select count(*) from cdc_bridge.delivery where state = 'waiting'"
+CHANGE = "update reservations set adults = 9 where id = 'R1'"
+
+
+async def backfill(bridges: Bridges, *arguments: str) -> str:
+    code, output, errors = await run_command("backfill", "default", *arguments, **bridges.settings)
+    assert code == 0, errors
+    return output
+
+
+async def test_endpoint_gets_what_was_there_before_it(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    database.execute(BOOKINGS.format(30))
+    await bridges.start(**FROM_NOW)
+    assert (
+        await backfill(bridges, "--dry-run") == "To be queued for default: 30 reservations of 30. Nothing was done.\n"
+    )
+    assert await backfill(bridges, "--wait") == "Queued for default: 30 reservations, all settled.\n"
+    assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 30
+    call = receiver.accepted[0]
+    assert call.headers["ce-type"] == "reservation.updated"
+    assert call.headers["webhook-id"].startswith(f"{call.seq}-")
+    assert call.seq > database.value("select max(seq) from cdc_bridge.change")
+    assert await backfill(bridges) == "Queued for default: 0 reservations.\n"
+
+
+async def test_again_calls_with_all_of_them_under_new_numbers(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await bridges.start()
+    database.execute(BOOKINGS.format(3))
+    await until(lambda: database.value(DELIVERED) == 3, "all are delivered")
+    assert await backfill(bridges, "--dry-run", "--again") == (
+        "To be queued for default: 3 reservations of 3. Nothing was done.\n"
+    )
+    assert await backfill(bridges, "--again", "--wait") == "Queued for default: 3 reservations, all settled.\n"
+    before, after = receiver.accepted[:3], receiver.accepted[3:]
+    assert {call.reservation_id for call in after} == {"R1", "R2", "R3"}
+    assert min(call.seq for call in after) > max(call.seq for call in before)
+
+
+async def test_later_change_has_a_higher_number(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    database.execute(BOOKINGS.format(1))
+    await bridges.start(**FROM_NOW)
+    await backfill(bridges, "--wait")
+    database.execute(CHANGE)
+    first, second = await receiver.wait_for_accepted(2)
+    assert first.seq < second.seq
+    assert second.json["adults"] == 9
+
+
+async def test_reservations_updated_since_a_time_alone(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    database.execute(BOOKINGS.format(3))
+    database.execute("update reservations set updated = '2026-01-01 12:00+00' where id <> 'R2'")
+    await bridges.start(**FROM_NOW)
+    await backfill(bridges, "--since", "2026-01-01T12:00:01Z")
+    assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
+
+
+async def test_time_in_a_column_of_text_is_refused_with_what_to_do(database: Database, bridges: Bridges) -> None:
+    database.execute(BOOKINGS.format(1))
+    await (await bridges.start()).terminate()
+    map_table(database, "public.reservations")
+    database.execute("grant select on cdc_bridge.reservation_payload to cdc_bridge")
+    code, _, errors = await run_command("backfill", "default", "--since", "2026-01-01T00:00Z", **bridges.settings)
+    assert code == 1
+    assert 'the column "updated" of cdc_bridge.reservation_payload is of type text' in errors
+    assert "r.updated::timestamptz as updated" in errors
+
+
+async def test_transaction_that_may_have_a_lower_number_is_waited_for_and_named(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    database.execute(BOOKINGS.format(3))
+    await bridges.start(**FROM_NOW)
+    async with database.connection(autocommit=False) as connection:
+        await connection.execute(CHANGE)
+        async with started_command(bridges.settings, "backfill", "default", "--wait") as command:
+            await command.wait_for(f"Waiting for the transaction of process {connection.info.backend_pid} of ")
+            assert database.value("select count(*) from cdc_bridge.delivery") == 0
+            await connection.commit()
+            assert await command.ended() == 0, command.words
+    assert "Queued for default: 2 reservations, all settled." in command.words
+    await receiver.wait_for_accepted(3)
+    assert {call.reservation_id: call.json["adults"] for call in receiver.accepted} == {"R1": 9, "R2": 2, "R3": 2}
+
+
+async def test_prepared_transaction_is_named_and_a_change_of_a_lower_number_is_not_lost(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    database.execute(BOOKINGS.format(3))
+    await bridges.start(**FROM_NOW, CDC_BRIDGE_WAKE="poll")
+    name = f"of {database.name}"
+    database.execute(f"begin; {CHANGE}; prepare transaction '{name}'")
+    async with started_command(bridges.settings, "backfill", "default", "--wait") as command:
+        try:
+            await command.wait_for(f"Waiting for the prepared transaction {name}")
+        finally:
+            database.execute(f"commit prepared '{name}'")
+        assert await command.ended() == 0, command.words
+    await receiver.wait_for_accepted(3)
+    assert [call.json["adults"] for call in receiver.accepted if call.reservation_id == "R1"] == [9]
+
+
+async def test_interrupted_backfill_goes_on_where_it_was(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    database.execute(BOOKINGS.format(60))
+    bridge = await bridges.start(**FROM_NOW)
+    await bridge.terminate()
+    async with started_command(bridges.settings, "backfill", "default", "--at-most", "20") as command:
+        await command.wait_for("Waiting for the endpoint, as 20 of its deliveries wait.")
+        command.interrupt()
+        assert await command.ended() == 130
+    assert "Interrupted. Queued by then: 20 reservations. To go on, run it again." in command.words
+    assert "Traceback" not in command.words
+    assert database.value(WAITING) == 20
+    await bridges.start(**FROM_NOW)
+    assert await backfill(bridges, "--wait") == "Queued for default: 40 reservations, all settled.\n"
+    await until(lambda: database.value(DELIVERED) == 60, "all are delivered")
+    assert len(receiver.accepted) == 60
+
+
+async def test_interrupt_while_waiting_for_a_transaction_is_clean(database: Database, bridges: Bridges) -> None:
+    database.execute(BOOKINGS.format(3))
+    await bridges.start(**FROM_NOW)
+    async with database.connection(autocommit=False) as connection:
+        await connection.execute(CHANGE)
+        async with started_command(bridges.settings, "backfill", "default") as command:
+            await command.wait_for("Waiting for the transaction of process")
+            command.interrupt()
+            assert await command.ended() == 130
+    assert "Queued by then: 0 reservations." in command.words
+    assert database.value("select count(*) from cdc_bridge.delivery") == 0
+
+
+async def test_no_more_wait_at_once_than_is_said(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    database.execute(BOOKINGS.format(60))
+    await bridges.start(**FROM_NOW)
+    most = 0
+
+    def look(_: object) -> None:
+        nonlocal most
+        most = max(most, database.value(WAITING))
+
+    receiver.on_accepted = look
+    await backfill(bridges, "--at-most", "7", "--wait")
+    assert 0 < most <= 7
+    assert len(receiver.accepted) == 60
+
+
+async def test_reservations_are_queued_a_page_at_a_time(
+    database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc_bridge.deliveries.backfill._PAGE", 7)
+    monkeypatch.setattr("cdc_bridge.deliveries.backfill.MOST_AT_ONCE", 20)
+    monkeypatch.setattr("cdc_bridge.deliveries.enqueue._CHUNK", 4)
+    database.execute(BOOKINGS.format(50))
+    await bridges.start(**FROM_NOW)
+    done = Backfilled()
+    async with await connect(database.bridge_url) as connection:
+        endpoint = await choose_endpoint(connection, "default")
+        await operation(connection, endpoint, Wanted(at_most=100, wait=True), done, lambda _: None)
+    assert (done.looked_at, done.chosen, done.queued, done.settled) == (50, 50, 50, 50)
+    assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 50
+
+
+async def test_reservation_with_a_change_on_its_way_is_left_out(database: Database, bridges: Bridges) -> None:
+    database.execute(BOOKINGS.format(3))
+    await (await bridges.start(**FROM_NOW)).terminate()
+    database.execute(CHANGE)
+    assert await backfill(bridges) == (
+        "Queued for default: 2 reservations.\nLeft out: 1 reservation, called by now or with a change on its way.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("default", "--at-most", "0"), ("default", "--at-most", "x"), ("default", "--since", "x")]
+)
+async def test_wrong_usage(arguments: tuple[str, ...], bridges: Bridges) -> None:
+    code, output, errors = await run_command("backfill", *arguments, **bridges.settings)
+    assert (code, output) == (2, "")
+    assert "Usage" in errors
+
+
+async def test_endpoint_that_is_not_there_or_silent_or_of_another_cluster(database: Database, bridges: Bridges) -> None:
+    code, _, errors = await run_command("backfill", "default", **bridges.settings)
+    assert code == 1
+    assert "there is no endpoint" in errors
+    await (await bridges.start()).terminate()
+    code, _, errors = await run_command("backfill", "defult", **bridges.settings)
+    assert code == 1
+    assert "there is no endpoint defult; did you mean default?" in errors
+    database.execute("update cdc_bridge.endpoint set disabled_at = now()")
+    code, _, errors = await run_command("backfill", "default", **bridges.settings)
+    assert code == 0
+    assert "default answered 410: nothing is called until you run: cdc-bridge endpoint resume default" in errors
+    database.execute("update cdc_bridge.endpoint set cluster = 1")
+    code, _, errors = await run_command("backfill", "default", **bridges.settings)
+    assert code == 1
+    assert "select cdc_bridge.adopt();" in errors
+
+
+@pytest.mark.parametrize(
+    ("key_type", "keys"),
+    [
+        ("uuid", "('0f8fad5b-d9cb-469f-a165-' || lpad(n::text, 12, '0'))::uuid"),
+        ("integer", "n"),
+        ("varchar(32)", "'R' || n"),
+        ("char(8)", "'R' || n"),
+    ],
+)
+async def test_keys_of_any_type_are_walked_through_in_their_own_order_by_their_index(
+    key_type: str, keys: str, database: Database
+) -> None:
+    database.execute(f"create table public.bookings (id {key_type} primary key)")
+    map_table(database, "public.bookings")
+    database.execute(f"insert into public.bookings select {keys} from generate_series(1, 20000) n")
+    database.execute("analyze public.bookings")
+    walk, seen = ReservationKeys(since=None), list[str]()
+    async with database.connection() as connection:
+        plans = await explained(connection)
+        while not walk.at_end:
+            seen += await walk.next_page(connection, 3000)
+    assert seen == [key for (key,) in database.execute("select b.id::text from public.bookings b order by b.id")]
+    pages = [plan for plan in plans if "bookings" in plan]
+    assert len(pages) == 7
+    assert [plan for plan in pages if "Index" not in plan or "Seq Scan" in plan] == []

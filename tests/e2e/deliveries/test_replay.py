@@ -1,0 +1,232 @@
+"""``replay``, with the real daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cdc_bridge.database import connect
+from cdc_bridge.deliveries.replay import Replayed, Selection, count
+from cdc_bridge.deliveries.replay import replay as operation
+from cdc_bridge.endpoints.lookup import choose_endpoint
+from cdc_bridge.model import DeliveryState
+from tests.support.answers import Answer
+from tests.support.audit import wait_until_settled
+from tests.support.bridge import Bridges, run_command
+from tests.support.certificates import Certificates
+from tests.support.databases import Database
+from tests.support.endpoints import add_endpoint
+from tests.support.receiver import Receiver
+from tests.support.waiting import until
+
+BOOKINGS = """
+insert into customers (id, surname) values ('C', 'Featherstonehaugh') on conflict do nothing;
+insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, {}) n
+"""
+DELIVERED = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
+MAKE = "update cdc_bridge.delivery set state = %s, next_attempt_at = null where reservation_id = %s"
+CALLED_AT = "update cdc_bridge.delivery set last_attempt_at = %s where reservation_id = %s"
+
+
+async def delivered_bookings(number: int, database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    """Have so many reservations delivered by a running daemon, R1 and so on; forget the calls."""
+    await bridges.start()
+    database.execute(BOOKINGS.format(number))
+    await until(lambda: database.value(DELIVERED) == number, "all are delivered and recorded")
+    receiver.accepted.clear()
+
+
+async def replay(bridges: Bridges, *arguments: str) -> str:
+    code, output, errors = await run_command("replay", *arguments, **bridges.settings)
+    assert code == 0, errors
+    assert "Traceback" not in errors
+    return output
+
+
+async def test_reservation_is_called_once_more_as_it_stands_now(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await delivered_bookings(3, database, receiver, bridges)
+    database.execute("update customers set surname = 'Cholmondeley'")
+    output = await replay(bridges, "--reservation", "R2", "--reservation", "R3")
+    assert output == "Queued for default: 2 reservations.\n"
+    calls = {call.reservation_id: call for call in await receiver.wait_for_accepted(2)}
+    assert calls.keys() == {"R2", "R3"}
+    assert calls["R2"].json["customer"]["surname"] == "Cholmondeley"
+    await until(lambda: database.value(DELIVERED) == 3, "all are delivered again")
+    assert database.execute("select attempts from cdc_bridge.delivery order by seq") == [(1,), (2,), (2,)]
+
+
+@pytest.mark.parametrize("state", ["dead", "gone", "waiting", "delivered"])
+async def test_state_is_that_of_the_newest_delivery(
+    state: str, database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await delivered_bookings(3, database, receiver, bridges)
+    others = "gone" if state == "dead" else "dead"
+    for reservation_id in ("R1", "R2", "R3"):
+        database.execute(MAKE, (state if reservation_id == "R2" else others, reservation_id))
+    output = await replay(bridges, "--state", state)
+    assert output.startswith("Queued for default: 1 reservation.")
+    assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
+
+
+async def test_superseded_delivery_counts_as_the_delivered_one_that_it_stands_for(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await delivered_bookings(1, database, receiver, bridges)
+    database.execute(MAKE, ("superseded", "R1"))
+    await replay(bridges, "--state", "delivered")
+    await receiver.wait_for_accepted(1)
+
+
+async def test_times_are_those_of_the_last_calls(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    await delivered_bookings(3, database, receiver, bridges)
+    for hour, reservation_id in enumerate(("R1", "R2", "R3"), start=9):
+        database.execute(CALLED_AT, (datetime(2026, 7, 1, hour, tzinfo=UTC), reservation_id))
+    code, output, errors = await run_command(
+        "replay", "--since", "2026-07-01T09:30", "--until", "2026-07-01T12:00:00+01:00", **bridges.settings
+    )
+    assert (code, output) == (0, "Queued for default: 1 reservation.\n")
+    assert errors == "--since names no time zone and is taken as 2026-07-01 09:30:00 UTC.\n"
+    assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
+
+
+async def test_dry_run_counts_and_does_nothing(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    await delivered_bookings(3, database, receiver, bridges)
+    assert await replay(bridges, "--state", "delivered", "--dry-run") == (
+        "To be queued for default: 3 reservations. Nothing was done.\n"
+    )
+    assert await replay(bridges, "--state", "dead", "--dry-run") == (
+        "To be queued for default: 0 reservations. Nothing was done.\n"
+    )
+    assert database.value(DELIVERED) == 3
+
+
+async def test_many_reservations_are_queued_in_several_transactions(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    receiver.script = lambda _: Answer(422)
+    bridge = await bridges.start()
+    database.execute(BOOKINGS.format(2500))
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2500, "all are refused", 60)
+    await bridge.terminate()
+    database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
+    assert await replay(bridges, "--state", "dead") == "Queued for default: 2,500 reservations.\n"
+    queued_at = "select count(distinct next_attempt_at), count(*) from cdc_bridge.delivery where state = 'waiting'"
+    assert database.execute(queued_at) == [(3, 2500)]
+
+
+async def test_reservations_are_chosen_a_page_at_a_time(
+    database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdc_bridge.deliveries.replay._PAGE", 7)
+    monkeypatch.setattr("cdc_bridge.deliveries.replay._CHUNK", 3)
+    await delivered_bookings(50, database, receiver, bridges)
+    done, told = Replayed(), list[int]()
+    async with await connect(database.bridge_url) as connection:
+        endpoint = await choose_endpoint(connection, None)
+        selection = Selection(states=[DeliveryState.DELIVERED])
+        assert (await count(connection, endpoint, selection)).selected == 50
+        await operation(connection, endpoint, selection, done, lambda so_far: told.append(so_far.selected))
+    assert (done.selected, done.queued, told[-1], len(told)) == (50, 50, 50, 22)
+    await receiver.wait_for_accepted(50)
+    assert len({call.reservation_id for call in receiver.accepted}) == 50
+
+
+async def test_reservation_with_a_change_on_its_way_is_left_out(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    bridge = await bridges.start()
+    database.execute(BOOKINGS.format(2))
+    await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
+    await bridge.terminate()
+    database.execute("update reservations set adults = 9 where id = 'R1'")
+    output = await replay(bridges, "--state", "delivered")
+    assert output == (
+        "Queued for default: 1 reservation.\n"
+        "Left out: 1 reservation, with a newer change on its way or called just now.\n"
+    )
+    assert database.execute("select reservation_id from cdc_bridge.delivery where state = 'waiting'") == [("R2",)]
+
+
+async def test_only_the_newest_delivery_of_a_reservation_is_queued(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await delivered_bookings(1, database, receiver, bridges)
+    database.execute("update reservations set adults = 9")
+    await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
+    database.execute("update cdc_bridge.delivery set last_attempt_at = '2026-07-01 10:00+00' where seq = 1")
+    receiver.accepted.clear()
+    await replay(bridges, "--since", "2026-07-01T09:00Z", "--until", "2026-07-01T11:00Z")
+    (call,) = await receiver.wait_for_accepted(1)
+    assert call.seq == 2
+    await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--dry-run",),
+        ("--since", "yesterday"),
+        ("--until", "2026-13-01"),
+        ("--since", "2026-07-02", "--until", "2026-07-01"),
+        ("--state", "superseded"),
+        ("--reservation", "R\udce9"),
+        ("--since", "0001-01-01T00:00+05:00"),
+    ],
+)
+async def test_wrong_usage(arguments: tuple[str, ...], bridges: Bridges) -> None:
+    code, output, errors = await run_command("replay", *arguments, **bridges.settings)
+    assert (code, output) == (2, "")
+    assert "Usage" in errors
+    assert "Traceback" not in errors
+
+
+async def test_endpoint_has_to_be_named_where_there_are_several_and_one_that_is_silent_is_said(
+    database: Database, receiver: Receiver, bridges: Bridges, certificates: Certificates
+) -> None:
+    await delivered_bookings(1, database, receiver, bridges)
+    add_endpoint(database, "till", receiver.url, certificates.ca_file)
+    code, _, errors = await run_command("replay", "--state", "dead", **bridges.settings)
+    assert code == 2
+    assert "there are several endpoints: default, till" in errors
+    database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'till'")
+    code, _, errors = await run_command("replay", "--state", "dead", "--endpoint", "till", **bridges.settings)
+    assert code == 0
+    assert "till is paused: nothing is called until you run: cdc-bridge endpoint resume till" in errors
+
+
+async def test_reservation_that_the_ledger_does_not_know_is_said(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await delivered_bookings(1, database, receiver, bridges)
+    code, output, errors = await run_command(
+        "replay", "--reservation", "R1", "--reservation", "R'; drop", "--dry-run", **bridges.settings
+    )
+    assert (code, output) == (1, "To be queued for default: 1 reservation. Nothing was done.\n")
+    assert "Not queued: R'; drop." in errors
+
+
+async def test_change_made_meanwhile_comes_last_whatever_is_replayed(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    await delivered_bookings(20, database, receiver, bridges)
+    hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+
+    async def change() -> None:
+        async with database.connection() as connection:
+            for _ in range(40):
+                await connection.execute("update reservations set duration = duration + 1")
+
+    changing = asyncio.create_task(change())
+    while not changing.done():
+        await replay(bridges, "--since", hour_ago)
+    await changing
+    await wait_until_settled(database, 60)
+    for number in range(1, 21):
+        calls = [call for call in receiver.accepted if call.reservation_id == f"R{number}"]
+        assert [call.seq for call in calls] == sorted(call.seq for call in calls)
+        assert calls[-1].json["duration"] == 160

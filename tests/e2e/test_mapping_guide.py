@@ -1,0 +1,293 @@
+"""The mapping guide's worked cases and promises, run as they stand there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+from psycopg.types.json import Jsonb
+
+from cdc_bridge.model import ReservationId
+from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.schema import install as operation
+from cdc_bridge.schema.sql_text import sql_folder
+from cdc_bridge.vendor.contract import example
+from tests.e2e.test_payload import with_exact_numbers
+from tests.support.bridge import Bridges, run_command
+from tests.support.databases import Database
+from tests.support.plans import explained
+from tests.support.receiver import Receiver
+
+SHIPPED = (sql_folder() / "mapping.sql").read_text(encoding="utf-8")
+GUIDE = (sql_folder() / "mapping-guide.md").read_text(encoding="utf-8")
+COLUMNS = {
+    "Keys are integers": {"reference": "id"},
+    "Tables and columns have other names": {"id": "booking_number", "adults": "covers"},
+}
+"""Where the announcement's keys go in a case whose columns have other names."""
+LARGE = "select relname::text from pg_class where relkind = 'r' and reltuples > 1000"
+LOGGED = "select reservation_id, operation::text from cdc_bridge.change order by seq"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A worked case."""
+
+    title: str
+    e_res: str
+    """How e-Res's tables differ from the example's, in SQL."""
+    mapping: str
+    """The mapping with the case's lines."""
+
+    def __str__(self) -> str:
+        return self.title
+
+
+def cases() -> list[Case]:
+    worked = GUIDE.partition("## Worked cases")[2].partition("\n## ")[0]
+    found = []
+    for section in worked.split("\n### ")[1:]:
+        blocks = dict(re.findall(r"^```(sql|diff)\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL))
+        found.append(Case(section.splitlines()[0], blocks["sql"], changed(blocks.get("diff", ""))))
+    return found
+
+
+def changed(diff: str) -> str:
+    """Return the shipped mapping with a diff's lines out and in; each line that goes out has to be in it."""
+    mapping = SHIPPED
+    for out, in_ in re.findall(r"((?:^-.*\n)+)((?:^\+.*\n)*)", diff, flags=re.MULTILINE):
+        lines = "".join(line[1:] + "\n" for line in out.splitlines())
+        assert mapping.count(lines) == 1, f"not in mapping.sql: {lines}"
+        mapping = mapping.replace(lines, "".join(line[1:] + "\n" for line in in_.splitlines()))
+    return mapping
+
+
+def example_in(database: Database, table: str, columns: dict[str, str]) -> None:
+    """Book the announcement's example, as far as the tables of the case have columns for it."""
+    booking = example()
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        insert(connection, "public.customers", booking["customer"])
+        if database.value("select to_regclass('public.calls') is not null"):
+            insert(connection, "public.calls", booking["call"])
+        row = {columns.get(key, key): value for key, value in booking.items() if key not in {"customer", "call"}}
+        insert(connection, table, row | {"call_id": booking["call"]["call_id"]})
+
+
+def insert(connection: psycopg.Connection, table: str, values: dict[str, Any]) -> None:
+    """Insert what a table has columns for; "T" and "F", and times in UTC, in the columns' own types."""
+    types: dict[str, str] = dict(
+        connection.execute(
+            "select attname::text, atttypid::regtype::text from pg_attribute "
+            "where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+            (table,),
+        ).fetchall()
+    )
+    row = {name: value for name, value in values.items() if name in types}
+    for name, type_ in types.items():
+        if name in row and type_ == "timestamp without time zone":
+            (row[name],) = connection.execute(
+                "select (%s::timestamptz at time zone 'Europe/London')::text", (row[name],)
+            ).fetchone() or (None,)
+        elif name in row and type_ == "boolean":
+            row[name] = row[name] == "T"
+        elif name in row and type_ == "integer" and row[name] in {"T", "F"}:
+            row[name] = 1 if row[name] == "T" else 0
+    names = ", ".join(row)
+    connection.execute(
+        f"insert into {table} ({names}) select {names} from jsonb_populate_record(null::{table}, %s)".encode(),
+        (Jsonb(row),),
+    )
+
+
+async def install_mapping(database: Database, mapping: str, file: Path) -> None:
+    await asyncio.to_thread(file.write_text, mapping)
+    await operation.install(database.url, file, say=lambda _: None)
+
+
+def expected(case: Case) -> dict[str, Any]:
+    """Return the announcement's JSON as the case has it."""
+    booking = example()
+    if case.title == "Keys are integers":
+        return {key: booking["reference"] if key == "id" else value for key, value in booking.items()}
+    if case.title == "No telephone calls are kept":
+        return booking | {"call": None}
+    return booking
+
+
+@pytest.fixture
+def mapping_file(tmp_path: Path) -> Path:
+    return tmp_path / "my-mapping.sql"
+
+
+def fill(table: str, key: str, database: Database, like: str) -> None:
+    """Have some thousand rows like those of a table, so that a plan without an index would be a bad one."""
+    columns = [
+        name
+        for (name,) in database.execute(
+            "select attname::text from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+            (table,),
+        )
+    ]
+    key_type = database.value("select atttypid::regtype::text from pg_attribute where attrelid = %s::regclass "
+                              "and attname = %s", (table, key))  # fmt: skip
+    others = {"integer": "1000 + n", "bigint": "1000 + n"}.get(key_type, f"upper(md5('{table}' || n))::{key_type}")
+    chosen = ", ".join(others if name == key else name for name in columns)
+    database.execute(
+        f"insert into {table} ({', '.join(columns)}) select {chosen} from {like}, generate_series(1, 3000) n"
+    )
+    database.execute("analyze")
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+async def test_worked_case_leads_to_the_announcements_json(
+    case: Case, example_database: Database, mapping_file: Path
+) -> None:
+    example_database.execute(case.e_res)
+    await install_mapping(example_database, case.mapping, mapping_file)
+    attached = re.findall(r"cdc_bridge\.attach\('(.*?)', '(.*?)'\)", case.mapping)
+    table, _ = attached[-1]
+    example_in(example_database, table, COLUMNS.get(case.title, {}))
+    ((captured, operation_),) = example_database.execute(LOGGED)
+    assert operation_ == "I"
+    example_database.execute(f"update {table} set notes = notes")
+    assert example_database.execute(LOGGED)[1:] == [(captured, "U")]
+    for name, its_key in reversed(attached):
+        fill(name, its_key, example_database, like=f"(select * from {table} limit 1) as one")
+
+    async with example_database.connection() as connection:
+        loader = ReservationLoader()
+        await loader.load(connection, [ReservationId(captured)])
+        plans = await explained(connection, as_daemon=True)
+        loaded = await loader.load(connection, [ReservationId(captured)])
+    body = loaded.reservations[ReservationId(captured)].body
+    assert with_exact_numbers(body) == with_exact_numbers(json.dumps(expected(case)))
+    large = {name for (name,) in example_database.execute(LARGE)}
+    assert large & set(re.findall(r"\w+", plans[0]))
+    assert not large & set(re.findall(r"Seq Scan on (\w+)", plans[0]))
+
+
+async def test_guide_has_the_cases_that_it_ought_to_have() -> None:
+    assert [case.title for case in cases()] == [
+        "Keys are of the type uuid",
+        "Keys are integers",
+        "Flags are booleans",
+        "Flags are yes and no, or 1 and 0",
+        "Times are local, without a time zone",
+        "Tables and columns have other names",
+        "Rooms and meals have tables of their own",
+        "No telephone calls are kept",
+        "The reservations table is partitioned",
+        "Reservations stand in two schemas",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("local", "instant"),
+    [("2026-01-15 19:30", "2026-01-15T19:30:00.000Z"), ("2026-07-15 19:30", "2026-07-15T18:30:00.000Z")],
+)
+async def test_local_time_is_right_in_both_halves_of_the_year(
+    local: str, instant: str, example_database: Database, mapping_file: Path
+) -> None:
+    (case,) = (case for case in cases() if case.title == "Times are local, without a time zone")
+    example_database.execute(case.e_res)
+    await install_mapping(example_database, case.mapping, mapping_file)
+    example_database.execute("insert into customers (id) values ('C')")
+    example_database.execute(
+        "insert into reservations (id, cust_id, reference, datetime) values ('R', 'C', 1, %s)", (local,)
+    )
+    async with example_database.connection() as connection:
+        loaded = await ReservationLoader().load(connection, [ReservationId("R")])
+    assert json.loads(loaded.reservations[ReservationId("R")].body)["datetime"] == instant
+
+
+async def test_time_without_a_zone_is_refused_by_check(database: Database, bridges: Bridges) -> None:
+    database.execute("drop view cdc_bridge.reservation_payload")
+    database.execute("alter table reservations alter column datetime type timestamp")
+    database.execute(SHIPPED)
+    code, output, _ = await run_command("check", **bridges.settings)
+    assert code == 1
+    assert "datetime (timestamp)" in output
+
+
+@pytest.mark.parametrize(
+    ("statement", "error", "words"),
+    [
+        (
+            "alter table reservations drop column notes",
+            errors.DependentObjectsStillExist,
+            "cannot drop column notes of table reservations because other objects depend on it",
+        ),
+        (
+            "alter table reservations alter column notes type varchar",
+            errors.FeatureNotSupported,
+            "cannot alter type of a column used by a view or rule",
+        ),
+    ],
+)
+async def test_column_that_the_view_shows_is_changed_while_the_view_is_away_and_nothing_is_lost(
+    statement: str, error: type[psycopg.Error], words: str,
+    database: Database, bridges: Bridges, receiver: Receiver, mapping_file: Path,
+) -> None:  # fmt: skip
+    assert words in " ".join(GUIDE.split())
+    with pytest.raises(error, match=words):
+        database.execute(statement)
+    bridge = await bridges.start()
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("drop view cdc_bridge.reservation_payload")
+    database.execute(statement)
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    assert await bridge.wait() == 1
+    await install_mapping(database, SHIPPED.replace("  r.notes,", "  ''::text as notes,"), mapping_file)
+    await bridges.start()
+    (call,) = await receiver.wait_for_accepted(1)
+    assert (call.reservation_id, call.json["notes"]) == ("R", "")
+
+
+async def test_column_that_is_renamed_is_followed_by_the_view(database: Database) -> None:
+    database.execute("alter table reservations rename column notes to remarks")
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference, remarks) values ('R', 'C', 1, 'by the window')")
+    async with database.connection() as connection:
+        loaded = await ReservationLoader().load(connection, [ReservationId("R")])
+    assert json.loads(loaded.reservations[ReservationId("R")].body)["notes"] == "by the window"
+
+
+async def test_key_is_renamed_as_the_guide_says_and_no_booking_fails(database: Database) -> None:
+    (block,) = re.findall(r"^    begin;\n.*?^    commit;\n", GUIDE, flags=re.MULTILINE | re.DOTALL)
+    database.execute("insert into customers (id) values ('C')")
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(block.encode())
+    database.execute("insert into reservations (number, cust_id, reference) values ('R', 'C', 1)")
+    assert database.execute(LOGGED) == [("R", "I")]
+
+
+async def test_commands_of_the_guide_work(
+    database: Database, bridges: Bridges, mapping_file: Path, programs: Path
+) -> None:
+    await install_mapping(database, SHIPPED, mapping_file)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    commands = re.findall(r"^    cdc-bridge (.*)$", GUIDE.partition("or, with psql")[0], flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["install", "install", "check", "payload"]
+    for command in commands:
+        arguments = command.replace("my-mapping.sql", str(mapping_file)).replace(" ID", " R").split()
+        url = database.url if arguments[0] == "install" else database.bridge_url
+        code, _, said = await run_command(*arguments, **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
+        assert (code, said) == (0, "")
+    (psql,) = re.findall(r"`psql (-v ON_ERROR_STOP=1 .*?)`", GUIDE)
+    arguments = (
+        psql.replace("my-mapping.sql", str(mapping_file)).replace("sql/", f"{sql_folder()}/").replace("-d eres ", "")
+    )
+    process = await asyncio.create_subprocess_exec(
+        str(programs / "psql"), "-d", database.url, "-q", *arguments.split(),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said_bytes = await process.communicate()
+    assert (process.returncode, said_bytes) == (0, b"")

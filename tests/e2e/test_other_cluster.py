@@ -1,0 +1,100 @@
+"""A dump restored into another cluster: nothing is called until a DBA says so, and then nothing is lost or repeated."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
+from cdc_bridge.schema.sql_text import sql_folder
+from tests.support.answers import Answer
+from tests.support.bridge import Bridges, run_command
+from tests.support.databases import BRIDGE_PASSWORD, Database
+from tests.support.receiver import Receiver
+from tests.support.server import Server
+from tests.support.waiting import until
+
+BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
+CHANGE = "update reservations set adults = adults + 1 where id = %s"
+
+
+def restored_in(other: ThrowawayPostgres, database: Database, programs: Path) -> Database:
+    """Dump a database as a DBA does, and restore it in another cluster."""
+    copy = Database(Server("own", other.url, other.binaries), "postgres")
+    copy.execute((sql_folder() / "roles.sql").read_text())
+    with psycopg.connect(copy.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("alter role cdc_bridge password {}").format(sql.Literal(BRIDGE_PASSWORD)))
+    dump = subprocess.run([programs / "pg_dump", "--dbname", database.url], capture_output=True, check=True)
+    subprocess.run(
+        [programs / "psql", "--dbname", copy.url, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"],
+        input=dump.stdout, capture_output=True, check=True,
+    )  # fmt: skip
+    return copy
+
+
+async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses_and_repeats_nothing(
+    database: Database, durable_server: ThrowawayPostgres, programs: Path, bridges: Bridges, receiver: Receiver
+) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    receiver.script = lambda call: Answer(422 if call.reservation_id == "WAITING" else 200)
+    bridge = await bridges.start()
+    for id_ in ("DELIVERED", "CHANGED-LATER", "WAITING"):
+        database.execute(BOOKING, (id_,))
+    settled = "select count(*) from cdc_bridge.delivery"
+    await until(lambda: database.value(settled) == 3, "all are in the ledger")
+    assert await bridge.terminate() == 0
+    for id_ in ("NEW", "CHANGED-LATER"):
+        database.execute(BOOKING + " on conflict (id) do update set adults = 7", (id_,))
+    database.execute(CHANGE, ("CHANGED-LATER",))
+    copy = restored_in(durable_server, database, programs)
+    for _ in range(50):
+        database.execute(CHANGE, ("DELIVERED",))  # after the dump
+    receiver.calls.clear()
+    receiver.accepted.clear()
+    receiver.script = lambda _: Answer()
+
+    settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": copy.bridge_url}
+    bridge = await bridges.start(**settings)
+    line = await bridge.wait_for_log("endpoint cannot be called")
+    assert "select cdc_bridge.adopt();" in line["problem"]
+    code, output, _ = await run_command("check", **settings)
+    assert code == 1
+    assert "✗ endpoints        default: this database was restored from a dump" in output
+    copy.execute(BOOKING, ("MEANWHILE",))
+    assert receiver.calls == []
+
+    queued = copy.value("select cdc_bridge.adopt()")
+    assert queued == 4  # NEW, twice CHANGED-LATER, and MEANWHILE; what waited waits on
+    await bridge.wait_for_log("endpoint taken")
+    await receiver.wait_for_accepted(3)
+    copy.execute("update cdc_bridge.delivery set next_attempt_at = now() where reservation_id = 'WAITING'")
+    copy.execute(CHANGE, ("DELIVERED",))
+    await receiver.wait_for_accepted(5)
+    assert sorted(call.reservation_id for call in receiver.calls) == [
+        "CHANGED-LATER", "DELIVERED", "MEANWHILE", "NEW", "WAITING"
+    ]  # fmt: skip
+    assert await bridge.terminate() == 0
+    newest_there = database.value("select max(seq) from cdc_bridge.change")
+    assert copy.value("select max(seq) from cdc_bridge.change") > newest_there
+    open_deliveries = "select count(*) from cdc_bridge.delivery where state = 'waiting'"
+    assert copy.value(open_deliveries) == 0
+
+
+def test_adopting_while_others_write_skips_nothing(database: Database) -> None:
+    """What is committed after it stays in the log, to be read from the new position."""
+    database.execute("insert into customers (id) values ('C')")
+    database.execute(BOOKING, ("BEFORE",))
+    with psycopg.connect(database.url) as writer:
+        writer.execute(BOOKING, ("OPEN",))
+        assert database.value("select cdc_bridge.adopt()") == 0  # there is no endpoint yet
+        assert database.value("select count(*) from cdc_bridge.change") == 0
+    assert database.execute("select reservation_id from cdc_bridge.change") == [("OPEN",)]
+
+
+def test_numbers_never_jump_back(database: Database) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        database.execute("select cdc_bridge.adopt(-1)")

@@ -1,0 +1,151 @@
+"""The test call as an endpoint gets it, and what the command makes of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from standardwebhooks import Webhook
+
+from cdc_bridge.vendor.contract import example
+from tests.support.answers import Answer, Manner
+from tests.support.bridge import SECRET
+from tests.support.certificates import Certificates
+from tests.support.contract import violations_of
+from tests.support.databases import Database
+from tests.support.endpoints import EndpointCommands, add_endpoint
+from tests.support.receiver import Call, Receiver
+
+GUEST = "Unmistakable"
+
+
+@pytest.fixture(autouse=True)
+def booking(database: Database) -> None:
+    database.execute("insert into customers (id, surname) values ('C', %s)", (GUEST,))
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+
+
+@pytest.fixture
+async def secret(endpoint: EndpointCommands, receiver: Receiver, certificates: Certificates) -> str:
+    """The secret of an endpoint ``till`` at the test's receiver."""
+    options = ("--ca-file", str(certificates.ca_file), "--header", "x-api-key: let-me-in", "--timeout-seconds", "0.5")
+    return str((await endpoint.json("add", "till", receiver.url, *options))["secret"])
+
+
+def assert_is_a_ping(call: Call, *secrets: str) -> None:
+    assert call.json.keys() == {"ping"}
+    for secret in secrets:
+        assert Webhook(secret).verify(call.body.decode(), dict(call.headers)) == call.json
+    event = from_http_event(HTTPMessage(dict(call.headers), call.body))
+    assert event.get_type() == "cdc-bridge.ping"
+    assert str(event.get_source()).startswith("/cdc-bridge/")
+    assert call.headers["x-api-key"] == "let-me-in"
+    assert GUEST not in call.body.decode() + str(call.headers)
+
+
+async def test_it_is_made_as_a_call_is_and_leaves_no_trace(
+    database: Database, endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    pong = await endpoint.json("ping", "till")
+    assert (pong["accepted"], pong["status"], pong["reason"]) == (True, 200, None)
+    assert isinstance(pong["milliseconds"], int)
+    new = (await endpoint.json("rotate-secret", "till"))["secret"]
+    await endpoint.run("ping", "till")
+    first, second = receiver.calls
+    assert_is_a_ping(first, secret)
+    assert_is_a_ping(second, secret, new)
+    assert first.headers["webhook-id"] != second.headers["webhook-id"]
+    assert database.value("select count(*) from cdc_bridge.delivery") == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(204), "HTTP 204"),
+        (Answer(422), "HTTP 422 Unprocessable"),
+        (Answer(401), "a header, the secret or the client certificate is wrong"),
+        (Answer(404), "its path is wrong"),
+        (Answer(410), "wants no more calls"),
+        (Answer(307, {"location": "/elsewhere"}), "redirects are not followed"),
+        (Answer(500), "cannot work at present"),
+        (Answer(manner=Manner.RESET), "No answer came"),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
+)
+async def test_every_answer_is_told_with_its_meaning(
+    answer: Answer, words: str, endpoint: EndpointCommands, receiver: Receiver, secret: str, database: Database
+) -> None:
+    receiver.script = lambda _: answer
+    good = answer.takes and answer.manner is Manner.WHOLE
+    assert words in await endpoint.run("ping", "till", code=0 if good else 1)
+    assert len(receiver.calls) == 1
+    assert database.value("select disabled_at is null from cdc_bridge.endpoint")
+
+
+async def test_endpoint_that_does_not_answer_or_cannot_be_trusted_is_told(
+    endpoint: EndpointCommands, receiver: Receiver, certificates: Certificates, secret: str
+) -> None:
+    never = asyncio.Event()
+    receiver.script = lambda _: Answer(after=never)
+    assert "no answer within 0.5 s" in await endpoint.run("ping", "till", code=1)
+    never.set()
+    await endpoint.run("set", "till", "--ca-file", str(certificates.other_ca_file))
+    told = await endpoint.run("ping", "till", code=1)
+    assert "certificate cannot be verified" in told
+    assert "--ca-file" in told
+    await endpoint.run("set", "till", "--url", "https://169.254.169.254/latest")
+    assert "address refused" in await endpoint.run("ping", "till", code=1)
+
+
+async def test_endpoint_of_the_settings_is_called_by_those_of_the_command(
+    endpoint: EndpointCommands, receiver: Receiver, bridge_settings: dict[str, str], database: Database
+) -> None:
+    assert "there is no endpoint default" in await endpoint.refused("ping", "default")
+    add_endpoint(database, "default", receiver.url, Path(bridge_settings["CDC_BRIDGE_ENDPOINT_CA_FILE"]))
+    database.execute("update cdc_bridge.endpoint set in_settings = true")
+    assert "those of this command declare none" in await endpoint.refused("ping", "default")
+    assert receiver.calls == []
+    endpoint.settings = bridge_settings
+    assert "HTTP 200" in await endpoint.run("ping", "default")
+    assert_is_a_ping(receiver.calls[0], SECRET)
+
+
+async def test_sample_is_the_contracts_example_and_says_what_it_is(
+    database: Database, endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    pong = await endpoint.json("ping", "till", "--sample", "--yes")
+    await endpoint.run("ping", "till", "--sample", "--yes")
+    assert (pong["accepted"], pong["status"]) == (True, 200)
+    first, second = receiver.calls
+    sample = first.json
+    assert list(sample) == list(example())
+    assert {key for key, value in example().items() if sample[key] != value} == {"notes", "updated"}
+    assert sample["notes"] == "A test call of cdc-bridge: not a real reservation"
+    assert violations_of(sample) == []
+    assert first.headers["ce-type"] == "cdc-bridge.ping"
+    assert not {"ce-subject", "ce-sequence"} & {name.lower() for name in first.headers}
+    assert first.headers["webhook-id"].startswith("0-")
+    assert first.headers["webhook-id"] != second.headers["webhook-id"]
+    assert Webhook(secret).verify(first.body, dict(first.headers)) == sample
+    assert GUEST not in first.body.decode() + str(first.headers)
+    assert database.value("select count(*) from cdc_bridge.delivery") == 0
+
+
+async def test_sample_is_made_only_for_one_who_agrees(
+    endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    told = await endpoint.run("ping", "till", "--sample", code=2)
+    assert "takes it for a booking" in told
+    assert "Nothing was sent. To go ahead: cdc-bridge endpoint ping till --sample --yes" in told
+    assert receiver.calls == []
+
+
+async def test_refused_sample_is_not_told_to_be_no_reservation(
+    endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    receiver.script = lambda _: Answer(422)
+    told = await endpoint.run("ping", "till", "--sample", "--yes", code=1)
+    assert "refuses the contract's example, or every test call" in told
+    assert "HTTP 422" in told

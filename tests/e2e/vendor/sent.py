@@ -1,0 +1,50 @@
+"""Calls as they are really made, and the schedule in the contract's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
+from tests.support.bridge import Bridges
+from tests.support.databases import Database
+from tests.support.endpoints import EndpointCommands
+from tests.support.receiver import Call, Receiver
+
+_UNITS = ((3600, "h"), (60, "min"), (1, "s"))
+
+
+@dataclass
+class SentCalls:
+    """Has the daemon and the commands make calls, and returns what was received."""
+
+    database: Database
+    bridges: Bridges
+    endpoint: EndpointCommands
+    receiver: Receiver
+    settings: dict[str, str] = field(repr=False)
+
+    async def of(self, name: str) -> Call:
+        """Return a call: ``reservation.created``, ``reservation.updated`` or ``ping``."""
+        if name == "ping":
+            self.endpoint.settings = self.settings
+            await self.endpoint.run("ping", "default")
+            return self.receiver.calls[-1]
+        await self.bridges.start()
+        self.database.execute("insert into customers (id) values ('C')")
+        self.database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+        (created,) = await self.receiver.wait_for_accepted(1)
+        if name == "reservation.created":
+            return created
+        self.database.execute("update reservations set adults = 3")
+        return (await self.receiver.wait_for_accepted(2))[1]
+
+
+def schedule_in_words() -> str:
+    """Return the pauses between attempts as the contract's texts have them."""
+    *first, last = [_in_words(seconds) for seconds in SCHEDULE_SECONDS]
+    return f"made again after {', '.join(first)} and {last}"
+
+
+def _in_words(seconds: int) -> str:
+    unit, name = next((unit, name) for unit, name in _UNITS if seconds % unit == 0)
+    return f"{seconds // unit} {name}"

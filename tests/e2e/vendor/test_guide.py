@@ -1,0 +1,161 @@
+"""The vendor's guide can be followed word by word, and what it says of headers, answers and commands is so."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from cdc_bridge.cli.app import app
+from cdc_bridge.settings import Settings
+from cdc_bridge.transport.outcome import Accepted, Fault, judge
+from cdc_bridge.vendor import contract
+from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS
+from cdc_bridge.vendor.contract import EXAMPLES, text_of
+from tests.e2e.vendor.sent import SentCalls, schedule_in_words
+
+GUIDE = text_of("guide.md")
+FOLDER = Path(contract.__file__).parent
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL)
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PATIENCE_SECONDS = 60.0
+
+
+def table(heading: str) -> list[tuple[str, str]]:
+    """Return the rows of the table with this heading for its first column."""
+    _, _, rows = GUIDE.partition(f"\n| {heading} |")
+    rows, _, _ = rows.partition("\n\n")
+    return [(first, second) for first, second in re.findall(r"^\| (.*?) \| (.*) \|$", rows, flags=re.MULTILINE)][1:]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Any]:
+    """Runs blocks as a vendor would; those that are to go on as processes of their own, with other ports."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CDC_BRIDGE_")}
+    environment |= {"PATH": path, "CDC_BRIDGE_CONFIG": os.devnull}
+    of_command, of_example = free_port(), free_port()
+    goes_on = {
+        "cdc-bridge receive": (of_command, f"exec cdc-bridge receive --port {of_command}"),
+        "python3 receiver-python": (of_example, f"PORT={of_example} exec python3 receiver-python"),
+    }
+    running: list[subprocess.Popen[bytes]] = []
+
+    def run(block: str) -> str:
+        script = block.replace("localhost:8443", f"localhost:{of_command}")
+        script = script.replace("localhost:8080", f"localhost:{of_example}")
+        for words, (port, in_their_place) in goes_on.items():
+            if words in script:
+                script = script.replace(words, in_their_place)
+                running.append(subprocess.Popen(["sh", "-eu", "-c", script], env=environment, cwd=tmp_path))
+                wait_until_called(port, running[-1])
+                return ""
+        ran = subprocess.run(
+            ["sh", "-eu", "-c", script], env=environment, cwd=tmp_path, text=True, capture_output=True, check=False
+        )
+        assert ran.returncode == 0, f"{script}\n{ran.stdout}{ran.stderr}"
+        return ran.stdout
+
+    yield run
+    for process in running:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=PATIENCE_SECONDS)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def wait_until_called(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process listens at a port."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    pytest.fail("the block does not go on, or does not listen")
+
+
+def test_every_block_runs_in_its_order(shell: Any, tmp_path: Path) -> None:
+    printed = "".join(shell(block) for block in BLOCKS)
+    assert "The signatures are the same." in printed
+    assert re.findall(r"^(.*); the slowest", printed, flags=re.MULTILINE) == [f"{len(REQUIREMENTS)} met"] * 2
+    for name, files in contract.RECEIVERS.items():
+        for file in files:
+            assert (tmp_path / f"receiver-{name}" / Path(file).name).read_text(encoding="utf-8") == text_of(file)
+    assert (tmp_path / "guide.md").read_text(encoding="utf-8") == GUIDE
+    assert (tmp_path / "vector.json").read_text(encoding="utf-8") == text_of("signature-vector.json")
+
+
+def test_relative_links_lead_to_files_of_the_same_folder() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", GUIDE) if "://" not in link]
+    assert links
+    assert [link for link in links if not (FOLDER / link).is_file()] == []
+    assert {*EXAMPLES.values(), contract.SCHEMA_FILE, "openapi.json"} == set(links)
+
+
+def test_every_command_that_it_names_is_there() -> None:
+    root: Any = typer.main.get_command(app)
+    named = re.findall(r"cdc-bridge ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)([^\n`]*)", GUIDE.replace("\n", " \n"))
+    commands = [(words.split(), rest) for words, rest in named if words.split()[0] in root.commands]
+    assert {words[0] for words, _ in commands} == {
+        "contract", "receive", "conformance", "endpoint", "replay", "backfill"
+    }  # fmt: skip
+    for words, rest in commands:
+        command = root.commands[words[0]]
+        if hasattr(command, "commands"):
+            command = command.commands[words[1]]
+        known = {name for parameter in command.params for name in parameter.opts}
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", rest.partition(">")[0])) <= known
+
+
+async def test_headers_that_are_really_sent_are_named_and_no_other(sent_calls: SentCalls) -> None:
+    call = await sent_calls.of("reservation.updated")
+    sent = {name.lower() for name in call.headers} - {"x-api-key"}
+    named = {name for names, _ in table("header") for name in re.findall(r"`([a-z-]+)`", names)}
+    assert named == sent
+
+
+def test_answers_do_what_the_table_says() -> None:
+    judged = {status: judge(status, {}, NOW) for status in range(200, 600)}
+
+    def of(*faults: Fault) -> set[int]:
+        return {s for s, outcome in judged.items() if not isinstance(outcome, Accepted) and outcome.fault in faults}
+
+    accepted, delivery, endpoint, overload, withdrawn = (
+        set().union(*map(_statuses, re.findall(r"`(\d(?:\d\d|xx))`", first))) for first, _ in table("answer")
+    )
+    assert accepted == {status for status, outcome in judged.items() if isinstance(outcome, Accepted)}
+    assert endpoint == of(Fault.ENDPOINT)
+    assert delivery <= of(Fault.DELIVERY)
+    assert overload == of(Fault.OVERLOAD) | {503}
+    assert withdrawn == of(Fault.WITHDRAWN)
+    assert of(Fault.DELIVERY) == set(range(400, 500)) - endpoint - overload - withdrawn
+    assert schedule_in_words() in dict(table("answer"))[table("answer")[1][0]]
+
+
+def _statuses(written: str) -> set[int]:
+    return set(range(int(written[0]) * 100, int(written[0]) * 100 + 100)) if "x" in written else {int(written)}
+
+
+def test_numbers_are_the_settings_defaults() -> None:
+    def default(name: str) -> str:
+        return f"{Settings.model_fields[name].default:g}"
+
+    timeout, connecting = default("endpoint_timeout_seconds"), default("endpoint_connect_timeout_seconds")
+    assert f"Answer within **{timeout} seconds** ({connecting} of them for the connection)" in GUIDE
+    assert f"to {default('endpoint_max_in_flight')} at most" in GUIDE

@@ -1,0 +1,196 @@
+"""The list of deliveries: every filter, every page, nothing left out and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cdc_bridge.deliveries import listing as module
+from cdc_bridge.deliveries.listing import Cursor, ListedDelivery, Wanted, list_deliveries
+from cdc_bridge.errors import BridgeError
+from cdc_bridge.model import DeliveryState, ReservationId
+from tests.support.bridge import run_command
+from tests.support.databases import Database
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DELIVERIES = 300
+FILL = f"""
+insert into cdc_bridge.endpoint (
+  name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position,
+  cluster
+)
+select name, false, 'https://till.example', '{{}}', 1, false, 1, 1, '1:1:', system_identifier
+from pg_control_system(), unnest(array['till', 'bar']) as name;
+insert into cdc_bridge.delivery (
+  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at
+)
+select e.endpoint_id, 10 * n, 'R' || n % 7, 'U', '{NOON:%Y-%m-%d %H:%M:%S+00}'::timestamptz + n * interval '1 minute',
+  case n % 10 when 0 then 'waiting' when 1 then 'dead' when 2 then 'gone' else 'delivered' end, 1, 1,
+  case n % 10 when 0 then now() end
+from generate_series(1, {DELIVERIES}) n
+join cdc_bridge.endpoint e on e.name = 'till' or n % 3 = 0;
+"""
+
+
+@pytest.fixture(autouse=True)
+def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    database.execute(FILL)
+    monkeypatch.setattr(module, "_STEP", 200)  # ten numbers that are there, of two endpoints
+
+
+async def all_pages(database: Database, wanted: Wanted, limit: int) -> list[ListedDelivery]:
+    found: list[ListedDelivery] = []
+    after: Cursor | None = None
+    async with database.connection() as connection:
+        while True:
+            listed = await list_deliveries(connection, wanted, limit, after)
+            assert len(listed.deliveries) <= limit
+            found += listed.deliveries
+            if listed.next is None:
+                return found
+            after = Cursor.parse(str(listed.next))
+
+
+FILTERS = [
+    Wanted(),
+    Wanted(endpoint="bar"),
+    Wanted(states=[DeliveryState.DEAD, DeliveryState.WAITING]),
+    Wanted(states=[DeliveryState.GONE]),
+    Wanted(states=[DeliveryState.GONE, DeliveryState.DEAD], endpoint="till"),
+    Wanted(states=[DeliveryState.SUPERSEDED]),
+    Wanted(reservation_id=ReservationId("R3")),
+    Wanted(reservation_id=ReservationId("R3"), states=[DeliveryState.DEAD]),
+    Wanted(since=NOON + timedelta(minutes=100)),
+    Wanted(until=NOON + timedelta(minutes=100)),
+    Wanted(since=NOON + timedelta(minutes=50), until=NOON + timedelta(minutes=51)),
+    Wanted(since=NOON + timedelta(days=10)),
+    Wanted(until=NOON - timedelta(days=10)),
+    Wanted(states=[DeliveryState.WAITING], until=NOON + timedelta(minutes=100)),
+]
+
+
+def expected(database: Database, wanted: Wanted) -> list[tuple[int, str]]:
+    rows = database.execute(
+        "select d.seq, e.name, d.state, d.reservation_id, d.changed_at from cdc_bridge.delivery d "
+        "join cdc_bridge.endpoint e using (endpoint_id) order by d.seq desc, d.endpoint_id"
+    )
+    return [
+        (seq, name)
+        for seq, name, state, reservation_id, changed_at in rows
+        if wanted.endpoint in {None, name}
+        and (not wanted.states or state in wanted.states)
+        and wanted.reservation_id in {None, reservation_id}
+        and (wanted.since is None or changed_at >= wanted.since)
+        and (wanted.until is None or changed_at < wanted.until)
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+@pytest.mark.parametrize("wanted", FILTERS, ids=str)
+async def test_pages_have_what_is_wanted_once_and_in_order(database: Database, wanted: Wanted, limit: int) -> None:
+    found = await all_pages(database, wanted, limit)
+    assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, wanted)
+
+
+async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(database: Database) -> None:
+    """A backfill that has waited for an old transaction queues like that."""
+    queued_at = NOON + timedelta(minutes=250)
+    database.execute("update cdc_bridge.delivery set changed_at = %s where seq = 750", (queued_at,))
+    for wanted in FILTERS:
+        found = await all_pages(database, wanted, 7)
+        assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, wanted), wanted
+    (first, *_, last) = await all_pages(database, Wanted(endpoint="till", since=queued_at), 1000)
+    assert (first.seq, last.seq) == (10 * DELIVERIES, 750)
+
+
+async def test_what_is_looked_through_does_not_grow_with_the_endpoints(database: Database) -> None:
+    (of_one, of_both) = [Wanted(endpoint=name, states=[DeliveryState.GONE]) for name in ("till", None)]
+    database.execute("update cdc_bridge.delivery set state = 'delivered', next_attempt_at = null")
+    async with database.connection() as connection:
+        one, both = [(await list_deliveries(connection, wanted, 10)).next for wanted in (of_one, of_both)]
+    assert (one, both) == (Cursor(10 * DELIVERIES - 2000, 0), Cursor(10 * DELIVERIES - 1000, 0))
+
+
+async def test_what_is_rare_is_looked_for_no_further_than_so_far_and_then_gone_on_with(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_STEPS", 2)
+    database.execute("update cdc_bridge.delivery set state = 'delivered', next_attempt_at = null where seq > 20")
+    wanted = Wanted(states=[DeliveryState.GONE])
+    async with database.connection() as connection:
+        listed = await list_deliveries(connection, wanted, 10)
+    assert (listed.deliveries, listed.next) == ([], Cursor(10 * DELIVERIES - 200, 0))
+    assert [delivery.seq for delivery in await all_pages(database, wanted, 10)] == [20]
+
+
+async def test_endpoint_that_is_not_there_is_named(database: Database) -> None:
+    async with database.connection() as connection:
+        with pytest.raises(BridgeError, match="there is no endpoint tull; did you mean till"):
+            await list_deliveries(connection, Wanted(endpoint="tull"), 10)
+
+
+@pytest.mark.parametrize("text", ["", "1", "-", "1-", "a-b", "1-2-3", "-1-2", "¹-2"])
+def test_place_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no place"):
+        Cursor.parse(text)
+
+
+async def test_command_lists_and_goes_on(database: Database) -> None:
+    settings = {"CDC_BRIDGE_DATABASE_URL": database.bridge_url}
+    code, output, errors = await run_command(
+        "deliveries", "--endpoint", "till", "--state", "dead", "--limit", "2", "--json", **settings
+    )
+    assert (code, errors) == (0, "")
+    first = json.loads(output)
+    assert [delivery["seq"] for delivery in first["deliveries"]] == [2910, 2810]
+    _, output, _ = await run_command(
+        "deliveries", "--endpoint", "till", "--state", "dead", "--limit", "2", "--after", first["next"], **settings
+    )
+    assert "2710" in output
+    assert "2910" not in output
+    code, output, errors = await run_command("deliveries", "--limit", "3", **settings)
+    assert code == 0
+    assert len(output.splitlines()) == 4
+    assert "There are more. To go on: --after 2990-" in errors
+    code, output, _ = await run_command("deliveries", "--reservation", "R9", **settings)
+    assert (code, output) == (0, "No such delivery was found.\n")
+
+
+async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywhere(database: Database) -> None:
+    database.execute("delete from cdc_bridge.delivery")
+    database.execute(f"""
+        insert into cdc_bridge.delivery (
+          endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures
+        )
+        select endpoint_id, 2000 * n, 'R', 'U', '{NOON}'::timestamptz + n * interval '1 minute', 'delivered', 1, 0
+        from cdc_bridge.endpoint, generate_series(1, {DELIVERIES}) n
+    """)
+    arguments, settings = (
+        ("deliveries", "--until", "2026-06-01 12:01:30Z"),
+        {"CDC_BRIDGE_DATABASE_URL": database.bridge_url},
+    )
+    code, output, errors = await run_command(*arguments, **settings)
+    assert (code, output) == (0, "No such delivery was found so far.\n")
+    told = re.fullmatch(r"Older ones were not looked at. To go on: --after (\S+)\n", errors)
+    while told is not None and "so far" in output:
+        code, output, errors = await run_command(*arguments, "--after", told[1], **settings)
+        told = re.fullmatch(r"Older ones were not looked at. To go on: --after (\S+)\n", errors)
+    assert (code, len(output.splitlines()), errors) == (0, 3, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--endpoint", "tull"], "did you mean till?"),
+        (["--after", "here"], "is no place in the list"),
+        (["--since", "2026-07-02", "--until", "2026-07-01"], "is not before --until"),
+        (["--state", "lost"], "'lost' is not one of"),
+    ],
+)
+async def test_command_says_what_is_wrong(database: Database, arguments: list[str], words: str) -> None:
+    code, _, errors = await run_command("deliveries", *arguments, CDC_BRIDGE_DATABASE_URL=database.bridge_url)
+    assert code != 0
+    assert words in " ".join(errors.replace("│", " ").split())

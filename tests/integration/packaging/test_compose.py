@@ -1,0 +1,323 @@
+"""What docker-compose.yml says is so: its settings, its files, and the programs that it runs, run without an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography import x509
+from packaging.requirements import Requirement
+from psycopg.conninfo import conninfo_to_dict
+from yarl import URL
+
+from cdc_bridge.schema.sql_text import sql_folder
+from cdc_bridge.settings import PREFIX, Settings
+from tests.support import compose_file
+from tests.support.bridge import SECRET, Bridges, clean_environment
+from tests.support.commands import RunningCommand
+from tests.support.databases import Database, install_bridge
+from tests.support.waiting import until
+from tests.unit.test_readme import README
+
+PROJECT = Path(__file__).parents[3]
+TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
+FILE: Final[Mapping[str, Any]] = compose_file.read(TEXT)
+SERVICES: Final[Mapping[str, Mapping[str, Any]]] = FILE["services"]
+BRIDGE, RECEIVER, PACKAGES = (SERVICES[name] for name in ("bridge", "receiver", "packages"))
+PORT, KEPT = (RECEIVER["command"][RECEIVER["command"].index(option) + 1] for option in ("--port", "--keep"))
+STARTED = "service_healthy", "service_completed_successfully"
+
+UNDERSTOOD_BY_1_29 = {
+    "command", "depends_on", "environment", "healthcheck", "hostname", "image", "ports", "read_only", "restart",
+    "stop_grace_period", "tmpfs", "user", "volumes",
+}  # fmt: skip
+
+MOUNTS = [(name, *mount.split(":")) for name, service in SERVICES.items() for mount in service.get("volumes", ())]
+FOLDERS = [mount for mount in MOUNTS if mount[1].startswith(".")]
+VOLUMES = [mount for mount in MOUNTS if not mount[1].startswith(".")]
+
+
+def test_it_keeps_to_what_docker_compose_1_29_and_2_both_understand() -> None:
+    assert set(FILE) == {"services", "volumes"}
+    assert {key for service in SERVICES.values() for key in service} <= UNDERSTOOD_BY_1_29
+    assert set(re.findall(r"\$.*?[:}]", TEXT)) == {"${POSTGRES_PORT:"}
+
+
+def test_it_needs_no_image_but_two_official_ones() -> None:
+    assert {service["image"] for service in SERVICES.values()} == {"postgres:17", "python:3.12-slim"}
+
+
+def test_names_of_settings_are_those_of_settings() -> None:
+    named = set(re.findall(rf"{PREFIX}[A-Z_]+", TEXT))
+    assert named <= {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    assert f"{PREFIX}DATABASE_URL" in BRIDGE["environment"]
+
+
+def test_what_is_mounted_from_here_is_here_and_cannot_be_written_to() -> None:
+    assert [source for _, source, *_ in FOLDERS if not (PROJECT / source).exists()] == []
+    assert {mode for *_, mode in FOLDERS} == {"ro"}
+
+
+def test_volumes_are_declared_and_written_by_the_one_service_that_fills_them() -> None:
+    assert {source for _, source, *_ in VOLUMES} == set(FILE["volumes"])
+    assert {(name, source) for name, source, _, *mode in VOLUMES if not mode} == {
+        ("postgres", "database"),
+        ("packages", "packages"),
+        ("packages", "kept"),
+    }
+
+
+def test_nothing_is_left_behind_in_a_volume_without_a_name() -> None:
+    folder = "/var/lib/postgresql/data"  # for which that image makes one
+    named = {name for name, _, target, *_ in VOLUMES if target == folder}
+    in_memory = {name for name, service in SERVICES.items() if service.get("tmpfs") == folder}
+    assert named | in_memory == {name for name, service in SERVICES.items() if service["image"] == "postgres:17"}
+
+
+def test_every_service_has_a_health_check_or_ends_before_others_begin() -> None:
+    waited_for = {
+        (name, how["condition"]) for service in SERVICES.values() for name, how in service.get("depends_on", {}).items()
+    }
+    healthy, completed = STARTED
+    assert {name for name, condition in waited_for if condition == healthy} <= {
+        name for name, service in SERVICES.items() if "healthcheck" in service
+    }
+    assert {name for name, condition in waited_for if condition == completed} == {
+        name for name, service in SERVICES.items() if "healthcheck" not in service
+    }
+
+
+def test_no_port_is_open_to_other_machines() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert ports == ["127.0.0.1:${POSTGRES_PORT:-5432}:5432"]
+
+
+def test_bridge_finds_the_database_by_the_password_that_is_set() -> None:
+    postgres, install = SERVICES["postgres"]["environment"], SERVICES["install"]
+    way_in = conninfo_to_dict(BRIDGE["environment"]["CDC_BRIDGE_DATABASE_URL"])
+    assert way_in == {
+        "host": "postgres",
+        "dbname": postgres["POSTGRES_DB"],
+        "user": "cdc_bridge",
+        "password": "cdc_bridge",
+    }
+    assert "--command=alter role cdc_bridge password 'cdc_bridge'" in install["command"]
+    assert install["environment"] == {
+        "PGHOST": "postgres",
+        "PGDATABASE": postgres["POSTGRES_DB"],
+        "PGUSER": "postgres",
+        "PGPASSWORD": postgres["POSTGRES_PASSWORD"],
+    }
+    (script,) = (word.removeprefix("--file=/sql/") for word in install["command"] if word.startswith("--file="))
+    assert (sql_folder() / script).exists()
+
+
+def test_bridge_finds_the_receiver_and_signs_with_its_secret() -> None:
+    url = URL(BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_URL"])
+    assert (url.scheme, url.host, str(url.port)) == ("https", RECEIVER["hostname"], PORT)
+    assert BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_SECRET"] == PACKAGES["environment"]["RECEIVER_SECRET"]
+
+
+def test_bridge_is_given_the_time_that_it_takes_to_end() -> None:
+    assert (
+        int(BRIDGE["stop_grace_period"].removesuffix("s")) > Settings.model_fields["shutdown_timeout_seconds"].default
+    )
+
+
+class Packages:
+    """What the service ``packages`` makes, where pip is one that only remembers what it was to install."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.kept = folder / "kept"
+        self.kept.mkdir()
+        for name, words in {
+            "python": 'mkdir -p "$3/bin"; cp "$HERE/pip" "$3/bin/pip"; ln -sf "$HERE/real-python" "$3/bin/python"',
+            "real-python": f'exec "{sys.executable}" "$@"',
+            "pip": 'echo "$@" >> "$HERE/asked"; [ "$4" != --constraint ] || cp "$5" "$HERE/constraints"',
+        }.items():
+            (folder / name).write_text(f"#!/bin/sh\nset -eu\n{words}\n")
+            (folder / name).chmod(0o755)
+
+    def make(self) -> None:
+        shell, script, checkout, _, kept = PACKAGES["command"]
+        assert kept == KEPT
+        (mounted,) = (source for _, source, target, *_ in FOLDERS if target == checkout)
+        subprocess.run(
+            [
+                shell,
+                script.replace(checkout, str(PROJECT / mounted)),
+                PROJECT,
+                self._folder / "venv",
+                self.kept,
+            ],
+            check=True,
+            env=os.environ
+            | {"PATH": f"{self._folder}:{os.environ['PATH']}", "HERE": str(self._folder)}
+            | {name: value for name, value in PACKAGES["environment"].items() if value is not None},
+        )
+
+    @property
+    def asked_for(self) -> set[str]:
+        return {line.split()[-1] for line in (self._folder / "asked").read_text().splitlines()}
+
+    @property
+    def constraints(self) -> dict[str, str]:
+        wanted = map(Requirement, (self._folder / "constraints").read_text().splitlines())
+        return {requirement.name: str(requirement.specifier) for requirement in wanted}
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Packages:
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    packages = Packages(folder)
+    packages.make()
+    return packages
+
+
+def test_checkout_is_installed_with_the_versions_that_are_locked(packages: Packages) -> None:
+    assert f"{PROJECT}[receive]" in packages.asked_for
+    locked = re.findall(r"^([\w.-]+)(==[^ ]+)", (PROJECT / "requirements-dev.lock").read_text(), flags=re.MULTILINE)
+    assert packages.constraints == dict(locked)
+    assert {"aiohttp", "hatchling", "jsonschema", "psycopg", "standardwebhooks"} <= set(packages.constraints)
+
+
+def test_certificate_is_the_receivers_and_stays_when_all_is_started_again(packages: Packages) -> None:
+    files = {path: path.read_bytes() for path in packages.kept.iterdir()}
+    certificate = x509.load_pem_x509_certificate((packages.kept / "server.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["receiver", "localhost"]
+    packages.make()
+    assert {path: path.read_bytes() for path in packages.kept.iterdir()} == files
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+class Here:
+    """Stands on this machine for what the file's words name inside the containers."""
+
+    def __init__(self, packages: Packages) -> None:
+        self._stand_ins = {
+            "/opt/cdc-bridge/bin": str(Path(sys.executable).parent),
+            KEPT: str(packages.kept),
+            "//receiver:": "//localhost:",
+            "0.0.0.0": "127.0.0.1",
+            PORT: free_port(),
+            BRIDGE["environment"]["CDC_BRIDGE_WEB_PORT"]: free_port(),
+        }
+
+    def words(self, *words: str) -> list[str]:
+        anything = re.compile("|".join(map(re.escape, self._stand_ins)))
+        return [anything.sub(lambda found: self._stand_ins[found[0]], word) for word in words]
+
+    def environment(self, service: Mapping[str, Any]) -> dict[str, str]:
+        return dict(zip(service["environment"], self.words(*service["environment"].values()), strict=True))
+
+    def healthy(self, service: Mapping[str, Any]) -> bool:
+        kind, *words = service["healthcheck"]["test"]
+        assert kind == "CMD"
+        return subprocess.run(self.words(*words), capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def here(packages: Packages) -> Here:
+    return Here(packages)
+
+
+@pytest.fixture
+async def receiver(here: Here) -> AsyncIterator[RunningCommand]:
+    """The receiver's program, as the file runs it."""
+    process = await asyncio.create_subprocess_exec(
+        *here.words(*RECEIVER["command"]), env=clean_environment({}),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    command = RunningCommand(process)
+    yield command
+    await command.close()
+
+
+@pytest.fixture
+def eres(example_database: Database) -> Database:
+    """The database as the services ``postgres`` and ``install`` make it."""
+    example_database.execute((sql_folder() / "example" / "data.sql").read_text())
+    install_bridge(example_database)
+    return example_database
+
+
+def test_what_is_not_there_is_not_healthy(here: Here) -> None:
+    assert not here.healthy(RECEIVER)
+    assert not here.healthy(BRIDGE)
+
+
+async def test_change_that_the_file_proposes_is_seen_in_the_receivers_log(
+    eres: Database, receiver: RunningCommand, here: Here
+) -> None:
+    await until(lambda: here.healthy(RECEIVER), "the receiver is healthy")
+    bridges = Bridges(here.environment(BRIDGE) | {"CDC_BRIDGE_DATABASE_URL": eres.bridge_url})
+    try:
+        await bridges.start()
+        await until(lambda: here.healthy(BRIDGE), "the bridge is healthy")
+        (change,) = re.findall(r'psql -U postgres eres -c "(.+)"', TEXT)
+        eres.execute(change)
+        await receiver.wait_for('  "reference": 920,')
+    finally:
+        await bridges.close()
+    assert re.findall(r" (\d+|no answer) (reservation\.\w+) .*: (.*)\n", receiver.words) == [
+        ("204", "reservation.updated", "signature good")
+    ]
+
+
+async def test_call_that_is_not_signed_with_the_secret_is_refused(
+    eres: Database, receiver: RunningCommand, here: Here
+) -> None:
+    await until(lambda: here.healthy(RECEIVER), "the receiver is healthy")
+    bridges = Bridges(
+        here.environment(BRIDGE) | {"CDC_BRIDGE_DATABASE_URL": eres.bridge_url, "CDC_BRIDGE_ENDPOINT_SECRET": SECRET}
+    )
+    try:
+        await bridges.start()
+        eres.execute("update reservations set adults = adults + 1 where reference = 920")
+        await receiver.wait_for(" 401 ")
+    finally:
+        await bridges.close()
+    assert "schema" not in receiver.words
+
+
+def test_commands_at_its_top_are_those_of_readme() -> None:
+    commands = re.findall(r"^#   (docker .+)$", TEXT, flags=re.MULTILINE)
+    assert len(commands) == 4
+    assert [command for command in commands if f"    {command}\n" not in README] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &anchor b",
+        "a: {b: c}",
+        "a: |",
+        "a: 'b'",
+        "a: yes",
+        "a: 22:22",
+        "a: b: c",
+        "a: b\na: c",
+        "a: b\n  c",
+        "- a\n  b: c",
+        "a:\n    b: c\n  d: e",
+    ],
+)
+def test_file_with_more_yaml_than_is_understood_is_not_read_wrongly(text: str) -> None:
+    with pytest.raises(ValueError, match=r"understood|Expecting"):
+        compose_file.read(text)

@@ -1,0 +1,344 @@
+"""Installing and taking out again, as a DBA does it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cdc_bridge.errors import InstallationError
+from cdc_bridge.schema import install as operation
+from cdc_bridge.schema.sql_text import install_text, sql_folder
+from tests.support.bridge import run_command
+from tests.support.databases import BRIDGE_PASSWORD, Database
+from tests.support.dumps import run_psql, schema_of
+from tests.support.server import Server
+
+CATALOGUE_ROWS = """
+select 'trigger ' || tgname, xmin::text from pg_trigger where tgname like 'cdc_bridge%'
+union all
+select 'function ' || p.oid::regprocedure, p.xmin::text from pg_proc p where p.proname like 'capture%'
+order by 1
+"""
+BOOKING = (
+    "insert into customers (id) values ('C'); insert into reservations (id, cust_id, reference) values ('R', 'C', 1)"
+)
+
+
+async def test_database_url_is_all_that_install_needs(example_database: Database) -> None:
+    code, output, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert (code, errors) == (0, "")
+    assert "Capture is attached to public.reservations." in output
+    example_database.execute(BOOKING)
+    assert example_database.execute("select reservation_id, operation::text from cdc_bridge.change") == [("R", "I")]
+    assert example_database.value("select count(*) from cdc_bridge.reservation_payload") == 1
+
+
+async def test_printed_text_does_the_same_in_psql(
+    example_database: Database, empty_database: Database, programs: Path
+) -> None:
+    code, printed, _ = await run_command("install", "--print")
+    assert code == 0
+    assert not [line for line in printed.splitlines() if line.startswith("\\")]
+    run_psql(example_database, programs, script=printed)
+    empty_database.execute((sql_folder() / "example" / "schema.sql").read_text())
+    await operation.install(empty_database.url, None, say=lambda _: None)
+    assert schema_of(example_database, programs) == schema_of(empty_database, programs)
+
+
+def test_file_does_the_same_in_psql(example_database: Database, database: Database, programs: Path) -> None:
+    run_psql(example_database, programs, script=f"\\ir {sql_folder()}/install.sql")
+    assert schema_of(example_database, programs) == schema_of(database, programs)
+
+
+async def test_second_install_changes_nothing(database: Database, programs: Path) -> None:
+    before = (database.execute(CATALOGUE_ROWS), schema_of(database, programs))
+    assert before[0] != []
+    run_psql(database, programs, script=install_text())
+    code, output, _ = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 0
+    assert "it was before" in output
+    assert (database.execute(CATALOGUE_ROWS), schema_of(database, programs)) == before
+
+
+async def test_uninstall_leaves_the_schema_as_it_was(example_database: Database, programs: Path) -> None:
+    before = schema_of(example_database, programs)
+    await operation.install(example_database.url, None, say=lambda _: None)
+    example_database.execute(BOOKING)
+    assert schema_of(example_database, programs) != before
+    code, output, errors = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert (code, errors) == (0, "")
+    assert "out of" in output
+    assert schema_of(example_database, programs) == before
+    example_database.execute("update reservations set adults = 3")
+    code, _, _ = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert code == 0
+
+
+async def test_uninstall_without_a_terminal_asks_for_yes_and_says_what_would_be_lost(database: Database) -> None:
+    database.execute(BOOKING)
+    code, output, errors = await run_command("uninstall", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 2
+    assert "change log (1 changes)" in output
+    assert "uninstall --yes" in errors
+    assert database.value("select to_regclass('cdc_bridge.change') is not null")
+
+
+async def test_mapping_of_ones_own_is_kept_by_a_later_install(
+    example_database: Database, programs: Path, tmp_path: Path
+) -> None:
+    shipped = (sql_folder() / "mapping.sql").read_text()
+    (own := tmp_path / "own.sql").write_text(shipped.replace("  r.notes", "  r.notes || ' (ours)' as notes"))
+    code, _, _ = await run_command("install", "--mapping", str(own), CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert code == 0
+    with_own = schema_of(example_database, programs)
+    assert "(ours)" in with_own
+    code, output, _ = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert code == 0
+    assert "mapping that was there is kept" in output
+    assert schema_of(example_database, programs) == with_own
+
+
+async def test_mapping_that_names_what_is_not_there_is_refused_and_nothing_changed(
+    empty_database: Database, example_database: Database, programs: Path, tmp_path: Path
+) -> None:
+    before = schema_of(empty_database, programs)
+    code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=empty_database.url)
+    assert code == 1
+    assert 'relation "public.reservations" does not exist' in errors
+    assert "Nothing was changed" in errors
+    assert "--mapping FILE" in errors
+    assert schema_of(empty_database, programs) == before
+    shipped = (sql_folder() / "mapping.sql").read_text()
+    (wrong := tmp_path / "wrong.sql").write_text(shipped.replace("'id')", "'reference')"))
+    code, _, errors = await run_command(
+        "install", "--mapping", str(wrong), CDC_BRIDGE_DATABASE_URL=example_database.url
+    )
+    assert code == 1
+    assert "no unique index of its own" in errors
+    code, _, errors = await run_command(
+        "install", "--mapping", "/nowhere.sql", CDC_BRIDGE_DATABASE_URL=example_database.url
+    )
+    assert code == 1
+    assert "/nowhere.sql cannot be read" in errors
+
+
+async def test_newer_schema_is_not_put_back(database: Database) -> None:
+    database.execute("insert into cdc_bridge.schema_version (version) values (99)")
+    code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 1
+    assert "newer than version 2" in errors
+
+
+async def test_role_without_rights_is_told_which_it_needs(example_database: Database) -> None:
+    url = example_database.bridge_url
+    code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url)
+    assert code == 1
+    assert "superuser, or" in errors
+    assert BRIDGE_PASSWORD not in errors
+
+
+async def test_two_installs_at_once_both_succeed_or_say_so(example_database: Database) -> None:
+    results = await asyncio.gather(
+        *(operation.install(example_database.url, None, say=lambda _: None) for _ in range(2)), return_exceptions=True
+    )
+    assert [result for result in results if result is not None and not isinstance(result, InstallationError)] == []
+    await operation.install(example_database.url, None, say=lambda _: None)
+    assert example_database.value("select count(*) from pg_trigger where tgname like 'cdc_bridge%'") == 2
+
+
+async def test_writes_go_on_when_no_daemon_ever_comes(database: Database) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("listen cdc_bridge_change")
+        for number in range(200):
+            connection.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (f"R{number}",))
+        connection.execute("select pg_notify('cdc_bridge_change', 'the end')")
+        assert [ring.payload for ring in connection.notifies(timeout=10, stop_after=1)] == ["the end"]
+    assert database.value("select count(*) from cdc_bridge.change") == 200
+
+
+async def test_rehearsal_says_what_would_change_and_changes_nothing(example_database: Database, programs: Path) -> None:
+    before = schema_of(example_database, programs)
+    url = {"CDC_BRIDGE_DATABASE_URL": example_database.url}
+    code, output, errors = await run_command("install", "--dry-run", **url)
+    assert (code, errors) == (0, "")
+    for change in (
+        "create schema cdc_bridge",
+        "create table cdc_bridge.change",
+        "create view cdc_bridge.reservation_payload",
+        "create trigger cdc_bridge_update on public.reservations",
+        "create right of cdc_bridge_owner on public.customers: select",
+    ):
+        assert f"  {change}\n" in output
+    assert "Locked on e-Res's tables, until commit: public.reservations, ShareRowExclusiveLock\n" in output
+    assert "nothing was changed" in output
+    assert schema_of(example_database, programs) == before
+    await operation.install(example_database.url, None, say=lambda _: None)
+    code, output, _ = await run_command("install", "--dry-run", **url)
+    assert code == 0
+    assert "this would change nothing" in output
+    assert "Locked" not in output
+    example_database.execute("drop function cdc_bridge.adopt")
+    code, output, _ = await run_command("install", "--dry-run", **url)
+    assert "create function cdc_bridge.adopt(bigint)" in output
+
+
+async def test_rehearsal_of_what_would_be_refused_is_refused(empty_database: Database) -> None:
+    code, _, errors = await run_command("install", "--dry-run", CDC_BRIDGE_DATABASE_URL=empty_database.url)
+    assert code == 1
+    assert 'relation "public.reservations" does not exist' in errors
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--finish", "--dry-run"), ("--upgrade-from", "1"), ("--print", "--upgrade-from", "0")]
+)
+async def test_options_that_do_not_go_together_are_wrong_usage(arguments: tuple[str, ...]) -> None:
+    code, _, errors = await run_command("install", *arguments)
+    assert code == 2
+    assert "--upgrade-from" in errors or "--finish" in errors
+
+
+def test_mapping_is_kept_by_psql_unless_another_is_named(
+    example_database: Database, programs: Path, tmp_path: Path
+) -> None:
+    shipped = (sql_folder() / "mapping.sql").read_text()
+    (own := tmp_path / "own mapping.sql").write_text(shipped.replace("  r.notes", "  r.notes || ' (ours)' as notes"))
+    install = ["--file", str(sql_folder() / "install.sql")]
+    run_psql(example_database, programs, "--set", f"mapping={own}", *install)
+    with_own = schema_of(example_database, programs)
+    assert "(ours)" in with_own
+    run_psql(example_database, programs, *install)
+    assert schema_of(example_database, programs) == with_own
+    shipped_file = str(sql_folder() / "mapping.sql")
+    run_psql(example_database, programs, "--set", f"mapping={shipped_file}", *install)
+    assert "(ours)" not in schema_of(example_database, programs)
+
+
+async def test_schema_of_somebody_else_is_refused(example_database: Database, programs: Path) -> None:
+    example_database.execute("create schema cdc_bridge; create table cdc_bridge.change (xid xid8)")
+    before = schema_of(example_database, programs)
+    code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert code == 1
+    assert "there is a schema cdc_bridge here already, and it belongs to postgres" in errors
+    assert "drop schema cdc_bridge cascade" in errors
+    assert schema_of(example_database, programs) == before
+
+
+@pytest.mark.parametrize(
+    ("attribute", "back"), [("superuser", "nosuperuser"), ("login", "nologin"), ("bypassrls", "nobypassrls")]
+)
+async def test_role_that_may_do_more_than_it_has_to_is_refused(
+    attribute: str, back: str, example_database: Database
+) -> None:
+    example_database.execute(f"alter role cdc_bridge_owner {attribute}")
+    try:
+        code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
+        assert code == 1
+        assert "role cdc_bridge_owner already, which may do more than it has to" in errors
+        assert back in errors
+    finally:
+        example_database.execute(f"alter role cdc_bridge_owner {back}")
+
+
+async def test_default_privileges_of_the_dba_give_nobody_a_right(example_database: Database) -> None:
+    role = f"reporting_{example_database.name}"
+    example_database.execute(
+        f"create role {role}; alter default privileges grant all on tables to {role}; "
+        f"alter default privileges grant all on functions to {role}; "
+        f"alter default privileges grant all on schemas to {role}"
+    )
+    try:
+        await operation.install(example_database.url, None, say=lambda _: None)
+        rights = example_database.execute(
+            "select c.relname from pg_class c cross join aclexplode(c.relacl) a where a.grantee = %s::regrole "
+            "and c.relnamespace = 'cdc_bridge'::regnamespace union all "
+            "select p.proname from pg_proc p cross join aclexplode(p.proacl) a where a.grantee = %s::regrole",
+            (role, role),
+        )
+        assert {name for (name,) in rights} == set()
+    finally:
+        example_database.execute(f"drop owned by {role}; drop role {role}")
+
+
+async def test_dba_who_is_no_superuser_installs_and_takes_out_again(
+    server: Server, example_database: Database, programs: Path
+) -> None:
+    """As of a managed PostgreSQL: a role with CREATEROLE that owns the database and e-Res's tables."""
+    dba = f"dba_{example_database.name}"
+    owned = "; ".join(f"alter table {table} owner to {dba}" for table in ("reservations", "customers", "calls"))
+    example_database.execute(
+        f"create role {dba} login createrole password 'of-a-dba'; "
+        f"alter database {example_database.name} owner to {dba}; alter schema public owner to {dba}; {owned}"
+    )
+    roles = ("cdc_bridge_owner", "cdc_bridge", "cdc_bridge_reader")
+    try:
+        # The roles are the cluster's, and were made by a superuser: who did not make them has to be given them.
+        for role in roles:
+            example_database.execute(f"grant {role} to {dba} with admin option")
+        url = server.url_for(example_database.name, user=dba, password="of-a-dba")
+        before = schema_of(example_database, programs)
+        code, output, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url)
+        assert (code, errors) == (0, ""), output
+        example_database.execute(BOOKING)
+        assert example_database.value("select count(*) from cdc_bridge.change") == 1
+        for statement in ("disable_capture()", "enable_capture()", "detach('reservations')"):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(f"select cdc_bridge.{statement}".encode())
+        code, output, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url)
+        assert (code, errors) == (0, ""), output
+        code, output, errors = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=url)
+        assert (code, errors) == (0, ""), output
+        assert schema_of(example_database, programs) == before
+    finally:
+        example_database.execute(
+            f"reassign owned by {dba} to postgres; alter database {example_database.name} owner to postgres; "
+            f"drop owned by {dba}; drop role {dba}"
+        )
+
+
+async def test_mapping_with_transaction_control_is_refused_and_nothing_changed(
+    example_database: Database, tmp_path: Path
+) -> None:
+    shipped = (sql_folder() / "mapping.sql").read_text()
+    (own := tmp_path / "own.sql").write_text(shipped + "\nCOMMIT WORK;\nbegin;\n")
+    for arguments in (["--dry-run"], []):
+        code, _, errors = await run_command(
+            "install", "--mapping", str(own), *arguments, CDC_BRIDGE_DATABASE_URL=example_database.url
+        )
+        assert code == 1
+        assert "COMMIT WORK;" in errors
+    assert not example_database.value("select to_regnamespace('cdc_bridge') is not null")
+
+
+async def test_shipped_mapping_does_not_take_the_place_of_one_that_was_taken_away(
+    database: Database, programs: Path
+) -> None:
+    database.execute("drop view cdc_bridge.reservation_payload")
+    run_psql(database, programs, "--file", str(sql_folder() / "install.sql"))
+    assert database.value("select to_regclass('cdc_bridge.reservation_payload') is null")
+    code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 1
+    assert "--mapping FILE" in errors
+    shipped = str(sql_folder() / "mapping.sql")
+    code, _, errors = await run_command("install", "--mapping", shipped, CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, errors) == (0, "")
+
+
+async def test_traps_in_public_are_not_run_by_a_superuser_who_installs(example_database: Database) -> None:
+    """Operators that fit better than PostgreSQL's own, made by a role that may create in the schema public."""
+    example_database.execute("create table public.ran (by_whom text)")
+    for left, right in (("oid", "regclass"), ("oid", "regnamespace"), ("oid", "regprocedure"), ("name", "text")):
+        example_database.execute(
+            f"create function public.trap({left}, {right}) returns boolean language plpgsql as $$ begin "
+            "insert into public.ran values (current_user); return $1::text operator(pg_catalog.=) $2::text; end $$; "
+            f"create operator public.= (leftarg = {left}, rightarg = {right}, function = public.trap)"
+        )
+    await operation.rehearse(example_database.url, None, say=lambda _: None)
+    for _ in range(2):
+        await operation.install(example_database.url, None, say=lambda _: None)
+    example_database.execute("select cdc_bridge.disable_capture(); select cdc_bridge.enable_capture()")
+    await operation.uninstall(example_database.url, say=lambda _: None)
+    assert example_database.execute("select * from public.ran") == []

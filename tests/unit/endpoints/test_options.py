@@ -1,0 +1,128 @@
+"""What may be given as an endpoint's options: the same as in the settings, and said as there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdc_bridge.endpoints.options import (
+    EndpointOptions,
+    checked_name,
+    checked_options,
+    header_lines_of,
+    with_defaults,
+)
+from cdc_bridge.errors import WrongUsage
+from cdc_bridge.settings import Settings
+from tests.support.certificates import Certificates
+
+MARK = "an-unmistakable-word"
+
+
+@pytest.mark.parametrize("name", ["till", "t", "0", "till-2", "kitchen_screen", "a" * 63])
+def test_name_that_may_be_taken(name: str) -> None:
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "Till", "-till", "_till", "till 2", "till\n", "tïll", "a" * 64, "default"])
+def test_name_that_may_not_be_taken(name: str) -> None:
+    with pytest.raises(WrongUsage, match=r"^NAME "):
+        checked_name(name)
+
+
+def test_what_is_not_given_is_the_default_of_the_settings() -> None:
+    options = with_defaults(EndpointOptions(url="https://till.example", max_in_flight=3))
+    assert options.max_in_flight == 3
+    for name in ("latest_only", "timeout_seconds", "connect_timeout_seconds"):
+        assert getattr(options, name) == Settings.model_fields[f"endpoint_{name}"].default
+    assert options.headers == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"url": "http://till.example"}, "URL has to begin with https://"),
+        ({"url": f"https://u:{MARK}@till.example"}, "into a header of the endpoint"),
+        ({"url": ""}, "URL names no host"),
+        ({"headers": (MARK,)}, '--header has to be "Name: value"'),
+        ({"headers": ("host: x",)}, "--header sets host"),
+        ({"headers": ("webhook-id: x",)}, "--header sets webhook-id"),
+        ({"headers": (f"x-a: {MARK}", f"X-A: {MARK}")}, "--header has the same header twice"),
+        ({"headers": (f"x-a: {MARK}\r\nx-b: c",)}, "control character"),
+        ({"max_in_flight": 0}, "--max-in-flight should be greater than or equal to 1"),
+        ({"max_in_flight": 1001}, "--max-in-flight should be less than or equal to 1000"),
+        ({"timeout_seconds": 0.0}, "--timeout-seconds should be greater than 0"),
+        ({"timeout_seconds": float("nan")}, "--timeout-seconds should be"),
+        ({"connect_timeout_seconds": float("inf")}, "--connect-timeout-seconds should be less than or equal to 300"),
+        ({"ca_file": "ca.pem"}, "--ca-file has to be an absolute path"),
+        ({"ca_file": "/ca\n.pem"}, "--ca-file has a character in its name"),
+        ({"ca_file": "/udc\udc80.pem"}, "--ca-file has a character in its name"),
+        ({"ca_file": "/"}, "--ca-file names /, which cannot be read"),
+        ({"client_key_file": "/key.pem"}, "--client-key-file needs its certificate"),
+        ({"client_key_file": "/key.pem", "client_certificate_file": ""}, "--client-key-file needs its certificate"),
+    ],
+)
+def test_refused_in_words_without_the_value(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(WrongUsage) as raised:
+        checked_options(EndpointOptions(**given), allow_http=False)
+    assert words in raised.value.problem
+    assert MARK not in str(raised.value)
+
+
+def test_headers_come_out_tidy() -> None:
+    checked = checked_options(EndpointOptions(headers=("x-a:b ", "X-B:  c:d")), allow_http=False)
+    assert checked.columns["headers"] == ["x-a: b", "X-B: c:d"]
+
+
+def test_file_that_is_here_has_to_be_good(tmp_path: Path, certificates: Certificates) -> None:
+    checked = checked_options(EndpointOptions(ca_file=str(certificates.ca_file)), allow_http=False)
+    assert checked.warnings == ()
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for options in (EndpointOptions(ca_file=str(empty)), EndpointOptions(client_certificate_file=str(empty))):
+        with pytest.raises(WrongUsage, match="no PEM certificate"):
+            checked_options(options, allow_http=False)
+
+
+def test_file_that_is_elsewhere_is_taken_with_a_warning() -> None:
+    options = EndpointOptions(
+        ca_file="/of/the/daemon.pem", client_certificate_file="/of/the/c.pem", client_key_file="/of/the/k.pem"
+    )
+    warnings = checked_options(options, allow_http=False).warnings
+    assert [
+        path for path in ("/of/the/daemon.pem", "/of/the/c.pem", "/of/the/k.pem") if path not in str(warnings)
+    ] == []
+
+
+def test_certificate_takes_its_key_along_when_it_goes() -> None:
+    before = {"client_certificate_file": "/c.pem", "client_key_file": "/k.pem"}
+    checked = checked_options(EndpointOptions(client_certificate_file=""), allow_http=False, before=before)
+    assert checked.columns["client_key_file"] == ""
+    assert checked.warnings == ()
+
+
+def test_key_is_checked_with_the_certificate_that_is_there(tmp_path: Path, certificates: Certificates) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("no key")
+    before = {"client_certificate_file": str(certificates.ca_file)}
+    with pytest.raises(WrongUsage, match="does not hold its key"):
+        checked_options(EndpointOptions(client_key_file=str(key)), allow_http=False, before=before)
+
+
+@pytest.mark.parametrize("content", [b"x-a: b\nauthorization: c\n", b"\r\nx-a: b\r\n\r\nauthorization: c"])
+def test_file_of_headers(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "headers"
+    file.write_bytes(content)
+    assert header_lines_of(file) == ("x-a: b", "authorization: c")
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "no header in it"), (b"\n \n", "no header"), (b"\xff", "UTF-8")])
+def test_file_without_headers_is_refused_and_takes_none_away(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "headers"
+    file.write_bytes(content)
+    with pytest.raises(WrongUsage, match=words):
+        header_lines_of(file)
+    with pytest.raises(WrongUsage, match="cannot be read"):
+        header_lines_of(tmp_path / "nothing")

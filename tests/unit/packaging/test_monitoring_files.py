@@ -1,0 +1,130 @@
+"""The alert rules and the dashboard name metrics that are there, and the rules fire when they ought to."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdc_bridge.metrics import EndpointMetrics, exposition, forget_endpoint
+from cdc_bridge.runtime.health import Look
+from cdc_bridge.runtime.metrics_collector import LookCollector
+
+SHARE = Path(str(files("cdc_bridge") / "packaging"))
+RULES = SHARE / "prometheus-alerts.yml"
+DASHBOARD = SHARE / "grafana-dashboard.json"
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="promtool is not here (Debian: apt-get install prometheus)"
+)
+
+# Each series, what it is for so many minutes, and which alerts it brings about by then.
+CASES = """
+rule_files: [%s]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'cdc_bridge_build_info{version="1"}', values: '1x30'}
+      - {series: 'cdc_bridge_problem{part="capture"}', values: '0x5 1x25'}
+      - {series: 'cdc_bridge_problem{part="endpoint"}', values: '0x5 1x25'}
+      - {series: 'cdc_bridge_lag_seconds{endpoint="till"}', values: '0x5 400x25'}
+      - {series: 'cdc_bridge_lag_seconds{endpoint="paused"}', values: '400x30'}
+      - {series: 'cdc_bridge_endpoint_active{endpoint="till"}', values: '1x30'}
+      - {series: 'cdc_bridge_endpoint_active{endpoint="paused"}', values: '0x30'}
+      - {series: 'cdc_bridge_endpoint_served{endpoint="till",instance="a"}', values: '0x30'}
+      - {series: 'cdc_bridge_endpoint_served{endpoint="till",instance="b"}', values: '1x30'}
+    alert_rule_test:
+      - {eval_time: 4m, alertname: CdcBridgeProblem, exp_alerts: []}
+      - {eval_time: 4m, alertname: CdcBridgeLag, exp_alerts: []}
+      - {eval_time: 4m, alertname: CdcBridgeEndpointNotServed, exp_alerts: []}
+      - {eval_time: 10m, alertname: CdcBridgeAbsent, exp_alerts: []}
+      - eval_time: 10m
+        alertname: CdcBridgeProblem
+        exp_alerts:
+          - exp_labels: {severity: critical, part: capture}
+            exp_annotations:
+              summary: "cdc-bridge: capture is not well"
+              description: Changes may not be captured or not be called. /readyz and cdc-bridge check say what is wrong and what mends it.
+          - exp_labels: {severity: critical, part: endpoint}
+            exp_annotations:
+              summary: "cdc-bridge: endpoint is not well"
+              description: Changes may not be captured or not be called. /readyz and cdc-bridge check say what is wrong and what mends it.
+      - eval_time: 10m
+        alertname: CdcBridgeLag
+        exp_alerts:
+          - exp_labels: {severity: critical, endpoint: till}
+            exp_annotations:
+              summary: "cdc-bridge: till is 6m 40s behind"
+              description: See cdc-bridge status, and cdc-bridge endpoint show till.
+  - interval: 1m
+    input_series:
+      - {series: 'something_else', values: '1x30'}
+    alert_rule_test:
+      - eval_time: 5m
+        alertname: CdcBridgeAbsent
+        exp_alerts:
+          - exp_labels: {severity: critical}
+            exp_annotations:
+              summary: No cdc-bridge daemon can be read
+              description: Nothing is called until one runs; what is committed meanwhile waits in the change log. See systemctl status cdc-bridge.
+"""  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def known() -> set[str]:
+    """The names of all series that a daemon shows."""
+    EndpointMetrics("named-here")
+    try:
+        text = exposition(LookCollector(Look([], [], database_up=True, held=[], listening=True))).decode()
+    finally:
+        forget_endpoint("named-here")
+    names = set(re.findall(r"^# TYPE (\S+)", text, flags=re.MULTILINE))
+    return names | {f"{name}_bucket" for name in names}
+
+
+def dashboard_expressions() -> list[str]:
+    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+@pytest.mark.parametrize("file", [RULES, DASHBOARD], ids=lambda file: file.name)
+def test_every_metric_that_is_named_is_there(file: Path, known: set[str]) -> None:
+    named = set(re.findall(r"\b(?:cdc_bridge|process)_[a-z_]+", file.read_text()))
+    assert len(named) >= 8
+    assert named - known == set()
+
+
+def test_every_problem_of_readyz_raises_an_alarm() -> None:
+    rules = RULES.read_text()
+    assert 'part!~"lag|doorbell"' in rules
+    assert 'part="doorbell"' in rules
+    assert "cdc_bridge_lag_seconds" in rules
+
+
+@needs_promtool
+def test_rules_fire_when_they_ought_to_and_not_before(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.yml"
+    cases.write_text(CASES % RULES)
+    assert PROMTOOL is not None
+    tried = subprocess.run([PROMTOOL, "test", "rules", str(cases)], capture_output=True, text=True, check=False)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+@needs_promtool
+def test_expressions_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.json"
+    names = [
+        {"record": f"tried:{number}", "expr": re.sub(r"\$__rate_interval", "5m", expression)}
+        for number, expression in enumerate(dashboard_expressions())
+    ]
+    rules.write_text(json.dumps({"groups": [{"name": "tried", "rules": names}]}))
+    assert PROMTOOL is not None
+    tried = subprocess.run([PROMTOOL, "check", "rules", str(rules)], capture_output=True, text=True, check=False)
+    assert tried.returncode == 0, tried.stdout + tried.stderr

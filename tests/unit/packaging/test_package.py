@@ -1,0 +1,136 @@
+"""What ``pip install`` of the wheel brings is all that is needed: nothing comes from the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cdc_bridge import __version__
+from cdc_bridge.packaging.service_files import unit_text
+from cdc_bridge.packaging.settings_example import settings_example
+from cdc_bridge.schema.sql_text import after_text, install_text, sql_folder, uninstall_text
+from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, openapi, text_of
+
+_PROJECT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A virtual environment with the wheel, which borrows only what the wheel depends on."""
+
+    folder: Path
+    wheel: Path
+
+    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one of its programs, somewhere else than in the repository."""
+        # Of a folder in PYTHONPATH no .pth file is read: so the editable installation of the repository is not there.
+        borrowed = {"PYTHONPATH": sysconfig.get_path("purelib"), "CDC_BRIDGE_CONFIG": os.devnull}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("CDC_BRIDGE_", "PYTHON"))}
+        return subprocess.run(
+            [self.folder / "bin" / command[0], *command[1:]],
+            env=clean | borrowed | environment, cwd=self.folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def output(self, *command: str | Path) -> str:
+        ran = self.run(*command)
+        assert (ran.returncode, ran.stderr) == (0, "")
+        return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    folder = tmp_path_factory.mktemp("package")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(_PROJECT)]
+    subprocess.run([*pip, *build], check=True)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", symlinks=True)
+    python = str(folder / "venv" / "bin" / "python")
+    subprocess.run([*pip, "--python", python, "install", "--no-index", "--no-deps", str(wheel)], check=True)
+    return Installed(folder / "venv", wheel)
+
+
+def test_the_package_is_imported_from_where_it_was_installed(installed: Installed) -> None:
+    *path, file = installed.output(
+        "python", "-c", "import sys, cdc_bridge; print(*sys.path, cdc_bridge.__file__, sep='\\n')"
+    ).splitlines()
+    assert Path(file).is_relative_to(installed.folder)
+    assert str(_PROJECT) not in path
+
+
+def test_wheel_has_the_files_that_are_no_code_and_no_tests(installed: Installed) -> None:
+    files = set(zipfile.ZipFile(installed.wheel).namelist())
+    sql = {f"cdc_bridge/sql/{path.relative_to(sql_folder())}" for path in sql_folder().rglob("*") if path.is_file()}
+    package = _PROJECT / "cdc_bridge"
+    others = {
+        str(path.relative_to(_PROJECT))
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert sql | others <= files
+    assert not [file for file in files if file.startswith("tests")]
+
+
+def test_version_stands_in_one_place(installed: Installed) -> None:
+    assert installed.output("cdc-bridge", "--version") == f"cdc-bridge {__version__}\n"
+    assert installed.wheel.name == f"cdc_bridge-{__version__}-py3-none-any.whl"
+
+
+def test_sql_is_that_of_the_repository(installed: Installed) -> None:
+    assert installed.output("cdc-bridge", "install", "--print") == install_text()
+    assert installed.output("cdc-bridge", "install", "--finish", "--print") == after_text()
+    assert installed.output("cdc-bridge", "uninstall", "--print") == uninstall_text()
+
+
+def test_unit_starts_the_program_that_was_installed(installed: Installed) -> None:
+    assert installed.output("cdc-bridge", "systemd", "print") == unit_text(installed.folder / "bin" / "cdc-bridge")
+    assert installed.output("cdc-bridge", "systemd", "print", "--settings") == settings_example()
+
+
+def test_contract_is_that_of_the_repository(installed: Installed) -> None:
+    printed = {"guide": "guide.md", "schema": SCHEMA_FILE, "vector": "signature-vector.json"}
+    for command, file in printed.items():
+        assert installed.output("cdc-bridge", "contract", command) == text_of(file)
+    assert json.loads(installed.output("cdc-bridge", "contract", "openapi")) == openapi()
+    assert installed.output("cdc-bridge", "contract", "example") == text_of(EXAMPLES["announcement"])
+    assert installed.output("cdc-bridge", "contract", "example", "--list").split() == list(EXAMPLES)
+    for name, file in EXAMPLES.items():
+        assert installed.output("cdc-bridge", "contract", "example", name) == text_of(file)
+    for name, (program, *_) in RECEIVERS.items():
+        assert installed.output("cdc-bridge", "contract", "receiver", name) == text_of(program)
+
+
+def test_man_page_is_where_man_looks(installed: Installed) -> None:
+    page = installed.folder / "share" / "man" / "man1" / "cdc-bridge.1"
+    assert page.read_bytes() == (_PROJECT / "cdc_bridge" / "packaging" / "cdc-bridge.1").read_bytes()
+
+
+def test_check_and_run_get_as_far_as_the_database(installed: Installed) -> None:
+    nowhere = {"CDC_BRIDGE_DATABASE_URL": "host=localhost port=1 connect_timeout=2 user=cdc_bridge dbname=eres"}
+    for command in ("check", "run"):
+        ran = installed.run("cdc-bridge", command, **nowhere)
+        assert ran.returncode == 1
+        assert "port 1 failed" in ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
+def test_shells_complete_its_commands(installed: Installed) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "cdc-bridge" in installed.run("cdc-bridge", _CDC_BRIDGE_COMPLETE=f"source_{shell}").stdout
+    # What bash does when Tab is pressed after these words.
+    script = (
+        'eval "$(_CDC_BRIDGE_COMPLETE=source_bash cdc-bridge)"; COMP_WORDS=(cdc-bridge endpoint re); COMP_CWORD=2; '
+        "$(complete -p cdc-bridge | sed 's/.*-F \\([^ ]*\\).*/\\1/') cdc-bridge; echo ${COMPREPLY[@]}"
+    )
+    (installed.folder / "bin" / "try").write_text(f"#!/bin/bash\nPATH={installed.folder}/bin:$PATH\n{script}\n")
+    (installed.folder / "bin" / "try").chmod(0o755)
+    assert installed.output("try").split() == ["resume", "remove"]

@@ -1,0 +1,37 @@
+"""Whether a call may be made is asked when its body is about to be written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from cdc_bridge.model import Change, Operation, ReservationId, Seq
+from cdc_bridge.transport.client import Sender
+from cdc_bridge.transport.message import compose
+from cdc_bridge.transport.outcome import Accepted
+from tests.support.certificates import Certificates
+from tests.support.receiver import Receiver
+from tests.unit.runtime.test_assignment import TILL
+
+CHANGE = Change(Seq(1), ReservationId("R"), Operation.CREATED, datetime.now(UTC))
+MESSAGE = compose(CHANGE, "R", "/tests", b'{"id":"R"}')
+
+
+@pytest.mark.departs_from_contract("its body is a short one, not from a database")
+async def test_call_is_withheld_when_the_lease_ends_while_it_connects(
+    receiver: Receiver, certificates: Certificates
+) -> None:
+    may_call = False
+    sender = Sender(replace(TILL, url=receiver.url, ca_file=certificates.ca_file), lambda: may_call)
+    try:
+        assert await sender.send(MESSAGE) is None
+        assert receiver.calls == []
+        may_call = True
+        attempt = await sender.send(MESSAGE)
+    finally:
+        await sender.close()
+    assert attempt is not None
+    assert attempt.outcome == Accepted(200)
+    assert [call.body for call in receiver.calls] == [MESSAGE.body]
