@@ -25,7 +25,7 @@ from cdc_bridge.endpoints.store import declare_endpoint
 from cdc_bridge.errors import InstallationError, SettingsError
 from cdc_bridge.logs import set_level
 from cdc_bridge.runtime.canary import Canary
-from cdc_bridge.runtime.health import Observer
+from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
 from cdc_bridge.runtime.reload import TAKEN_UP, CurrentSettings, changed, without_restart
@@ -77,10 +77,10 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             await database.patiently(partial(_declare, endpoint=declared, settings=settings))
         listener = Listener(
             database,
-            use_doorbell=settings.wake == "notify",
+            use_notify=settings.wake == "notify",
             poll_interval_seconds=settings.poll_interval_seconds,
             safety_read_seconds=settings.safety_read_seconds,
-            test_interval_seconds=settings.doorbell_test_seconds,
+            test_interval_seconds=settings.wake_up_test_seconds,
         )
         supervisor = Supervisor(
             database,
@@ -111,7 +111,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
         if listening is not None:
-            observer = Observer(database, listener, supervisor, canary, current)
+            observer = HealthMonitor(database, listener, supervisor, canary, current)
             stack.push_async_callback(observer.close)
             await stack.enter_async_context(web_server(listening, observer, current))
         _log.info("started", version=__version__)

@@ -60,11 +60,17 @@ class Delivery:
 class DeliveryState(StrEnum):
     """Where a delivery stands in the ledger; ``sql/tables/delivery.sql`` says what each means."""
 
-    WAITING = "waiting"
+    QUEUED = "queued"
+    RETRYING = "retrying"
     DELIVERED = "delivered"
     SUPERSEDED = "superseded"
     DEAD = "dead"
-    GONE = "gone"
+    SKIPPED = "skipped"
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether an attempt is still to be made."""
+        return self in {DeliveryState.QUEUED, DeliveryState.RETRYING}
 
 
 def without_query(url: str) -> str:

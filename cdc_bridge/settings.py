@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     )
     poll_interval_seconds: float = Field(0.5, ge=0.01, le=60, description="Time between looks when polling, in seconds")
     safety_read_seconds: float = Field(20, ge=0.1, le=3600, description="Time between looks while asleep, in seconds")
-    doorbell_test_seconds: float = Field(
+    wake_up_test_seconds: float = Field(
         60, ge=0.1, le=3600, description="Time between proofs that NOTIFY arrives, in seconds"
     )
     batch_size: int = Field(

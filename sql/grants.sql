@@ -12,7 +12,7 @@ grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge;  -- numbers for
 grant execute on function
   cdc_bridge.prune_changes(interval, xid8, bigint, integer),
   cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer),
-  cdc_bridge.prunable_ledgers(interval)
+  cdc_bridge.prunable_delivery_logs(interval)
 to cdc_bridge;
 grant execute on procedure cdc_bridge.prune(interval, interval, bigint, bigint) to cdc_bridge;
 
@@ -22,8 +22,8 @@ grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_
 grant select (
   endpoint_id, name, in_settings, url, previous_secret_until, ca_file, client_certificate_file, client_key_file,
   max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at,
-  position, place_xid, place_seq, cluster, fence, holder, holder_name, leased_until,
+  position, place_xid, place_seq, cluster, fencing_token, daemon_number, daemon_name, leased_until,
   failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at, pruned_until,
-  in_flight, listening, deliveries_a_second, last_success_at, last_failure_at, last_failure,
-  last_minute_at, accepted_by_minute, refused_by_minute
+  in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
+  last_minute_at, delivered_by_minute, failed_by_minute
 ) on cdc_bridge.endpoint to cdc_bridge_reader;

@@ -104,7 +104,7 @@ class Listener:
         self,
         database: Database,
         *,
-        use_doorbell: bool,
+        use_notify: bool,
         poll_interval_seconds: float,
         safety_read_seconds: float,
         test_interval_seconds: float,
@@ -113,14 +113,14 @@ class Listener:
 
         Args:
             database: where; the listener opens a connection of its own.
-            use_doorbell: if not, it only polls, and no writer ever rings.
+            use_notify: if not, it only polls, and no writer ever rings.
             poll_interval_seconds: time between wakings while polling, or while a silent writer may yet commit.
             safety_read_seconds: time between wakings while asleep: the net below the doorbell.
             test_interval_seconds: time between proofs that the doorbell can be heard, and between tries to
                 get back to it.
         """
         self._database = database
-        self._use_doorbell = use_doorbell
+        self._use_doorbell = use_notify
         self._poll_interval_seconds = poll_interval_seconds
         self._safety_read_seconds = safety_read_seconds
         self._test_interval_seconds = test_interval_seconds
@@ -192,7 +192,7 @@ class Listener:
         while True:
             if self._seconds_until_test() <= 0 and not await self._hears_itself(connection):
                 return
-            self._trust_the_doorbell()
+            self._use_notifications()
             if not await self._until(self._all_at_rest):
                 self._ring()  # One reader is busy for long: the others are not to wait for it.
                 await self._rings(connection, 0)
@@ -201,7 +201,7 @@ class Listener:
                 if rung:
                     self._ring()
                     await asyncio.sleep(0)  # The readers begin first.
-                await _execute(connection, "unlock_doorbell")
+                await _execute(connection, "release_wake_up_lock")
                 if rung:
                     # Let the calls go out first, and be rung for once by those who commit one right after another.
                     await asyncio.sleep(_AWAKE_SECONDS)
@@ -213,7 +213,7 @@ class Listener:
         """Take the lock and return the horizon; ``None``: the lock cannot be had."""
         # A writer that tests the lock holds it for about a microsecond, so a second try nearly always gets it.
         for _ in range(_LOCK_TRIES):
-            horizon: int | None = await _value(connection, "try_doorbell_lock")
+            horizon: int | None = await _value(connection, "try_wake_up_lock")
             if horizon is not None:
                 return horizon
         return None
@@ -262,7 +262,7 @@ class Listener:
     def _seconds_until_test(self) -> float:
         return max(0.0, self._next_test_at - asyncio.get_running_loop().time())
 
-    def _trust_the_doorbell(self) -> None:
+    def _use_notifications(self) -> None:
         if self._polling.is_set():
             self._polling.clear()
             self._reason_for_polling = ""

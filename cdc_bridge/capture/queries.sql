@@ -1,12 +1,12 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
 -- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
 
--- name: try_doorbell_lock
+-- name: try_wake_up_lock
 -- Says that somebody sleeps: from now on a committing change rings. Then draws a transaction id, as own_transaction does.
 -- Null: a writer holds the lock for an instant, or another daemon sleeps.
 select case when pg_try_advisory_lock(52683, 1) then pg_current_xact_id()::text::bigint end
 
--- name: unlock_doorbell
+-- name: release_wake_up_lock
 -- Nobody sleeps here any more.
 select pg_advisory_unlock(52683, 1)
 

@@ -16,7 +16,7 @@ from cdc_bridge.checks.environment import check_clock, check_reachability
 from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.schema import check_installation, check_rights, check_roles, check_server
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
-from cdc_bridge.checks.wake_up import check_doorbell
+from cdc_bridge.checks.wake_up import check_wake_up
 from cdc_bridge.database import connect, problem_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema.version import INSTALL
@@ -78,7 +78,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
             with suppress(psycopg.Error):  # That was told by the check before.
                 for check in await check_reachability(connection, settings):
                     yield check
-        yield await check_doorbell(connection, settings)
+        yield await check_wake_up(connection, settings)
 
 
 async def _answered(name: str, check: Awaitable[Check]) -> Check:

@@ -25,11 +25,11 @@ from (
     ('add to cdc_bridge.delivery', 'grant insert on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'insert')),
     (
       'prune change log and ledger', 'grant execute on all procedures in schema cdc_bridge to cdc_bridge; '
-        'grant execute on function cdc_bridge.prune_changes, cdc_bridge.prune_deliveries, cdc_bridge.prunable_ledgers to cdc_bridge',
+        'grant execute on function cdc_bridge.prune_changes, cdc_bridge.prune_deliveries, cdc_bridge.prunable_delivery_logs to cdc_bridge',
       has_function_privilege('cdc_bridge.prune(interval, interval, bigint, bigint)', 'execute')
         and has_function_privilege('cdc_bridge.prune_changes(interval, xid8, bigint, integer)', 'execute')
         and has_function_privilege('cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer)', 'execute')
-        and has_function_privilege('cdc_bridge.prunable_ledgers(interval)', 'execute')
+        and has_function_privilege('cdc_bridge.prunable_delivery_logs(interval)', 'execute')
     ),
     (
       'touch cdc_bridge.canary', 'grant select, update (sung_at) on cdc_bridge.canary to cdc_bridge',

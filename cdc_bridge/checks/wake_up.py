@@ -17,7 +17,7 @@ _queries = load_queries("cdc_bridge.capture.listener")
 _HEARD_WITHIN_SECONDS = 2.0
 
 
-async def check_doorbell(connection: Connection, settings: Settings) -> Check:
+async def check_wake_up(connection: Connection, settings: Settings) -> Check:
     """A NOTIFY arrives through this way of connecting."""
     name = "doorbell"
     if settings.wake == "poll":

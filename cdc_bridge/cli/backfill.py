@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from cdc_bridge.deliveries.backfill import Backfilled, Wanted
-    from cdc_bridge.endpoints.lookup import ChosenEndpoint
+    from cdc_bridge.endpoints.lookup import EndpointRef
 
 
 def backfill(
@@ -57,11 +57,11 @@ async def _run(url: str, name: str, wanted: Wanted, done: Backfilled, *, dry_run
     from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
     from cdc_bridge.deliveries.backfill import count  # noqa: PLC0415
-    from cdc_bridge.endpoints.lookup import choose_endpoint  # noqa: PLC0415
+    from cdc_bridge.endpoints.lookup import resolve_endpoint  # noqa: PLC0415
 
     async with one_connection(url) as connection:
         await require_ready(connection)
-        endpoint = await choose_endpoint(connection, name)
+        endpoint = await resolve_endpoint(connection, name)
         endpoint.require_same_cluster()
         if endpoint.silence:
             typer.echo(endpoint.silence, err=True)
@@ -79,7 +79,7 @@ async def _run(url: str, name: str, wanted: Wanted, done: Backfilled, *, dry_run
 
 
 async def _backfill(
-    connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, wanted: Wanted, done: Backfilled
+    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: Wanted, done: Backfilled
 ) -> None:
     from cdc_bridge.deliveries.backfill import backfill as run  # noqa: PLC0415
     from cdc_bridge.deliveries.reservation_keys import ReservationKeys  # noqa: PLC0415

@@ -18,11 +18,12 @@ _WIDE = 300  # where there is no terminal, a line is a line
 
 
 class _State(StrEnum):
-    waiting = "waiting"
+    queued = "queued"
+    retrying = "retrying"
     delivered = "delivered"
     superseded = "superseded"
     dead = "dead"
-    gone = "gone"
+    skipped = "skipped"
 
 
 def deliveries(

@@ -157,9 +157,9 @@ def ping(
         _ask_for_sample(name)
     from dataclasses import asdict  # noqa: PLC0415
 
-    from cdc_bridge.endpoints.test_request import ping_endpoint  # noqa: PLC0415
+    from cdc_bridge.endpoints.test_request import send_test_request  # noqa: PLC0415
 
-    pong = asyncio.run(ping_endpoint(settings, name, sample=sample))
+    pong = asyncio.run(send_test_request(settings, name, sample=sample))
     if json_:
         print_json(asdict(pong))
     else:

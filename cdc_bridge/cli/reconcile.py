@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from cdc_bridge.deliveries.reconcile import Reconciled, Standing
-    from cdc_bridge.endpoints.lookup import ChosenEndpoint
+    from cdc_bridge.endpoints.lookup import EndpointRef
 
 _SHOWN_IDS = 20
 
@@ -55,7 +55,7 @@ def reconcile(
     from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
 
     wanted = {Standing.MISSING, Standing.STALE, *((Standing.DEAD,) if dead else ())} if repair else set()
-    results: list[tuple[ChosenEndpoint, datetime, Reconciled]] = []
+    results: list[tuple[EndpointRef, datetime, Reconciled]] = []
     run_interruptibly(
         _run(url, endpoint, from_time, wanted, results, keep_ids=None if json_ else _SHOWN_IDS),
         lambda: f"Queued by then: {reservations(sum(found.queued for _, _, found in results))}.",
@@ -75,19 +75,19 @@ async def _run(
     name: str | None,
     since: datetime | None,
     repair: set[Standing],
-    results: list[tuple[ChosenEndpoint, datetime, Reconciled]],
+    results: list[tuple[EndpointRef, datetime, Reconciled]],
     *,
     keep_ids: int | None,
 ) -> None:
     from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
     from cdc_bridge.deliveries.reconcile import Reconciled  # noqa: PLC0415
-    from cdc_bridge.endpoints.lookup import choose_endpoint, known_endpoints  # noqa: PLC0415
+    from cdc_bridge.endpoints.lookup import known_endpoints, resolve_endpoint  # noqa: PLC0415
 
     async with one_connection(url) as connection:
         await require_ready(connection)
         known = await known_endpoints(connection) if name is None else []
-        endpoints = known or [await choose_endpoint(connection, name)]
+        endpoints = known or [await resolve_endpoint(connection, name)]
         for endpoint in endpoints:
             endpoint.require_same_cluster()
         for endpoint in endpoints:
@@ -99,7 +99,7 @@ async def _run(
 
 async def _reconcile(
     connection: AsyncConnection[TupleRow],
-    endpoint: ChosenEndpoint,
+    endpoint: EndpointRef,
     since: datetime,
     found: Reconciled,
     repair: set[Standing],
@@ -118,7 +118,7 @@ async def _reconcile(
         await run(connection, endpoint.endpoint_id, since, found, told=told, repair=repair, queue=queue)
 
 
-def _print(endpoint: ChosenEndpoint, since: datetime, found: Reconciled, *, repair: set[Standing]) -> None:
+def _print(endpoint: EndpointRef, since: datetime, found: Reconciled, *, repair: set[Standing]) -> None:
     from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
 
     typer.echo(f"{endpoint.name}: {reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
@@ -134,7 +134,7 @@ def _print(endpoint: ChosenEndpoint, since: datetime, found: Reconciled, *, repa
         typer.echo(f"  To call what is dead: cdc-bridge replay --endpoint {endpoint.name} --state dead")
 
 
-def _as_json(endpoint: ChosenEndpoint, since: datetime, found: Reconciled) -> dict[str, Any]:
+def _as_json(endpoint: EndpointRef, since: datetime, found: Reconciled) -> dict[str, Any]:
     from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
 
     return {

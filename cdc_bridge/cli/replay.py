@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 class _State(StrEnum):
     dead = "dead"
-    waiting = "waiting"
+    queued = "queued"
+    retrying = "retrying"
     delivered = "delivered"
-    gone = "gone"
+    skipped = "skipped"
 
 
 def replay(
@@ -88,11 +89,11 @@ async def _replay(url: str, name: str | None, selection: Selection, done: Replay
     from cdc_bridge.database import one_connection  # noqa: PLC0415
     from cdc_bridge.deliveries.replay import count  # noqa: PLC0415
     from cdc_bridge.deliveries.replay import replay as run  # noqa: PLC0415
-    from cdc_bridge.endpoints.lookup import choose_endpoint  # noqa: PLC0415
+    from cdc_bridge.endpoints.lookup import resolve_endpoint  # noqa: PLC0415
 
     async with one_connection(url) as connection:
         await require_ready(connection)
-        endpoint = await choose_endpoint(connection, name)
+        endpoint = await resolve_endpoint(connection, name)
         endpoint.require_same_cluster()
         counted = await count(connection, endpoint, selection)
         if dry_run:

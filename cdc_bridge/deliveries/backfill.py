@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.deliveries.enqueue import MOST_AT_ONCE, MOST_WAITING, Chosen, ReservationQueue
 from cdc_bridge.deliveries.reservation_keys import ReservationKeys
-from cdc_bridge.endpoints.lookup import ChosenEndpoint
+from cdc_bridge.endpoints.lookup import EndpointRef
 from cdc_bridge.model import ReservationId
 from cdc_bridge.queries import load_queries
 
@@ -52,7 +52,7 @@ class Backfilled:
     waits_for: str | None = None
 
 
-async def count(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, wanted: Wanted) -> Backfilled:
+async def count(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: Wanted) -> Backfilled:
     """Return how many reservations there are, and how many of them the endpoint would be called with.
 
     Raises:
@@ -68,7 +68,7 @@ async def count(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint,
 
 async def backfill(
     connection: AsyncConnection[TupleRow],
-    endpoint: ChosenEndpoint,
+    endpoint: EndpointRef,
     wanted: Wanted,
     done: Backfilled,
     told: Callable[[Backfilled], None],
@@ -108,7 +108,7 @@ async def backfill(
 
 
 async def _pages(
-    connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, wanted: Wanted
+    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: Wanted
 ) -> AsyncIterator[tuple[int, list[Chosen]]]:
     """Go through all reservations by pages; yield how many a page has, and those that the endpoint is called with."""
     keys = ReservationKeys(wanted.since)

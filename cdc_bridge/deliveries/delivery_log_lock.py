@@ -21,7 +21,7 @@ _queries = load_queries(__name__)
 
 
 @asynccontextmanager
-async def ledger_held(connection: AsyncConnection[TupleRow], endpoint_id: EndpointId) -> AsyncIterator[None]:
+async def delivery_log_locked(connection: AsyncConnection[TupleRow], endpoint_id: EndpointId) -> AsyncIterator[None]:
     """Hold an endpoint's ledger, and at the end tell the daemons to look at what is due.
 
     Raises:

@@ -26,7 +26,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.older_writers import until_older_writers_have_ended
-from cdc_bridge.deliveries.delivery_log_lock import ledger_held
+from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
 from cdc_bridge.model import EndpointId, ReservationId, Seq
 from cdc_bridge.queries import load_queries
@@ -140,13 +140,13 @@ class ReservationQueue:
         return min(wanted, room)
 
     async def _waiting(self) -> int:
-        cursor = await self._connection.execute(_queries["count_waiting"], {"endpoint_id": self._endpoint_id})
+        cursor = await self._connection.execute(_queries["count_pending"], {"endpoint_id": self._endpoint_id})
         ((number,),) = await cursor.fetchall()
         return int(number)
 
     async def _see_what_is_settled(self) -> None:
         cursor = await self._connection.execute(
-            _queries["still_waiting"], {"endpoint_id": self._endpoint_id, "seqs": list(self._unsettled)}
+            _queries["still_pending"], {"endpoint_id": self._endpoint_id, "seqs": list(self._unsettled)}
         )
         self._unsettled = {Seq(seq) for (seq,) in await cursor.fetchall()}
         self._look_again_at = time.monotonic() + _LOOK_AGAIN_SECONDS
@@ -159,7 +159,7 @@ class ReservationQueue:
             "reservation_ids": [chosen.reservation_id for _, chosen in numbered],
             "newest_seqs": [chosen.newest_seq for _, chosen in numbered],
         }
-        async with ledger_held(self._connection, self._endpoint_id):
+        async with delivery_log_locked(self._connection, self._endpoint_id):
             cursor = await self._connection.execute(_queries["queue_reservations"], parameters)
             queued = {Seq(seq) for (seq,) in await cursor.fetchall()}
         self.queued += len(queued)

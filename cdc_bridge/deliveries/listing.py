@@ -21,7 +21,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.capture.change_log import operation_of
-from cdc_bridge.endpoints.lookup import ChosenEndpoint, known_endpoints, no_such_endpoint
+from cdc_bridge.endpoints.lookup import EndpointRef, known_endpoints, no_such_endpoint
 from cdc_bridge.model import DeliveryState, EndpointId, Operation, ReservationId, Seq
 from cdc_bridge.queries import load_queries
 
@@ -30,7 +30,7 @@ _queries = load_queries(__name__)
 _STEP = 20_000  # of all endpoints together: most changes have a delivery at each of them
 _MOST_STEPS = 10
 _HIGHEST = 2**63 - 1
-_UNSETTLED = {DeliveryState.WAITING, DeliveryState.DEAD}
+_UNSETTLED = {DeliveryState.QUEUED, DeliveryState.RETRYING, DeliveryState.DEAD}
 
 Connection = AsyncConnection[TupleRow]
 
@@ -133,7 +133,7 @@ async def list_deliveries(connection: Connection, wanted: Wanted, limit: int, af
 
 
 async def _endpoints(connection: Connection, name: str | None) -> list[EndpointId]:
-    known: list[ChosenEndpoint] = await known_endpoints(connection)
+    known: list[EndpointRef] = await known_endpoints(connection)
     if name is None:
         return [endpoint.endpoint_id for endpoint in known]
     found = [endpoint.endpoint_id for endpoint in known if endpoint.name == name]

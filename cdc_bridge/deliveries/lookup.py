@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.capture.change_log import operation_of
-from cdc_bridge.endpoints.lookup import choose_endpoint
+from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import DeliveryState, EndpointId, Operation, ReservationId, Seq
 from cdc_bridge.queries import load_queries
@@ -84,7 +84,7 @@ async def find_delivery(
         BridgeError: no endpoint has it, or the one that was named has not or is not known.
         psycopg.Error: the database could not be read.
     """
-    endpoint = None if endpoint_name is None else await choose_endpoint(connection, endpoint_name)
+    endpoint = None if endpoint_name is None else await resolve_endpoint(connection, endpoint_name)
     found = await _read_deliveries(connection, wanted.seq, None if endpoint is None else endpoint.endpoint_id)
     if not found:
         at = "" if endpoint is None else f" of {endpoint.name}"

@@ -36,13 +36,13 @@ order by e.name
 -- name: make_due
 -- A delivery is due now, at the beginning of the schedule.
 update cdc_bridge.delivery
-set state = 'waiting', failures = 0, next_attempt_at = now(), recorded_at = now()
+set state = 'queued', failures = 0, next_attempt_at = now(), recorded_at = now()
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
 -- name: wait_with_newer
 -- A delivery waits, and a newer one of its reservation is tried for both.
 update cdc_bridge.delivery
-set state = 'waiting', failures = 0, next_attempt_at = null, recorded_at = now()
+set state = 'queued', failures = 0, next_attempt_at = null, recorded_at = now()
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
 -- name: supersede
@@ -130,7 +130,7 @@ cross join unnest(%(states)s::text[]) as wanted (state)
 cross join lateral (
   select *
   from cdc_bridge.delivery d
-  where d.endpoint_id = part.endpoint_id and d.state = wanted.state and d.state in ('waiting', 'dead')
+  where d.endpoint_id = part.endpoint_id and d.state = wanted.state and d.state in ('queued', 'retrying', 'dead')
     and d.seq <= part.ceiling
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
@@ -164,7 +164,7 @@ limit %(limit)s
 -- name: requeue
 -- Deliveries are due again, at the beginning of their schedule: those that stand as they were chosen and have no newer one.
 update cdc_bridge.delivery d
-set state = 'waiting', failures = 0, next_attempt_at = now(), recorded_at = now()
+set state = 'queued', failures = 0, next_attempt_at = now(), recorded_at = now()
 from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[]) as chosen (seq, reservation_id, state)
 where d.endpoint_id = %(endpoint_id)s and d.seq = chosen.seq and d.state = chosen.state
   and (
@@ -225,21 +225,21 @@ left join lateral (
   order by d.reservation_id desc, d.seq desc
   limit 1
 ) as newest on true
-where newest.seq is null or (%(again)s and newest.state <> 'waiting')
+where newest.seq is null or (%(again)s and newest.state not in ('queued', 'retrying'))
 
 -- name: draw_numbers
 -- Some numbers of the change log's own sequence; none comes twice.
 select nextval('cdc_bridge.change_seq_seq') from generate_series(1, %(count)s::integer)
 
--- name: count_waiting
+-- name: count_pending
 -- How many of an endpoint's deliveries wait for an attempt.
 select count(*) from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and next_attempt_at is not null
 
--- name: still_waiting
+-- name: still_pending
 -- Those of some deliveries that are not settled.
 select seq
 from cdc_bridge.delivery
-where endpoint_id = %(endpoint_id)s and seq = any (%(seqs)s) and state = 'waiting'
+where endpoint_id = %(endpoint_id)s and seq = any (%(seqs)s) and state in ('queued', 'retrying')
 
 -- name: queue_reservations
 -- Queues calls under numbers drawn before, but not for a reservation whose newest delivery waits or is another one than
@@ -247,7 +247,7 @@ where endpoint_id = %(endpoint_id)s and seq = any (%(seqs)s) and state = 'waitin
 insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at
 )
-select %(endpoint_id)s, chosen.seq, chosen.reservation_id, 'U', now(), 'waiting', 0, 0, now()
+select %(endpoint_id)s, chosen.seq, chosen.reservation_id, 'U', now(), 'queued', 0, 0, now()
 from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(newest_seqs)s::bigint[])
   as chosen (seq, reservation_id, newest_seq)
 left join lateral (
@@ -257,7 +257,7 @@ left join lateral (
   order by d.reservation_id desc, d.seq desc
   limit 1
 ) as newest on true
-where coalesce(newest.seq, 0) = chosen.newest_seq and newest.state is distinct from 'waiting'
+where coalesce(newest.seq, 0) = chosen.newest_seq and (newest.state in ('queued', 'retrying')) is not true
 on conflict do nothing
 returning seq
 
@@ -265,7 +265,7 @@ returning seq
 -- All that is read in this transaction is read as of one instant, and nothing is written.
 set transaction isolation level repeatable read, read only
 
--- name: ledger_begins
+-- name: delivery_log_start
 -- From when on an endpoint's ledger has everything, with an hour for e-Res's clock to be ahead; null: it was never pruned.
 select pruned_until + interval '1 hour' from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s
 

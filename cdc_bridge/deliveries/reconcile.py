@@ -118,7 +118,7 @@ def stands(last: LastDeliveries | None, hash_now: str, *, unread: bool) -> Stand
         hash_now: of the body that would be posted now.
         unread: it has a change in the log that is not in the ledger yet.
     """
-    if last is not None and last.newest_state is DeliveryState.WAITING:
+    if last is not None and last.newest_state.is_pending:
         return Standing.ON_ITS_WAY
     if last is not None and last.delivered_hash == hash_now:
         return Standing.IN_ORDER
@@ -183,7 +183,7 @@ async def _findings(
         async with connection.transaction():
             await connection.execute(_queries["in_one_snapshot"])
             # Pruning may go on meanwhile, and what it has deleted would look missing.
-            cursor = await connection.execute(_queries["ledger_begins"], {"endpoint_id": endpoint_id})
+            cursor = await connection.execute(_queries["delivery_log_start"], {"endpoint_id": endpoint_id})
             ((begins,),) = await cursor.fetchall() or [(None,)]
             if begins is not None:
                 keys.begin_no_earlier(begins)

@@ -16,9 +16,9 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.delivery_log_lock import ledger_held
+from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
-from cdc_bridge.endpoints.lookup import ChosenEndpoint
+from cdc_bridge.endpoints.lookup import EndpointRef
 from cdc_bridge.model import DeliveryState, ReservationId, Seq
 from cdc_bridge.queries import load_queries
 
@@ -66,7 +66,7 @@ class _Newest:
     state: str
 
 
-async def count(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, selection: Selection) -> Replayed:
+async def count(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, selection: Selection) -> Replayed:
     """Return how many are selected.
 
     Raises:
@@ -81,7 +81,7 @@ async def count(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint,
 
 async def replay(
     connection: AsyncConnection[TupleRow],
-    endpoint: ChosenEndpoint,
+    endpoint: EndpointRef,
     selection: Selection,
     done: Replayed,
     told: Callable[[Replayed], None],
@@ -118,7 +118,7 @@ def _note_named(done: Replayed, page: list[_Newest], selection: Selection) -> No
 
 
 async def _pages(
-    connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, selection: Selection
+    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, selection: Selection
 ) -> AsyncIterator[list[_Newest]]:
     parameters = {
         "endpoint_id": endpoint.endpoint_id,
@@ -140,8 +140,8 @@ async def _pages(
         parameters["after"] = page[-1].reservation_id
 
 
-async def _requeue(connection: AsyncConnection[TupleRow], endpoint: ChosenEndpoint, chosen: list[_Newest]) -> int:
-    async with ledger_held(connection, endpoint.endpoint_id):
+async def _requeue(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, chosen: list[_Newest]) -> int:
+    async with delivery_log_locked(connection, endpoint.endpoint_id):
         cursor = await connection.execute(
             _queries["requeue"],
             {

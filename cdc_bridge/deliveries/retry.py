@@ -13,7 +13,7 @@ from enum import Enum, auto
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.delivery_log_lock import ledger_held
+from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.lookup import DeliveryId, FoundDelivery, find_delivery
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import DeliveryState, Seq
@@ -77,7 +77,7 @@ async def retry(connection: AsyncConnection[TupleRow], wanted: DeliveryId, endpo
         psycopg.Error: the database could not be used.
     """
     found = await find_delivery(connection, wanted, endpoint_name)
-    async with ledger_held(connection, found.endpoint_id):
+    async with delivery_log_locked(connection, found.endpoint_id):
         delivery = await find_delivery(connection, wanted, found.endpoint)
         fate = fate_of(delivery)
         await _carry_out(connection, delivery, fate)

@@ -56,18 +56,20 @@ def in_words(delivery: FoundDelivery, wanted: DeliveryId) -> list[tuple[str, str
 
 def _state(delivery: FoundDelivery) -> str:
     match delivery.state:
-        case DeliveryState.WAITING:
+        case DeliveryState.QUEUED | DeliveryState.RETRYING:
             if delivery.next_attempt_at is None:
-                return f"waiting: the newer delivery {delivery.newest_seq} of the reservation is tried for both"
-            return f"waiting: {_when(delivery.next_attempt_at - delivery.read_at)}"
+                return (
+                    f"{delivery.state}: the newer delivery {delivery.newest_seq} of the reservation is tried for both"
+                )
+            return f"{delivery.state}: {_when(delivery.next_attempt_at - delivery.read_at)}"
         case DeliveryState.DELIVERED:
             return "delivered"
         case DeliveryState.SUPERSEDED:
             return "superseded: a newer call for the reservation was accepted"
         case DeliveryState.DEAD:
             return f"dead: refused until the end of the schedule; once more: cdc-bridge delivery retry {delivery.seq}"
-        case DeliveryState.GONE:
-            return "gone: the reservation was deleted before it could be loaded"
+        case DeliveryState.SKIPPED:
+            return "skipped: the reservation was deleted before it could be loaded"
         case _ as never:
             assert_never(never)
 

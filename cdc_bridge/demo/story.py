@@ -31,7 +31,7 @@ select count(distinct (c.xid, c.reservation_id))
 from cdc_bridge.change c
 where c.reservation_id <> 'cdc-bridge canary' and not exists (
   select from cdc_bridge.delivery d
-  where d.reservation_id = c.reservation_id and d.seq >= c.seq and d.state <> 'waiting'
+  where d.reservation_id = c.reservation_id and d.seq >= c.seq and d.state not in ('queued', 'retrying')
 )
 """
 _RETRIES = "select coalesce(sum(attempts - 1), 0) from cdc_bridge.delivery where attempts > 1"

@@ -1,14 +1,14 @@
 """The right to call an endpoint: at most one daemon has it.
 
-A lease is a time in the endpoint's row until which its holder may call, and a number, the *fence*, that grows each time
+A lease is a time in the endpoint's row until which its holder may call, and a number, the *fencing_token*, that grows each time
 the endpoint is taken. The holder puts the time off while it lives. Another daemon takes the endpoint when the time is
 past, or at once when the holder's database session has ended (``kill -9``). A holder that was frozen or cut off may
 not know that it lost the endpoint. It is kept from harm thrice:
 
 * By its own clock it makes no call once the time is past. The clock goes on while the process is stopped and the
   machine sleeps; its time is counted from before the renewal was asked for, so it ends before the database's does.
-* It loads a reservation together with the fence, and calls only if that is still its own.
-* It records with its fence, and nothing is recorded if that is not the newest.
+* It loads a reservation together with the fencing_token, and calls only if that is still its own.
+* It records with its fencing_token, and nothing is recorded if that is not the newest.
 
 So what a late one can do at most is to finish a call that it had begun.
 
@@ -31,10 +31,10 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class Lease:
     """One endpoint's lease, as its holder sees it."""
 
-    def __init__(self, endpoint_id: EndpointId, fence: int) -> None:
+    def __init__(self, endpoint_id: EndpointId, fencing_token: int) -> None:
         """Begin with a lease that is not valid yet: see :meth:`renew`."""
         self.endpoint_id = endpoint_id
-        self.fence = fence
+        self.fencing_token = fencing_token
         self._valid_until = 0.0
         self._renewed = asyncio.Event()
 

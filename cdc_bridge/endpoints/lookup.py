@@ -21,7 +21,7 @@ _HOW_TO_GET_ONE = "The daemon declares that of its settings when it starts. Anot
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenEndpoint:
+class EndpointRef:
     """An endpoint, and what a command has to know before it gives it work."""
 
     endpoint_id: EndpointId
@@ -32,7 +32,7 @@ class ChosenEndpoint:
     """Whether its position is made of this cluster's transaction ids."""
     compared_since: datetime
     """From when on it is compared where no time is named: seven days ago, or when it was added, or later if pruned."""
-    ledger_begins: datetime | None
+    delivery_log_start: datetime | None
     """From when on its ledger has everything; ``None``: it was never pruned."""
 
     @property
@@ -47,7 +47,7 @@ class ChosenEndpoint:
         """Return from when on reservations can be compared with its ledger, of those updated since a time."""
         if since is None:
             return self.compared_since
-        return since if self.ledger_begins is None else max(since, self.ledger_begins)
+        return since if self.delivery_log_start is None else max(since, self.delivery_log_start)
 
     def require_same_cluster(self) -> None:
         """Make sure that its position can be compared with the change log.
@@ -59,17 +59,17 @@ class ChosenEndpoint:
             raise BridgeError(f"{self.name}: {OTHER_CLUSTER}")
 
 
-async def known_endpoints(connection: AsyncConnection[TupleRow]) -> list[ChosenEndpoint]:
+async def known_endpoints(connection: AsyncConnection[TupleRow]) -> list[EndpointRef]:
     """Return all endpoints by name.
 
     Raises:
         psycopg.Error: the database could not be read.
     """
     cursor = await connection.execute(_queries["known_endpoints"])
-    return [ChosenEndpoint(*record) for record in await cursor.fetchall()]
+    return [EndpointRef(*record) for record in await cursor.fetchall()]
 
 
-async def choose_endpoint(connection: AsyncConnection[TupleRow], name: str | None) -> ChosenEndpoint:
+async def resolve_endpoint(connection: AsyncConnection[TupleRow], name: str | None) -> EndpointRef:
     """Return the endpoint of a name, or without one the only endpoint.
 
     Raises:

@@ -41,7 +41,7 @@ class EndpointNow:
     """Calls under way; ``None``, as in the next two: no daemon has it."""
     listening: bool | None
     """Whether its daemon hears the doorbell; if not, it polls."""
-    deliveries_a_second: float | None
+    deliveries_per_second: float | None
     """Calls accepted, over a minute."""
     last_success_at: datetime | None
     last_failure_at: datetime | None
@@ -82,5 +82,5 @@ async def endpoints_now(connection: AsyncConnection[TupleRow]) -> list[EndpointN
 
 def _endpoint_now(row: dict[str, Any]) -> EndpointNow:
     read_at = row.pop("read_at")
-    counted = last_hour_of(*(row.pop(name) for name in ("last_minute_at", "accepted_by_minute", "refused_by_minute")))
+    counted = last_hour_of(*(row.pop(name) for name in ("last_minute_at", "delivered_by_minute", "failed_by_minute")))
     return EndpointNow(**row, last_hour=(counted or LastHour(read_at)).ending(read_at))

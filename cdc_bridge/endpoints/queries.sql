@@ -29,35 +29,35 @@ on conflict (name) do update set
 -- name: renew_and_list
 -- Keeps the endpoints that are ours for some time more and says how they are; one that was given back meanwhile stays so.
 -- Then every endpoint as it is to be called and as it was when this began, and whether it is free: its lease has run out, or
--- its holder's session is gone. "renewed": it was ours, and still is.
+-- its daemon_number's session is gone. "renewed": it was ours, and still is.
 with renewed as (
   update cdc_bridge.endpoint e
   set
-    holder = %(holder)s,
+    daemon_number = %(daemon_number)s,
     leased_until = now() + %(lease_seconds)s * interval '1 second',
     failing_since = ours.failing_since,
     next_probe_at = ours.next_probe_at,
     problem = ours.problem,
     in_flight = ours.in_flight,
     listening = %(listening)s,
-    deliveries_a_second = ours.deliveries_a_second,
+    deliveries_per_second = ours.deliveries_per_second,
     last_success_at = coalesce(ours.last_success_at, e.last_success_at),
     last_failure_at = coalesce(ours.last_failure_at, e.last_failure_at),
     last_failure = coalesce(ours.last_failure, e.last_failure),
     last_minute_at = coalesce(ours.last_minute_at, e.last_minute_at),
-    accepted_by_minute = coalesce(ours.accepted_by_minute::integer[], e.accepted_by_minute),
-    refused_by_minute = coalesce(ours.refused_by_minute::integer[], e.refused_by_minute)
+    delivered_by_minute = coalesce(ours.delivered_by_minute::integer[], e.delivered_by_minute),
+    failed_by_minute = coalesce(ours.failed_by_minute::integer[], e.failed_by_minute)
   from unnest(
-    %(endpoint_ids)s::bigint[], %(fences)s::bigint[],
+    %(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[],
     %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[],
-    %(in_flight)s::integer[], %(deliveries_a_second)s::real[],
+    %(in_flight)s::integer[], %(deliveries_per_second)s::real[],
     %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
-    %(last_minute_at)s::timestamptz[], %(accepted_by_minute)s::text[], %(refused_by_minute)s::text[]
+    %(last_minute_at)s::timestamptz[], %(delivered_by_minute)s::text[], %(failed_by_minute)s::text[]
   ) as ours (
-    endpoint_id, fence, failing_since, next_probe_at, problem, in_flight, deliveries_a_second,
-    last_success_at, last_failure_at, last_failure, last_minute_at, accepted_by_minute, refused_by_minute
+    endpoint_id, fencing_token, failing_since, next_probe_at, problem, in_flight, deliveries_per_second,
+    last_success_at, last_failure_at, last_failure, last_minute_at, delivered_by_minute, failed_by_minute
   )
-  where e.endpoint_id = ours.endpoint_id and e.fence = ours.fence and e.leased_until is not null
+  where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token and e.leased_until is not null
   returning e.endpoint_id
 )
 select
@@ -70,11 +70,11 @@ select
   paused_at is not null as paused,
   disabled_at is not null as disabled,
   problem,
-  fence,
+  fencing_token,
   cluster = (select system_identifier from pg_control_system()) as same_cluster,
   case
     when leased_until is null or leased_until <= now() then true
-    else pg_try_advisory_xact_lock_shared(52684, holder)
+    else pg_try_advisory_xact_lock_shared(52684, daemon_number)
   end as free,
   extract(epoch from leased_until - now())::float8 as lease_ends_in_seconds,
   endpoint_id in (select r.endpoint_id from renewed r) as renewed
@@ -94,69 +94,69 @@ select
 from cdc_bridge.endpoint e
 order by endpoint_id
 
--- name: take_endpoints
+-- name: acquire_leases
 -- Takes those of some endpoints that nobody else took or renewed since they were listed, and says how far they are and
 -- how they were called in the last hour.
 update cdc_bridge.endpoint e
 set
-  fence = e.fence + 1,
-  holder = %(holder)s,
-  holder_name = %(holder_name)s,
+  fencing_token = e.fencing_token + 1,
+  daemon_number = %(daemon_number)s,
+  daemon_name = %(daemon_name)s,
   leased_until = now() + %(lease_seconds)s * interval '1 second',
   failing_since = null,
   next_probe_at = null,
   problem = null
 where e.endpoint_id in (
   select free.endpoint_id
-  from unnest(%(endpoint_ids)s::bigint[], %(fences)s::bigint[]) as listed (endpoint_id, fence)
-  join cdc_bridge.endpoint free using (endpoint_id, fence)
+  from unnest(%(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[]) as listed (endpoint_id, fencing_token)
+  join cdc_bridge.endpoint free using (endpoint_id, fencing_token)
   where free.paused_at is null and free.disabled_at is null
     and case
       when free.leased_until is null or free.leased_until <= now() then true
-      else pg_try_advisory_xact_lock_shared(52684, free.holder)
+      else pg_try_advisory_xact_lock_shared(52684, free.daemon_number)
     end
   for update of free skip locked
 )
 returning
-  e.endpoint_id, e.fence, e.position::text, e.place_xid::text::bigint, e.place_seq,
-  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute
+  e.endpoint_id, e.fencing_token, e.position::text, e.place_xid::text::bigint, e.place_seq,
+  e.last_minute_at, e.delivered_by_minute, e.failed_by_minute
 
--- name: end_sessions_of_silent_holders
+-- name: end_sessions_of_expired_leases
 -- Ends the sessions of daemons that hold some of these endpoints and have let their leases run out. One that is frozen
 -- in the midst of recording locks the endpoint's row, and no time-out of PostgreSQL ends that for certain.
 select count(pg_terminate_backend(a.pid))
 from pg_stat_activity a
 where a.datname = current_database() and a.usename = current_user and a.application_name in (
-  select left('cdc-bridge ' || e.holder_name, 63)
+  select left('cdc-bridge ' || e.daemon_name, 63)
   from cdc_bridge.endpoint e
-  where e.endpoint_id = any (%(endpoint_ids)s) and e.leased_until < now() and e.holder_name <> %(holder_name)s
+  where e.endpoint_id = any (%(endpoint_ids)s) and e.leased_until < now() and e.daemon_name <> %(daemon_name)s
 )
 
--- name: release_endpoint
+-- name: release_lease
 -- Gives an endpoint back, so that another daemon may take it at once, and says how it was called since the last renewal.
 update cdc_bridge.endpoint
 set
-  holder = null, holder_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
-  in_flight = null, listening = null, deliveries_a_second = null,
+  daemon_number = null, daemon_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
+  in_flight = null, listening = null, deliveries_per_second = null,
   last_success_at = coalesce(%(last_success_at)s, last_success_at),
   last_failure_at = coalesce(%(last_failure_at)s, last_failure_at),
   last_failure = coalesce(%(last_failure)s, last_failure),
   last_minute_at = coalesce(%(last_minute_at)s, last_minute_at),
-  accepted_by_minute = coalesce(%(accepted_by_minute)s::text::integer[], accepted_by_minute),
-  refused_by_minute = coalesce(%(refused_by_minute)s::text::integer[], refused_by_minute)
-where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+  delivered_by_minute = coalesce(%(delivered_by_minute)s::text::integer[], delivered_by_minute),
+  failed_by_minute = coalesce(%(failed_by_minute)s::text::integer[], failed_by_minute)
+where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
--- name: note_problem
--- Says what keeps an endpoint from being called; what its last holder found, if that was killed, is of the past.
+-- name: record_problem
+-- Says what keeps an endpoint from being called; what its last daemon_number found, if that was killed, is of the past.
 update cdc_bridge.endpoint
 set problem = %(problem)s, failing_since = null, next_probe_at = null
-where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: disable_endpoint
 -- Calls an endpoint no more until somebody resumes it: it has answered 410.
 update cdc_bridge.endpoint
 set disabled_at = now()
-where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: add_endpoint
 -- Makes an endpoint, from the changes committed from now on or from the oldest one that is kept. No row: the name is taken.
@@ -176,11 +176,11 @@ returning endpoint_id
 -- name: endpoint_facts
 -- What the state of each endpoint follows from. "held": a daemon that lives has it. Takes no more than a reader's rights.
 select
-  endpoint_id, name, in_settings, url, paused_at, disabled_at, failing_since, next_probe_at, problem, holder_name,
+  endpoint_id, name, in_settings, url, paused_at, disabled_at, failing_since, next_probe_at, problem, daemon_name,
   cluster = (select system_identifier from pg_control_system()) as same_cluster,
   case
     when leased_until is null or leased_until <= now() then false
-    else not pg_try_advisory_xact_lock_shared(52684, holder)
+    else not pg_try_advisory_xact_lock_shared(52684, daemon_number)
   end as held
 from cdc_bridge.endpoint
 order by name
@@ -203,7 +203,7 @@ where endpoint_id = %(endpoint_id)s
 select
   (
     select count(*)
-    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state = 'waiting' limit %(limit)s) as waiting
+    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state in ('queued', 'retrying') limit %(limit)s) as waiting
   ) as waiting,
   (
     select count(*)
@@ -260,7 +260,7 @@ delete from cdc_bridge.endpoint
 where endpoint_id = %(endpoint_id)s
   and (
     not in_settings or leased_until is null or leased_until <= now()
-    or pg_try_advisory_xact_lock_shared(52684, holder)
+    or pg_try_advisory_xact_lock_shared(52684, daemon_number)
   )
 returning true
 
@@ -284,8 +284,8 @@ returning previous_secret_until
 select
   s.endpoint_id, s.name, s.state, s.since, s.problem, s.daemon, s.unread, s.waiting, s.dead,
   extract(epoch from s.lag)::float8 as lag_seconds,
-  s.in_flight, s.listening, s.deliveries_a_second, s.last_success_at, s.last_failure_at, s.last_failure,
-  e.last_minute_at, e.accepted_by_minute, e.refused_by_minute, e.reconciled_missing, e.reconciled_stale, now() as read_at,
+  s.in_flight, s.listening, s.deliveries_per_second, s.last_success_at, s.last_failure_at, s.last_failure,
+  e.last_minute_at, e.delivered_by_minute, e.failed_by_minute, e.reconciled_missing, e.reconciled_stale, now() as read_at,
   oldest.seq as oldest_waiting_seq,
   oldest.reservation_id as oldest_waiting_reservation,
   oldest.attempts as oldest_waiting_attempts,
@@ -297,7 +297,7 @@ left join lateral (
   from (
     select d.seq, d.reservation_id, d.attempts, d.last_error, case d.failures when 0 then d.recorded_at else d.changed_at end as since
     from cdc_bridge.delivery d
-    where d.endpoint_id = s.endpoint_id and d.state = 'waiting'
+    where d.endpoint_id = s.endpoint_id and d.state in ('queued', 'retrying')
     order by d.seq
     limit 100000
   ) as first

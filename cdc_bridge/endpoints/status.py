@@ -44,7 +44,7 @@ class EndpointFacts:
     failing_since: datetime | None
     next_probe_at: datetime | None
     problem: str | None
-    holder_name: str | None
+    daemon_name: str | None
     """Host and process id of the daemon that held it last."""
     same_cluster: bool
     """Whether its position is made of this cluster's transaction ids."""
@@ -59,7 +59,7 @@ class EndpointFacts:
     @property
     def holder(self) -> str | None:
         """The daemon that has it, if one does."""
-        return self.holder_name if self.held else None
+        return self.daemon_name if self.held else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class ListedEndpoint:
     """Whether its position is made of this cluster's transaction ids."""
     free: bool
     """Whether it may be taken."""
-    fence: int
+    fencing_token: int
     lease_ends_in_seconds: float | None
     row: dict[str, Any] = field(compare=False, repr=False)
 
@@ -58,11 +58,11 @@ class ListedEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenEndpoint:
+class NewLease:
     """An endpoint that is ours now, and how far it is."""
 
     endpoint_id: EndpointId
-    fence: int
+    fencing_token: int
     position: Position
     last_hour: LastHour | None
     """What whoever had it before counted; ``None``: nothing."""
@@ -77,7 +77,7 @@ class EndpointState:
     problem: str | None = None
     in_flight: int = 0
     """Calls under way."""
-    deliveries_a_second: float = 0.0
+    deliveries_per_second: float = 0.0
     """Calls accepted, over the last minute."""
     last_success_at: datetime | None = None
     last_failure_at: datetime | None = None
@@ -165,9 +165,13 @@ async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_o
     )
 
 
-async def take_endpoints(
-    connection: Connection, endpoints: Sequence[ListedEndpoint], holder: int, holder_name: str, lease_seconds: float
-) -> list[TakenEndpoint]:
+async def acquire_leases(
+    connection: Connection,
+    endpoints: Sequence[ListedEndpoint],
+    daemon_number: int,
+    daemon_name: str,
+    lease_seconds: float,
+) -> list[NewLease]:
     """Take some endpoints; return those that nobody else took first.
 
     Raises:
@@ -175,38 +179,40 @@ async def take_endpoints(
     """
     parameters = {
         "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
-        "fences": [endpoint.fence for endpoint in endpoints],
-        "holder": holder,
-        "holder_name": holder_name,
+        "fencing_tokens": [endpoint.fencing_token for endpoint in endpoints],
+        "daemon_number": daemon_number,
+        "daemon_name": daemon_name,
         "lease_seconds": lease_seconds,
     }
-    cursor = await connection.execute(_queries["take_endpoints"], parameters)
+    cursor = await connection.execute(_queries["acquire_leases"], parameters)
     return [_taken(record) for record in await cursor.fetchall()]
 
 
-async def end_sessions_of_silent_holders(
-    connection: Connection, endpoint_ids: Collection[EndpointId], holder_name: str
+async def end_sessions_of_expired_leases(
+    connection: Connection, endpoint_ids: Collection[EndpointId], daemon_name: str
 ) -> int:
     """End the sessions of daemons that hold endpoints and have let their leases run out; return how many.
 
     Args:
         connection: to the database.
         endpoint_ids: the endpoints that cannot be taken.
-        holder_name: ours, whose sessions are left alone.
+        daemon_name: ours, whose sessions are left alone.
 
     Raises:
         psycopg.Error: the database refused it.
     """
-    parameters = {"endpoint_ids": list(endpoint_ids), "holder_name": holder_name}
-    cursor = await connection.execute(_queries["end_sessions_of_silent_holders"], parameters)
+    parameters = {"endpoint_ids": list(endpoint_ids), "daemon_name": daemon_name}
+    cursor = await connection.execute(_queries["end_sessions_of_expired_leases"], parameters)
     record = await cursor.fetchone()
     return record[0] if record else 0
 
 
-def _taken(record: TupleRow) -> TakenEndpoint:
-    endpoint_id, fence, snapshot, place_xid, place_seq, *hour = record
+def _taken(record: TupleRow) -> NewLease:
+    endpoint_id, fencing_token, snapshot, place_xid, place_seq, *hour = record
     place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
-    return TakenEndpoint(EndpointId(endpoint_id), fence, Position(Snapshot.parse(snapshot), place), last_hour_of(*hour))
+    return NewLease(
+        EndpointId(endpoint_id), fencing_token, Position(Snapshot.parse(snapshot), place), last_hour_of(*hour)
+    )
 
 
 def last_hour_of(
@@ -219,7 +225,7 @@ def last_hour_of(
 
 
 _CALLS = (
-    "last_success_at", "last_failure_at", "last_failure", "last_minute_at", "accepted_by_minute", "refused_by_minute",
+    "last_success_at", "last_failure_at", "last_failure", "last_minute_at", "delivered_by_minute", "failed_by_minute",
 )  # fmt: skip
 
 
@@ -239,17 +245,17 @@ def _array(counts: Sequence[int]) -> str:
 async def renew_and_list(
     connection: Connection,
     held: Collection[tuple[EndpointId, int, EndpointState]],
-    holder: int,
+    daemon_number: int,
     lease_seconds: float,
     *,
     listening: bool,
 ) -> tuple[set[EndpointId], list[ListedEndpoint]]:
-    """Keep the endpoints held, with their fences, and write how they are.
+    """Keep the endpoints held, with their fencing_tokens, and write how they are.
 
     Args:
         connection: to the database.
         held: them.
-        holder: number of our session, which may be another than when they were taken.
+        daemon_number: number of our session, which may be another than when they were taken.
         lease_seconds: for how long.
         listening: whether we hear the doorbell.
 
@@ -261,14 +267,14 @@ async def renew_and_list(
     """
     parameters = {
         "endpoint_ids": [endpoint_id for endpoint_id, _, _ in held],
-        "fences": [fence for _, fence, _ in held],
+        "fencing_tokens": [fencing_token for _, fencing_token, _ in held],
         "failing_since": [state.failing_since for _, _, state in held],
         "next_probe_at": [state.next_probe_at for _, _, state in held],
         "problems": [state.problem for _, _, state in held],
         "in_flight": [state.in_flight for _, _, state in held],
-        "deliveries_a_second": [state.deliveries_a_second for _, _, state in held],
+        "deliveries_per_second": [state.deliveries_per_second for _, _, state in held],
         "listening": listening,
-        "holder": holder,
+        "daemon_number": daemon_number,
         "lease_seconds": lease_seconds,
     }
     calls = [_calls_of(state) for _, _, state in held]
@@ -292,10 +298,10 @@ async def list_endpoints(connection: Connection) -> list[dict[str, Any]]:
         return await cursor.fetchall()
 
 
-async def release_endpoint(
+async def release_lease(
     connection: Connection,
     endpoint_id: EndpointId,
-    fence: int,
+    fencing_token: int,
     state: EndpointState,
     problem: str | None,
     *,
@@ -306,7 +312,7 @@ async def release_endpoint(
     Args:
         connection: to the database.
         endpoint_id: which.
-        fence: ours; if it is not the newest, nothing happens.
+        fencing_token: ours; if it is not the newest, nothing happens.
         state: how it was last; of its calls since the last renewal nothing is known yet.
         problem: why nobody calls it now, if that is so.
         disable: it wants no calls any more.
@@ -314,23 +320,23 @@ async def release_endpoint(
     Raises:
         psycopg.Error: the database could not be written.
     """
-    parameters = {"endpoint_id": endpoint_id, "fence": fence, "problem": problem}
+    parameters = {"endpoint_id": endpoint_id, "fencing_token": fencing_token, "problem": problem}
     parameters |= dict(zip(_CALLS, _calls_of(state), strict=True))
     async with connection.transaction():
         if disable:
             await connection.execute(_queries["disable_endpoint"], parameters)
-        await connection.execute(_queries["release_endpoint"], parameters)
+        await connection.execute(_queries["release_lease"], parameters)
         await announce(connection)
 
 
-async def note_problem(connection: Connection, endpoint: ListedEndpoint, problem: str) -> None:
+async def record_problem(connection: Connection, endpoint: ListedEndpoint, problem: str) -> None:
     """Write what keeps an endpoint from being called, if nobody has taken it since it was listed.
 
     Raises:
         psycopg.Error: the database could not be written.
     """
-    parameters = {"endpoint_id": endpoint.endpoint_id, "fence": endpoint.fence, "problem": problem}
-    await connection.execute(_queries["note_problem"], parameters)
+    parameters = {"endpoint_id": endpoint.endpoint_id, "fencing_token": endpoint.fencing_token, "problem": problem}
+    await connection.execute(_queries["record_problem"], parameters)
 
 
 async def announce(connection: Connection) -> None:

@@ -16,14 +16,14 @@ from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
 from cdc_bridge.settings import NAME_IN_SETTINGS, PREFIX, Settings
 from cdc_bridge.transport.client import Sender
-from cdc_bridge.transport.outcome import Accepted, Refused
-from cdc_bridge.vendor.test_message import compose_ping, compose_sample, meaning_of
+from cdc_bridge.transport.outcome import Delivered, Failed
+from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of
 
 _queries = load_queries(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Pong:
+class TestResult:
     """What came of a test call."""
 
     name: str
@@ -37,7 +37,7 @@ class Pong:
     meaning: str
 
 
-async def ping_endpoint(settings: Settings, name: str, *, sample: bool = False) -> Pong:
+async def send_test_request(settings: Settings, name: str, *, sample: bool = False) -> TestResult:
     """Make one test call. Nothing of it is recorded, and it has no consequence for deliveries.
 
     Args:
@@ -56,20 +56,20 @@ async def ping_endpoint(settings: Settings, name: str, *, sample: bool = False) 
     except OSError as error:
         raise _cannot_be_called(name, str(error)) from error
     try:
-        compose = compose_sample if sample else compose_ping
+        compose = compose_sample if sample else compose_test_request
         attempt = await sender.send(compose(datetime.now(UTC), source))
     finally:
         await sender.close()
     if attempt is None:  # Only a lease withholds a call, and there is none.
         raise BridgeError("the test call was not made")
     outcome = attempt.outcome
-    return Pong(
+    return TestResult(
         name=name,
         url=endpoint.shown_url,
-        accepted=isinstance(outcome, Accepted),
+        accepted=isinstance(outcome, Delivered),
         status=outcome.status,
         milliseconds=round(attempt.duration_seconds * 1000),
-        reason=outcome.reason if isinstance(outcome, Refused) else None,
+        reason=outcome.reason if isinstance(outcome, Failed) else None,
         meaning=meaning_of(outcome, sample=sample),
     )
 

@@ -29,7 +29,7 @@ _TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
 OF_ONE_ROW = (psycopg.DataError, psycopg.errors.CardinalityViolation, psycopg.errors.RaiseException)
 """Errors that one reservation's values can cause: a cast, a subquery with two rows, a function that raises."""
 
-_BEFORE_THE_VIEW = 4  # key as text, snapshot, newest transaction, fence
+_BEFORE_THE_VIEW = 4  # key as text, snapshot, newest transaction, fencing_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Loaded:
     """The snapshot, as PostgreSQL writes it; ``None`` if no reservation was found."""
     newest_change: Xid | None
     """The newest transaction that the change log had in that snapshot; ``None``: it was empty."""
-    fence: int | None
-    """The endpoint's fence in that snapshot; ``None`` if none was asked for or no reservation was found."""
+    fencing_token: int | None
+    """The endpoint's fencing_token in that snapshot; ``None`` if none was asked for or no reservation was found."""
     unreadable: dict[ReservationId, str] = field(default_factory=dict)
     """Those that the view cannot show, as where it casts a value that does not let itself be cast, and why."""
 
@@ -62,7 +62,7 @@ class Loaded:
             self.reservations | later.reservations,
             self.snapshot or later.snapshot,
             self.newest_change or later.newest_change,
-            self.fence if later.fence is None else later.fence,
+            self.fencing_token if later.fencing_token is None else later.fencing_token,
             self.unreadable | later.unreadable,
         )
 
@@ -90,7 +90,7 @@ class ReservationLoader:
         Args:
             connection: to the database.
             reservation_ids: their keys.
-            endpoint_id: whose fence is wanted as well.
+            endpoint_id: whose fencing_token is wanted as well.
 
         Raises:
             InstallationError: the view is not there.
@@ -140,12 +140,12 @@ class ReservationLoader:
             )
             for row in rows
         }
-        _, snapshot, newest, fence = rows[0][:_BEFORE_THE_VIEW] if rows else (None,) * _BEFORE_THE_VIEW
+        _, snapshot, newest, fencing_token = rows[0][:_BEFORE_THE_VIEW] if rows else (None,) * _BEFORE_THE_VIEW
         return Loaded(
             reservations,
             snapshot,
             None if newest is None else Xid(int(newest)),
-            None if fence is None else int(fence),
+            None if fencing_token is None else int(fencing_token),
         )
 
     def _note_shape(self, cursor: AsyncCursor[TupleRow]) -> None:

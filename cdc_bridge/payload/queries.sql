@@ -3,13 +3,13 @@
 
 -- name: load_reservations
 -- The payload of some reservations, each led by its key as text, the snapshot that all of them are read in, the newest
--- transaction that the change log has in it, and an endpoint's fence at that instant. The cast lets the key's index serve
+-- transaction that the change log has in it, and an endpoint's fencing_token at that instant. The cast lets the key's index serve
 -- whatever its type.
 select
   p."id"::text,
   (select pg_current_snapshot()::text),
   (select c.xid::text from cdc_bridge.change c order by c.xid desc limit 1),
-  (select e.fence::text from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s),
+  (select e.fencing_token::text from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s),
   p.*
 from cdc_bridge.reservation_payload p
 where p."id" = any (%(reservation_ids)s::text[]::{key_type}[])

@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cdc_bridge.model import ReservationId
-from cdc_bridge.transport.outcome import Fault, Refused
+from cdc_bridge.transport.outcome import Failed, Fault
 
 OPENS_AT = 3
 """So many reservations held, with nothing accepted in between, open the breaker."""
@@ -103,7 +103,7 @@ class Breaker:
         self.forget(reservation_id)
         return self._works(accuse=True)
 
-    def refused(self, reservation_id: ReservationId, refusal: Refused, now: float, random: float) -> Ruling:
+    def refused(self, reservation_id: ReservationId, refusal: Failed, now: float, random: float) -> Ruling:
         """Note that a call was refused.
 
         Args:
@@ -132,7 +132,7 @@ class Breaker:
         self._probe = None
         return True
 
-    def _hold(self, reservation_id: ReservationId, refusal: Refused, now: float, random: float, *, count: bool) -> None:
+    def _hold(self, reservation_id: ReservationId, refusal: Failed, now: float, random: float, *, count: bool) -> None:
         self._held.pop(reservation_id, None)
         self._held[reservation_id] = refusal.fault  # last in turn: the next probe is another's
         if count:

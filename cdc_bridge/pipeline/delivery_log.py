@@ -22,7 +22,7 @@ _queries = load_queries(__name__)
 async def record(
     connection: AsyncConnection[TupleRow],
     endpoint_id: EndpointId,
-    fence: int,
+    fencing_token: int,
     settlements: Sequence[Settlement],
     position: Position,
 ) -> None:
@@ -32,7 +32,7 @@ async def record(
         LeaseLost: another daemon has taken the endpoint; nothing was written.
         psycopg.Error: the database could not be written.
     """
-    ours = {"endpoint_id": endpoint_id, "fence": fence}
+    ours = {"endpoint_id": endpoint_id, "fencing_token": fencing_token}
     deliveries = ours | {"settlements": orjson.dumps([_row(settlement) for settlement in settlements]).decode()}
     newest = ours | {
         "seqs": [settlement.change.seq for settlement in settlements],

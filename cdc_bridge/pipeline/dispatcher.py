@@ -30,10 +30,10 @@ from cdc_bridge.pipeline.breaker import Breaker
 from cdc_bridge.pipeline.lanes import Lanes
 from cdc_bridge.pipeline.recorder import Recorder
 from cdc_bridge.pipeline.settlement import after_attempt, gone
-from cdc_bridge.pipeline.telemetry import AttemptLog
+from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.transport.client import Sender
 from cdc_bridge.transport.message import compose
-from cdc_bridge.transport.outcome import Accepted, Attempt, Fault, Refused
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
 _LOAD_LIMIT = 100
 
@@ -51,7 +51,7 @@ class Dispatcher:
         lanes: Lanes,
         recorder: Recorder,
         *,
-        attempt_log: AttemptLog,
+        telemetry: Telemetry,
         source: str,
         state_changed: Callable[[], None],
     ) -> None:
@@ -63,7 +63,7 @@ class Dispatcher:
             lease: the right to call it.
             lanes: where the deliveries are taken from.
             recorder: where their settlements are put.
-            attempt_log: is told of every attempt.
+            telemetry: is told of every attempt.
             source: CloudEvents source of all calls.
             state_changed: called when :attr:`state` has become another.
 
@@ -75,7 +75,7 @@ class Dispatcher:
         self._lease = lease
         self._lanes = lanes
         self._recorder = recorder
-        self._attempt_log = attempt_log
+        self._telemetry = telemetry
         self._source = source
         self._state_changed = state_changed
         self._sender = Sender(endpoint, lambda: lease.valid)
@@ -102,10 +102,10 @@ class Dispatcher:
     @property
     def state(self) -> EndpointState:
         """How the endpoint is."""
-        told = self._attempt_log
+        told = self._telemetry
         state = EndpointState(
             in_flight=self.calls_under_way,
-            deliveries_a_second=told.accepted_a_second(self._now()),
+            deliveries_per_second=told.delivered_per_second(self._now()),
             last_success_at=told.last_success_at,
             last_failure_at=told.last_failure_at,
             last_failure=told.last_failure,
@@ -202,8 +202,8 @@ class Dispatcher:
         loaded = await self._database.patiently(
             partial(self._loader.load_readable, reservation_ids=ids, endpoint_id=self._lease.endpoint_id)
         )
-        # Where nothing is found there is no fence to see; then nothing is called, and recording it asks for the fence.
-        if loaded.reservations and loaded.fence != self._lease.fence:
+        # Where nothing is found there is no fencing_token to see; then nothing is called, and recording it asks for the fencing_token.
+        if loaded.reservations and loaded.fencing_token != self._lease.fencing_token:
             raise LeaseLost("another daemon has taken the endpoint over")
         return loaded
 
@@ -225,11 +225,11 @@ class Dispatcher:
             self._breaker.forget(reservation_id)
             self._recorder.put(gone(delivery))
             return
-        refused = Refused(None, f"the payload view cannot show it: {problem}")
+        refused = Failed(None, f"the payload view cannot show it: {problem}")
         attempt = Attempt(None, datetime.now(UTC), 0.0, refused)
         if loaded.reservations:  # The view can show others, so it is this one's fault.
             self._breaker.forget(reservation_id)
-            self._attempt_log.attempted(delivery, attempt, self._now())
+            self._telemetry.attempted(delivery, attempt, self._now())
             self._settle(delivery, attempt)
         else:
             self._conclude(delivery, attempt)
@@ -261,13 +261,13 @@ class Dispatcher:
 
     def _conclude(self, delivery: Delivery, attempt: Attempt) -> None:
         reservation_id, outcome = delivery.change.reservation_id, attempt.outcome
-        self._attempt_log.attempted(delivery, attempt, self._now())
-        if isinstance(outcome, Refused) and outcome.fault is Fault.WITHDRAWN:
+        self._telemetry.attempted(delivery, attempt, self._now())
+        if isinstance(outcome, Failed) and outcome.fault is Fault.WITHDRAWN:
             # Nothing is settled and the lane stays closed: when the endpoint is resumed, the call is made again.
             self.withdrawn.set()
             return
         backed_off = self._breaker.backs_off
-        if isinstance(outcome, Accepted):
+        if isinstance(outcome, Delivered):
             ruling = self._breaker.accepted(reservation_id)
         else:
             ruling = self._breaker.refused(reservation_id, outcome, self._now(), random.random())
@@ -275,7 +275,7 @@ class Dispatcher:
             self.release(delivery.change.seq)
             self._lanes.hold(delivery)
             self._held[reservation_id] = attempt
-            self._attempt_log.held(delivery, attempt, self._probe_in_seconds())
+            self._telemetry.held(delivery, attempt, self._probe_in_seconds())
         else:
             self._settle(delivery, attempt)
         for other in ruling.freed:
@@ -310,7 +310,7 @@ class Dispatcher:
     def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
         settlement = after_attempt(delivery, attempt, random.random())
         self._recorder.put(settlement)
-        self._attempt_log.settled(delivery, attempt, settlement)
+        self._telemetry.settled(delivery, attempt, settlement)
 
     @staticmethod
     def _now() -> float:

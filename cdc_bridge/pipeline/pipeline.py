@@ -43,7 +43,7 @@ from cdc_bridge.pipeline.lanes import Lanes, Watch
 from cdc_bridge.pipeline.progress import Progress
 from cdc_bridge.pipeline.recorder import Recorder
 from cdc_bridge.pipeline.settlement import Settlement, superseded
-from cdc_bridge.pipeline.telemetry import AttemptLog
+from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.tasks import end
 
 _WINDOW_PAGES = 3
@@ -94,15 +94,15 @@ class Pipeline:
         self._window = _WINDOW_PAGES * batch_size
         self._lanes = Lanes()
         self._progress = Progress(position)
-        self._recorder = Recorder(database, lease.endpoint_id, lease.fence, self._progress, self._on_recorded)
-        self._attempt_log = AttemptLog(endpoint.name, last_hour)
+        self._recorder = Recorder(database, lease.endpoint_id, lease.fencing_token, self._progress, self._on_recorded)
+        self._telemetry = Telemetry(endpoint.name, last_hour)
         self._dispatcher = Dispatcher(
             database,
             endpoint,
             lease,
             self._lanes,
             self._recorder,
-            attempt_log=self._attempt_log,
+            telemetry=self._telemetry,
             source=source,
             state_changed=state_changed,
         )
@@ -217,7 +217,7 @@ class Pipeline:
                 self.canary_read = max(self.canary_read, logged.xid)
             elif not logged.recorded:
                 unsettled.append(logged)
-        self._attempt_log.read([logged.change for logged in unsettled])
+        self._telemetry.read([logged.change for logged in unsettled])
         self._progress.hand_over({logged.change.seq: logged.change.changed_at for logged in unsettled}, page.position)
         if page.changes and not unsettled:
             self._recorder.move()  # Else the position would stay behind what nothing is made of.
@@ -281,7 +281,7 @@ class Pipeline:
                 await self._schedule_changed.wait()
 
     def _on_recorded(self, settlement: Settlement) -> None:
-        self._attempt_log.recorded(settlement)
+        self._telemetry.recorded(settlement)
         released = self._dispatcher.release(settlement.change.seq)
         if released is not None:
             delivery, seen = released
@@ -289,7 +289,7 @@ class Pipeline:
                 self._on_delivered(delivery, seen)
             self._lanes.release(delivery)
         self._retried.pop(settlement.change.seq, None)
-        if settlement.state is DeliveryState.WAITING:
+        if settlement.state.is_pending:
             self._schedule_changed.set()
         self._recorded.set()
         self._dispatcher.wake()

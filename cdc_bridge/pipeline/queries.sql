@@ -5,7 +5,7 @@
 -- All changes up to this position are in the ledger. No row: another daemon has taken the endpoint.
 update cdc_bridge.endpoint
 set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
-where endpoint_id = %(endpoint_id)s and fence = %(fence)s
+where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: record_deliveries
 -- Writes what became of some deliveries, if the endpoint is still ours; repeating it changes nothing.
@@ -20,7 +20,7 @@ from json_to_recordset(%(settlements)s::json) as settled (
   seq bigint, reservation_id text, operation "char", changed_at timestamptz, state text, attempts integer, failures integer,
   pause float8, last_status integer, last_error text, message_id text, last_attempt_at timestamptz, duration real
 )
-where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fence = %(fence)s)
+where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
 on conflict (endpoint_id, seq) do update set
   state = excluded.state,
   attempts = excluded.attempts,
@@ -44,8 +44,8 @@ from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[])
 where d.endpoint_id = %(endpoint_id)s
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq
-  and d.state = 'waiting'
-  and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fence = %(fence)s)
+  and d.state in ('queued', 'retrying')
+  and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
 
 -- name: due_deliveries
 -- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried. "overtaken": a

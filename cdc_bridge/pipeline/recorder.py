@@ -26,7 +26,7 @@ class Recorder:
         self,
         database: Database,
         endpoint_id: EndpointId,
-        fence: int,
+        fencing_token: int,
         progress: Progress,
         recorded: Callable[[Settlement], None],
     ) -> None:
@@ -35,13 +35,13 @@ class Recorder:
         Args:
             database: where the ledger is.
             endpoint_id: whose.
-            fence: of the lease under which it is called.
+            fencing_token: of the lease under which it is called.
             progress: says which position the settlements allow.
             recorded: is told of each settlement once it is in the ledger.
         """
         self._database = database
         self._endpoint_id = endpoint_id
-        self._fence = fence
+        self._fence = fencing_token
         self._progress = progress
         self._recorded = recorded
         self._pending: list[Settlement] = []
@@ -82,7 +82,13 @@ class Recorder:
                 self._progress.settle(settlement.change.seq)
             position = self._progress.reached()
             await self._database.patiently(
-                partial(record, endpoint_id=self._endpoint_id, fence=self._fence, settlements=batch, position=position)
+                partial(
+                    record,
+                    endpoint_id=self._endpoint_id,
+                    fencing_token=self._fence,
+                    settlements=batch,
+                    position=position,
+                )
             )
             for settlement in batch:
                 self._recorded(settlement)

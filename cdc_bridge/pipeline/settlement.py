@@ -7,7 +7,7 @@ from typing import assert_never
 
 from cdc_bridge.model import Change, Delivery, DeliveryState
 from cdc_bridge.pipeline.retry_schedule import pause_seconds
-from cdc_bridge.transport.outcome import Accepted, Attempt, Refused
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Settlement:
     def last_error(self) -> str | None:
         """Why the last attempt was refused, if it was."""
         outcome = self.last_attempt.outcome if self.last_attempt else None
-        return outcome.reason if isinstance(outcome, Refused) else None
+        return outcome.reason if isinstance(outcome, Failed) else None
 
 
 def after_attempt(delivery: Delivery, attempt: Attempt, random: float) -> Settlement:
@@ -44,14 +44,14 @@ def after_attempt(delivery: Delivery, attempt: Attempt, random: float) -> Settle
     """
     change, attempts, failures = delivery.change, delivery.attempts, delivery.failures
     match attempt.outcome:
-        case Accepted():
+        case Delivered():
             return Settlement(change, DeliveryState.DELIVERED, attempts, failures, last_attempt=attempt)
-        case Refused() as refusal:
+        case Failed() as refusal:
             failures += 1
             pause = pause_seconds(failures, random)
             if pause is not None:
                 pause = max(pause, refusal.retry_after_seconds or 0.0)
-            state = DeliveryState.DEAD if pause is None else DeliveryState.WAITING
+            state = DeliveryState.DEAD if pause is None else DeliveryState.RETRYING
             return Settlement(change, state, attempts, failures, pause, attempt)
         case _ as never:
             assert_never(never)
@@ -59,7 +59,7 @@ def after_attempt(delivery: Delivery, attempt: Attempt, random: float) -> Settle
 
 def gone(delivery: Delivery) -> Settlement:
     """The reservation is not there any more, so there is nothing to post."""
-    return Settlement(delivery.change, DeliveryState.GONE, delivery.attempts, delivery.failures)
+    return Settlement(delivery.change, DeliveryState.SKIPPED, delivery.attempts, delivery.failures)
 
 
 def superseded(delivery: Delivery) -> Settlement:

@@ -16,14 +16,14 @@ from cdc_bridge.endpoints.last_hour import LastHour, with_call
 from cdc_bridge.metrics import EndpointMetrics
 from cdc_bridge.model import Change, Delivery, DeliveryState
 from cdc_bridge.pipeline.settlement import Settlement
-from cdc_bridge.transport.outcome import Accepted, Attempt, Refused
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed
 
 RATE_OVER_SECONDS = 60.0
 
 _log = structlog.get_logger(__name__)
 
 
-class AttemptLog:
+class Telemetry:
     """Tells of one endpoint's attempts. It keeps no time of its own: ``now`` is in seconds on any clock."""
 
     def __init__(self, endpoint: str, last_hour: LastHour | None) -> None:
@@ -62,28 +62,28 @@ class AttemptLog:
         ended_at = attempt.began_at + timedelta(seconds=attempt.duration_seconds)
         if attempt.message_id is not None:
             self._metrics.delivery_seconds.observe(attempt.duration_seconds)
-            accepted = isinstance(attempt.outcome, Accepted)
+            accepted = isinstance(attempt.outcome, Delivered)
             self.last_hour = with_call(self.last_hour, ended_at, accepted=accepted)
         match attempt.outcome:
-            case Accepted():
+            case Delivered():
                 self.last_success_at = ended_at
                 self._count_accepted(int(now))
                 since_commit = max(0.0, (ended_at - delivery.change.changed_at).total_seconds())
                 self._metrics.commit_to_accepted_seconds.observe(since_commit)
-            case Refused(reason=reason):
+            case Failed(reason=reason):
                 self.last_failure_at, self.last_failure = ended_at, reason
 
     def settled(self, delivery: Delivery, attempt: Attempt, settlement: Settlement) -> None:
         """Tell what an attempt has settled."""
-        if isinstance(attempt.outcome, Accepted) and not _log.is_enabled_for(logging.DEBUG):
+        if isinstance(attempt.outcome, Delivered) and not _log.is_enabled_for(logging.DEBUG):
             return
         facts = self._facts(delivery, attempt)
         match attempt.outcome:
-            case Accepted():
+            case Delivered():
                 ended_at = attempt.began_at + timedelta(seconds=attempt.duration_seconds)
                 since_commit = (ended_at - delivery.change.changed_at).total_seconds()
                 _log.debug("delivered", **facts, seconds_since_commit=round(since_commit, 3))
-            case Refused(reason=reason):
+            case Failed(reason=reason):
                 pause = settlement.pause_seconds
                 _log.warning(
                     "given up" if settlement.state is DeliveryState.DEAD else "refused",
@@ -95,7 +95,7 @@ class AttemptLog:
     def held(self, delivery: Delivery, attempt: Attempt, next_probe_in_seconds: float | None) -> None:
         """Tell of an attempt that was refused, and it is not known yet whose fault that is."""
         pause = {} if next_probe_in_seconds is None else {"next_attempt_in_seconds": round(next_probe_in_seconds, 1)}
-        if isinstance(attempt.outcome, Refused):
+        if isinstance(attempt.outcome, Failed):
             _log.debug("held", **self._facts(delivery, attempt), reason=attempt.outcome.reason, **pause)
 
     def recorded(self, settlement: Settlement) -> None:
@@ -112,7 +112,7 @@ class AttemptLog:
             state=settlement.state.value,
         )
 
-    def accepted_a_second(self, now: float) -> float:
+    def delivered_per_second(self, now: float) -> float:
         """Return how many calls were accepted a second, over the last minute."""
         self._drop_old(int(now))
         return sum(count for _, count in self._accepted_in) / RATE_OVER_SECONDS

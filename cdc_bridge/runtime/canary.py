@@ -21,7 +21,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.errors import BridgeError, InstallationError
 from cdc_bridge.queries import load_queries
 from cdc_bridge.runtime.reload import CurrentSettings
-from cdc_bridge.runtime.supervisor import Held
+from cdc_bridge.runtime.supervisor import LeasedEndpoint
 from cdc_bridge.schema.version import installed_version
 
 _queries = load_queries(__name__)
@@ -38,7 +38,7 @@ class Holder(Protocol):
     """Who holds endpoints."""
 
     @property
-    def held(self) -> Sequence[Held]:
+    def held(self) -> Sequence[LeasedEndpoint]:
         """Those held now."""
 
 
@@ -68,7 +68,7 @@ class Canary:
         self._settings = settings
         self.problem: str | None = None
         """Why the last one was not heard; ``None``: it was, or none was sung yet."""
-        self._problem_of: Sequence[Held] = ()
+        self._problem_of: Sequence[LeasedEndpoint] = ()
 
     async def run(self) -> None:
         """Sing until cancelled."""
@@ -85,7 +85,7 @@ class Canary:
                 self.problem = None  # What is not tried any more is not known to be wrong.
                 sung_at = float("-inf")
 
-    async def _try(self, listeners: Sequence[Held]) -> str | None:
+    async def _try(self, listeners: Sequence[LeasedEndpoint]) -> str | None:
         """Sing, and have whatever goes wrong be a problem that is told, never a reason for the daemon to end."""
         try:
             return await self._sing(listeners)
@@ -95,14 +95,14 @@ class Canary:
             _log.exception("canary ended by a surprise")
             return f"it could not be tried: {type(error).__name__}"
 
-    def _at_rest(self) -> list[Held]:
+    def _at_rest(self) -> list[LeasedEndpoint]:
         return [held for held in self._holder.held if held.lease.valid and held.pipeline.at_rest]
 
-    def _still_held(self, listeners: Sequence[Held]) -> bool:
+    def _still_held(self, listeners: Sequence[LeasedEndpoint]) -> bool:
         held = {id(one) for one in self._holder.held}
         return any(id(one) in held for one in listeners)
 
-    async def _sing(self, listeners: Sequence[Held]) -> str | None:
+    async def _sing(self, listeners: Sequence[LeasedEndpoint]) -> str | None:
         """Sing once; return why it was not heard, if it was not."""
         xid = await self._database.patiently(_update)
         if xid is None:
@@ -120,7 +120,7 @@ class Canary:
         waiting = 0.0 if self._doorbell.listening else self._settings.now.poll_interval_seconds
         return HEARD_WITHIN_SECONDS + waiting
 
-    async def _why_not_heard(self, xid: int, listeners: Sequence[Held]) -> str | None:
+    async def _why_not_heard(self, xid: int, listeners: Sequence[LeasedEndpoint]) -> str | None:
         """Say why; ``None``: those who did not hear it are not there any more, or have much else to read."""
         at_rest = self._at_rest()
         deaf = [held.endpoint.name for held in listeners if held in at_rest and held.pipeline.canary_read < xid]
@@ -131,7 +131,7 @@ class Canary:
         names = ", ".join(f"endpoint {name}" for name in deaf)
         return f"a change that was committed was not read within {self._heard_within_seconds:g} s for {names}"
 
-    def _note(self, problem: str | None, listeners: Sequence[Held]) -> None:
+    def _note(self, problem: str | None, listeners: Sequence[LeasedEndpoint]) -> None:
         if problem is not None:
             metrics.CANARY_FAILURES.inc()
         if problem is not None and problem != self.problem:

@@ -14,7 +14,7 @@ _STOPPED = {"paused", "disabled"}
 _log = structlog.get_logger(__name__)
 
 
-class StateLog:
+class EndpointLog:
     """What was said of endpoints that are not called here."""
 
     def __init__(self) -> None:

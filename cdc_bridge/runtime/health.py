@@ -26,7 +26,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.runtime.canary import Canary
 from cdc_bridge.runtime.readiness import Part, Problem, problems
 from cdc_bridge.runtime.reload import CurrentSettings
-from cdc_bridge.runtime.supervisor import Held, Supervisor
+from cdc_bridge.runtime.supervisor import LeasedEndpoint, Supervisor
 from cdc_bridge.tasks import end
 
 LOOK_AT_MOST_EVERY_SECONDS = 2.0
@@ -43,12 +43,12 @@ class Look:
     """Empty where the database could not be asked; where it is slow, as they were seen before."""
     problems: Sequence[Problem]
     database_up: bool
-    held: Sequence[Held]
+    held: Sequence[LeasedEndpoint]
     """What this daemon calls."""
     listening: bool
 
 
-class Observer:
+class HealthMonitor:
     """Looks."""
 
     def __init__(

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _MOST_NUMBERS = 2**31
 
 
-class Presence:
+class Heartbeat:
     """This daemon's session. What it does about leases it does here."""
 
     def __init__(self, database: Database, timeout_seconds: float) -> None:
@@ -65,7 +65,7 @@ class Presence:
         connection = self._connection = await self._database.connect()
         while True:
             self.number = random.randrange(_MOST_NUMBERS)
-            cursor = await connection.execute(_queries["try_presence_lock"], {"holder": self.number})
+            cursor = await connection.execute(_queries["try_heartbeat_lock"], {"daemon_number": self.number})
             record = await cursor.fetchone()
             if record is not None and record[0]:
                 return connection

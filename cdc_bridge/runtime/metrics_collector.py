@@ -57,7 +57,7 @@ _OF_ENDPOINTS: tuple[tuple[str, str, Callable[[EndpointNow], float | None]], ...
 )
 
 
-class LookCollector(Collector):
+class HealthCollector(Collector):
     """Shows a look as metrics. Those of a daemon's own endpoints come from the daemon that has them alone."""
 
     def __init__(self, look: Look) -> None:

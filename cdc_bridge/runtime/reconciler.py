@@ -22,7 +22,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import load_queries
 from cdc_bridge.runtime.reload import CurrentSettings
-from cdc_bridge.runtime.supervisor import Held
+from cdc_bridge.runtime.supervisor import LeasedEndpoint
 
 _queries = load_queries(__name__)
 
@@ -37,7 +37,7 @@ class Holder(Protocol):
     """Who holds endpoints."""
 
     @property
-    def held(self) -> Sequence[Held]:
+    def held(self) -> Sequence[LeasedEndpoint]:
         """Those held now."""
 
 
@@ -69,7 +69,7 @@ class ScheduledReconcile:
                     await self._try(held)
             await asyncio.sleep(min(_LOOK_EVERY_SECONDS, self._interval_seconds or _LOOK_EVERY_SECONDS))
 
-    async def _try(self, held: Held) -> None:
+    async def _try(self, held: LeasedEndpoint) -> None:
         pause_seconds = min(self._interval_seconds, _TRY_AGAIN_AFTER_SECONDS)
         try:
             pause_seconds = await self._reconcile_if_due(held)
@@ -81,9 +81,9 @@ class ScheduledReconcile:
         pause_seconds = min(pause_seconds, _TRY_AGAIN_AFTER_SECONDS)
         self._not_before[held.lease.endpoint_id] = time.monotonic() + pause_seconds
 
-    async def _reconcile_if_due(self, held: Held) -> float:
+    async def _reconcile_if_due(self, held: LeasedEndpoint) -> float:
         """Compare an endpoint if that is due; return in how many seconds it is due next."""
-        endpoint = {"endpoint_id": held.lease.endpoint_id, "fence": held.lease.fence}
+        endpoint = {"endpoint_id": held.lease.endpoint_id, "fencing_token": held.lease.fencing_token}
         async with await self._database.connect() as connection:
             cursor = await connection.execute(
                 _queries["reconcile_due"], endpoint | {"interval_seconds": self._interval_seconds}
@@ -113,7 +113,7 @@ class ScheduledReconcile:
         return self._interval_seconds
 
     @staticmethod
-    def _log(held: Held, found: Reconciled, seconds: float) -> None:
+    def _log(held: LeasedEndpoint, found: Reconciled, seconds: float) -> None:
         figures = {standing.name.lower(): found.found[standing] for standing in Standing}
         wrong = found.found[Standing.MISSING] or found.found[Standing.STALE]
         (_log.warning if wrong else _log.info)(

@@ -28,21 +28,21 @@ from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.store import (
     EndpointState,
     ListedEndpoint,
-    TakenEndpoint,
+    NewLease,
+    acquire_leases,
     definition_of,
-    end_sessions_of_silent_holders,
-    note_problem,
-    release_endpoint,
+    end_sessions_of_expired_leases,
+    record_problem,
+    release_lease,
     renew_and_list,
-    take_endpoints,
 )
 from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.metrics import forget_endpoint
 from cdc_bridge.model import Endpoint, EndpointId
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.runtime.assignment import plan
-from cdc_bridge.runtime.endpoint_log import StateLog
-from cdc_bridge.runtime.heartbeat import Presence
+from cdc_bridge.runtime.endpoint_log import EndpointLog
+from cdc_bridge.runtime.heartbeat import Heartbeat
 from cdc_bridge.tasks import end
 
 _RENEWALS_A_LEASE = 2.4
@@ -54,7 +54,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
-class Held:
+class LeasedEndpoint:
     """An endpoint that this daemon holds."""
 
     endpoint: Endpoint
@@ -105,11 +105,11 @@ class Supervisor:
         self.look_every_seconds = lease_seconds / _RENEWALS_A_LEASE
         """Longest time between two looks at the endpoints."""
         self._finish_within_seconds = finish_within_seconds
-        self._presence = Presence(database, timeout_seconds=lease_seconds)
-        self._held: dict[EndpointId, Held] = {}
+        self._heartbeat = Heartbeat(database, timeout_seconds=lease_seconds)
+        self._held: dict[EndpointId, LeasedEndpoint] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._not_before: dict[EndpointId, float] = {}
-        self._state_log = StateLog()
+        self._state_log = EndpointLog()
         self._definitions: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
         self._releasing: set[EndpointId] = set()
         self._failures = 0
@@ -123,7 +123,7 @@ class Supervisor:
         """When it last looked at the endpoints, and when it last tried to, by the event loop's clock."""
 
     @property
-    def held(self) -> Sequence[Held]:
+    def held(self) -> Sequence[LeasedEndpoint]:
         """What this daemon holds now."""
         return list(self._held.values())
 
@@ -163,7 +163,7 @@ class Supervisor:
             self._state_log.tell_losses()
         finally:
             await end([stop, *self._tasks, *([] if renewing is None else [renewing])])
-            await self._presence.close()
+            await self._heartbeat.close()
         if self._fatal.done():
             self._fatal.result()
 
@@ -220,15 +220,17 @@ class Supervisor:
 
     async def _renew_and_list(self) -> list[ListedEndpoint]:
         asked_at = Lease.now()
-        ours = [(endpoint_id, held.lease.fence, held.pipeline.state) for endpoint_id, held in self._held.items()]
-        still_ours, listed = await self._presence.run(
+        ours = [
+            (endpoint_id, held.lease.fencing_token, held.pipeline.state) for endpoint_id, held in self._held.items()
+        ]
+        still_ours, listed = await self._heartbeat.run(
             lambda connection: renew_and_list(
-                connection, ours, self._presence.number, self.lease_seconds, listening=self._listener.listening
+                connection, ours, self._heartbeat.number, self.lease_seconds, listening=self._listener.listening
             )
         )
-        for endpoint_id, fence, _ in ours:
+        for endpoint_id, fencing_token, _ in ours:
             held = self._held.get(endpoint_id)
-            if held is None or held.lease.fence != fence:
+            if held is None or held.lease.fencing_token != fencing_token:
                 continue  # It was given back meanwhile.
             if endpoint_id in still_ours:
                 held.lease.renew(asked_at, self.lease_seconds)
@@ -277,28 +279,28 @@ class Supervisor:
     async def _tell_problem(self, endpoint: ListedEndpoint, problem: str) -> None:
         self._state_log.cannot_be_called(endpoint.endpoint_id, endpoint.name, problem)
         if endpoint.row["problem"] != problem:
-            await self._presence.run(partial(note_problem, endpoint=endpoint, problem=problem))
+            await self._heartbeat.run(partial(record_problem, endpoint=endpoint, problem=problem))
 
     async def _take(self, definitions: dict[ListedEndpoint, Endpoint]) -> None:
         asked_at = Lease.now()
-        taken = await self._presence.run(
-            lambda connection: take_endpoints(
-                connection, list(definitions), self._presence.number, self._presence.name, self.lease_seconds
+        taken = await self._heartbeat.run(
+            lambda connection: acquire_leases(
+                connection, list(definitions), self._heartbeat.number, self._heartbeat.name, self.lease_seconds
             )
         )
         by_id = {endpoint.endpoint_id: definition for endpoint, definition in definitions.items()}
         for ours in taken:
             await self._start(by_id[ours.endpoint_id], ours, asked_at)
         if locked := by_id.keys() - {ours.endpoint_id for ours in taken}:
-            ended = await self._presence.run(
-                partial(end_sessions_of_silent_holders, endpoint_ids=locked, holder_name=self._presence.name)
+            ended = await self._heartbeat.run(
+                partial(end_sessions_of_expired_leases, endpoint_ids=locked, daemon_name=self._heartbeat.name)
             )
             if ended:
                 _log.warning("sessions of a silent daemon ended", sessions=ended)
             self._next_look_in_seconds = _LOOK_AT_MOST_EVERY_SECONDS
 
-    async def _start(self, endpoint: Endpoint, taken: TakenEndpoint, asked_at: float) -> None:
-        lease = Lease(taken.endpoint_id, taken.fence)
+    async def _start(self, endpoint: Endpoint, taken: NewLease, asked_at: float) -> None:
+        lease = Lease(taken.endpoint_id, taken.fencing_token)
         lease.renew(asked_at, self.lease_seconds)
         reader = self._listener.reader()
         certificates = _certificates(endpoint)
@@ -322,24 +324,24 @@ class Supervisor:
                 f"a certificate's file cannot be read any more: {error.strerror or type(error).__name__}",
             )
             return
-        held = self._held[taken.endpoint_id] = Held(endpoint, lease, reader, pipeline, certificates)
+        held = self._held[taken.endpoint_id] = LeasedEndpoint(endpoint, lease, reader, pipeline, certificates)
         held.task = asyncio.create_task(self._deliver(held))
         self._tasks.add(held.task)
         held.task.add_done_callback(self._tasks.discard)
         self._state_log.taken(taken.endpoint_id, endpoint.name, endpoint.shown_url)
 
-    async def _give_back_unusable(self, endpoint: Endpoint, taken: TakenEndpoint, problem: str) -> None:
+    async def _give_back_unusable(self, endpoint: Endpoint, taken: NewLease, problem: str) -> None:
         """Give back an endpoint whose files are not what they were when they were checked."""
         self._state_log.cannot_be_called(taken.endpoint_id, endpoint.name, problem)
         self._definitions.pop(taken.endpoint_id, None)
         self._not_before[taken.endpoint_id] = self._now() + _RESTART_AFTER_SECONDS
-        await self._presence.run(
-            lambda connection: release_endpoint(
-                connection, taken.endpoint_id, taken.fence, EndpointState(), problem, disable=False
+        await self._heartbeat.run(
+            lambda connection: release_lease(
+                connection, taken.endpoint_id, taken.fencing_token, EndpointState(), problem, disable=False
             )
         )
 
-    async def _deliver(self, held: Held) -> None:
+    async def _deliver(self, held: LeasedEndpoint) -> None:
         endpoint_id, problem = held.lease.endpoint_id, None
         try:
             await held.pipeline.run(held.stopping, self._finish_within_seconds)
@@ -363,7 +365,7 @@ class Supervisor:
         finally:
             self._releasing.discard(endpoint_id)
 
-    async def give_up(self, held: Held, problem: str) -> None:
+    async def give_up(self, held: LeasedEndpoint, problem: str) -> None:
         """Let another daemon take an endpoint that is stuck here, and say so in its row, if that can be done.
 
         The daemon ends after this: it renews and takes nothing any more.
@@ -371,11 +373,11 @@ class Supervisor:
         self._given_up = True
         await self._release(held, problem)
 
-    async def _release(self, held: Held, problem: str | None) -> None:
+    async def _release(self, held: LeasedEndpoint, problem: str | None) -> None:
         releasing = partial(
-            release_endpoint,
+            release_lease,
             endpoint_id=held.lease.endpoint_id,
-            fence=held.lease.fence,
+            fencing_token=held.lease.fencing_token,
             state=held.pipeline.state,
             problem=problem,
             disable=held.pipeline.withdrawn,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from cdc_bridge.runtime.supervisor import Held
+from cdc_bridge.runtime.supervisor import LeasedEndpoint
 
 _STATUS_AT_MOST_EVERY_SECONDS = 1.0
 
@@ -65,7 +65,7 @@ class ServiceManager:
             way.send("\n".join(lines).encode())
 
 
-def status_line(held: Sequence[Held], *, database_lost: bool, fallen_back: bool) -> str:
+def status_line(held: Sequence[LeasedEndpoint], *, database_lost: bool, fallen_back: bool) -> str:
     """Return in one line what the daemon does."""
     if database_lost:
         return "Waiting for the database"

@@ -20,7 +20,7 @@ import structlog
 
 from cdc_bridge.database import Database
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.runtime.supervisor import Held, Supervisor
+from cdc_bridge.runtime.supervisor import LeasedEndpoint, Supervisor
 
 _LOOK_EVERY_SECONDS = 1.0
 _STOPPED_AFTER_SECONDS = 5 * _LOOK_EVERY_SECONDS  # who is later than that was stopped
@@ -99,7 +99,7 @@ class Watchdog:
                 await self._supervisor.give_up(held, f"stuck: {problem}")
                 raise stuck
 
-    def _problem_of(self, held: Held) -> str | None:
+    def _problem_of(self, held: LeasedEndpoint) -> str | None:
         stalled, unread = held.pipeline.stalled_since, held.pipeline.unread_since
         if (seconds := self._late(stalled, held.endpoint.timeout_seconds)) is not None:
             return f"there is work and no progress for {seconds:.0f} s"

@@ -25,7 +25,7 @@ select to_regclass('cdc_bridge.reservation_payload') is not null
 -- Rows of the change log, and deliveries that wait.
 select
   (select count(*) from cdc_bridge.change),
-  (select count(*) from cdc_bridge.delivery where state = 'waiting')
+  (select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying'))
 
 -- name: blocking_sessions
 -- Who holds what a session waits for, and what that is. A prepared transaction has the pid 0.

@@ -23,7 +23,7 @@ from aiohttp.abc import AbstractStreamWriter
 from cdc_bridge import __version__
 from cdc_bridge.model import Endpoint
 from cdc_bridge.transport.address_guard import ForbiddenAddress, guarded_socket_factory
-from cdc_bridge.transport.outcome import Attempt, Outcome, Refused, judge
+from cdc_bridge.transport.outcome import Attempt, Failed, Outcome, judge
 
 if TYPE_CHECKING:
     from cdc_bridge.transport.message import Message
@@ -86,9 +86,9 @@ class Sender:
                     answer.close()
                 return outcome
         except TimeoutError as error:
-            return Refused(None, self._too_late(error))
+            return Failed(None, self._too_late(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Refused(None, reason_of(error))
+            return Failed(None, reason_of(error))
 
     def _too_late(self, error: TimeoutError) -> str:
         if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -33,14 +33,14 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Delivered:
     """The endpoint answered with 2xx."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Failed:
     """The endpoint answered with anything else, or not at all."""
 
     status: int | None
@@ -52,7 +52,7 @@ class Refused:
     """Pause that the endpoint asked for."""
 
 
-Outcome = Accepted | Refused
+Outcome = Delivered | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,12 @@ def judge(status: int, headers: Mapping[str, str], now: datetime) -> Outcome:
         now: the time, where the answer does not tell it.
     """
     if 200 <= status < 300:
-        return Accepted(status)
+        return Delivered(status)
     retry_after = retry_after_seconds(headers, now)
     reason = _phrase(status)
     if 300 <= status < 400:
         reason += ": redirects are not followed; set the endpoint's URL to its final address"
-    return Refused(status, reason, _fault(status, asks_for_pause=retry_after is not None), retry_after)
+    return Failed(status, reason, _fault(status, asks_for_pause=retry_after is not None), retry_after)
 
 
 def _fault(status: int, *, asks_for_pause: bool) -> Fault:

@@ -28,10 +28,10 @@ from datetime import UTC, datetime
 import orjson
 
 from cdc_bridge.transport.message import Message, message_id
-from cdc_bridge.transport.outcome import Accepted, Outcome
+from cdc_bridge.transport.outcome import Delivered, Outcome
 from cdc_bridge.vendor.contract import example
 
-PING_TYPE = "cdc-bridge.ping"
+TEST_TYPE = "cdc-bridge.ping"
 
 SAMPLE_NOTES = "A test call of cdc-bridge: not a real reservation"
 
@@ -56,7 +56,7 @@ _MEANINGS_OF_SAMPLE = _MEANINGS | dict.fromkeys(
 )
 
 
-def compose_ping(at: datetime, source: str) -> Message:
+def compose_test_request(at: datetime, source: str) -> Message:
     """Return a test call's message.
 
     Args:
@@ -65,7 +65,7 @@ def compose_ping(at: datetime, source: str) -> Message:
     """
     time = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     body = orjson.dumps({"ping": time})
-    return Message(id=message_id(0, body), type=PING_TYPE, source=source, time=at, body=body)
+    return Message(id=message_id(0, body), type=TEST_TYPE, source=source, time=at, body=body)
 
 
 def compose_sample(at: datetime, source: str) -> Message:
@@ -79,7 +79,7 @@ def compose_sample(at: datetime, source: str) -> Message:
     """
     updated = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = orjson.dumps(example() | {"notes": SAMPLE_NOTES, "updated": updated})
-    return Message(id=message_id(0, body), type=PING_TYPE, source=source, time=at, body=body)
+    return Message(id=message_id(0, body), type=TEST_TYPE, source=source, time=at, body=body)
 
 
 def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
@@ -89,7 +89,7 @@ def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
         outcome: the answer.
         sample: whether it was a sample call.
     """
-    if isinstance(outcome, Accepted):
+    if isinstance(outcome, Delivered):
         return "It was reached, and accepts calls."
     meanings = _MEANINGS_OF_SAMPLE if sample else _MEANINGS
     match outcome.status:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from cdc_bridge import metrics
-from cdc_bridge.runtime.metrics_collector import LookCollector
+from cdc_bridge.runtime.metrics_collector import HealthCollector
 from cdc_bridge.web.requests import address_of, site_of
 
 _BEARER = "bearer "
@@ -38,7 +38,7 @@ async def figures(request: web.Request) -> web.Response:
     """Answer with the metrics, for Prometheus."""
     _require_token(request)
     look = await site_of(request).observer.look()
-    body = metrics.exposition(LookCollector(look))
+    body = metrics.exposition(HealthCollector(look))
     return web.Response(body=body, headers={"content-type": metrics.CONTENT_TYPE})
 
 

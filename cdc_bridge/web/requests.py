@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 from multidict import MultiDict, MultiDictProxy
 
-from cdc_bridge.runtime.health import Observer
+from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.web.access import Right, Session, Sessions, SignInLimit, Tokens
 from cdc_bridge.web.listening import Listening
@@ -30,7 +30,7 @@ class Site:
     """What all pages share."""
 
     listening: Listening
-    observer: Observer
+    observer: HealthMonitor
     settings: CurrentSettings
     database: PageDatabase
     tokens: Tokens

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.runtime.health import Observer
+from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.settings import PREFIX
 from cdc_bridge.tasks import end
@@ -67,7 +67,7 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def web_server(listening: Listening, observer: Observer, settings: CurrentSettings) -> AsyncIterator[None]:
+async def web_server(listening: Listening, observer: HealthMonitor, settings: CurrentSettings) -> AsyncIterator[None]:
     """Serve for as long as the block runs.
 
     Args:
@@ -143,7 +143,7 @@ def _hang_up_on_who_has_not_asked(handler: asyncio.Protocol, site: Site) -> None
         transport.abort()
 
 
-def _site(listening: Listening, observer: Observer, settings: CurrentSettings) -> Site:
+def _site(listening: Listening, observer: HealthMonitor, settings: CurrentSettings) -> Site:
     everything, view = settings.now.web_token, settings.now.web_view_token
     return Site(
         listening=listening,

@@ -45,14 +45,14 @@ begin
       )
   ), queued as (
     insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at)
-    select endpoint_id, seq, reservation_id, operation, changed_at, 'waiting', 0, 0, case when newest then now() end
+    select endpoint_id, seq, reservation_id, operation, changed_at, 'queued', 0, 0, case when newest then now() end
     from unsettled
     returning 1
   ), emptied as (
     delete from cdc_bridge.change
   ), moved as (
     update cdc_bridge.endpoint
-    set position = pg_current_snapshot(), place_xid = null, place_seq = null, leased_until = null, fence = fence + 1,
+    set position = pg_current_snapshot(), place_xid = null, place_seq = null, leased_until = null, fencing_token = fencing_token + 1,
       cluster = here
   )
   select count(*) into queued_count from queued;

@@ -85,7 +85,7 @@ begin atomic
     where d.endpoint_id = of_endpoint and d.seq = page.seq and page.is_old
       and case
         when d.state = 'dead' then d.recorded_at < now() - greatest(keep_dead, interval '0')
-        when d.state = 'waiting' then
+        when d.state in ('queued', 'retrying') then
           d.recorded_at < now() - greatest(keep, interval '0') and not exists (select from cdc_bridge.endpoint e where e.endpoint_id = of_endpoint)
         else d.recorded_at < now() - greatest(keep, interval '0')
       end
@@ -104,13 +104,13 @@ revoke all on function cdc_bridge.prune_deliveries(bigint, interval, interval, b
 comment on function cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer) is 'Deletes an endpoint''s old settled deliveries, a page at a time';
 
 
--- cdc_bridge.prunable_ledgers(keep interval)
+-- cdc_bridge.prunable_delivery_logs(keep interval)
 --
 -- The endpoints whose ledger may be pruned, those that were removed among them. Not one that has left a change of the log
 -- unread for longer than keep: deliveries recorded ahead of its position may have to be recognised yet.
 -- Locks: none.
 
-create or replace function cdc_bridge.prunable_ledgers(keep interval) returns setof bigint
+create or replace function cdc_bridge.prunable_delivery_logs(keep interval) returns setof bigint
   language sql
   stable
   security definer
@@ -138,8 +138,8 @@ begin atomic
       limit 1
     ) is null;
 end;
-revoke all on function cdc_bridge.prunable_ledgers(interval) from public;
-comment on function cdc_bridge.prunable_ledgers(interval) is 'Endpoints whose ledger may be pruned';
+revoke all on function cdc_bridge.prunable_delivery_logs(interval) from public;
+comment on function cdc_bridge.prunable_delivery_logs(interval) is 'Endpoints whose ledger may be pruned';
 
 
 -- cdc_bridge.prune(keep interval, keep_dead interval)
@@ -176,7 +176,7 @@ begin
     perform pg_catalog.pg_sleep_for(pg_catalog.clock_timestamp() - began);
   end loop;
 
-  ledgers := array(select cdc_bridge.prunable_ledgers(keep));
+  ledgers := array(select cdc_bridge.prunable_delivery_logs(keep));
   foreach ledger in array ledgers loop
     select 0::bigint as last_seq into delivery_page;
     loop

@@ -25,6 +25,6 @@ select
   count(*) filter (where u.age >= interval '1 hour'),
   min(u.changed_at)
 from cdc_bridge.unsettled_delivery u
-where u.state = 'waiting'
+where u.state in ('queued', 'retrying')
 group by u.endpoint
 order by endpoint, what;

@@ -3,6 +3,6 @@
 
 select endpoint, seq, reservation_id, age, attempts, last_status, last_error, next_attempt_at
 from cdc_bridge.unsettled_delivery
-where state = 'waiting'
+where state in ('queued', 'retrying')
 order by age desc
 limit 50;

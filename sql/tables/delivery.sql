@@ -16,7 +16,7 @@ create table if not exists cdc_bridge.delivery (
   reservation_id   text        not null,
   operation        "char"      not null check (operation in ('I', 'U')),
   changed_at       timestamptz not null,
-  state            text        not null check (state in ('waiting', 'delivered', 'superseded', 'dead', 'gone')),
+  state            text        not null check (state in ('queued', 'retrying', 'delivered', 'superseded', 'dead', 'skipped')),
   attempts         integer     not null,
   failures         integer     not null,
   next_attempt_at  timestamptz,
@@ -27,15 +27,15 @@ create table if not exists cdc_bridge.delivery (
   duration_seconds real,
   recorded_at      timestamptz not null default now(),
   primary key (endpoint_id, seq),
-  check (next_attempt_at is null or state = 'waiting')
+  check (next_attempt_at is null or state in ('queued', 'retrying'))
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 
 create index if not exists delivery_of_reservation on cdc_bridge.delivery (endpoint_id, reservation_id, seq);
 -- The older deliveries of a reservation that share the fate of its newest: few, beside all that were settled before.
-create index if not exists delivery_waiting on cdc_bridge.delivery (endpoint_id, reservation_id, seq) where state = 'waiting';
+create index if not exists delivery_pending on cdc_bridge.delivery (endpoint_id, reservation_id, seq) where state in ('queued', 'retrying');
 create index if not exists delivery_due on cdc_bridge.delivery (endpoint_id, next_attempt_at) where next_attempt_at is not null;
 -- What is counted and listed for people. Few rows are in it, and a delivery that goes well at once never is.
-create index if not exists delivery_unsettled on cdc_bridge.delivery (endpoint_id, state, seq) where state in ('waiting', 'dead');
+create index if not exists delivery_unsettled on cdc_bridge.delivery (endpoint_id, state, seq) where state in ('queued', 'retrying', 'dead');
 
 comment on table cdc_bridge.delivery is 'Ledger: what became of each change at each endpoint';
 comment on column cdc_bridge.delivery.seq is 'The change, as numbered in cdc_bridge.change';

@@ -4,8 +4,8 @@
 -- transaction, whose changes are handed over in pieces, place_xid and place_seq say up to which change.
 --
 -- One daemon at a time calls an endpoint: the one that holds its lease. It renews leased_until while it lives. When that
--- is past, or the advisory lock (52684, holder) is free because the holder's session ended, another daemon takes the
--- endpoint and counts fence up; whoever comes with an older fence can record nothing any more.
+-- is past, or the advisory lock (52684, daemon_number) is free because the daemon_number's session ended, another daemon takes the
+-- endpoint and counts fencing_token up; whoever comes with an older fencing_token can record nothing any more.
 --
 -- Rows change often (position, lease) and are few: half of each page is kept free, so that no index has to change.
 
@@ -31,9 +31,9 @@ create table if not exists cdc_bridge.endpoint (
   place_xid               xid8,
   place_seq               bigint,
   cluster                 bigint      not null,
-  fence                   bigint      not null default 0,
-  holder                  integer,
-  holder_name             text,
+  fencing_token                   bigint      not null default 0,
+  daemon_number                  integer,
+  daemon_name             text,
   leased_until            timestamptz,
   failing_since           timestamptz,
   next_probe_at           timestamptz,
@@ -45,13 +45,13 @@ create table if not exists cdc_bridge.endpoint (
   pruned_until            timestamptz,
   in_flight               integer,
   listening               boolean,
-  deliveries_a_second     real,
+  deliveries_per_second     real,
   last_success_at         timestamptz,
   last_failure_at         timestamptz,
   last_failure            text,
   last_minute_at          timestamptz,
-  accepted_by_minute      integer[]   check (cardinality(accepted_by_minute) = 60),
-  refused_by_minute       integer[]   check (cardinality(refused_by_minute) = 60),
+  delivered_by_minute      integer[]   check (cardinality(delivered_by_minute) = 60),
+  failed_by_minute       integer[]   check (cardinality(failed_by_minute) = 60),
   check ((place_xid is null) = (place_seq is null)),
   check ((previous_secret is null) = (previous_secret_until is null))
 ) with (fillfactor = 50);
@@ -68,9 +68,9 @@ comment on column cdc_bridge.endpoint.position is 'All changes visible in this s
 comment on column cdc_bridge.endpoint.place_xid is 'A transaction that is handed over in part, else null';
 comment on column cdc_bridge.endpoint.place_seq is 'The last change of place_xid that is in the ledger';
 comment on column cdc_bridge.endpoint.cluster is 'System identifier of the cluster whose transaction ids position is made of';
-comment on column cdc_bridge.endpoint.fence is 'Grows each time a daemon takes the endpoint; only the newest may record';
-comment on column cdc_bridge.endpoint.holder is 'Number of the daemon that holds the endpoint, its advisory lock''s';
-comment on column cdc_bridge.endpoint.holder_name is 'Host and process id of that daemon';
+comment on column cdc_bridge.endpoint.fencing_token is 'Grows each time a daemon takes the endpoint; only the newest may record';
+comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that holds the endpoint, its advisory lock''s';
+comment on column cdc_bridge.endpoint.daemon_name is 'Host and process id of that daemon';
 comment on column cdc_bridge.endpoint.leased_until is 'When another daemon may take it; null: at once';
 comment on column cdc_bridge.endpoint.failing_since is 'Since when its breaker is open; null: it works';
 comment on column cdc_bridge.endpoint.next_probe_at is 'When an endpoint that fails is tried again';
@@ -81,10 +81,10 @@ comment on column cdc_bridge.endpoint.reconciled_stale is 'Reservations that sto
 comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the ledger';
 comment on column cdc_bridge.endpoint.in_flight is 'Calls under way, when its daemon renewed the lease';
 comment on column cdc_bridge.endpoint.listening is 'Whether its daemon heard the doorbell then; false: it polls';
-comment on column cdc_bridge.endpoint.deliveries_a_second is 'Calls accepted, over the minute before that';
+comment on column cdc_bridge.endpoint.deliveries_per_second is 'Calls accepted, over the minute before that';
 comment on column cdc_bridge.endpoint.last_success_at is 'When a call was accepted last';
 comment on column cdc_bridge.endpoint.last_failure_at is 'When a call was refused last';
 comment on column cdc_bridge.endpoint.last_failure is 'Why, in words';
 comment on column cdc_bridge.endpoint.last_minute_at is 'When the minute began that the next two end with';
-comment on column cdc_bridge.endpoint.accepted_by_minute is 'Calls accepted in each of sixty minutes, the oldest first, when its daemon renewed the lease';
-comment on column cdc_bridge.endpoint.refused_by_minute is 'Calls refused in them';
+comment on column cdc_bridge.endpoint.delivered_by_minute is 'Calls accepted in each of sixty minutes, the oldest first, when its daemon renewed the lease';
+comment on column cdc_bridge.endpoint.failed_by_minute is 'Calls refused in them';

@@ -28,7 +28,7 @@ select
   end as state,
   coalesce(e.disabled_at, e.paused_at, e.failing_since) as since,
   e.problem,
-  case when here.served then e.holder_name end as daemon,
+  case when here.served then e.daemon_name end as daemon,
   case when here.same_cluster then unread.counted + case when unread.counted = 100000 then greatest(0, newest.seq - unread.last_seq) else 0 end end
     as unread,
   waiting.count as waiting,
@@ -38,7 +38,7 @@ select
   e.reconciled_at,
   case when here.served then e.in_flight end as in_flight,
   case when here.served then e.listening end as listening,
-  case when here.served then e.deliveries_a_second end as deliveries_a_second,
+  case when here.served then e.deliveries_per_second end as deliveries_per_second,
   e.last_success_at,
   e.last_failure_at,
   e.last_failure
@@ -94,7 +94,7 @@ cross join lateral (
   from (
     select failures, recorded_at, changed_at
     from cdc_bridge.delivery
-    where endpoint_id = e.endpoint_id and state = 'waiting'
+    where endpoint_id = e.endpoint_id and state in ('queued', 'retrying')
     order by seq
     limit 100000
   ) as d

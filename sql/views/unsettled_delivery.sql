@@ -16,6 +16,6 @@ select
   d.endpoint_id
 from cdc_bridge.delivery d
 join cdc_bridge.endpoint e using (endpoint_id)
-where d.state in ('waiting', 'dead');
+where d.state in ('queued', 'retrying', 'dead');
 
 comment on view cdc_bridge.unsettled_delivery is 'Deliveries that wait or were given up, and why';

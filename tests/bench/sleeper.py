@@ -39,7 +39,7 @@ async def sleeper(database: Database) -> AsyncIterator[None]:
 async def _sleep(conninfo: str) -> None:
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
         await connection.execute(all_queries()["listen"])
-        cursor = await connection.execute(all_queries()["try_doorbell_lock"])
+        cursor = await connection.execute(all_queries()["try_wake_up_lock"])
         assert await cursor.fetchone() != (None,)
         hearing = asyncio.create_task(_hear(connection))
         print("asleep", flush=True)

@@ -191,7 +191,7 @@ async def test_removing_says_what_is_lost_and_keeps_the_ledger(database: Databas
     await endpoint.run("add", "till", URL)
     database.execute(
         "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
-        "failures, next_attempt_at) select endpoint_id, 1, 'R', 'I', now(), 'waiting', 1, 1, now() "
+        "failures, next_attempt_at) select endpoint_id, 1, 'R', 'I', now(), 'retrying', 1, 1, now() "
         "from cdc_bridge.endpoint"
     )
     database.execute("insert into customers (id) values ('C')")

@@ -402,7 +402,7 @@ async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
 ) -> None:
     bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="3")
     await bridge.wait_for_log("endpoint taken")
-    holder = "select holder from cdc_bridge.endpoint"
+    holder = "select daemon_number from cdc_bridge.endpoint"
     before = database.value(holder)
     ended = (
         "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 52684 and objid = %s"

@@ -90,7 +90,7 @@ async def test_replay_of_what_is_old_is_no_lag_at_once(
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery"), "it is recorded")
     receiver.script = lambda _: Answer(after_seconds=60)
     database.execute(
-        "update cdc_bridge.delivery set state = 'waiting', failures = 0, next_attempt_at = now(), recorded_at = now(), "
+        "update cdc_bridge.delivery set state in ('queued', 'retrying'), failures = 0, next_attempt_at = now(), recorded_at = now(), "
         "changed_at = now() - interval '1 day'; notify cdc_bridge_endpoint"
     )
     assert database.value("select lag < interval '1 minute' from cdc_bridge.endpoint_state")
@@ -156,7 +156,7 @@ async def test_figures_of_a_daemon_that_was_killed_are_gone_with_its_lease(
     receiver.script = lambda _: Answer(after_seconds=60)
     bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="1")
     database.execute(BOOKING, ("R",))
-    figures_now = "select in_flight, listening, deliveries_a_second from cdc_bridge.endpoint_state"
+    figures_now = "select in_flight, listening, deliveries_per_second from cdc_bridge.endpoint_state"
     await until(lambda: database.execute(figures_now) == [(1, True, 0.0)], "a call under way is shown")
     await bridge.kill()
     await until(lambda: database.execute(figures_now) == [(None, None, None)], "nobody shows it any more")

@@ -20,8 +20,8 @@ from tests.support.waiting import until
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 SUMS = """
 select
-  coalesce((select sum(calls) from unnest(accepted_by_minute) calls), 0)::int,
-  coalesce((select sum(calls) from unnest(refused_by_minute) calls), 0)::int
+  coalesce((select sum(calls) from unnest(delivered_by_minute) calls), 0)::int,
+  coalesce((select sum(calls) from unnest(failed_by_minute) calls), 0)::int
 from cdc_bridge.endpoint
 """
 LEASED_UNTIL = "select leased_until from cdc_bridge.endpoint"
@@ -123,8 +123,8 @@ async def test_hour_ends_with_the_present_minute_whenever_it_was_counted(databas
         update cdc_bridge.endpoint
         set
           last_minute_at = date_trunc('minute', now()) - interval '20 minutes',
-          accepted_by_minute = array_fill(0, array[59]) || 7,
-          refused_by_minute = array_fill(0, array[58]) || array[3, 1]
+          delivered_by_minute = array_fill(0, array[59]) || 7,
+          failed_by_minute = array_fill(0, array[58]) || array[3, 1]
         returning last_minute_at
     """)
     hour = await last_hour(database)
@@ -135,7 +135,7 @@ async def test_hour_ends_with_the_present_minute_whenever_it_was_counted(databas
 
 
 async def renewed(connection: AsyncConnection, listed: ListedEndpoint, hour: LastHour) -> None:
-    held = [(listed.endpoint_id, listed.fence, EndpointState(last_hour=hour))]
+    held = [(listed.endpoint_id, listed.fencing_token, EndpointState(last_hour=hour))]
     still_ours, _ = await renew_and_list(connection, held, 1, 60, listening=True)
     assert still_ours == {listed.endpoint_id}
 

@@ -16,7 +16,7 @@ ROUNDS = 30
 CHANGE_ALL = "update reservations set duration = duration + 1"
 UNSETTLED = """
 select count(*) from cdc_bridge.change c
-where not exists (select from cdc_bridge.delivery d where d.seq = c.seq and d.state <> 'waiting')
+where not exists (select from cdc_bridge.delivery d where d.seq = c.seq and d.state not in ('queued', 'retrying'))
 """
 
 

@@ -58,12 +58,12 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
         "insert into reservations (id, cust_id, reference) values ('A', 'C', 1), ('B', 'C', 2), ('REFUSED', 'C', 3)"
     )
     await receiver.wait_for_accepted(2)
-    await bridge.wait_for_log("recorded", state="waiting")
+    await bridge.wait_for_log("recorded", state="retrying")
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all is in the ledger")
     found = await figures(port)
     assert found["cdc_bridge_changes_read_total", "default"] == 3
     assert found["cdc_bridge_deliveries_total", "default", "delivered"] == 2
-    assert found["cdc_bridge_deliveries_total", "default", "waiting"] == 1
+    assert found["cdc_bridge_deliveries_total", "default", "retrying"] == 1
     assert found["cdc_bridge_deliveries_total", "default", "dead"] == 0
     assert found["cdc_bridge_delivery_seconds_count", "default"] == 3
     assert found["cdc_bridge_commit_to_accepted_seconds_count", "default"] == 2

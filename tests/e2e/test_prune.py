@@ -28,7 +28,7 @@ RECORD = """
 insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at, recorded_at
 )
-values (%s, %s, %s, 'U', now() - %s::interval, %s, 1, 0, case %s when 'waiting' then now() end, now() - %s::interval)
+values (%s, %s, %s, 'U', now() - %s::interval, %s, 1, 0, case %s when 'retrying' then now() end, now() - %s::interval)
 """
 
 
@@ -109,14 +109,15 @@ def test_nothing_is_pruned_by_positions_of_another_cluster(database: Database) -
 
 
 @pytest.mark.parametrize(
-    ("state", "kept_for_days"), [("delivered", 7), ("superseded", 7), ("gone", 7), ("dead", 30), ("waiting", 10_000)]
+    ("state", "kept_for_days"),
+    [("delivered", 7), ("superseded", 7), ("skipped", 7), ("dead", 30), ("retrying", 10_000)],
 )
 def test_delivery_is_kept_by_its_state(state: str, kept_for_days: int, database: Database) -> None:
     endpoint = add_endpoint(database)
     record(database, endpoint, 1, "OLD", state, f"{kept_for_days + 1} days")
     record(database, endpoint, 2, "NEWER", state, f"{kept_for_days - 1} days")
-    assert prune(database) == (0, 0 if state == "waiting" else 1)
-    assert database.value(LEDGER) == (["NEWER", "OLD"] if state == "waiting" else ["NEWER"])
+    assert prune(database) == (0, 0 if state == "retrying" else 1)
+    assert database.value(LEDGER) == (["NEWER", "OLD"] if state == "retrying" else ["NEWER"])
 
 
 def test_delivery_that_was_settled_lately_is_kept_though_its_change_is_old(database: Database) -> None:
@@ -127,7 +128,7 @@ def test_delivery_that_was_settled_lately_is_kept_though_its_change_is_old(datab
 
 
 def test_removed_endpoint_counts_as_settled(database: Database) -> None:
-    for number, state in enumerate(("delivered", "waiting", "dead"), 1):
+    for number, state in enumerate(("delivered", "retrying", "dead"), 1):
         record(database, 77, number, state, state, "8 days")
         record(database, 77, number + 10, f"newer-{state}", state, "1 day")
     assert prune(database) == (0, 2)
@@ -150,7 +151,7 @@ def test_what_is_kept_among_the_old_does_not_hide_what_comes_after(database: Dat
     database.execute(
         "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
         "failures, recorded_at) select e, n, 'R' || n, 'U', now() - interval '9 days', "
-        "case when n <= 5000 then 'waiting' else 'delivered' end, 1, 0, now() - interval '9 days' "
+        "case when n <= 5000 then 'retrying' else 'delivered' end, 1, 0, now() - interval '9 days' "
         "from generate_series(1, 12000) n, unnest(array[%s, %s]) e",
         (first, second),
     )
@@ -160,7 +161,7 @@ def test_what_is_kept_among_the_old_does_not_hide_what_comes_after(database: Dat
     database.execute("update cdc_bridge.endpoint set position = pg_current_snapshot()")
     database.execute("update cdc_bridge.change set changed_at = now() - interval '9 days'")
     assert prune(database) == (7000, 14_000)
-    assert database.value("select count(*) from cdc_bridge.delivery where state = 'waiting'") == 10_000
+    assert database.value("select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying')") == 10_000
     assert prune(database) == (0, 0)
 
 
@@ -228,7 +229,7 @@ async def test_retention_is_a_setting(database: Database, bridges: Bridges) -> N
 async def test_pruning_that_fails_is_told_and_the_daemon_goes_on(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    database.execute("create or replace function cdc_bridge.prunable_ledgers(keep interval) returns setof bigint "
+    database.execute("create or replace function cdc_bridge.prunable_delivery_logs(keep interval) returns setof bigint "
                      "language sql as 'select 1 / 0'")  # fmt: skip
     bridge = await bridges.start()
     line = await bridge.wait_for_log("pruning failed")

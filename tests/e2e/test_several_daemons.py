@@ -16,7 +16,7 @@ from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
-HOLDER = "select split_part(holder_name, ':', 2)::int from cdc_bridge.endpoint"
+HOLDER = "select split_part(daemon_name, ':', 2)::int from cdc_bridge.endpoint"
 LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "3"}
 
 

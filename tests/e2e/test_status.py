@@ -37,7 +37,7 @@ async def test_status_shows_what_a_daemon_does(database: Database, bridges: Brid
     assert (endpoint["name"], endpoint["state"], endpoint["doorbell_heard"]) == ("default", "healthy", True)
     assert (endpoint["backlog"], endpoint["waiting"], endpoint["dead"], endpoint["in_flight"]) == (1, 1, 0, 0)
     assert endpoint["last_failure"] == "HTTP 422 Unprocessable Entity"
-    assert endpoint["deliveries_a_second"] == pytest.approx(1 / 60, rel=0.01)
+    assert endpoint["deliveries_per_second"] == pytest.approx(1 / 60, rel=0.01)
     assert 0 < endpoint["lag_seconds"] < 60
     code, output, _ = await run_command("status", **bridges.settings)
     assert code == 0

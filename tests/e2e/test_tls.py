@@ -21,8 +21,8 @@ from tests.support.waiting import until
 BOOKING = (
     "insert into customers (id) values ('C'); insert into reservations (id, cust_id, reference) values ('R', 'C', 1)"
 )
-WAITING = "select attempts, last_status, last_error from cdc_bridge.delivery where state = 'waiting'"
-DUE_NOW = "update cdc_bridge.delivery set next_attempt_at = now() where state = 'waiting'"
+WAITING = "select attempts, last_status, last_error from cdc_bridge.delivery where state in ('queued', 'retrying')"
+DUE_NOW = "update cdc_bridge.delivery set next_attempt_at = now() where state in ('queued', 'retrying')"
 
 
 async def refusal(database: Database, bridges: Bridges, **settings: str) -> str:

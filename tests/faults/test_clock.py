@@ -16,7 +16,7 @@ from tests.support.waiting import until
 SCHEDULE = """
 select extract(epoch from next_attempt_at - recorded_at)::float8, next_attempt_at > now() - interval '1 minute'
 from cdc_bridge.delivery
-where state = 'waiting'
+where state in ('queued', 'retrying')
 """
 
 

@@ -34,8 +34,8 @@ UNCAPTURED_MEANWHILE = """
 set session_replication_role = replica;
 update reservations set duration = duration + 1 where id = 'R0{:02}' or id = 'OLD{}'
 """
-WAITING = "select count(*) from cdc_bridge.delivery where state = 'waiting'"
-SOME_WAITING = "select seq from cdc_bridge.delivery where state = 'waiting' order by random() limit 3"
+WAITING = "select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying')"
+SOME_WAITING = "select seq from cdc_bridge.delivery where state in ('queued', 'retrying') order by random() limit 3"
 SETTINGS = {"CDC_BRIDGE_LOG_LEVEL": "info", "CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": "8"}
 
 
@@ -57,7 +57,7 @@ class Operator:
                 ("backfill", "default", "--again"),
                 ("reconcile", "--since", "2020-01-01", "--repair"),
                 ("replay", "--state", "delivered"),
-                ("replay", "--state", "waiting"),
+                ("replay", "--state", "retrying"),
                 ("replay", *some),
                 ("delivery", "retry", *waiting),
             )
@@ -126,6 +126,6 @@ async def test_promises_hold_whatever_is_queued_by_hand(
 
 
 async def everything_settled(database: Database, bridges: Bridges) -> None:
-    await run_command("replay", "--state", "waiting", **bridges.settings)
+    await run_command("replay", "--state", "retrying", **bridges.settings)
     await wait_until_settled(database, 120)
     await until(lambda: database.value(WAITING) == 0, "nothing waits", 120)

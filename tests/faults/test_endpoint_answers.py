@@ -41,7 +41,7 @@ BOOK = (
     "select '{}' || n, 'C', n, 1 from generate_series(1, {}) n"
 )
 CHANGE = "update reservations set duration = duration + 1 where id like '{}%'"
-WAITING = "select reservation_id, failures, last_status from cdc_bridge.delivery where state = 'waiting'"
+WAITING = "select reservation_id, failures, last_status from cdc_bridge.delivery where state in ('queued', 'retrying')"
 STEPS_USED = "select count(*) from cdc_bridge.delivery where failures > 0"
 
 

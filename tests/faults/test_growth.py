@@ -29,7 +29,7 @@ A_FEW_PAGES = 8 * 8192
 
 REFUSED = ["NO-1", "NO-2", "NO-3"]
 BOOK_REFUSED = "insert into reservations (id, cust_id, reference) select unnest(%s::text[]), 'C', 0"
-WAITING = "select seq::text from cdc_bridge.delivery where state = 'waiting' order by seq"
+WAITING = "select seq::text from cdc_bridge.delivery where state in ('queued', 'retrying') order by seq"
 DRAWN = "select last_value from cdc_bridge.change_seq_seq"
 
 

@@ -18,7 +18,7 @@ from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
-HOLDER = "select split_part(holder_name, ':', 2)::int from cdc_bridge.endpoint where leased_until > now()"
+HOLDER = "select split_part(daemon_name, ':', 2)::int from cdc_bridge.endpoint where leased_until > now()"
 LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "2"}
 ROUNDS = chosen(6, 60)
 

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from cdc_bridge import database as product
-from cdc_bridge.runtime.supervisor import Held, Supervisor
+from cdc_bridge.runtime.supervisor import LeasedEndpoint, Supervisor
 from cdc_bridge.runtime.watchdog import Stuck, Watchdog
 from tests.faults.hang_points import POINT_VARIABLE, POINTS
 from tests.support.answers import Answer
@@ -62,7 +62,7 @@ class _Supervisor:
         self.looked_at = looked_at
         self.look_every_seconds = 0.0
         self.database_lost = False
-        self.held: list[Held] = []
+        self.held: list[LeasedEndpoint] = []
 
 
 class _Watch:

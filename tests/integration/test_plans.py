@@ -49,7 +49,7 @@ insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at, message_id
 )
 select e.endpoint_id, n, 'R' || n % {RESERVATIONS}, 'U', now() - interval '1 day',
-  case when n <= {WAITING} then 'waiting' when n <= {WAITING + 2000} then 'dead' else 'delivered' end, 1, 1,
+  case when n <= {WAITING} then 'retrying' when n <= {WAITING + 2000} then 'dead' else 'delivered' end, 1, 1,
   case when n <= {WAITING} then now() + (n - 100) * interval '1 second' end, n || '-0123456789abcdef'
 from generate_series(1, {CHANGES}) n
 join cdc_bridge.endpoint e on e.name = 'till' or n % 5 = 0;
@@ -109,20 +109,20 @@ ASKED = [
         {"xid": str(BIG), "seq": CHANGES + 1000, "reservation_ids": SOME},
     ),
     Asked("load_reservations", TILL | {"reservation_ids": SOME}),
-    Asked("record_deliveries", TILL | {"settlements": SETTLED, "fence": 0}),
-    Asked("settle_older", TILL | {"seqs": [CHANGES], "reservation_ids": ["R7"], "states": ["delivered"], "fence": 0}),
+    Asked("record_deliveries", TILL | {"settlements": SETTLED, "fencing_token": 0}),
+    Asked("settle_older", TILL | {"seqs": [CHANGES], "reservation_ids": ["R7"], "states": ["delivered"], "fencing_token": 0}),
     Asked("due_deliveries", PAGE_OF_TILL | {"occupied": SOME}),
     Asked("seconds_until_next_due", TILL | {"occupied": SOME}),
     Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
-    Asked("move_position", TILL | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None, "fence": 0}),
+    Asked("move_position", TILL | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None, "fencing_token": 0}),
     Asked("endpoint_states", {}, 2 * BIG_TRANSACTION),
     Asked("canary_captured", {"xid": "5000"}),
     by_command("endpoint_counts", TILL | {"limit": 1000}, WAITING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
     by_command("newest_delivery", {"endpoint_ids": [1, 2], "ceilings": [CHANGES // 2, CHANGES]}),
     # It looks through so many numbers as it is told: all of one endpoint, each fifth of the other.
-    by_command("latest_deliveries", LATEST | {"above": CHANGES - 20_000, "states": ["gone"]}, 24_000),
-    by_command("latest_unsettled", LATEST | {"states": ["waiting", "dead"]}, 4 * PAGE),
+    by_command("latest_deliveries", LATEST | {"above": CHANGES - 20_000, "states": ["skipped"]}, 24_000),
+    by_command("latest_unsettled", LATEST | {"states": ["retrying", "dead"]}, 4 * PAGE),
     by_command("latest_of_reservation", LATEST | {"reservation_id": "R7", "states": ["delivered"]}),
     by_command("make_due", TILL | {"seq": 4711}),
     by_command("wait_with_newer", TILL | {"seq": 4711}),
@@ -134,8 +134,8 @@ ASKED = [
     by_command("unread_changes", TILL | {"reservation_ids": SOME}, BIG_TRANSACTION, "a big transaction unread"),
     by_command("reservation_keys", {"after": "R2", "since": None, "limit": PAGE}),
     by_command("to_backfill", TILL | {"reservation_ids": SOME, "again": True}),
-    by_command("count_waiting", TILL, 2 * WAITING),
-    by_command("still_waiting", TILL | {"seqs": list(range(1, 200))}),
+    by_command("count_pending", TILL, 2 * WAITING),
+    by_command("still_pending", TILL | {"seqs": list(range(1, 200))}),
     by_command("queue_reservations", TILL | {"seqs": [2_000_000], "reservation_ids": ["R1"], "newest_seqs": [950_001]}),
     by_command("last_deliveries", TILL | {"reservation_ids": SOME}, 200 * (CHANGES // RESERVATIONS)),
 ]  # fmt: skip
@@ -144,7 +144,7 @@ FUNCTIONS = [
     ("select * from cdc_bridge.prune_changes('12 hours', '0', 0, 500)", 2 * PAGE),
     ("select * from cdc_bridge.prune_deliveries(1, '12 hours', '12 hours', 0, 500)", 2 * PAGE),
     ("select * from cdc_bridge.prune_deliveries(1, '12 hours', '12 hours', 500000, 500)", 2 * PAGE),
-    ("select * from cdc_bridge.prunable_ledgers('7 days')", 2 * BIG_TRANSACTION),
+    ("select * from cdc_bridge.prunable_delivery_logs('7 days')", 2 * BIG_TRANSACTION),
     ("select * from cdc_bridge.endpoint_state", 2 * BIG_TRANSACTION),
     ("select * from cdc_bridge.unsettled_delivery where state = 'dead' order by age desc limit 50", 5000),
 ]
@@ -154,15 +154,15 @@ WALKING_ALL = {
     "what_is_kept": "how much an uninstall would delete; asked by a person",
 }
 SMALL = """
-set_up_session plan_once set_up_page set_up_command try_doorbell_lock unlock_doorbell listen ring own_transaction
+set_up_session plan_once set_up_page set_up_command try_wake_up_lock release_wake_up_lock listen ring own_transaction
 oldest_transaction
-key_type listen_for_endpoints announce_endpoints declare_endpoint renew_and_list list_endpoints try_presence_lock
-take_endpoints end_sessions_of_silent_holders release_endpoint note_problem disable_endpoint add_endpoint endpoint_facts
+key_type listen_for_endpoints announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
+acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint endpoint_facts
 endpoint_options endpoint_row set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
 schema_version has_mapping blocking_sessions our_objects foreign_locks server missing_rights strange_roles
 capture_triggers partitions_without_capture captured_unread view_columns hidden_by_row_security
 read_nothing_through_view known_endpoints lock_endpoint
-sing clock draw_numbers oldest_writer in_one_snapshot ledger_begins reconcile_due note_reconciled prune
+sing clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())
 

@@ -17,7 +17,7 @@ UNSETTLED = """
 select count(*)
 from (select reservation_id, min(seq) as seq from cdc_bridge.change group by xid, reservation_id) c
 where c.reservation_id <> 'cdc-bridge canary' and not exists (
-  select from cdc_bridge.delivery d where d.seq = c.seq and d.state <> 'waiting'
+  select from cdc_bridge.delivery d where d.seq = c.seq and d.state not in ('queued', 'retrying')
 )
 """
 

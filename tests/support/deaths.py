@@ -10,7 +10,7 @@ from tests.support.receiver import Call, Receiver
 from tests.support.waiting import until
 
 _SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and usename = 'cdc_bridge'"
-_SETTLED = "select seq from cdc_bridge.delivery where state <> 'waiting'"
+_SETTLED = "select seq from cdc_bridge.delivery where state not in ('queued', 'retrying')"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_endpoint_without_its_url_is_a_mistake(monkeypatch: pytest.MonkeyPatch) 
 def test_flags_go_before_environment_before_credentials_before_file_before_defaults(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    names = ["batch_size", "poll_interval_seconds", "safety_read_seconds", "doorbell_test_seconds"]
+    names = ["batch_size", "poll_interval_seconds", "safety_read_seconds", "wake_up_test_seconds"]
     file, credentials = tmp_path / "config.toml", tmp_path / "credentials"
     credentials.mkdir()
     file.write_text("".join(f"{name} = 1\n" for name in names))

@@ -15,7 +15,7 @@ from typing import Any
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.transport.signature import sign
 from cdc_bridge.vendor.contract import example
-from cdc_bridge.vendor.test_message import compose_ping
+from cdc_bridge.vendor.test_message import compose_test_request
 
 SOURCE = "/cdc-bridge/conformance"
 NOTES = "Conformance test of cdc-bridge: not a real reservation"
@@ -97,7 +97,7 @@ class Calls:
     @staticmethod
     def ping() -> Message:
         """Return a test call as ``endpoint ping`` makes it."""
-        return compose_ping(datetime.now(UTC), SOURCE)
+        return compose_test_request(datetime.now(UTC), SOURCE)
 
 
 def new_id() -> str:

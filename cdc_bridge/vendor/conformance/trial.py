@@ -15,7 +15,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import Endpoint
 from cdc_bridge.transport.client import Sender
 from cdc_bridge.transport.message import Message
-from cdc_bridge.transport.outcome import Accepted, Attempt, Fault, Outcome, Refused
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
 from cdc_bridge.vendor.conformance.requests import Calls
 from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS, Requirement
 
@@ -79,7 +79,7 @@ async def _try(sender: Sender, requirement: Requirement, calls: Calls) -> Result
     attempts = []
     for message in messages[:-1]:
         attempts.append(await _send_patiently(sender, message))
-        if not isinstance(attempts[-1].outcome, Accepted):
+        if not isinstance(attempts[-1].outcome, Delivered):
             return _result(requirement, attempts, f"the call before was not accepted: {_said(attempts[-1].outcome)}")
     attempts.append(await _send_patiently(sender, messages[-1]))
     outcome = attempts[-1].outcome
@@ -92,9 +92,9 @@ async def _try_at_once(sender: Sender, requirement: Requirement, messages: Seque
     await asyncio.sleep(max((_pause_seconds(attempts[number].outcome) for number in put_off), default=0.0))
     for number in put_off:
         attempts[number] = await _send_patiently(sender, messages[number])
-        if not isinstance(attempts[number].outcome, Accepted):
+        if not isinstance(attempts[number].outcome, Delivered):
             break
-    wrong = [attempt for attempt in attempts if not isinstance(attempt.outcome, Accepted)]
+    wrong = [attempt for attempt in attempts if not isinstance(attempt.outcome, Delivered)]
     if wrong:
         return _result(requirement, attempts, f"{len(wrong)} were not accepted: {_said(wrong[0].outcome)}")
     later = f", {len(put_off)} of them after a pause that it asked for" if put_off else ""
@@ -121,9 +121,9 @@ async def _send(sender: Sender, message: Message) -> Attempt:
 def _is_wanted(requirement: Requirement, outcome: Outcome) -> bool:
     match requirement.wanted:
         case "accepted":
-            return isinstance(outcome, Accepted)
+            return isinstance(outcome, Delivered)
         case "reached":
-            return isinstance(outcome, Accepted) or outcome.status in _KNOWS_NO_PING
+            return isinstance(outcome, Delivered) or outcome.status in _KNOWS_NO_PING
         case "refused":
             # A server that breaks over a forgery, or puts it off, has not refused it.
             return not _pause_seconds(outcome) and outcome.status is not None and 400 <= outcome.status < 500
@@ -131,13 +131,13 @@ def _is_wanted(requirement: Requirement, outcome: Outcome) -> bool:
 
 def _pause_seconds(outcome: Outcome) -> float:
     """Return how long a pause to grant; 0: none is asked for."""
-    if not isinstance(outcome, Refused) or outcome.fault is not Fault.OVERLOAD:
+    if not isinstance(outcome, Failed) or outcome.fault is not Fault.OVERLOAD:
         return 0.0
     return min(max(outcome.retry_after_seconds or 0.0, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
 
 
 def _said(outcome: Outcome) -> str:
-    return f"HTTP {outcome.status}" if isinstance(outcome, Accepted) else outcome.reason
+    return f"HTTP {outcome.status}" if isinstance(outcome, Delivered) else outcome.reason
 
 
 def _result(requirement: Requirement, attempts: Sequence[Attempt], detail: str, *, met: bool = False) -> Result:

@@ -14,7 +14,7 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from cdc_bridge.vendor.receive.violations import violations_of
-from cdc_bridge.vendor.test_message import PING_TYPE
+from cdc_bridge.vendor.test_message import TEST_TYPE
 
 _LARGEST_BODY_BYTES = 8 * 1024 * 1024
 _NOT_PASSED_ON = {"host", "content-length", "connection", "transfer-encoding"}
@@ -97,7 +97,7 @@ class Receiver:
             remarks.append(failure)
         if request.transport is None:
             remarks.append("too late, the caller has hung up")
-        is_test_call = headers.get("ce-type") == PING_TYPE
+        is_test_call = headers.get("ce-type") == TEST_TYPE
         self._told(
             Received(
                 at=datetime.now(UTC),
@@ -132,7 +132,7 @@ class Receiver:
 
     def _remarks(self, headers: Mapping[str, str], status: int | None) -> list[str]:
         """Return what is to be said of a call. What was answered with 2xx counts as taken, and nothing else does."""
-        if headers.get("ce-type") == PING_TYPE:
+        if headers.get("ce-type") == TEST_TYPE:
             return ["a test call"]
         message_id, subject, sequence = (headers.get(f, "") for f in ("webhook-id", "ce-subject", "ce-sequence"))
         remarks = []

@@ -19,7 +19,7 @@ from cdc_bridge.deliveries.replay import Replayed, Selection, replay
 from cdc_bridge.deliveries.request_preview import NoRequest, RequestNow, request_now
 from cdc_bridge.deliveries.retry import Fate, retry
 from cdc_bridge.deliveries.show import in_words
-from cdc_bridge.endpoints.lookup import choose_endpoint
+from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
 from cdc_bridge.model import DeliveryState, ReservationId
 from cdc_bridge.web.access import Right
@@ -30,7 +30,7 @@ from cdc_bridge.web.requests import form_of, log_change, session_of, site_of
 _A_PAGE = 50
 _MOST_CHOSEN = 500
 _ANSWER_WITHIN_SECONDS = 5.0
-_CAN_BE_RETRIED = {DeliveryState.WAITING, DeliveryState.DEAD, DeliveryState.GONE}
+_CAN_BE_RETRIED = {DeliveryState.QUEUED, DeliveryState.RETRYING, DeliveryState.DEAD, DeliveryState.SKIPPED}
 
 Connection = AsyncConnection[TupleRow]
 
@@ -158,7 +158,7 @@ async def send_again(request: web.Request) -> web.StreamResponse:
                 said = str(await retry(connection, wanted, name))
             else:
                 said = await _replay_reservation(connection, delivery)
-            say_silence = (await choose_endpoint(connection, name)).silence
+            say_silence = (await resolve_endpoint(connection, name)).silence
         log_change(request, "delivery sent again", endpoint=name, seq=delivery.seq)
         say(request, sentence(said))
         if say_silence:
@@ -167,7 +167,7 @@ async def send_again(request: web.Request) -> web.StreamResponse:
 
 
 async def _replay_reservation(connection: Connection, delivery: FoundDelivery) -> str:
-    endpoint = await choose_endpoint(connection, delivery.endpoint)
+    endpoint = await resolve_endpoint(connection, delivery.endpoint)
     endpoint.require_same_cluster()
     done = Replayed()
     await replay(connection, endpoint, Selection(reservation_ids=[delivery.reservation_id]), done, lambda _: None)
@@ -189,7 +189,7 @@ async def retry_chosen(request: web.Request) -> web.StreamResponse:
                 endpoint, _, seq = text.rpartition("/")
                 try:
                     retried = await retry(connection, _parsed(seq), endpoint)
-                    silence = silence or (await choose_endpoint(connection, endpoint)).silence
+                    silence = silence or (await resolve_endpoint(connection, endpoint)).silence
                 except (DatabaseUnavailable, InstallationError):
                     raise
                 except BridgeError as error:
@@ -238,14 +238,14 @@ async def retry_all_dead(request: web.Request) -> web.StreamResponse:
 
 
 def _waiting_at(name: str) -> str:
-    return f"/deliveries?{urlencode({'endpoint': name, 'state': 'waiting'})}"
+    return f"/deliveries?{urlencode({'endpoint': name, 'state': 'retrying'})}"
 
 
 async def _replay_dead(request: web.Request, name: str, done: Replayed) -> None:
     ended = False
     try:
         async with one_connection(site_of(request).database_url) as connection:
-            endpoint = await choose_endpoint(connection, name)
+            endpoint = await resolve_endpoint(connection, name)
             endpoint.require_same_cluster()
             await replay(connection, endpoint, Selection(states=[DeliveryState.DEAD]), done, lambda _: None)
         ended = True

@@ -13,7 +13,7 @@ from aiohttp import web
 from cdc_bridge.endpoints import admin as maintenance
 from cdc_bridge.endpoints.details import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
 from cdc_bridge.endpoints.status import OTHER_CLUSTER, standing_of, when
-from cdc_bridge.endpoints.test_request import ping_endpoint
+from cdc_bridge.endpoints.test_request import send_test_request
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
 from cdc_bridge.web.endpoint_form import EndpointForm
 from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
@@ -180,7 +180,7 @@ async def test(request: web.Request) -> web.StreamResponse:
     """Make a test call."""
     name = request.match_info["name"]
     with told_on_the_next_page(request):
-        pong = await ping_endpoint(site_of(request).settings.now, name)
+        pong = await send_test_request(site_of(request).settings.now, name)
         log_change(request, "endpoint tested", endpoint=name, status=pong.status)
         answer = f"HTTP {pong.status}" if pong.accepted else pong.reason
         say(request, f"Test call: {answer}, after {pong.milliseconds} ms. {pong.meaning}", good=pong.accepted)

@@ -8,7 +8,7 @@ from cdc_bridge.database import connect
 from cdc_bridge.deliveries.backfill import Backfilled, Wanted
 from cdc_bridge.deliveries.backfill import backfill as operation
 from cdc_bridge.deliveries.reservation_keys import ReservationKeys
-from cdc_bridge.endpoints.lookup import choose_endpoint
+from cdc_bridge.endpoints.lookup import resolve_endpoint
 from tests.integration.payload.test_loader import map_table
 from tests.support.bridge import Bridges, run_command
 from tests.support.commands import started_command
@@ -23,7 +23,7 @@ insert into customers (id, surname) values ('C', 'Featherstonehaugh') on conflic
 insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, {}) n
 """
 DELIVERED = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
-WAITING = "select count(*) from cdc_bridge.delivery where state = 'waiting'"
+WAITING = "select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying')"
 CHANGE = "update reservations set adults = 9 where id = 'R1'"
 
 
@@ -185,7 +185,7 @@ async def test_reservations_are_queued_a_page_at_a_time(
     await bridges.start(**FROM_NOW)
     done = Backfilled()
     async with await connect(database.bridge_url) as connection:
-        endpoint = await choose_endpoint(connection, "default")
+        endpoint = await resolve_endpoint(connection, "default")
         await operation(connection, endpoint, Wanted(at_most=100, wait=True), done, lambda _: None)
     assert (done.looked_at, done.chosen, done.queued, done.settled) == (50, 50, 50, 50)
     assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 50

@@ -58,7 +58,8 @@ async def assert_repaired(bridges: Bridges, database: Database, kind: str, ids: 
     assert found["queued"] == 0
     assert (await reconciled(bridges, "--repair", code=1))["queued"] == len(ids)
     await until(
-        lambda: database.value("select count(*) from cdc_bridge.delivery where state = 'waiting'") == 0, "all arrive"
+        lambda: database.value("select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying')") == 0,
+        "all arrive",
     )
     found = await reconciled(bridges, code=0)
     assert found["in_order"] == found["compared"]
@@ -122,7 +123,9 @@ async def test_reservation_that_was_gone_and_is_back_is_missing(
     database.execute(BOOKINGS.format("1, 1"))
     database.execute("delete from reservations")
     await bridges.start()
-    await until(lambda: database.value("select count(*) from cdc_bridge.delivery where state = 'gone'") == 1, "gone")
+    await until(
+        lambda: database.value("select count(*) from cdc_bridge.delivery where state = 'skipped'") == 1, "skipped"
+    )
     database.execute(UNCAPTURED.format(BOOKINGS.format("1, 1")))
     await assert_repaired(bridges, database, "missing", ["R1"])
     await receiver.wait_for_accepted(1)
@@ -276,16 +279,16 @@ def last(state: DeliveryState, delivered_hash: str | None) -> LastDeliveries:
     [
         (None, False, Standing.MISSING),
         (None, True, Standing.ON_ITS_WAY),
-        (last(DeliveryState.WAITING, None), False, Standing.ON_ITS_WAY),
-        (last(DeliveryState.WAITING, "other"), False, Standing.ON_ITS_WAY),
+        (last(DeliveryState.RETRYING, None), False, Standing.ON_ITS_WAY),
+        (last(DeliveryState.RETRYING, "other"), False, Standing.ON_ITS_WAY),
         (last(DeliveryState.DELIVERED, "now"), False, Standing.IN_ORDER),
         (last(DeliveryState.DELIVERED, "now"), True, Standing.IN_ORDER),
         (last(DeliveryState.SUPERSEDED, "now"), False, Standing.IN_ORDER),
         (last(DeliveryState.DEAD, "now"), False, Standing.IN_ORDER),
         (last(DeliveryState.DELIVERED, "other"), False, Standing.STALE),
         (last(DeliveryState.DELIVERED, "other"), True, Standing.ON_ITS_WAY),
-        (last(DeliveryState.GONE, "other"), False, Standing.STALE),
-        (last(DeliveryState.GONE, None), False, Standing.MISSING),
+        (last(DeliveryState.SKIPPED, "other"), False, Standing.STALE),
+        (last(DeliveryState.SKIPPED, None), False, Standing.MISSING),
         (last(DeliveryState.DEAD, "other"), False, Standing.DEAD),
         (last(DeliveryState.DEAD, None), True, Standing.ON_ITS_WAY),
         (LastDeliveries(Seq(1), DeliveryState.SUPERSEDED, None, accepted=True), False, Standing.STALE),

@@ -10,7 +10,7 @@ import pytest
 from cdc_bridge.database import connect
 from cdc_bridge.deliveries.replay import Replayed, Selection, count
 from cdc_bridge.deliveries.replay import replay as operation
-from cdc_bridge.endpoints.lookup import choose_endpoint
+from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.model import DeliveryState
 from tests.support.answers import Answer
 from tests.support.audit import wait_until_settled
@@ -59,12 +59,12 @@ async def test_reservation_is_called_once_more_as_it_stands_now(
     assert database.execute("select attempts from cdc_bridge.delivery order by seq") == [(1,), (2,), (2,)]
 
 
-@pytest.mark.parametrize("state", ["dead", "gone", "waiting", "delivered"])
+@pytest.mark.parametrize("state", ["dead", "skipped", "retrying", "delivered"])
 async def test_state_is_that_of_the_newest_delivery(
     state: str, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await delivered_bookings(3, database, receiver, bridges)
-    others = "gone" if state == "dead" else "dead"
+    others = "skipped" if state == "dead" else "dead"
     for reservation_id in ("R1", "R2", "R3"):
         database.execute(MAKE, (state if reservation_id == "R2" else others, reservation_id))
     output = await replay(bridges, "--state", state)
@@ -114,7 +114,7 @@ async def test_many_reservations_are_queued_in_several_transactions(
     await bridge.terminate()
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     assert await replay(bridges, "--state", "dead") == "Queued for default: 2,500 reservations.\n"
-    queued_at = "select count(distinct next_attempt_at), count(*) from cdc_bridge.delivery where state = 'waiting'"
+    queued_at = "select count(distinct next_attempt_at), count(*) from cdc_bridge.delivery where state in ('queued', 'retrying')"
     assert database.execute(queued_at) == [(3, 2500)]
 
 
@@ -126,7 +126,7 @@ async def test_reservations_are_chosen_a_page_at_a_time(
     await delivered_bookings(50, database, receiver, bridges)
     done, told = Replayed(), list[int]()
     async with await connect(database.bridge_url) as connection:
-        endpoint = await choose_endpoint(connection, None)
+        endpoint = await resolve_endpoint(connection, None)
         selection = Selection(states=[DeliveryState.DELIVERED])
         assert (await count(connection, endpoint, selection)).selected == 50
         await operation(connection, endpoint, selection, done, lambda so_far: told.append(so_far.selected))
@@ -148,7 +148,9 @@ async def test_reservation_with_a_change_on_its_way_is_left_out(
         "Queued for default: 1 reservation.\n"
         "Left out: 1 reservation, with a newer change on its way or called just now.\n"
     )
-    assert database.execute("select reservation_id from cdc_bridge.delivery where state = 'waiting'") == [("R2",)]
+    assert database.execute("select reservation_id from cdc_bridge.delivery where state in ('queued', 'retrying')") == [
+        ("R2",)
+    ]
 
 
 async def test_only_the_newest_delivery_of_a_reservation_is_queued(

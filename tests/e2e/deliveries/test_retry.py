@@ -34,7 +34,7 @@ async def refused_booking(database: Database, receiver: Receiver, bridges: Bridg
     receiver.script = lambda _: Answer(422)
     await bridges.start()
     database.execute(BOOKING)
-    await settled(database, "waiting")
+    await settled(database, "retrying")
 
 
 async def test_waiting_delivery_is_due_now_at_the_beginning_of_its_schedule(
@@ -49,7 +49,7 @@ async def test_waiting_delivery_is_due_now_at_the_beginning_of_its_schedule(
     assert database.execute("select attempts, failures from cdc_bridge.delivery") == [(2, 0)]
 
 
-@pytest.mark.parametrize("state", ["dead", "gone"])
+@pytest.mark.parametrize("state", ["dead", "skipped"])
 async def test_delivery_that_was_given_up_is_tried_again_by_its_webhook_id(
     state: str, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
@@ -67,7 +67,7 @@ async def test_newest_delivery_is_due_in_the_stead_of_an_older_one(
 ) -> None:
     await refused_booking(database, receiver, bridges)
     database.execute(CHANGE)
-    await settled(database, "waiting", "waiting")
+    await settled(database, "retrying", "retrying")
     database.execute(GIVEN_UP, ("dead",))
     receiver.script = lambda _: Answer()
     _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
@@ -97,7 +97,7 @@ async def test_what_needs_no_retry_is_refused_and_the_others_are_retried(
     await settled(database, "delivered")
     receiver.script = lambda _: Answer(422)
     database.execute(CHANGE)
-    await settled(database, "delivered", "waiting")
+    await settled(database, "delivered", "retrying")
     code, output, errors = await run_command("delivery", "retry", "1", "2", "99", **bridges.settings)
     assert code == 1
     assert output == "2 (reservation R) is due now\n"
@@ -155,7 +155,7 @@ async def test_show_tells_what_the_ledger_has(database: Database, receiver: Rece
         ("delivered", "delivered"),
         ("superseded", "a newer call for the reservation was accepted"),
         ("dead", "cdc-bridge delivery retry 1"),
-        ("gone", "deleted before it could be loaded"),
+        ("skipped", "deleted before it could be loaded"),
         ("waiting", "the newer delivery 1 of the reservation is tried for both"),
     ],
 )

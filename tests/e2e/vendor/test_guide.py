@@ -19,7 +19,7 @@ import typer
 
 from cdc_bridge.cli.app import app
 from cdc_bridge.settings import Settings
-from cdc_bridge.transport.outcome import Accepted, Fault, judge
+from cdc_bridge.transport.outcome import Delivered, Fault, judge
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS
 from cdc_bridge.vendor.contract import EXAMPLES, text_of
@@ -134,12 +134,12 @@ def test_answers_do_what_the_table_says() -> None:
     judged = {status: judge(status, {}, NOW) for status in range(200, 600)}
 
     def of(*faults: Fault) -> set[int]:
-        return {s for s, outcome in judged.items() if not isinstance(outcome, Accepted) and outcome.fault in faults}
+        return {s for s, outcome in judged.items() if not isinstance(outcome, Delivered) and outcome.fault in faults}
 
     accepted, delivery, endpoint, overload, withdrawn = (
         set().union(*map(_statuses, re.findall(r"`(\d(?:\d\d|xx))`", first))) for first, _ in table("answer")
     )
-    assert accepted == {status for status, outcome in judged.items() if isinstance(outcome, Accepted)}
+    assert accepted == {status for status, outcome in judged.items() if isinstance(outcome, Delivered)}
     assert endpoint == of(Fault.ENDPOINT)
     assert delivery <= of(Fault.DELIVERY)
     assert overload == of(Fault.OVERLOAD) | {503}

@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from cdc_bridge.model import Operation
-from cdc_bridge.transport.outcome import LONGEST_RETRY_AFTER_SECONDS, Accepted, Fault, judge
+from cdc_bridge.transport.outcome import LONGEST_RETRY_AFTER_SECONDS, Delivered, Fault, judge
 from cdc_bridge.vendor.contract import EXAMPLES, example, openapi, schema
-from cdc_bridge.vendor.test_message import PING_TYPE
+from cdc_bridge.vendor.test_message import TEST_TYPE
 from tests.e2e.vendor.sent import SentCalls, schedule_in_words
 from tests.support.bridge import run_command
 
@@ -55,7 +55,7 @@ def test_document_is_a_valid_one_and_leads_nowhere_else() -> None:
 def test_webhooks_are_the_types_of_calls_that_are_made() -> None:
     types = [f"reservation.{operation}" for operation in Operation]
     assert list(DOCUMENT["webhooks"]) == [*types, "ping"]
-    assert [headers_of(name)["ce-type"]["schema"]["const"] for name in DOCUMENT["webhooks"]] == [*types, PING_TYPE]
+    assert [headers_of(name)["ce-type"]["schema"]["const"] for name in DOCUMENT["webhooks"]] == [*types, TEST_TYPE]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -94,7 +94,7 @@ def answer_to(name: str, status: int) -> dict[str, Any]:
 def test_what_each_answer_leads_to_is_so(name: str) -> None:
     def judged(status: int, **headers: str) -> str:
         outcome = judge(status, headers, NOW)
-        return "delivered" if isinstance(outcome, Accepted) else outcome.fault.value
+        return "delivered" if isinstance(outcome, Delivered) else outcome.fault.value
 
     documented = {status: answer_to(name, status)["x-cdc-bridge-effect"] for status in STATUSES}
     assert documented == {status: judged(status) for status in STATUSES}

@@ -341,7 +341,7 @@ async def test_change_called_again_with_newer_content_is_taken(vendor: Vendor) -
 async def test_what_is_forged_or_old_is_refused(vendor: Vendor, forge: Callable[[Vendor, Message], Any]) -> None:
     assert await forge(vendor, vendor.message()) == 401
     assert vendor.rows("select * from newest") == []
-    assert "Refused" in vendor.said
+    assert "Failed" in vendor.said
     assert "Graham" not in vendor.said
 
 

@@ -62,7 +62,7 @@ class CountingReader:
 async def listening(
     url: str,
     *,
-    use_doorbell: bool = True,
+    use_notify: bool = True,
     poll_interval_seconds: float = NEVER_SECONDS,
     test_interval_seconds: float = NEVER_SECONDS,
 ) -> AsyncIterator[CountingReader]:
@@ -70,7 +70,7 @@ async def listening(
     await database.open()
     listener = Listener(
         database,
-        use_doorbell=use_doorbell,
+        use_notify=use_notify,
         poll_interval_seconds=poll_interval_seconds,
         safety_read_seconds=NEVER_SECONDS,
         test_interval_seconds=test_interval_seconds,
@@ -157,7 +157,7 @@ async def test_writers_never_ring_while_the_daemon_is_busy(database: Database) -
     bridge_database = BridgeDatabase(database.bridge_url)
     await bridge_database.open()
     listener = Listener(
-        bridge_database, use_doorbell=True, poll_interval_seconds=0.05, safety_read_seconds=1, test_interval_seconds=1
+        bridge_database, use_notify=True, poll_interval_seconds=0.05, safety_read_seconds=1, test_interval_seconds=1
     )
     listener.reader()  # begins by reading, and never comes to its end
     running = asyncio.create_task(listener.run())
@@ -226,7 +226,7 @@ async def test_no_commit_goes_unnoticed_among_many_writers_and_many_sleeps(datab
 
 
 async def test_daemon_set_to_poll_never_takes_the_lock_so_prepare_transaction_works(database: Database) -> None:
-    async with listening(database.bridge_url, use_doorbell=False, poll_interval_seconds=0.05) as reader:
+    async with listening(database.bridge_url, use_notify=False, poll_interval_seconds=0.05) as reader:
         await reader.wait_for(lambda: reader.reads > 3)
         async with database.connection(autocommit=False) as writer:
             await writer.execute(NEW_RESERVATION, ("PREPARED",))

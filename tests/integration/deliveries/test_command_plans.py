@@ -32,8 +32,8 @@ STATEMENTS: dict[str, dict[str, Any]] = {
     "with_newer_unread": {"endpoint_id": 1},
     "to_backfill": {"endpoint_id": 1, "reservation_ids": SOME, "again": True},
     "last_deliveries": {"endpoint_id": 1, "reservation_ids": SOME},
-    "count_waiting": {"endpoint_id": 1},
-    "still_waiting": {"endpoint_id": 1, "seqs": list(range(100))},
+    "count_pending": {"endpoint_id": 1},
+    "still_pending": {"endpoint_id": 1, "seqs": list(range(100))},
     "requeue": {"endpoint_id": 1, "seqs": [1, 2], "reservation_ids": ["R1", "R2"], "states": ["delivered"] * 2},
     "queue_reservations": {"endpoint_id": 1, "seqs": [90001], "reservation_ids": ["R1"], "newest_seqs": [1]},
 }
@@ -53,5 +53,5 @@ async def test_no_statement_reads_all_of_the_ledger_or_the_log(analyzed: str, da
             # A log that was never analyzed is small; that it is in the order of its key is not known of it.
             assert "Seq Scan on change" not in plan or analyzed == "select", f"{name}:\n{plan}"
             assert "delivery_pkey" not in plan or name in {
-                "find_deliveries", "still_waiting", "unread_changes", "requeue",
+                "find_deliveries", "still_pending", "unread_changes", "requeue",
             }, f"{name}:\n{plan}"  # fmt: skip

@@ -28,7 +28,7 @@ insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at
 )
 select e.endpoint_id, 10 * n, 'R' || n % 7, 'U', '{NOON:%Y-%m-%d %H:%M:%S+00}'::timestamptz + n * interval '1 minute',
-  case n % 10 when 0 then 'waiting' when 1 then 'dead' when 2 then 'gone' else 'delivered' end, 1, 1,
+  case n % 10 when 0 then 'retrying' when 1 then 'dead' when 2 then 'skipped' else 'delivered' end, 1, 1,
   case n % 10 when 0 then now() end
 from generate_series(1, {DELIVERIES}) n
 join cdc_bridge.endpoint e on e.name = 'till' or n % 3 = 0;
@@ -57,9 +57,9 @@ async def all_pages(database: Database, wanted: Wanted, limit: int) -> list[List
 FILTERS = [
     Wanted(),
     Wanted(endpoint="bar"),
-    Wanted(states=[DeliveryState.DEAD, DeliveryState.WAITING]),
-    Wanted(states=[DeliveryState.GONE]),
-    Wanted(states=[DeliveryState.GONE, DeliveryState.DEAD], endpoint="till"),
+    Wanted(states=[DeliveryState.DEAD, DeliveryState.RETRYING]),
+    Wanted(states=[DeliveryState.SKIPPED]),
+    Wanted(states=[DeliveryState.SKIPPED, DeliveryState.DEAD], endpoint="till"),
     Wanted(states=[DeliveryState.SUPERSEDED]),
     Wanted(reservation_id=ReservationId("R3")),
     Wanted(reservation_id=ReservationId("R3"), states=[DeliveryState.DEAD]),
@@ -68,7 +68,7 @@ FILTERS = [
     Wanted(since=NOON + timedelta(minutes=50), until=NOON + timedelta(minutes=51)),
     Wanted(since=NOON + timedelta(days=10)),
     Wanted(until=NOON - timedelta(days=10)),
-    Wanted(states=[DeliveryState.WAITING], until=NOON + timedelta(minutes=100)),
+    Wanted(states=[DeliveryState.RETRYING], until=NOON + timedelta(minutes=100)),
 ]
 
 
@@ -107,7 +107,7 @@ async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(da
 
 
 async def test_what_is_looked_through_does_not_grow_with_the_endpoints(database: Database) -> None:
-    (of_one, of_both) = [Wanted(endpoint=name, states=[DeliveryState.GONE]) for name in ("till", None)]
+    (of_one, of_both) = [Wanted(endpoint=name, states=[DeliveryState.SKIPPED]) for name in ("till", None)]
     database.execute("update cdc_bridge.delivery set state = 'delivered', next_attempt_at = null")
     async with database.connection() as connection:
         one, both = [(await list_deliveries(connection, wanted, 10)).next for wanted in (of_one, of_both)]
@@ -119,7 +119,7 @@ async def test_what_is_rare_is_looked_for_no_further_than_so_far_and_then_gone_o
 ) -> None:
     monkeypatch.setattr(module, "_MOST_STEPS", 2)
     database.execute("update cdc_bridge.delivery set state = 'delivered', next_attempt_at = null where seq > 20")
-    wanted = Wanted(states=[DeliveryState.GONE])
+    wanted = Wanted(states=[DeliveryState.SKIPPED])
     async with database.connection() as connection:
         listed = await list_deliveries(connection, wanted, 10)
     assert (listed.deliveries, listed.next) == ([], Cursor(10 * DELIVERIES - 200, 0))

@@ -19,10 +19,10 @@ LEDGER = """
 insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at, recorded_at
 )
-select %(endpoint_id)s, n, 'R' || n, 'U', now(), state, 1, 0, case when state = 'waiting' then now() end,
+select %(endpoint_id)s, n, 'R' || n, 'U', now(), state, 1, 0, case when state in ('queued', 'retrying') then now() end,
   now() - case when n <= 100 then interval '25 hours' else interval '1 hour' end
 from (
-  select n, case when n %% 50 = 0 then 'waiting' when n %% 75 = 0 then 'dead' else 'delivered' end as state
+  select n, case when n %% 50 = 0 then 'retrying' when n %% 75 = 0 then 'dead' else 'delivered' end as state
   from generate_series(1, %(rows)s) n
 ) as made
 """
@@ -43,7 +43,7 @@ async def test_figures(ledger: Database) -> None:
     async with ledger.connection() as connection:
         figures = await figures_of(connection, TILL, OLDEST)
     of_state = "select count(*) from cdc_bridge.delivery where endpoint_id = 1 and state = %s"
-    assert figures.waiting.number == ledger.value(of_state, ("waiting",)) == 400
+    assert figures.waiting.number == ledger.value(of_state, ("retrying",)) == 400
     assert figures.dead.number == ledger.value(of_state, ("dead",))
     assert figures.delivered.number == ledger.value(f"{of_state} and seq > 100", ("delivered",))
     assert figures.backlog.number == 5000

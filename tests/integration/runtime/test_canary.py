@@ -40,7 +40,7 @@ class Listener:
 
 
 @dataclass
-class Held:
+class LeasedEndpoint:
     held: list[Any]
 
 
@@ -53,14 +53,14 @@ async def bridge_database(database: Database, monkeypatch: pytest.MonkeyPatch) -
     await opened.close()
 
 
-def canary_of(database: BridgeDatabase, held: Held, *, listening: bool = True, **values: float) -> Canary:
+def canary_of(database: BridgeDatabase, held: LeasedEndpoint, *, listening: bool = True, **values: float) -> Canary:
     needed: dict[str, Any] = {"database_url": SecretStr("host=unused")}
     settings = CurrentSettings(Settings(**needed | values))
     return Canary(database, cast("Holder", held), Part(listening=listening), settings)
 
 
 async def sing(database: BridgeDatabase, listeners: list[Listener], held: list[Listener] | None = None) -> str | None:
-    canary = canary_of(database, Held(listeners if held is None else held))
+    canary = canary_of(database, LeasedEndpoint(listeners if held is None else held))
     return await canary._sing(cast("Any", listeners))
 
 
@@ -96,7 +96,7 @@ async def test_pipeline_that_polls_has_the_time_until_it_looks(
     bridge_database: BridgeDatabase, database: Database
 ) -> None:
     polls = Listener()
-    canary = canary_of(bridge_database, Held([polls]), listening=False, poll_interval_seconds=60)
+    canary = canary_of(bridge_database, LeasedEndpoint([polls]), listening=False, poll_interval_seconds=60)
     singing = asyncio.create_task(canary._sing(cast("Any", [polls])))
     sung = "select count(*) from cdc_bridge.change where reservation_id = 'cdc-bridge canary'"
     try:
@@ -112,7 +112,7 @@ async def test_pipeline_that_polls_has_the_time_until_it_looks(
 
 async def test_problem_is_gone_with_the_endpoint_that_it_was_about(bridge_database: BridgeDatabase) -> None:
     deaf = Listener()
-    held = Held([deaf])
+    held = LeasedEndpoint([deaf])
     canary = canary_of(bridge_database, held, canary_interval_seconds=0.05)
     running = asyncio.create_task(canary.run())
     try:

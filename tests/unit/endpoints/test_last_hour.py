@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cdc_bridge.endpoints.last_hour import MINUTES, LastHour, with_call
 from cdc_bridge.model import Change, Delivery, Operation, ReservationId, Seq
-from cdc_bridge.pipeline.telemetry import AttemptLog
-from cdc_bridge.transport.outcome import Accepted, Attempt, Fault, Outcome, Refused
+from cdc_bridge.pipeline.telemetry import Telemetry
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -80,11 +80,11 @@ def test_every_call_of_the_hour_is_in_it_and_no_other(calls: list[tuple[int, boo
 
 
 def test_attempts_are_counted_when_they_ended_and_only_where_a_call_was_made() -> None:
-    log = AttemptLog("till", counted((-1, True)))
+    log = Telemetry("till", counted((-1, True)))
     change = Change(Seq(1), ReservationId("R"), Operation.UPDATED, NOON)
-    refused = Refused(503, "HTTP 503", Fault.ENDPOINT)
+    refused = Failed(503, "HTTP 503", Fault.ENDPOINT)
     outcomes: list[tuple[str | None, Outcome]] = [
-        ("1-0123456789abcdef", Accepted(200)),
+        ("1-0123456789abcdef", Delivered(200)),
         ("1-0123456789abcdef", refused),
         (None, refused),  # The view could not show it.
     ]

@@ -23,7 +23,7 @@ FACTS = EndpointFacts(
     failing_since=None,
     next_probe_at=None,
     problem=None,
-    holder_name="host:1",
+    daemon_name="host:1",
     same_cluster=True,
     held=True,
 )
@@ -44,7 +44,7 @@ FAILING: dict[str, Any] = {"failing_since": NOON, "next_probe_at": LATER, "probl
         ({"disabled_at": NOON, "paused_at": LATER}, State.DISABLED, None),
         ({"paused_at": NOON, "problem": "ca_file names /x"}, State.PAUSED, None),
         ({"held": False}, State.NO_DAEMON, "no daemon"),
-        ({"held": False, "holder_name": None}, State.NO_DAEMON, "no daemon"),
+        ({"held": False, "daemon_name": None}, State.NO_DAEMON, "no daemon"),
         (
             {"held": False, "problem": "url has to begin with https://"},
             State.UNCALLABLE,

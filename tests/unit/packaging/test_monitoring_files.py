@@ -14,7 +14,7 @@ import pytest
 
 from cdc_bridge.metrics import EndpointMetrics, exposition, forget_endpoint
 from cdc_bridge.runtime.health import Look
-from cdc_bridge.runtime.metrics_collector import LookCollector
+from cdc_bridge.runtime.metrics_collector import HealthCollector
 
 SHARE = Path(str(files("cdc_bridge") / "packaging"))
 RULES = SHARE / "prometheus-alerts.yml"
@@ -82,7 +82,7 @@ def known() -> set[str]:
     """The names of all series that a daemon shows."""
     EndpointMetrics("named-here")
     try:
-        text = exposition(LookCollector(Look([], [], database_up=True, held=[], listening=True))).decode()
+        text = exposition(HealthCollector(Look([], [], database_up=True, held=[], listening=True))).decode()
     finally:
         forget_endpoint("named-here")
     names = set(re.findall(r"^# TYPE (\S+)", text, flags=re.MULTILINE))

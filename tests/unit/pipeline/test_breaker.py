@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from cdc_bridge.model import ReservationId
 from cdc_bridge.pipeline.breaker import LONGEST_PAUSE_SECONDS, OPENS_AT, Breaker, Ruling
-from cdc_bridge.transport.outcome import Fault, Refused
+from cdc_bridge.transport.outcome import Failed, Fault
 
 A, B, C, D = (ReservationId(letter) for letter in "ABCD")
-UNAVAILABLE = Refused(503, "HTTP 503", Fault.ENDPOINT)
-INVALID = Refused(422, "HTTP 422", Fault.DELIVERY)
+UNAVAILABLE = Failed(503, "HTTP 503", Fault.ENDPOINT)
+INVALID = Failed(422, "HTTP 422", Fault.DELIVERY)
 
 
-def busy(seconds: float | None) -> Refused:
-    return Refused(429, "HTTP 429", Fault.OVERLOAD, seconds)
+def busy(seconds: float | None) -> Failed:
+    return Failed(429, "HTTP 429", Fault.OVERLOAD, seconds)
 
 
 def fail(breaker: Breaker, *reservations: ReservationId, now: float = 0.0) -> None:

@@ -36,7 +36,7 @@ def listed(number: int = 1, **changes: Any) -> ListedEndpoint:
         disabled=False,
         same_cluster=True,
         free=True,
-        fence=0,
+        fencing_token=0,
         lease_ends_in_seconds=None,
         row={},
     )

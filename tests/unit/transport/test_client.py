@@ -10,7 +10,7 @@ import pytest
 from cdc_bridge.model import Change, Operation, ReservationId, Seq
 from cdc_bridge.transport.client import Sender
 from cdc_bridge.transport.message import compose
-from cdc_bridge.transport.outcome import Accepted
+from cdc_bridge.transport.outcome import Delivered
 from tests.support.certificates import Certificates
 from tests.support.receiver import Receiver
 from tests.unit.runtime.test_assignment import TILL
@@ -33,5 +33,5 @@ async def test_call_is_withheld_when_the_lease_ends_while_it_connects(
     finally:
         await sender.close()
     assert attempt is not None
-    assert attempt.outcome == Accepted(200)
+    assert attempt.outcome == Delivered(200)
     assert [call.body for call in receiver.calls] == [MESSAGE.body]

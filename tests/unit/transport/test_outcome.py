@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from cdc_bridge.transport.outcome import (
     LONGEST_RETRY_AFTER_SECONDS,
-    Accepted,
+    Delivered,
+    Failed,
     Fault,
-    Refused,
     judge,
     retry_after_seconds,
 )
@@ -21,7 +21,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_every_2xx_is_accepted(status: int) -> None:
-    assert judge(status, {}, NOW) == Accepted(status)
+    assert judge(status, {}, NOW) == Delivered(status)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def test_every_2xx_is_accepted(status: int) -> None:
 )  # fmt: skip
 def test_whose_fault_a_status_speaks_of(status: int, fault: Fault) -> None:
     outcome = judge(status, {}, NOW)
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Failed)
     assert outcome.fault is fault
 
 
 def test_503_that_asks_for_a_pause_is_an_overload() -> None:
     outcome = judge(503, {"retry-after": "7"}, NOW)
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Failed)
     assert (outcome.fault, outcome.retry_after_seconds) == (Fault.OVERLOAD, 7)
 
 

@@ -10,9 +10,9 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 
-from cdc_bridge.transport.outcome import Accepted, Refused, judge
+from cdc_bridge.transport.outcome import Delivered, Failed, judge
 from cdc_bridge.vendor.contract import example
-from cdc_bridge.vendor.test_message import PING_TYPE, compose_ping, meaning_of
+from cdc_bridge.vendor.test_message import TEST_TYPE, compose_test_request, meaning_of
 
 KEY = b"k" * 32
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -20,24 +20,24 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def test_vendors_libraries_read_and_verify_it() -> None:
     now = datetime.now(UTC)  # Not that of the import: the library refuses what is older than five minutes.
-    message = compose_ping(now, "/cdc-bridge/eres")
+    message = compose_test_request(now, "/cdc-bridge/eres")
     headers = message.headers(now, [KEY])
     assert Webhook("whsec_" + b64encode(KEY).decode()).verify(message.body.decode(), headers).keys() == {"ping"}
     event = from_http_event(HTTPMessage(headers, message.body))
-    assert event.get_type() == PING_TYPE
+    assert event.get_type() == TEST_TYPE
     assert event.get_source() == "/cdc-bridge/eres"
     assert event.get_time() == now
 
 
 def test_nothing_in_it_is_a_reservation() -> None:
-    message = compose_ping(NOW, "/s")
+    message = compose_test_request(NOW, "/s")
     assert orjson.loads(message.body).keys().isdisjoint(example())
     assert not any(name in message.headers(NOW, [KEY]) for name in ("ce-subject", "ce-sequence"))
-    assert not PING_TYPE.startswith("reservation")
+    assert not TEST_TYPE.startswith("reservation")
 
 
 def test_each_one_has_an_id_of_its_own_that_no_change_has() -> None:
-    ids = {compose_ping(NOW + timedelta(microseconds=n), "/s").id for n in range(10)}
+    ids = {compose_test_request(NOW + timedelta(microseconds=n), "/s").id for n in range(10)}
     assert len(ids) == 10
     assert all(id_.startswith("0-") for id_ in ids)
 
@@ -63,8 +63,8 @@ def test_each_one_has_an_id_of_its_own_that_no_change_has() -> None:
 def test_every_answer_means_something(status: int, words: str) -> None:
     outcome = judge(status, {}, NOW)
     assert words in meaning_of(outcome)
-    assert isinstance(outcome, Accepted) is (status < 300)
+    assert isinstance(outcome, Delivered) is (status < 300)
 
 
 def test_no_answer_is_told_by_its_reason() -> None:
-    assert meaning_of(Refused(None, "cannot connect")) == "No answer came."
+    assert meaning_of(Failed(None, "cannot connect")) == "No answer came."
