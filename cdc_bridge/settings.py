@@ -163,12 +163,6 @@ class Settings(BaseSettings):
         le=31_536_000,
         description="Age of the oldest unsettled change of an active endpoint from which /readyz is red, in seconds",
     )
-    canary_interval_seconds: float = Field(
-        600,
-        ge=0,
-        le=86_400,
-        description="Time between proofs that what is committed is captured and read, in seconds; 0: never",
-    )
     source: str | None = Field(
         None,
         min_length=1,
