@@ -20,6 +20,7 @@ set local search_path = pg_catalog, pg_temp;  -- nothing that others put into pu
 set local lock_timeout = '200ms';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
+set local cdc_bridge.schema_version = 1;
 
 \ir preconditions.sql
 \ir roles.sql

@@ -2,6 +2,7 @@
 
 do $preconditions$
 declare
+  needed constant integer := pg_catalog.current_setting('cdc_bridge.schema_version');
   installed integer;
   prepared boolean;
   stranger text;
@@ -48,19 +49,21 @@ begin
   if pg_catalog.to_regclass('cdc_bridge.schema_version') is null then
     return;
   end if;
-  execute
-    'select v.version, pg_catalog.to_jsonb(v) ->> ''next_prepared_at'' is not null
-     from cdc_bridge.schema_version v order by v.version desc limit 1'
-    into installed, prepared;
-  if installed > 2 then
-    raise exception 'this database has version % of the cdc-bridge schema, newer than version 2 which this text installs', installed
+  select v.version, v.next_prepared_at is not null into installed, prepared
+  from cdc_bridge.schema_version v
+  order by v.version desc
+  limit 1;
+  if installed > needed then
+    raise exception 'this database has version % of the cdc-bridge schema, newer than version %, which this installs', installed, needed
       using errcode = 'object_not_in_prerequisite_state',
-            hint = 'Install with the cdc-bridge release that made it, or a newer one.';
+            hint = 'Install with the release of cdc-bridge that created it, or a newer one.';
   end if;
-  if installed < 1 or installed = 1 and not prepared then
-    raise exception 'this database has version % of the cdc-bridge schema, which has to be prepared for version 2 first', installed
+  if installed < needed and not (installed = needed - 1 and prepared) then
+    raise exception 'this database has version % of the cdc-bridge schema and must be migrated to version % first', installed, needed
       using errcode = 'object_not_in_prerequisite_state',
-            hint = 'Run sql/migrations/0002-before.sql, then this again; "cdc-bridge install" runs both.';
+            hint = pg_catalog.format(
+              'Run the files in sql/migrations from %s-before.sql on, then repeat this. "cdc-bridge install" runs them all.',
+              pg_catalog.to_char(installed + 1, 'FM0000'));
   end if;
 end
 $preconditions$;

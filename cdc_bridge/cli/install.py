@@ -57,16 +57,16 @@ def install(
     if finish:
         asyncio.run(operation.finish(url, typer.echo))
     elif dry_run:
-        asyncio.run(operation.rehearse(url, mapping, typer.echo))
+        asyncio.run(operation.dry_run(url, mapping, typer.echo))
     else:
         asyncio.run(operation.install(url, mapping, typer.echo))
 
 
 def _text(mapping: Path | None, upgrade_from: int | None, *, finish: bool) -> str:
-    from cdc_bridge.schema.sql_text import after_text, install_text, upgrade_texts  # noqa: PLC0415
+    from cdc_bridge.schema.sql_text import finish_text, install_text, upgrade_texts  # noqa: PLC0415
 
     if finish:
-        return after_text()
+        return finish_text()
     if upgrade_from is None:
         return install_text(mapping)
     migrations = "".join(text for _, text in upgrade_texts(upgrade_from))
@@ -91,7 +91,7 @@ def uninstall(
         return
     url = database_url_from(config, database_url)
     if not yes:
-        typer.echo(asyncio.run(operation.what_uninstall_loses(url)))
+        typer.echo(asyncio.run(operation.uninstall_warning(url)))
         if not sys.stdin.isatty():
             typer.echo("Nothing was done. To go ahead: cdc-bridge uninstall --yes", err=True)
             raise typer.Exit(2)

@@ -152,6 +152,6 @@ class Stage:
         async with await connect(url) as database:
             for name in ("schema.sql", "data.sql"):
                 await database.execute((sql_folder() / "example" / name).read_bytes())
-        await install(url, None, say=lambda _: None)
+        await install(url, None, report=lambda _: None)
         async with await connect(url) as database:
             await database.execute(sql.SQL("alter role cdc_bridge password {}").format(sql.Literal(self._password)))

@@ -1,6 +1,6 @@
-"""Installs, upgrades and removes the SQL side, and rehearses that.
+"""Installs, upgrades and uninstalls the SQL side; also as a dry run.
 
-What runs is the text of the files in ``sql/``, each one transaction: what a DBA can read and run with psql.
+What runs is the text of the files in ``sql/``, one transaction each: what a DBA can read and run with psql.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from cdc_bridge.capture.triggers import capture_triggers
 from cdc_bridge.database import one_connection, problem_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.queries import load_queries
-from cdc_bridge.schema.changes import changes_between, foreign_locks, our_objects
-from cdc_bridge.schema.lock_retry import Say, run_patiently
+from cdc_bridge.schema.catalog_diff import difference, installed_objects, locks_on_other_tables
+from cdc_bridge.schema.lock_retry import Report, run_with_lock_retry
 from cdc_bridge.schema.sql_text import (
-    after_text,
+    finish_text,
     install_text,
     sql_folder,
     uninstall_text,
@@ -39,132 +39,119 @@ _FINISH = "cdc-bridge install --finish"
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What has to be run in a database, in this order."""
+    """What to run in a database."""
 
     steps: tuple[tuple[str, str], ...]
-    """Each a name and a text of SQL."""
+    """File names and their SQL, in the order in which they run."""
     keeps_mapping: bool
 
 
-async def install(database_url: str, mapping: Path | None, say: Say) -> None:
-    """Install, or bring up to date and put right what is missing.
+async def install(database_url: str, mapping: Path | None, report: Report) -> None:
+    """Install, upgrade, or repair what is missing.
 
-    A mapping that is there is kept unless another is given: a DBA may have written it.
+    An installed mapping is kept unless another is given: a DBA may have written it.
 
     Args:
-        database_url: as whom to run it where.
-        mapping: file with the mapping; ``None``: the one for the example schema, where there is none.
-        say: is told what was done.
+        database_url: A superuser's, or that of a role with CREATEROLE that owns the database.
+        mapping: The mapping file; ``None``: keep the installed one, or use the shipped one if there is none.
+        report: Called with each line of progress.
 
     Raises:
-        DatabaseUnavailable: the database does not answer.
-        BridgeError: it refused the installation; of what is named in the message before, nothing was changed.
+        DatabaseUnavailable: The database does not answer.
+        BridgeError: A step failed and changed nothing; steps reported before it stay.
     """
-    async with _connected(database_url) as connection:
+    async with _dba_session(database_url) as connection:
         before = await installed_version(connection)
         plan = await _plan(connection, before, mapping)
         for name, text in plan.steps:
             if len(plan.steps) > 1:
-                say(f"Running {name} ...")
-            await run_patiently(connection, database_url, text, say)
+                report(f"Running {name} ...")
+            await run_with_lock_retry(connection, database_url, text, report)
         after = await installed_version(connection)
-        say(_installed_words(connection.info.dbname, before, after))
-        if plan.keeps_mapping:
-            say("The mapping that was there is kept; to put another in its place: cdc-bridge install --mapping FILE")
-        for table in await _attached_tables(connection):
-            say(f"Capture is attached to {table}.")
-        if before is None:
-            say("The daemon logs in as role cdc_bridge; give it a password in psql: \\password cdc_bridge")
-        if after is not None and after.is_prepared:
-            say(
-                f"It is prepared for version {SCHEMA_VERSION}, and daemons of both versions work with it. "
-                f"Start the new daemon everywhere, and when no old one runs any more: {_FINISH}"
-            )
+        for line in await _summary(connection, before, after, plan):
+            report(line)
 
 
-async def finish(database_url: str, say: Say) -> None:
-    """Run what comes after the new daemons: the last part of an upgrade.
+async def finish(database_url: str, report: Report) -> None:
+    """Run the last part of an upgrade, once no daemon of the old version is left.
 
     Raises:
-        DatabaseUnavailable: the database does not answer.
-        BridgeError: it refused, or is not prepared; nothing was changed.
+        DatabaseUnavailable: The database does not answer.
+        BridgeError: It failed, or the database is not prepared; nothing was changed.
     """
-    async with _connected(database_url) as connection:
-        before = await installed_version(connection)
-        if before is None:
-            raise InstallationError(
-                f"the SQL side is not installed in {connection.info.dbname}", "Run: cdc-bridge install"
-            )
-        if before.is_prepared:
-            await run_patiently(connection, database_url, after_text(), say)
-            say(f"Schema cdc_bridge in {connection.info.dbname} is version {SCHEMA_VERSION} now; the upgrade is done.")
-        elif before.number == SCHEMA_VERSION:
-            say(
-                f"There is nothing to finish: schema cdc_bridge in {connection.info.dbname} is version {before.number}."
-            )
+    async with _dba_session(database_url) as connection:
+        version = await installed_version(connection)
+        database = connection.info.dbname
+        if version is None:
+            raise InstallationError(f"cdc-bridge is not installed in database {database}", "Run: cdc-bridge install")
+        if version.is_prepared:
+            await run_with_lock_retry(connection, database_url, finish_text(), report)
+            report(f"Upgrade finished: schema cdc_bridge in {database} is version {SCHEMA_VERSION}.")
+        elif version.number == SCHEMA_VERSION:
+            report(f"Nothing to finish: schema cdc_bridge in {database} is version {version.number}.")
         else:
             raise InstallationError(
-                f"schema cdc_bridge in {connection.info.dbname} is version {before.number}, and not prepared for "
-                f"version {SCHEMA_VERSION}",
+                f"schema cdc_bridge in {database} is version {version.number} and not prepared for version "
+                f"{SCHEMA_VERSION}",
                 "Run: cdc-bridge install",
             )
 
 
-async def rehearse(database_url: str, mapping: Path | None, say: Say) -> None:
-    """Run all of an installation in one transaction, say what it changed, and roll it back.
+async def dry_run(database_url: str, mapping: Path | None, report: Report) -> None:
+    """Run an installation in one transaction, report what it changed, and roll it back.
 
     Raises:
-        DatabaseUnavailable: the database does not answer.
-        BridgeError: it would refuse.
+        DatabaseUnavailable: The database does not answer.
+        BridgeError: The installation would fail.
     """
-    async with _connected(database_url) as connection:
+    async with _dba_session(database_url) as connection:
         plan = await _plan(connection, await installed_version(connection), mapping)
-        before = await our_objects(connection)
+        before = await installed_objects(connection)
         text = "".join(without_commit(text) for _, text in plan.steps)
         try:
-            await run_patiently(connection, database_url, text, say)
-            after = await our_objects(connection)
-            locks = await foreign_locks(connection)
+            await run_with_lock_retry(connection, database_url, text, report)
+            after = await installed_objects(connection)
+            locks = await locks_on_other_tables(connection)
         finally:
             await connection.rollback()
-        changes = changes_between(before, after)
-        say(f"In {connection.info.dbname} this would " + ("change:" if changes else "change nothing."))
+        changes = difference(before, after)
+        report(f"Changes to {connection.info.dbname}:" if changes else f"No changes to {connection.info.dbname}.")
         for change in changes:
-            say(f"  {change}")
+            report(f"  {change}")
         if plan.keeps_mapping:
-            say("The mapping that is there would be kept.")
+            report("The installed mapping would be kept.")
         for lock in locks:
-            say(f"Locked on e-Res's tables, until commit: {lock}")
-        say("It was tried and rolled back; nothing was changed.")
+            report(f"Lock on e-Res's tables until commit: {lock}")
+        report("Dry run: everything was rolled back.")
 
 
-async def uninstall(database_url: str, say: Say) -> None:
-    """Take everything out again.
-
-    Raises:
-        DatabaseUnavailable: the database does not answer.
-        BridgeError: it refused; nothing was changed.
-    """
-    async with _connected(database_url) as connection:
-        await run_patiently(connection, database_url, uninstall_text(), say)
-        say(f"cdc-bridge is out of {connection.info.dbname}; e-Res's own tables are as they were.")
-
-
-async def what_uninstall_loses(database_url: str) -> str:
-    """Return in words what an uninstall would delete.
+async def uninstall(database_url: str, report: Report) -> None:
+    """Remove the schema, its triggers, rights and roles.
 
     Raises:
-        DatabaseUnavailable: the database does not answer.
-        BridgeError: it may not be looked at.
+        DatabaseUnavailable: The database does not answer.
+        BridgeError: It failed; nothing was changed.
     """
-    async with _connected(database_url) as connection:
+    async with _dba_session(database_url) as connection:
+        await run_with_lock_retry(connection, database_url, uninstall_text(), report)
+        report(f"cdc-bridge is uninstalled from {connection.info.dbname}. e-Res's own tables are unchanged.")
+
+
+async def uninstall_warning(database_url: str) -> str:
+    """Return what an uninstall would delete, for the person who has to confirm it.
+
+    Raises:
+        DatabaseUnavailable: The database does not answer.
+        BridgeError: The role may not read it.
+    """
+    async with _dba_session(database_url) as connection:
         if await installed_version(connection) is None:
-            return f"cdc-bridge is not installed in {connection.info.dbname}; there is nothing to lose."
-        cursor = await connection.execute(_queries["what_is_kept"])
-        ((changes, waiting),) = await cursor.fetchall()
+            return f"cdc-bridge is not installed in {connection.info.dbname}; nothing would be deleted."
+        cursor = await connection.execute(_queries["count_kept"])
+        ((changes, pending),) = await cursor.fetchall()
         return (
-            f"This deletes the change log ({changes} changes) and the ledger ({waiting} deliveries still waiting) "
-            f"in {connection.info.dbname}. Changes not delivered by now never will be."
+            f"This deletes the change log ({changes} changes) and the delivery log ({pending} pending deliveries) "
+            f"in {connection.info.dbname}. Changes that are not delivered by now never will be."
         )
 
 
@@ -174,18 +161,30 @@ async def _plan(connection: Connection, installed: InstalledVersion | None, mapp
     keeps_mapping = mapping is None and has_mapping
     if mapping is None and not has_mapping and await _attached_tables(connection):
         raise InstallationError(
-            "there is no mapping here, but capture is attached to a table: there was one, maybe another than ours",
+            "capture is attached to a table, but the mapping is missing; it may not have been the shipped one",
             f"Name it: cdc-bridge install --mapping FILE (the shipped one is {sql_folder() / 'mapping.sql'})",
         )
     migrations = upgrade_texts(installed.number) if installed is not None and installed.is_too_old else []
-    last = ("install.sql", install_text(mapping, keep_mapping=keeps_mapping))
-    return _Plan((*migrations, last), keeps_mapping)
+    return _Plan((*migrations, ("install.sql", install_text(mapping, keep_mapping=keeps_mapping))), keeps_mapping)
 
 
-def _installed_words(database: str, before: InstalledVersion | None, after: InstalledVersion | None) -> str:
-    number = after.number if after else None
-    was = " (it was before)" if before == after else ""
-    return f"Schema cdc_bridge, version {number}, is installed in {database}{was}."
+async def _summary(
+    connection: Connection, before: InstalledVersion | None, after: InstalledVersion | None, plan: _Plan
+) -> list[str]:
+    number = None if after is None else after.number
+    unchanged = " (as before)" if before == after else ""
+    lines = [f"Schema cdc_bridge, version {number}, is installed in {connection.info.dbname}{unchanged}."]
+    if plan.keeps_mapping:
+        lines.append("The installed mapping is kept. To replace it: cdc-bridge install --mapping FILE")
+    lines += [f"Capture is attached to {table}." for table in await _attached_tables(connection)]
+    if before is None:
+        lines.append("The daemon logs in as role cdc_bridge. Give it a password in psql: \\password cdc_bridge")
+    if after is not None and after.is_prepared:
+        lines.append(
+            f"It is prepared for version {SCHEMA_VERSION}, and daemons of both versions work with it. "
+            f"Start the new daemon everywhere, then, when no old one is left, run: {_FINISH}"
+        )
+    return lines
 
 
 async def _attached_tables(connection: Connection) -> list[str]:
@@ -193,17 +192,17 @@ async def _attached_tables(connection: Connection) -> list[str]:
 
 
 @asynccontextmanager
-async def _connected(database_url: str) -> AsyncIterator[Connection]:
+async def _dba_session(database_url: str) -> AsyncIterator[Connection]:
     async with one_connection(database_url) as connection:
         try:
             yield connection
         except psycopg.Error as error:
             if connection.closed:
-                raise  # The database is away, and that is said by whoever opened the connection.
-            raise InstallationError(f"{_told(error)}\nNothing was changed.", _remedy(error)) from error
+                raise  # one_connection says that the database is away.
+            raise InstallationError(f"{_message(error)}\nNothing was changed.", _remedy(error)) from error
 
 
-def _told(error: psycopg.Error) -> str:
+def _message(error: psycopg.Error) -> str:
     primary = error.diag.message_primary or problem_of(error)
     return f"{primary}\n{error.diag.message_hint}" if error.diag.message_hint else primary
 
@@ -211,15 +210,13 @@ def _told(error: psycopg.Error) -> str:
 def _remedy(error: psycopg.Error) -> str:
     match error:
         case errors.InsufficientPrivilege():
-            return (
-                "Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table."
-            )
+            return "Run it as a superuser, or as a role with CREATEROLE that owns the database and e-Res's tables."
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidTableDefinition():
             return (
-                "The mapping names tables or columns that are not here. Write your own from the shipped one "
+                "The mapping names tables or columns that do not exist here. Write your own from the shipped one "
                 f"({sql_folder() / 'mapping.sql'}) and run: cdc-bridge install --mapping FILE"
             )
         case errors.FeatureNotSupported() | errors.ObjectNotInPrerequisiteState():
-            return ""
+            return ""  # The hint says it.
         case _:
-            return "See what would be run: cdc-bridge install --print"
+            return "To see the SQL: cdc-bridge install --print"

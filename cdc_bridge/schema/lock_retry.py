@@ -1,4 +1,4 @@
-"""Runs DDL beside people at work: waits for a lock as long as its text says, tells who holds it, and tries again."""
+"""Runs DDL on a busy database: a short ``lock_timeout``, several tries, and a report of who holds the lock."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from cdc_bridge.queries import load_queries
 _queries = load_queries(__name__)
 
 LOCK_TRIES = 10
-LOCK_PAUSE_SECONDS = 2.0  # in which those who wait behind us get their turn
-_LOOK_EVERY_SECONDS = 0.04
+LOCK_PAUSE_SECONDS = 2.0  # in which sessions that queued behind us get their turn
+_POLL_INTERVAL_SECONDS = 0.04
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
+"""Called with a line for the person who runs the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +33,29 @@ class BlockingSession:
     lock: str
     """What is locked."""
     pid: int
-    """Its process; 0: it is no session but a prepared transaction."""
+    """Its process; 0: a prepared transaction."""
     role: str | None
     application: str | None
     state: str | None
-    """What it does; ``None``: this role may not see it."""
+    """``None``: this role may not see it."""
     since: datetime | None
     """When its transaction began."""
 
     def __str__(self) -> str:
-        """Return it for people."""
         if not self.pid:
             return "a prepared transaction (see pg_prepared_xacts)"
-        facts = [
+        details = [
             f"role {self.role}",
             f'application "{self.application}"' if self.application else "",
             self.state or "",
-            f"in its transaction since {self.since.astimezone():%H:%M:%S}" if self.since else "",
+            f"in transaction since {self.since.astimezone():%H:%M:%S}" if self.since else "",
         ]
-        return f"pid {self.pid} ({', '.join(filter(None, facts))})"
+        return f"pid {self.pid} ({', '.join(filter(None, details))})"
 
 
 @dataclass(slots=True)
-class _Seen:
-    """What was last seen in the way."""
+class _Blockers:
+    """The sessions that were last seen to block ours."""
 
     sessions: list[BlockingSession] = field(default_factory=list)
 
@@ -63,66 +63,64 @@ class _Seen:
     def lock(self) -> str:
         return self.sessions[0].lock if self.sessions else "the reservations table"
 
+    @property
+    def remedy(self) -> str:
+        ends = "; ".join(f"select pg_terminate_backend({session.pid})" for session in self.sessions if session.pid)
+        return "Try again at a quieter time" + (f", or end the blocking session: {ends};" if ends else ".")
+
     def __str__(self) -> str:
         return " and ".join(map(str, self.sessions)) or "another session"
 
 
-async def run_patiently(
-    connection: AsyncConnection[TupleRow],
-    database_url: str,
-    text: str,
-    say: Say,
+async def run_with_lock_retry(
+    connection: AsyncConnection[TupleRow], database_url: str, text: str, report: Report
 ) -> None:
-    """Run a text of SQL that is one transaction and sets its ``lock_timeout``.
+    """Run SQL that is one transaction and sets its own ``lock_timeout``; repeat it when a lock cannot be had.
 
     Args:
-        connection: on which.
-        database_url: for another connection, which looks at who is in the way meanwhile.
-        text: what to run.
-        say: is told of each session that is waited for.
+        connection: Runs the SQL.
+        database_url: For a second connection, which finds out who holds the lock.
+        text: The SQL.
+        report: Called with each lock that could not be had.
 
     Raises:
-        InstallationError: a lock was not to be had; nothing was changed.
-        psycopg.Error: the database refused a statement; nothing was changed.
+        InstallationError: A lock could not be had; nothing was changed.
+        psycopg.Error: A statement failed; nothing was changed.
     """
     for tries_left in reversed(range(LOCK_TRIES)):
-        seen, ended = _Seen(), asyncio.Event()
-        watching = asyncio.create_task(_watch(connection.info.backend_pid, database_url, seen, ended))
+        blockers, done = _Blockers(), asyncio.Event()
+        watching = asyncio.create_task(_watch_blockers(connection.info.backend_pid, database_url, blockers, done))
         try:
             await connection.execute(text.encode())
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             await connection.rollback()
             if not tries_left:
                 raise InstallationError(
-                    f"{seen.lock} stayed locked by {seen}; nothing was changed", _remedy(seen)
+                    f"{blockers.lock} stayed locked by {blockers}; nothing was changed", blockers.remedy
                 ) from error
-            say(f"{seen.lock} is locked by {seen}; trying again ...")
+            report(f"{blockers.lock} is locked by {blockers}; trying again ...")
         else:
             return
         finally:
-            ended.set()
+            done.set()
             await watching
         await asyncio.sleep(LOCK_PAUSE_SECONDS)
 
 
-def _remedy(seen: _Seen) -> str:
-    ends = "; ".join(f"select pg_terminate_backend({session.pid})" for session in seen.sessions if session.pid)
-    return "Try again at a quieter time" + (f", or end what is in the way: {ends};" if ends else ".")
-
-
-async def _watch(waiting_pid: int, database_url: str, seen: _Seen, ended: asyncio.Event) -> None:
-    if await _ends_soon(ended):
+async def _watch_blockers(pid: int, database_url: str, blockers: _Blockers, done: asyncio.Event) -> None:
+    """Keep ``blockers`` current until ``done``; a statement that ends at once costs no second connection."""
+    if await _is_set_soon(done):
         return
     with suppress(psycopg.Error):
         async with await connect(database_url) as connection:
-            while not await _ends_soon(ended):
+            while not await _is_set_soon(done):
                 async with connection.cursor(row_factory=class_row(BlockingSession)) as cursor:
-                    await cursor.execute(_queries["blocking_sessions"], {"pid": waiting_pid})
-                    seen.sessions = await cursor.fetchall() or seen.sessions
+                    await cursor.execute(_queries["blocking_sessions"], {"pid": pid})
+                    blockers.sessions = await cursor.fetchall() or blockers.sessions
 
 
-async def _ends_soon(ended: asyncio.Event) -> bool:
+async def _is_set_soon(event: asyncio.Event) -> bool:
     with suppress(TimeoutError):
-        async with asyncio.timeout(_LOOK_EVERY_SECONDS):
-            await ended.wait()
-    return ended.is_set()
+        async with asyncio.timeout(_POLL_INTERVAL_SECONDS):
+            await event.wait()
+    return event.is_set()

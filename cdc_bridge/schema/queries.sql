@@ -1,8 +1,8 @@
--- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+-- Statements of this package, by name. A comment below each "-- name:" line says what the statement is for. Parameters are
+-- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: is_installed
--- Whether the SQL side is here at all; asks the catalogue, which takes no right on the schema.
+-- Whether cdc-bridge is installed; reads the catalogs, which takes no right on the schema.
 select exists (
   select
   from pg_class c
@@ -11,24 +11,24 @@ select exists (
 )
 
 -- name: schema_version
--- Its version, and whether the next one's migration was run up to where its daemon comes in. (Version 1 has no such column.)
-select v.version, to_jsonb(v) ->> 'next_prepared_at' is not null
+-- The installed version, and whether the first part of the migration to the next one was run.
+select v.version, v.next_prepared_at is not null
 from cdc_bridge.schema_version v
 order by v.version desc
 limit 1
 
 -- name: has_mapping
--- Whether a mapping is here.
+-- Whether a mapping is installed.
 select to_regclass('cdc_bridge.reservation_payload') is not null
 
--- name: what_is_kept
--- Rows of the change log, and deliveries that wait.
+-- name: count_kept
+-- Rows of the change log, and pending deliveries.
 select
   (select count(*) from cdc_bridge.change),
   (select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying'))
 
 -- name: blocking_sessions
--- Who holds what a session waits for, and what that is. A prepared transaction has the pid 0.
+-- The sessions that block another one, and the lock it waits for. A prepared transaction has the pid 0.
 select
   coalesce(waits.relation::regclass::text, 'an object') as lock,
   blocking.pid,
@@ -41,8 +41,8 @@ left join pg_stat_activity a on a.pid = blocking.pid
 left join pg_locks waits on waits.pid = %(pid)s and not waits.granted
 order by a.xact_start
 
--- name: our_objects
--- All that an installation makes, by its name in words, with a fingerprint of its definition.
+-- name: installed_objects
+-- Everything that an installation creates, as kind and name, with a fingerprint of its definition.
 select 'role ' || r.rolname as name, '' as fingerprint
 from pg_roles r
 where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
@@ -80,8 +80,8 @@ join pg_roles r on r.oid = granted.grantee
 where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
   and c.relnamespace is distinct from to_regnamespace('cdc_bridge')
 
--- name: foreign_locks
--- What this transaction has locked of tables that are not ours, so that somebody may have to wait.
+-- name: locks_on_other_tables
+-- Locks of this transaction on tables outside our schema that can block others.
 select l.relation::regclass::text, l.mode
 from pg_locks l
 join pg_class c on c.oid = l.relation

@@ -1,4 +1,4 @@
-"""A command's connection to the database: the SQL side is there, and what the database refuses is told in words."""
+"""A command's connection to a database in which cdc-bridge is installed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ async def command_session(database_url: str) -> AsyncIterator[AsyncConnection[Tu
     """Open an autocommit connection for one command.
 
     Raises:
-        DatabaseUnavailable: the database does not answer, was lost meanwhile or cannot be written to.
-        InstallationError: the SQL side is not what is needed, or the role lacks a right.
+        DatabaseUnavailable: The database does not answer, was lost or is read-only.
+        InstallationError: The SQL side is not what is needed, or the role lacks a right.
     """
     async with one_connection(database_url) as connection:
         try:
@@ -28,7 +28,7 @@ async def command_session(database_url: str) -> AsyncIterator[AsyncConnection[Tu
         except errors.InsufficientPrivilege as error:
             raise InstallationError(
                 f"role {connection.info.user} may not do this: {problem_of(error)}",
-                "Log in as role cdc_bridge: its rights suffice. Whether it has them all: cdc-bridge check",
+                "Log in as role cdc_bridge. To see whether it has all its rights: cdc-bridge check",
             ) from error
         except errors.ReadOnlySqlTransaction as error:
             raise DatabaseUnavailable(

@@ -1,6 +1,6 @@
-"""The SQL that a DBA runs: the files of ``sql/`` with the files that they name put in their places.
+"""The SQL that a DBA runs: the files of ``sql/`` with their includes expanded.
 
-It is the very text that ``--print`` shows, that ``cdc-bridge install`` runs, and that psql runs from the files.
+``--print`` shows this text, ``cdc-bridge install`` runs it, and psql runs the same from the files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.schema.version import SCHEMA_VERSION
 
 _INCLUDE = re.compile(r"^\\ir (?P<file>\S+)\n", re.MULTILINE)
-_CHOICE_OF_MAPPING = re.compile(r"^\\if .*^\\endif\n", re.MULTILINE | re.DOTALL)
+_MAPPING_CONDITION = re.compile(r"^\\if .*^\\endif\n", re.MULTILINE | re.DOTALL)
 _COMMIT = re.compile(r"^commit;\n", re.MULTILINE)
 _MAPPING = "mapping.sql"
 _TRANSACTION_CONTROL = re.compile(
@@ -33,35 +33,45 @@ def install_text(mapping: Path | None = None, *, keep_mapping: bool = False) -> 
     """Return the SQL that installs, in one piece.
 
     Args:
-        mapping: another mapping than the one for the example schema.
-        keep_mapping: leave the mapping out; the one in the database stays.
+        mapping: The mapping file; ``None``: the shipped one, for the example schema.
+        keep_mapping: Leave the mapping out; the one in the database stays.
 
     Raises:
-        BridgeError: the mapping cannot be read.
+        BridgeError: The mapping cannot be read.
     """
     text = (sql_folder() / "install.sql").read_text(encoding="utf-8")
-    chosen = "" if keep_mapping else _mapping_text(mapping)
-    return _expanded(_CHOICE_OF_MAPPING.sub(lambda _: chosen, text))
+    mapping_text = "" if keep_mapping else _mapping_text(mapping)
+    return _expanded(_MAPPING_CONDITION.sub(lambda _: mapping_text, text))
 
 
 def uninstall_text() -> str:
-    """Return the SQL that takes everything out again."""
+    """Return the SQL that uninstalls."""
     return _expanded((sql_folder() / "uninstall.sql").read_text(encoding="utf-8"))
 
 
 def upgrade_texts(version: int) -> list[tuple[str, str]]:
-    """Return the migrations from a version up to where this release's daemon comes in, each with its file's name."""
+    """Return the migrations to run before this release's daemon starts, as (file name, SQL).
+
+    Args:
+        version: The version that is installed.
+    """
     steps = [(number, part) for number in range(version + 1, SCHEMA_VERSION + 1) for part in ("before", "after")]
     return [(_migration(number, part), _migration_text(number, part)) for number, part in steps[:-1]]
 
 
-def after_text() -> str:
-    """Return the part of the last migration that comes after this release's daemon."""
+def finish_text() -> str:
+    """Return the part of the last migration that runs after this release's daemon has started.
+
+    Raises:
+        BridgeError: This version has no migration.
+    """
+    if not (sql_folder() / _migration(SCHEMA_VERSION, "after")).exists():
+        raise BridgeError(f"there is no upgrade to finish: version {SCHEMA_VERSION} of the schema has no migration")
     return _migration_text(SCHEMA_VERSION, "after")
 
 
 def without_commit(text: str) -> str:
-    """Return a text that leaves open the transaction in which it does all its work."""
+    """Return an installation's text without its final commit."""
     return _COMMIT.sub("", text)
 
 
@@ -81,10 +91,10 @@ def _mapping_text(mapping: Path | None) -> str:
         raise BridgeError(
             f"the mapping {path} cannot be read: {error}", "Name a file with SQL: --mapping FILE"
         ) from error
-    if found := _TRANSACTION_CONTROL.search(text):
+    if match := _TRANSACTION_CONTROL.search(text):
         raise BridgeError(
-            f'the mapping {path} has "{found[0].strip()}" in it, and the installation is one transaction',
-            "Take it out.",
+            f'the mapping {path} contains "{match[0].strip()}", but the installation is one transaction',
+            "Remove it.",
         )
     return text
 

@@ -1,7 +1,7 @@
-"""The version of the SQL side: the one that is needed, and the one that is there.
+"""The schema version that this release needs, and the one that is installed.
 
-A daemon works with its own version, and with the one before once that is prepared for its own. So an upgrade goes
-without an interruption: the migration's part "before", the new daemon in the place of the old one, the part "after".
+A daemon works with its own version, and with the one before once that is prepared for its own. So an upgrade needs no
+downtime: the migration's part "before", the new daemon in place of the old one, the part "after".
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _queries = load_queries(__name__)
 
 INSTALL = "cdc-bridge install"
 
-SCHEMA_VERSION = 2
-"""The version of the SQL side that this release installs and its daemon works with."""
+SCHEMA_VERSION = 1
+"""The version that this release installs and its daemon needs; ``sql/install.sql`` has the same number."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledVersion:
-    """What is there."""
+    """The installed version, compared with :data:`SCHEMA_VERSION`."""
 
     number: int
     next_is_prepared: bool
@@ -43,27 +43,23 @@ class InstalledVersion:
 
     @property
     def is_too_new(self) -> bool:
-        """Whether a later release has made it."""
+        """Whether a later release installed it."""
         return self.number > SCHEMA_VERSION
 
 
 async def installed_version(connection: AsyncConnection[TupleRow]) -> InstalledVersion | None:
-    """Return the version that is installed; ``None``: there is none.
-
-    Raises:
-        psycopg.Error: the database could not be read, or the role may not read it.
-    """
+    """Return the installed version; ``None``: nothing is installed."""
     cursor = await connection.execute(_queries["is_installed"])
-    record = await cursor.fetchone()
-    if record is None or not record[0]:
+    row = await cursor.fetchone()
+    if row is None or not row[0]:
         return None
     cursor = await connection.execute(_queries["schema_version"])
-    record = await cursor.fetchone()
-    return InstalledVersion(0, next_is_prepared=False) if record is None else InstalledVersion(*record)
+    row = await cursor.fetchone()
+    return InstalledVersion(0, next_is_prepared=False) if row is None else InstalledVersion(*row)
 
 
 async def require_installed(connection: AsyncConnection[TupleRow]) -> InstalledVersion:
-    """Return the installed version, one that this version of the bridge works with.
+    """Return the installed version, if this release works with it.
 
     Raises:
         InstallationError: The schema is missing, too old, too new or cannot be read.
@@ -78,15 +74,16 @@ async def require_installed(connection: AsyncConnection[TupleRow]) -> InstalledV
         ) from None
     if version is None:
         raise InstallationError(
-            f"the SQL side is not installed in {connection.info.dbname}", f"Run as a DBA: {INSTALL}"
+            f"cdc-bridge is not installed in database {connection.info.dbname}", f"Run as a DBA: {INSTALL}"
         )
     if version.is_too_new:
         raise InstallationError(
-            f"schema version {version.number} is newer than the {SCHEMA_VERSION} this daemon knows",
+            f"schema version {version.number} is newer than version {SCHEMA_VERSION}, which this release supports",
             "Upgrade cdc-bridge.",
         )
     if version.is_too_old:
         raise InstallationError(
-            f"schema version {version.number} is older than the {SCHEMA_VERSION} needed", f"Run as a DBA: {INSTALL}"
+            f"schema version {version.number} is older than version {SCHEMA_VERSION}, which this release needs",
+            f"Run as a DBA: {INSTALL}",
         )
     return version

@@ -1,7 +1,7 @@
--- cdc_bridge.schema_version: which versions of this schema were installed, and when. The highest one counts.
+-- cdc_bridge.schema_version: the versions of this schema that were installed here. The highest one counts.
 --
 -- A daemon works with its own version, and with the one before once that is prepared for its own. So an upgrade is: the
--- migration's part "before" (both daemons work), the new daemon in the place of the old one, the part "after".
+-- migration's part "before" (both daemons work), the new daemon in place of the old one, the part "after".
 
 create table if not exists cdc_bridge.schema_version (
   version          integer     primary key,
@@ -9,6 +9,7 @@ create table if not exists cdc_bridge.schema_version (
   next_prepared_at timestamptz
 );
 comment on table cdc_bridge.schema_version is 'Versions of the cdc_bridge schema installed here; the highest counts';
-comment on column cdc_bridge.schema_version.next_prepared_at is 'When the next version''s migration was run up to where its daemon comes in';
+comment on column cdc_bridge.schema_version.next_prepared_at is 'When the first part of the migration to the next version was run';
 
-insert into cdc_bridge.schema_version (version) select 2 where not exists (select from cdc_bridge.schema_version);
+insert into cdc_bridge.schema_version (version)
+select current_setting('cdc_bridge.schema_version')::integer where not exists (select from cdc_bridge.schema_version);

@@ -108,7 +108,7 @@ def insert(connection: psycopg.Connection, table: str, values: dict[str, Any]) -
 
 async def install_mapping(database: Database, mapping: str, file: Path) -> None:
     await asyncio.to_thread(file.write_text, mapping)
-    await operation.install(database.url, file, say=lambda _: None)
+    await operation.install(database.url, file, report=lambda _: None)
 
 
 def expected(case: Case) -> dict[str, Any]:

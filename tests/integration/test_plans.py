@@ -150,7 +150,7 @@ FUNCTIONS = [
 
 WALKING_ALL = {
     "count_reservations": "how many there are is what it asks; once a command, for its progress bar",
-    "what_is_kept": "how much an uninstall would delete; asked by a person",
+    "count_kept": "how much an uninstall would delete; asked by a person",
 }
 SMALL = """
 set_up_session plan_once set_up_page set_up_command try_wake_up_lock release_wake_up_lock listen ring own_transaction
@@ -158,8 +158,8 @@ oldest_transaction
 key_type listen_for_endpoints announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
 acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint endpoint_facts
 endpoint_options endpoint_row set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
-schema_version has_mapping blocking_sessions our_objects foreign_locks server missing_rights strange_roles
-capture_triggers partitions_without_capture captured_unread view_columns hidden_by_row_security
+schema_version has_mapping blocking_sessions installed_objects locks_on_other_tables server missing_rights strange_roles
+capture_triggers partitions_without_capture captured_unread payload_columns hidden_by_row_security
 read_nothing_through_view known_endpoints lock_endpoint
 clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
 """

@@ -1,4 +1,4 @@
-"""Installing and taking out again, as a DBA does it."""
+"""Install and uninstall, as a DBA runs them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_printed_text_does_the_same_in_psql(
     assert not [line for line in printed.splitlines() if line.startswith("\\")]
     run_psql(example_database, programs, script=printed)
     empty_database.execute((sql_folder() / "example" / "schema.sql").read_text())
-    await operation.install(empty_database.url, None, say=lambda _: None)
+    await operation.install(empty_database.url, None, report=lambda _: None)
     assert schema_of(example_database, programs) == schema_of(empty_database, programs)
 
 
@@ -59,18 +59,18 @@ async def test_second_install_changes_nothing(database: Database, programs: Path
     run_psql(database, programs, script=install_text())
     code, output, _ = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert code == 0
-    assert "it was before" in output
+    assert "(as before)" in output
     assert (database.execute(CATALOGUE_ROWS), schema_of(database, programs)) == before
 
 
 async def test_uninstall_leaves_the_schema_as_it_was(example_database: Database, programs: Path) -> None:
     before = schema_of(example_database, programs)
-    await operation.install(example_database.url, None, say=lambda _: None)
+    await operation.install(example_database.url, None, report=lambda _: None)
     example_database.execute(BOOKING)
     assert schema_of(example_database, programs) != before
     code, output, errors = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=example_database.url)
     assert (code, errors) == (0, "")
-    assert "out of" in output
+    assert "is uninstalled from" in output
     assert schema_of(example_database, programs) == before
     example_database.execute("update reservations set adults = 3")
     code, _, _ = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=example_database.url)
@@ -97,7 +97,7 @@ async def test_mapping_of_ones_own_is_kept_by_a_later_install(
     assert "(ours)" in with_own
     code, output, _ = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
     assert code == 0
-    assert "mapping that was there is kept" in output
+    assert "installed mapping is kept" in output
     assert schema_of(example_database, programs) == with_own
 
 
@@ -129,7 +129,7 @@ async def test_newer_schema_is_not_put_back(database: Database) -> None:
     database.execute("insert into cdc_bridge.schema_version (version) values (99)")
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert code == 1
-    assert "newer than version 2" in errors
+    assert "newer than version 1," in errors
 
 
 async def test_role_without_rights_is_told_which_it_needs(example_database: Database) -> None:
@@ -142,10 +142,11 @@ async def test_role_without_rights_is_told_which_it_needs(example_database: Data
 
 async def test_two_installs_at_once_both_succeed_or_say_so(example_database: Database) -> None:
     results = await asyncio.gather(
-        *(operation.install(example_database.url, None, say=lambda _: None) for _ in range(2)), return_exceptions=True
+        *(operation.install(example_database.url, None, report=lambda _: None) for _ in range(2)),
+        return_exceptions=True,
     )
     assert [result for result in results if result is not None and not isinstance(result, InstallationError)] == []
-    await operation.install(example_database.url, None, say=lambda _: None)
+    await operation.install(example_database.url, None, report=lambda _: None)
     assert example_database.value("select count(*) from pg_trigger where tgname like 'cdc_bridge%'") == 2
 
 
@@ -160,7 +161,7 @@ async def test_writes_go_on_when_no_daemon_ever_comes(database: Database) -> Non
     assert database.value("select count(*) from cdc_bridge.change") == 200
 
 
-async def test_rehearsal_says_what_would_change_and_changes_nothing(example_database: Database, programs: Path) -> None:
+async def test_dry_run_says_what_would_change_and_changes_nothing(example_database: Database, programs: Path) -> None:
     before = schema_of(example_database, programs)
     url = {"CDC_BRIDGE_DATABASE_URL": example_database.url}
     code, output, errors = await run_command("install", "--dry-run", **url)
@@ -173,20 +174,20 @@ async def test_rehearsal_says_what_would_change_and_changes_nothing(example_data
         "create right of cdc_bridge_owner on public.customers: select",
     ):
         assert f"  {change}\n" in output
-    assert "Locked on e-Res's tables, until commit: public.reservations, ShareRowExclusiveLock\n" in output
-    assert "nothing was changed" in output
+    assert "Lock on e-Res's tables until commit: public.reservations, ShareRowExclusiveLock\n" in output
+    assert "Dry run: everything was rolled back." in output
     assert schema_of(example_database, programs) == before
-    await operation.install(example_database.url, None, say=lambda _: None)
+    await operation.install(example_database.url, None, report=lambda _: None)
     code, output, _ = await run_command("install", "--dry-run", **url)
     assert code == 0
-    assert "this would change nothing" in output
-    assert "Locked" not in output
+    assert "No changes to " in output
+    assert "Lock on" not in output
     example_database.execute("drop function cdc_bridge.adopt")
     code, output, _ = await run_command("install", "--dry-run", **url)
     assert "create function cdc_bridge.adopt(bigint)" in output
 
 
-async def test_rehearsal_of_what_would_be_refused_is_refused(empty_database: Database) -> None:
+async def test_dry_run_of_what_would_fail_fails(empty_database: Database) -> None:
     code, _, errors = await run_command("install", "--dry-run", CDC_BRIDGE_DATABASE_URL=empty_database.url)
     assert code == 1
     assert 'relation "public.reservations" does not exist' in errors
@@ -251,7 +252,7 @@ async def test_default_privileges_of_the_dba_give_nobody_a_right(example_databas
         f"alter default privileges grant all on schemas to {role}"
     )
     try:
-        await operation.install(example_database.url, None, say=lambda _: None)
+        await operation.install(example_database.url, None, report=lambda _: None)
         rights = example_database.execute(
             "select c.relname from pg_class c cross join aclexplode(c.relacl) a where a.grantee = %s::regrole "
             "and c.relnamespace = 'cdc_bridge'::regnamespace union all "
@@ -336,9 +337,9 @@ async def test_traps_in_public_are_not_run_by_a_superuser_who_installs(example_d
             "insert into public.ran values (current_user); return $1::text operator(pg_catalog.=) $2::text; end $$; "
             f"create operator public.= (leftarg = {left}, rightarg = {right}, function = public.trap)"
         )
-    await operation.rehearse(example_database.url, None, say=lambda _: None)
+    await operation.dry_run(example_database.url, None, report=lambda _: None)
     for _ in range(2):
-        await operation.install(example_database.url, None, say=lambda _: None)
+        await operation.install(example_database.url, None, report=lambda _: None)
     example_database.execute("select cdc_bridge.disable_capture(); select cdc_bridge.enable_capture()")
-    await operation.uninstall(example_database.url, say=lambda _: None)
+    await operation.uninstall(example_database.url, report=lambda _: None)
     assert example_database.execute("select * from public.ran") == []

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema import install as operation
-from cdc_bridge.schema import lock_retry as patience
+from cdc_bridge.schema import lock_retry
 from tests.support.databases import Database
 from tests.support.waiting import until
 
@@ -20,8 +20,8 @@ TRIGGERS = "select count(*) from pg_trigger where tgname like 'cdc_bridge%'"
 async def test_locked_table_is_waited_for_and_then_refused_and_who_locks_it_is_named(
     example_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "LOCK_TRIES", 2)
-    monkeypatch.setattr(patience, "LOCK_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(lock_retry, "LOCK_TRIES", 2)
+    monkeypatch.setattr(lock_retry, "LOCK_PAUSE_SECONDS", 0.01)
     said: list[str] = []
     url = make_conninfo(example_database.url, application_name="e-Res web")
     async with await AsyncConnection.connect(url) as other:
@@ -29,7 +29,7 @@ async def test_locked_table_is_waited_for_and_then_refused_and_who_locks_it_is_n
         pid = other.info.backend_pid
         with pytest.raises(InstallationError, match="reservations stayed locked by pid") as refusal:
             await operation.install(example_database.url, None, said.append)
-        session = f'pid {pid} (role postgres, application "e-Res web", idle in transaction, in its transaction since '
+        session = f'pid {pid} (role postgres, application "e-Res web", idle in transaction, in transaction since '
         assert f"reservations is locked by {session}" in said[0]
         assert f"reservations stayed locked by {session}" in refusal.value.problem
         assert f"select pg_terminate_backend({pid});" in refusal.value.remedy
@@ -50,14 +50,14 @@ async def test_lock_that_is_let_go_in_time_does_not_stop_the_install(example_dat
 async def test_prepared_transaction_in_the_way_is_named(
     example_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "LOCK_TRIES", 1)
+    monkeypatch.setattr(lock_retry, "LOCK_TRIES", 1)
     async with example_database.connection(autocommit=False) as other:
         await other.execute("update reservations set adults = 3")
         await other.execute("prepare transaction 'of e-Res'")
         await other.set_autocommit(True)
         try:
             with pytest.raises(InstallationError, match="a prepared transaction"):
-                await operation.install(example_database.url, None, say=lambda _: None)
+                await operation.install(example_database.url, None, report=lambda _: None)
         finally:
             await other.execute("rollback prepared 'of e-Res'")
 
@@ -73,9 +73,9 @@ async def test_second_install_waits_for_no_writer(database: Database) -> None:
 async def test_reader_in_the_way_of_an_uninstall_is_named_and_nothing_is_changed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "LOCK_TRIES", 1)
+    monkeypatch.setattr(lock_retry, "LOCK_TRIES", 1)
     async with database.connection(autocommit=False) as other:
         await other.execute("select from reservations")
         with pytest.raises(InstallationError, match=f"stayed locked by pid {other.info.backend_pid}"):
-            await operation.uninstall(database.url, say=lambda _: None)
+            await operation.uninstall(database.url, report=lambda _: None)
     assert database.value(TRIGGERS) == 2

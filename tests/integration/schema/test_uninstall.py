@@ -27,10 +27,10 @@ async def test_printed_text_takes_all_out_in_psql(
 
 async def test_two_at_once_both_succeed_or_say_so(database: Database) -> None:
     results = await asyncio.gather(
-        *(operation.uninstall(database.url, say=lambda _: None) for _ in range(2)), return_exceptions=True
+        *(operation.uninstall(database.url, report=lambda _: None) for _ in range(2)), return_exceptions=True
     )
     assert [result for result in results if result is not None and not isinstance(result, InstallationError)] == []
-    await operation.uninstall(database.url, say=lambda _: None)
+    await operation.uninstall(database.url, report=lambda _: None)
     assert database.value("select to_regnamespace('cdc_bridge') is null")
 
 
@@ -48,10 +48,10 @@ async def test_object_that_is_built_on_ours_stops_it(database: Database, program
     database.execute("create view public.report as select count(*) from cdc_bridge.change")
     before = schema_of(database, programs)
     with pytest.raises(InstallationError, match=r"built on ours: .*report"):
-        await operation.uninstall(database.url, say=lambda _: None)
+        await operation.uninstall(database.url, report=lambda _: None)
     assert schema_of(database, programs) == before
     database.execute("drop view public.report")
-    await operation.uninstall(database.url, say=lambda _: None)
+    await operation.uninstall(database.url, report=lambda _: None)
 
 
 @pytest.mark.parametrize("role", ["cdc_bridge", "cdc_bridge_owner", "cdc_bridge_reader"])
@@ -61,10 +61,10 @@ async def test_object_elsewhere_that_belongs_to_one_of_our_roles_stops_it(
     database.execute(f"create table public.somebodys (x int); alter table public.somebodys owner to {role}")
     before = schema_of(database, programs)
     with pytest.raises(InstallationError, match=r"belong to one of our roles: table public.somebodys"):
-        await operation.uninstall(database.url, say=lambda _: None)
+        await operation.uninstall(database.url, report=lambda _: None)
     assert schema_of(database, programs) == before
     database.execute("alter table public.somebodys owner to postgres")
-    await operation.uninstall(database.url, say=lambda _: None)
+    await operation.uninstall(database.url, report=lambda _: None)
     assert database.value("select count(*) from public.somebodys") == 0
 
 
@@ -82,19 +82,19 @@ async def test_whatever_is_built_on_ours_stops_it(kind: str, database: Database,
     database.execute(BUILT_ON_OURS[kind])
     before = schema_of(database, programs)
     with pytest.raises(InstallationError, match="built on ours"):
-        await operation.uninstall(database.url, say=lambda _: None)
+        await operation.uninstall(database.url, report=lambda _: None)
     assert schema_of(database, programs) == before
 
 
 async def test_rights_in_other_databases_of_the_cluster_stay_and_those_in_this_one_go(
     database: Database, example_database: Database
 ) -> None:
-    await operation.install(example_database.url, None, say=lambda _: None)
+    await operation.install(example_database.url, None, report=lambda _: None)
     for name in (database.name, example_database.name):
         database.execute(
             f"revoke connect on database {name} from public; grant connect on database {name} to cdc_bridge"
         )
-    await operation.uninstall(database.url, say=lambda _: None)
+    await operation.uninstall(database.url, report=lambda _: None)
     may_connect = "select has_database_privilege('cdc_bridge', %s, 'connect')"
     assert database.value(may_connect, (example_database.name,))
     assert not database.value(may_connect, (database.name,))

@@ -17,7 +17,7 @@ import pytest
 from cdc_bridge import __version__
 from cdc_bridge.packaging.service_files import unit_text
 from cdc_bridge.packaging.settings_example import settings_example
-from cdc_bridge.schema.sql_text import after_text, install_text, sql_folder, uninstall_text
+from cdc_bridge.schema.sql_text import install_text, sql_folder, uninstall_text
 from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, openapi, text_of
 
 _PROJECT = Path(__file__).parents[3]
@@ -87,7 +87,6 @@ def test_version_stands_in_one_place(installed: Installed) -> None:
 
 def test_sql_is_that_of_the_repository(installed: Installed) -> None:
     assert installed.output("cdc-bridge", "install", "--print") == install_text()
-    assert installed.output("cdc-bridge", "install", "--finish", "--print") == after_text()
     assert installed.output("cdc-bridge", "uninstall", "--print") == uninstall_text()
 
 
