@@ -1,4 +1,4 @@
--- What each role may do here. The right to read the view is granted with the view, in the mapping.
+-- Rights of each role. The mapping grants the right to read its view.
 
 grant usage on schema cdc_bridge to cdc_bridge, cdc_bridge_reader;
 
@@ -6,8 +6,8 @@ grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoin
 grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge;
 grant insert, update on cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant delete on cdc_bridge.endpoint to cdc_bridge;
-grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge;  -- numbers for what "backfill" and "reconcile" queue
--- The only way for the daemon to delete from log and ledger: what is old and settled, a page at a time.
+grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge;  -- numbers for the deliveries that "backfill" and "reconcile" queue
+-- The daemon's only way to delete from the logs: old and settled rows, a page at a time.
 grant execute on function
   cdc_bridge.prune_changes(interval, xid8, bigint, integer),
   cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer),
@@ -17,7 +17,7 @@ grant execute on procedure cdc_bridge.prune(interval, interval, bigint, bigint) 
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.delivery to cdc_bridge_reader;
 grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge_reader;
--- All columns of cdc_bridge.endpoint but headers, secret and previous_secret.
+-- All columns of cdc_bridge.endpoint except headers, secret and previous_secret.
 grant select (
   endpoint_id, name, in_settings, url, previous_secret_until, ca_file, client_certificate_file, client_key_file,
   max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at,

@@ -1,22 +1,21 @@
--- Installs the SQL side of cdc-bridge in the current database, or puts right what is missing of it, in one transaction.
+-- Installs cdc-bridge in the current database, or repairs what is missing, in one transaction.
 --
 --   psql -v ON_ERROR_STOP=1 -f sql/install.sql            (from a copy of the sql folder)
---   cdc-bridge install --print | psql -v ON_ERROR_STOP=1  (the very same text in one piece)
---   cdc-bridge install                                    (the same, run for you)
+--   cdc-bridge install --print | psql -v ON_ERROR_STOP=1  (the same text in one piece)
+--   cdc-bridge install                                    (runs that text)
 --
 -- Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table. Safe to repeat:
--- a second run changes nothing. An older version is brought up to date by the files in migrations first; this says which.
+-- a second run changes nothing. An older version has to be migrated first, by the files in migrations; this says which.
 --
--- Only the mapping, mapping.sql, names e-Res's own tables. One that is here already stays, unless another is named:
+-- Only the mapping, mapping.sql, names e-Res's own tables. An installed mapping stays, unless another is named:
 --   psql -v ON_ERROR_STOP=1 -v mapping=my-mapping.sql -f sql/install.sql
 --
--- Locks: SHARE ROW EXCLUSIVE on the reservations table from the moment its triggers are created until commit
--- (writers wait, readers do not), and only when a trigger is missing or different. It is waited for no longer than
--- lock_timeout, because writers who come later wait behind it; and that is well below deadlock_timeout, so that where the
--- two lock one another it is us who give way.
+-- Locks: SHARE ROW EXCLUSIVE on the reservations table from the creation of its triggers until commit (writers wait,
+-- readers do not), and only if a trigger is missing or different. lock_timeout bounds the wait, because later writers queue
+-- behind it; it is well below deadlock_timeout, so that in a deadlock we give way, not e-Res.
 
 begin;
-set local search_path = pg_catalog, pg_temp;  -- nothing that others put into public is run here
+set local search_path = pg_catalog, pg_temp;  -- no object that others created in public is used
 set local lock_timeout = '200ms';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
@@ -26,9 +25,9 @@ set local cdc_bridge.schema_version = 1;
 \ir roles.sql
 
 create schema if not exists cdc_bridge authorization cdc_bridge_owner;
-comment on schema cdc_bridge is 'cdc-bridge: change capture of e-Res reservations and the ledger of their delivery';
+comment on schema cdc_bridge is 'cdc-bridge: change capture of e-Res reservations, and the log of their deliveries';
 
--- Everything is made by its owner, so that nobody has a right to it by somebody's ALTER DEFAULT PRIVILEGES.
+-- The owner creates everything, so that ALTER DEFAULT PRIVILEGES of the installing role grants nobody a right.
 select set_config('cdc_bridge.role_before', current_setting('role'), true);
 set local role cdc_bridge_owner;
 \ir tables/schema_version.sql
@@ -46,9 +45,9 @@ set local role cdc_bridge_owner;
 \ir views/endpoint_state.sql
 \ir views/unsettled_delivery.sql
 \ir grants.sql
-select set_config('role', current_setting('cdc_bridge.role_before'), true);  -- the installing one's again
+select set_config('role', current_setting('cdc_bridge.role_before'), true);
 
--- What captures already is brought up to date, unless it is switched off.
+-- Capture functions in use are brought up to date, unless capture is switched off.
 select cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, true)
 from pg_catalog.pg_proc p
 where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_by\_%'
@@ -57,7 +56,7 @@ where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_b
 \if :{?mapping}
   \i :mapping
 \else
-  -- Where capture is attached and the view is not there, a mapping was taken away, which need not have been this one.
+  -- If capture is attached but the view is missing, the mapping was dropped, and it may not have been the shipped one.
   select to_regclass('cdc_bridge.reservation_payload') is null
     and not exists (select from pg_trigger where tgname in ('cdc_bridge_insert', 'cdc_bridge_update')) as without_mapping \gset
   \if :without_mapping

@@ -1,28 +1,28 @@
 -- The mapping: the one file that names e-Res's own tables. Edit it where your columns or tables differ.
 --
--- The view cdc_bridge.reservation_payload IS the payload: one row a reservation, its columns named and ordered as the
--- JSON's keys, nested ones with a dot. The daemon nests on the dot, posts what it finds and knows nothing else of e-Res.
+-- The view cdc_bridge.reservation_payload defines the payload: one row per reservation; its columns, in order, are the JSON's
+-- keys, and a dot nests. The daemon knows nothing else of e-Res.
 --
 --   column type                              in the JSON
 --   text, varchar, char                      a string; null becomes ""
 --   smallint, integer, bigint, numeric, ...  a number, exact, without trailing zeros
 --   boolean                                  "T" or "F"
 --   uuid                                     32 upper-case hexadecimal digits
---   timestamp with time zone                 an instant in UTC with three decimals, 2021-02-22T22:30:00.000Z
+--   timestamp with time zone                 UTC with three decimals, 2021-02-22T22:30:00.000Z
 --   date                                     2021-02-22
 --   json, jsonb                              as it is
 --
--- A timestamp without time zone says nothing until its zone is named: r.datetime at time zone 'Europe/London'.
--- Where all columns of a nested object are null, as "call" for a booking made on the web, the object is null.
--- "id" has to be the reservations table's key as it is, so that rows are found by its index.
--- Worked cases for other tables and columns: mapping-guide.md.
+-- A timestamp without time zone needs its zone: r.datetime at time zone 'Europe/London'.
+-- If all columns of a nested object are null, as in "call" for a booking made on the web, the object is null.
+-- "id" must be the reservations table's key itself, without an expression, so that its index finds the rows.
+-- Examples for other tables and columns: mapping-guide.md.
 
--- The view reads with the rights of its owner, so the daemon needs none on e-Res's tables.
+-- The view reads with its owner's rights, so the daemon needs none on e-Res's tables.
 grant usage on schema public to cdc_bridge_owner;
 grant select on public.reservations, public.customers, public.calls to cdc_bridge_owner;
 
--- The view is made by its owner, so that no default privilege of yours gives it away; and made anew, as PostgreSQL replaces
--- none by one with other columns. Daemons that run go on with the new one.
+-- cdc_bridge_owner creates the view, so that no default privilege of yours grants it to anybody. It is dropped first, as
+-- PostgreSQL cannot replace a view by one with other columns. Running daemons continue with the new one.
 select set_config('cdc_bridge.role_before', current_setting('role'), true);
 set local role cdc_bridge_owner;
 drop view if exists cdc_bridge.reservation_payload;
@@ -102,8 +102,8 @@ from public.reservations r
 left join public.customers c on c.id = r.cust_id
 left join public.calls k on k.call_id = r.call_id;
 
-comment on view cdc_bridge.reservation_payload is 'What is posted for a reservation: columns are the JSON''s keys, in their order';
+comment on view cdc_bridge.reservation_payload is 'Payload of a reservation: its columns, in order, are the JSON''s keys';
 grant select on cdc_bridge.reservation_payload to cdc_bridge;
-select set_config('role', current_setting('cdc_bridge.role_before'), true);  -- yours again
+select set_config('role', current_setting('cdc_bridge.role_before'), true);
 
 select cdc_bridge.attach('public.reservations', 'id');

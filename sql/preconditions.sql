@@ -1,4 +1,4 @@
--- What has to be true before anything is touched.
+-- Checks that come before any change.
 
 do $preconditions$
 declare
@@ -8,25 +8,25 @@ declare
   stranger text;
 begin
   if current_setting('server_version_num')::integer < 150000 then
-    raise exception 'cdc-bridge needs PostgreSQL 15 or newer, this is %', current_setting('server_version')
+    raise exception 'cdc-bridge needs PostgreSQL 15 or newer, but this is %', current_setting('server_version')
       using errcode = 'feature_not_supported';
   end if;
   if pg_catalog.pg_is_in_recovery() then
-    raise exception 'this is a standby, which nothing can be written to'
+    raise exception 'this is a standby, which is read-only'
       using errcode = 'object_not_in_prerequisite_state', hint = 'Connect to the primary.';
   end if;
 
-  -- One installation at a time: two would fail over each other's roles.
+  -- One installation at a time: two would conflict over the roles.
   perform pg_catalog.pg_advisory_xact_lock(52683, 0);
 
-  -- Whoever made the schema could have put into it what we would then run with the owner's rights.
+  -- Whoever created the schema could have put objects into it that we would run with the owner's rights.
   select pg_catalog.pg_get_userbyid(n.nspowner) into stranger
   from pg_catalog.pg_namespace n
   where n.nspname = 'cdc_bridge' and pg_catalog.pg_get_userbyid(n.nspowner) <> 'cdc_bridge_owner';
   if found then
-    raise exception 'there is a schema cdc_bridge here already, and it belongs to %', stranger
+    raise exception 'schema cdc_bridge already exists and belongs to role %', stranger
       using errcode = 'object_not_in_prerequisite_state',
-            hint = 'See what it is for. If nobody needs it: drop schema cdc_bridge cascade;';
+            hint = 'Find out what it is for. If nobody needs it: drop schema cdc_bridge cascade;';
   end if;
 
   select r.rolname into stranger
@@ -39,10 +39,10 @@ begin
   order by 1
   limit 1;
   if found then
-    raise exception 'there is a role % already, which may do more than it has to', stranger
+    raise exception 'role % already exists and has more rights than cdc-bridge needs', stranger
       using errcode = 'object_not_in_prerequisite_state',
             hint = pg_catalog.format(
-              'If it is ours: alter role %I nosuperuser nobypassrls nocreaterole nocreatedb noreplication%s;',
+              'If it is cdc-bridge''s: alter role %I nosuperuser nobypassrls nocreaterole nocreatedb noreplication%s;',
               stranger, case when stranger <> 'cdc_bridge' then ' nologin' end);
   end if;
 

@@ -1,7 +1,7 @@
 -- Roles, shared by all databases of the cluster:
---   cdc_bridge_owner   owns everything in the schema cdc_bridge and may read e-Res's three tables; nobody logs in as it
---   cdc_bridge         the daemon: give it a password (psql: \password cdc_bridge) or another way to log in
---   cdc_bridge_reader  looks at the state of deliveries; grant it to whoever watches
+--   cdc_bridge_owner   owns everything in the schema cdc_bridge and may read e-Res's three tables; cannot log in
+--   cdc_bridge         the daemon; give it a password (psql: \password cdc_bridge) or another way to log in
+--   cdc_bridge_reader  reads the state of endpoints and deliveries; grant it to people and monitoring
 
 do $roles$
 declare
@@ -17,8 +17,8 @@ begin
     create role cdc_bridge_reader nologin;
   end if;
 
-  -- A role that is no superuser has to be a member of cdc_bridge_owner to make objects as it. (Whoever has created a role
-  -- is one since PostgreSQL 16, but may not act as it; so it is tried, not looked up.)
+  -- A role that is not a superuser has to be a member of cdc_bridge_owner to create objects as it. (Since PostgreSQL 16 the
+  -- creator of a role is a member, but without SET; so it is tried, not looked up.)
   begin
     set local role cdc_bridge_owner;
     perform pg_catalog.set_config('role', role_before, true);

@@ -1,16 +1,16 @@
--- Takes cdc-bridge out of the current database: triggers, schema, rights and, where no other database needs them, roles.
--- e-Res's own tables and their data are not touched. The change log and the ledger are lost.
+-- Uninstalls cdc-bridge from the current database: triggers, schema, rights and, unless another database needs them, roles.
+-- e-Res's own tables and their data are not touched. The change log and the delivery log are deleted.
 --
 --   psql -v ON_ERROR_STOP=1 -f sql/uninstall.sql
 --   cdc-bridge uninstall --print | psql -v ON_ERROR_STOP=1
 --   cdc-bridge uninstall
 --
--- Stop the daemon first. Safe to repeat. Refuses, and changes nothing, where it would take away what is not ours: an object
--- elsewhere that is built on ours, or that belongs to one of our roles.
--- Locks: ACCESS EXCLUSIVE on the reservations table, for the instant of dropping its triggers until commit.
+-- Stop the daemon first. Safe to repeat. Fails, and changes nothing, if it would drop what is not cdc-bridge's: an object
+-- elsewhere that depends on the schema, or that belongs to one of the roles.
+-- Locks: ACCESS EXCLUSIVE on the reservations table, from dropping its triggers until commit.
 
 begin;
-set local search_path = pg_catalog, pg_temp;  -- nothing that others put into public is run here
+set local search_path = pg_catalog, pg_temp;  -- no object that others created in public is used
 set local lock_timeout = '200ms';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
@@ -22,8 +22,8 @@ declare
 begin
   perform pg_catalog.pg_advisory_xact_lock(52683, 0);
 
-  -- What DROP SCHEMA ... CASCADE would take with it elsewhere, without a word: views, functions, columns, defaults, foreign
-  -- keys, publications of our tables.
+  -- Objects elsewhere that DROP SCHEMA ... CASCADE would silently drop: views, functions, columns, defaults, foreign keys,
+  -- publications of our tables.
   select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), ', ') into others
   from pg_catalog.pg_depend d
   left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
@@ -44,14 +44,14 @@ begin
       or d.refclassid = 'pg_type'::regclass and d.refobjid in (select o.oid from pg_catalog.pg_type o where o.typnamespace = ours)
     )
     and coalesce(c.relnamespace, p.pronamespace, t.typnamespace) is distinct from ours
-    -- The triggers that capture are ours, on whatever table.
+    -- The capture triggers are ours, on whatever table.
     and not coalesce(g.tgname in ('cdc_bridge_insert', 'cdc_bridge_update'), false);
   if others is not null then
-    raise exception 'there are objects that are not ours and are built on ours: %', others
-      using errcode = 'dependent_objects_still_exist', hint = 'Drop them first, if nobody needs them.';
+    raise exception 'objects outside the schema cdc_bridge depend on it: %', others
+      using errcode = 'dependent_objects_still_exist', hint = 'If nobody needs them, drop them first.';
   end if;
 
-  -- Objects that DROP OWNED would take with it.
+  -- Objects elsewhere that DROP OWNED would drop.
   select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid), ', ') into others
   from pg_catalog.pg_shdepend s
   join pg_catalog.pg_roles r on r.oid = s.refobjid
@@ -66,9 +66,9 @@ begin
       and coalesce(c.relnamespace, p.pronamespace, t.typnamespace, s.objid) is distinct from ours
     );
   if others is not null then
-    raise exception 'there are objects that are not ours and belong to one of our roles: %', others
+    raise exception 'objects outside the schema cdc_bridge belong to one of its roles: %', others
       using errcode = 'dependent_objects_still_exist',
-            hint = 'Give them to another role (alter ... owner to ...), or drop them.';
+            hint = 'Change their owner (alter ... owner to ...), or drop them.';
   end if;
 end
 $others$;
@@ -100,7 +100,7 @@ begin
   foreach name in array array['cdc_bridge', 'cdc_bridge_reader', 'cdc_bridge_owner'] loop
     continue when not exists (select from pg_catalog.pg_roles where rolname = name);
 
-    -- A role that another database of the cluster still needs stays; it loses what it may do in this one, and no more.
+    -- A role that another database of the cluster still needs stays; only its rights in this one are revoked.
     if exists (select from pg_catalog.pg_shdepend s where s.refobjid = name::regrole and s.dbid not in (0, here)) then
       for granted in
         select case s.classid when 'pg_class'::regclass then 'table' when 'pg_namespace'::regclass then 'schema' else 'database' end as kind,
@@ -118,11 +118,11 @@ begin
       loop
         execute pg_catalog.format('revoke all on %s %s from %I', granted.kind, granted.object, name);
       end loop;
-      raise warning 'role % stays: another database of this cluster still uses it', name;
+      raise warning 'role % is kept: another database of this cluster uses it', name;
       continue;
     end if;
 
-    -- DROP OWNED takes back what was granted on e-Res's tables in this database; there is nothing else left of it.
+    -- DROP OWNED revokes the rights on e-Res's tables; the role owns nothing else here any more.
     if not pg_catalog.pg_has_role(current_user, name, 'usage') then
       execute pg_catalog.format('grant %I to %I', name, current_user);
     end if;

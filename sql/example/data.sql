@@ -1,5 +1,5 @@
--- Sample data for the example schema: the announcement's booking, and 200 made-up customers with 300 bookings
--- around today. Repeating it adds nothing.
+-- Sample data for the example schema: the booking of the announcement, and 200 made-up customers with 300 bookings around
+-- today. Safe to repeat.
 
 insert into public.customers (id, title, firstname, surname, email, mobile, visits, terms_agreed, created, updated)
 values ('D859AE499217478B8C5527745F917008', 'Mr', 'Graham', 'Murt', 'graham@kernow-software.co.uu', '07000000123', 1,

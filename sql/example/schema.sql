@@ -1,5 +1,5 @@
--- An e-Res database as the announcement's example implies it: for the demo, the tests and trials.
--- Column names are the JSON's keys; reservations.call_id leads to the telephone call a booking came from.
+-- An e-Res database as the announcement's example implies it, for the demo, tests and trials. Column names are the JSON's
+-- keys; reservations.call_id refers to the telephone call that led to the booking.
 
 create table public.customers (
   id              text        primary key,

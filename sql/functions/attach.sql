@@ -1,23 +1,23 @@
 -- cdc_bridge.attach(reservations regclass, key name)
 --
--- Attaches capture to a table: two statement-level triggers, one for INSERT, one for UPDATE, that append the
--- affected rows to the change log and ring the doorbell if a daemon sleeps.
---   reservations  the table; a partitioned one by its own name, not by a partition's
---   key           its unique, not null column that names a reservation: text, varchar, char, uuid, an integer or numeric
--- Returns nothing. Safe to repeat; changes nothing (and locks nothing) when nothing changed. With another key it replaces
--- the triggers, and a capture function that no trigger uses any more is dropped. Whether triggers fire is up to
--- "alter table ... disable trigger": one that is as it should be is left disabled, one that is replaced is enabled. Capture that
--- was switched off by cdc_bridge.disable_capture() is switched on.
--- Refuses, before it creates anything, a table on which capture could make a booking fail or miss one.
--- Locks: SHARE ROW EXCLUSIVE on a table while a trigger is created or replaced, until the transaction ends: writers wait,
--- readers do not. It is not waited for longer than a fifth of a second, as writers that come later wait behind it; then repeat.
+-- Attaches capture to a table: two statement-level triggers, one for INSERT and one for UPDATE, which append the
+-- affected rows to the change log and notify an idle daemon.
+--   reservations  the table; of a partitioned one the parent, not a partition
+--   key           the column that identifies a reservation: unique, not null, of type text, varchar, char, uuid, numeric or
+--                 an integer type
+-- Returns nothing. Safe to repeat: it changes and locks nothing that is in place. With another key it replaces the triggers,
+-- and drops a capture function that no trigger uses any more. A trigger disabled with "alter table ... disable trigger"
+-- stays disabled, unless it has to be replaced. Capture switched off by cdc_bridge.disable_capture() is switched on.
+-- Rejects, before it creates anything, a table on which capture could make a booking fail or miss one.
+-- Locks: SHARE ROW EXCLUSIVE on each table on which it creates or replaces a trigger, until the transaction ends: writers
+-- wait, readers do not. Its lock_timeout is 200 ms, as later writers queue behind it; on a time-out, repeat.
 --
--- Statement-level triggers with transition tables also see ON CONFLICT, MERGE and COPY, and cost a bulk update far
--- less than row triggers. A statement fires the triggers of the table that it names and of no other, whatever
--- partitions or inheriting tables its rows are in; so all of them get triggers, and nothing is captured twice. A
--- partition that comes later has none until this is repeated; "cdc-bridge check" warns of it.
+-- Statement-level triggers with transition tables also see ON CONFLICT, MERGE and COPY, and cost a bulk update far less
+-- than row triggers. A statement fires only the triggers of the table that it names, whichever partitions or children its
+-- rows are in; so all of them get triggers, and nothing is captured twice. A partition created later has none until this
+-- is repeated; "cdc-bridge check" warns of it.
 --
--- The key's text form must be the same in every session; that of an instant, for one, goes by the session's settings.
+-- The key's text form must be the same in every session. That of a timestamp, for one, depends on session settings.
 
 create or replace function cdc_bridge.attach(reservations regclass, key name) returns void
   language plpgsql
@@ -41,22 +41,22 @@ begin
   where c.oid = reservations;
 
   if subject.relkind not in ('r', 'p') then
-    raise exception '% is no table but a %', reservations,
+    raise exception '% is not a table but a %', reservations,
         case subject.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'relation of another kind' end
       using errcode = 'feature_not_supported',
-            hint = 'Attach capture to the table that e-Res writes to, in the database where it is.';
+            hint = 'Attach capture to the table that e-Res writes to, in the database that holds it.';
   end if;
   if subject.relpersistence = 't' then
-    raise exception 'table % is temporary, and ends with its session', reservations using errcode = 'feature_not_supported';
+    raise exception 'table % is temporary', reservations using errcode = 'feature_not_supported';
   end if;
   if subject.schema_name in ('cdc_bridge', 'pg_catalog', 'information_schema', 'pg_toast') then
-    raise exception 'table % is not e-Res''s but of the schema %', reservations, subject.schema_name
-      using errcode = 'feature_not_supported', hint = 'Attach capture to e-Res''s table of reservations.';
+    raise exception 'table % belongs to the schema %, not to e-Res', reservations, subject.schema_name
+      using errcode = 'feature_not_supported', hint = 'Attach capture to e-Res''s reservations table.';
   end if;
   if subject.relispartition then
     raise exception 'table % is a partition', reservations
       using errcode = 'feature_not_supported',
-            hint = format('Attach capture to the partitioned table, which covers it: select cdc_bridge.attach(%L, %L);',
+            hint = format('Attach capture to the partitioned table: select cdc_bridge.attach(%L, %L);',
               pg_partition_root(reservations), key);
   end if;
 
@@ -80,22 +80,22 @@ begin
     key_column.typnamespace = 'pg_catalog'::regnamespace
     and key_column.typname in ('text', 'varchar', 'bpchar', 'uuid', 'int2', 'int4', 'int8', 'numeric')
   ) then
-    raise exception 'column "%" of table % is of type %, which cannot name a reservation', key, reservations, key_column.shown_type
+    raise exception 'column "%" of table % has type %, which cannot be a reservation key', key, reservations, key_column.shown_type
       using errcode = 'feature_not_supported',
-            hint = 'A key is of type text, varchar, char, uuid, smallint, integer, bigint or numeric.';
+            hint = 'Supported types: text, varchar, char, uuid, smallint, integer, bigint, numeric.';
   end if;
   if octet_length('capture_by_' || key) > 63 then
     raise exception 'the name of column "%" of table % is too long', key, reservations
-      using errcode = 'name_too_long', hint = 'It may have 52 bytes.';
+      using errcode = 'name_too_long', hint = 'The limit is 52 bytes.';
   end if;
   if not key_column.attnotnull then
-    raise exception 'column "%" of table % may be null, and a booking with a null there would fail', key, reservations
+    raise exception 'column "%" of table % is nullable, and a booking with a null key would fail', key, reservations
       using errcode = 'object_not_in_prerequisite_state',
-            hint = format('Name the primary key%s; or: alter table %s alter column %I set not null;',
+            hint = format('Use the primary key%s; or: alter table %s alter column %I set not null;',
               coalesce(', ' || primary_key, ''), reservations, key);
   end if;
 
-  -- The table itself, its partitions and the tables that inherit from it; not what other sessions have of temporary ones.
+  -- The table, its partitions and its children; not the temporary children of other sessions.
   with recursive member as (
     select reservations::oid as oid, 0 as depth
     union
@@ -112,12 +112,12 @@ begin
   foreach member in array members loop
     select c.relkind, c.relispartition into strict subject from pg_class c where c.oid = member;
     if subject.relkind = 'f' then
-      raise exception 'table % has a part that is a foreign table, %', reservations, member
+      raise exception 'table % has a partition or child that is a foreign table: %', reservations, member
         using errcode = 'feature_not_supported',
-              hint = 'A trigger cannot be told which rows of a foreign table a statement has changed: the statement would fail, or the rows be missed.';
+              hint = 'Foreign tables have no transition tables: statements would fail, or their rows would be missed.';
     end if;
-    -- Unique indexes of a partitioned table have the columns in it by which it is partitioned: one that leads with the
-    -- key has to do. Its partitions have their parts of that index.
+    -- A unique index of a partitioned table includes the partition key, so an index that starts with our key has to do.
+    -- The partitions have their parts of that index.
     if not subject.relispartition and not exists (
       select
       from pg_index i
@@ -128,14 +128,14 @@ begin
         and (subject.relkind = 'p' or i.indisunique and i.indnkeyatts = 1)
     ) then
       if subject.relkind = 'p' then
-        raise exception 'no index of the partitioned table % leads with column "%", so a reservation could not be found by it', member, key
+        raise exception 'no index of the partitioned table % starts with column "%", so reservations cannot be looked up by it', member, key
           using errcode = 'object_not_in_prerequisite_state',
-                hint = format('Name a column with which its primary key%s begins; or: create index on %s (%I);',
+                hint = format('Use the first column of the primary key%s; or: create index on %s (%I);',
                   coalesce(', ' || primary_key || ',', ''), member, key);
       end if;
-      raise exception 'column "%" of table % is not its primary key and has no unique index of its own, so it cannot name one reservation', key, member
+      raise exception 'column "%" of table % has no unique index of its own, so it does not identify a reservation', key, member
         using errcode = 'object_not_in_prerequisite_state',
-              hint = format('Name the primary key%s; or: create unique index concurrently on %s (%I);',
+              hint = format('Use the primary key%s; or: create unique index concurrently on %s (%I);',
                 coalesce(', ' || primary_key, ''), member, key);
     end if;
   end loop;

@@ -1,25 +1,25 @@
 -- cdc_bridge.define_capture(key name, enabled boolean)
 --
--- Writes the trigger function that appends the rows of an INSERT or UPDATE to the change log and rings the doorbell if a
--- daemon sleeps; for attach, enable_capture and disable_capture.
---   key      the column that names a reservation
+-- Creates the trigger function that appends the rows of an INSERT or UPDATE to the change log and notifies an idle
+-- daemon. Used by attach, enable_capture and disable_capture.
+--   key      the column that identifies a reservation
 --   enabled  false: a function that does nothing, so that capture is off without a lock on any table
--- Returns the function. Safe to repeat; writes nothing when nothing changed. Locks: none on any table.
+-- Returns the function. Safe to repeat: an up-to-date function is not replaced. Locks: none on any table.
 --
--- The key's name is written out, as dynamic SQL would be planned anew for every booking. What the function costs is paid
--- by every booking, so it is as short as it can be: each expression that PL/pgSQL evaluates has to be made ready anew in
--- each transaction. (The cast to "char" takes the first letter of tg_op, I or U.) e-Res's table may have columns that are
--- called as the variables are, so it is said which of them is meant.
+-- Every booking pays for this function, so it is as short as possible: PL/pgSQL prepares each expression anew in each
+-- transaction. The key's name is written into it, as dynamic SQL would be planned for every booking. (The cast to "char"
+-- takes the first letter of tg_op, I or U.) e-Res's table may have columns named like the variables, hence
+-- variable_conflict.
 --
--- The doorbell. A committing NOTIFY takes one lock for the whole cluster across its WAL flush and so puts all
--- commits in a row. Therefore a daemon that goes to sleep takes the advisory lock (52683, 1), and the trigger tries
--- the same lock shared, for the blink of one expression: it gets it when nobody sleeps, and then sends nothing.
--- Writers hold it shared so that they never mistake one another for a sleeper. The CASE makes sure of the order and
--- that no cancelled statement leaves the lock behind.
+-- Wake-up. A committing NOTIFY takes a cluster-wide lock across its WAL flush, which serialises commits. So a daemon that
+-- is about to sleep holds the advisory lock (52683, 1) exclusively, and the trigger tries the same lock shared, within one
+-- expression: if it gets the lock, no daemon sleeps, and it sends nothing. Writers share the lock so that they never take
+-- one another for a sleeping daemon. The CASE fixes the order of evaluation and makes sure that a cancelled statement
+-- leaves no lock behind.
 
 create or replace function cdc_bridge.define_capture(key name, enabled boolean) returns regprocedure
   language plpgsql
-  security definer  -- so that the owner makes what is the owner's
+  security definer  -- so that the function belongs to cdc_bridge_owner
   set search_path = pg_catalog, pg_temp
 as $define$
 declare
@@ -53,10 +53,10 @@ begin
       function_name, function_body);
     execute format('revoke all on function %s() from public', function_name);
     execute format('comment on function %s() is %L', function_name,
-      format('Appends the rows of an INSERT or UPDATE to cdc_bridge.change, by their column "%s"; made by cdc_bridge.attach', key));
+      format('Appends the rows of an INSERT or UPDATE to cdc_bridge.change, by their column "%s"; created by cdc_bridge.attach', key));
   end if;
   return to_regprocedure(function_name || '()');
 end
 $define$;
 revoke all on function cdc_bridge.define_capture(name, boolean) from public;
-comment on function cdc_bridge.define_capture(name, boolean) is 'Writes the trigger function of capture, on or off';
+comment on function cdc_bridge.define_capture(name, boolean) is 'Creates the trigger function of capture, enabled or disabled';

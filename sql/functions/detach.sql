@@ -1,10 +1,11 @@
 -- cdc_bridge.detach(reservations regclass)
 --
--- Takes capture off a table again, and off its partitions and the tables that inherit from it. Changes made while it is
--- off are not captured. The change log and the ledger stay; a capture function that no trigger uses any more is dropped.
+-- Detaches capture from a table, its partitions and its children. Changes made from then on are not captured. The change
+-- log and the delivery log stay; a capture function that no trigger uses any more is dropped.
+--   reservations  the table
 -- Returns nothing. Safe to repeat; locks nothing where there is no trigger.
--- Locks: ACCESS EXCLUSIVE on each table, from the moment its triggers are dropped until the transaction ends: readers wait as
--- well. It is not waited for longer than a fifth of a second, as all that come later wait behind it; then repeat.
+-- Locks: ACCESS EXCLUSIVE on each table whose triggers it drops, until the transaction ends: readers wait as well. Its
+-- lock_timeout is 200 ms, as everybody else queues behind it; on a time-out, repeat.
 
 create or replace function cdc_bridge.detach(reservations regclass) returns void
   language plpgsql
@@ -44,4 +45,4 @@ begin
 end
 $detach$;
 revoke all on function cdc_bridge.detach(regclass) from public;
-comment on function cdc_bridge.detach(regclass) is 'Takes change capture off a table; safe to repeat';
+comment on function cdc_bridge.detach(regclass) is 'Detaches change capture from a table; safe to repeat';

@@ -1,11 +1,11 @@
 -- cdc_bridge.disable_capture()
 --
--- The emergency switch: nothing is captured any more until cdc_bridge.enable_capture() is called. What e-Res writes
--- meanwhile is not captured; "cdc-bridge reconcile --repair" finds it afterwards. The triggers stay; what they call is
--- replaced by a function that does nothing.
--- Returns on how many tables capture is off now. Safe to repeat.
--- Locks: none on any table, so it neither waits for a writer nor makes one wait. A statement that is under way is still
--- captured, every later one is not.
+-- The emergency switch: nothing is captured until cdc_bridge.enable_capture() is called. What e-Res writes meanwhile is
+-- missing from the change log; "cdc-bridge reconcile --repair" delivers it afterwards. The triggers stay; their function
+-- is replaced by one that does nothing.
+-- Returns the number of tables whose capture is off. Safe to repeat.
+-- Locks: none on any table, so it neither waits for a writer nor makes one wait. Statements already under way are still
+-- captured.
 
 create or replace function cdc_bridge.disable_capture() returns bigint
   language sql

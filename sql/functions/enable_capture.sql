@@ -1,7 +1,7 @@
 -- cdc_bridge.enable_capture()
 --
 -- Switches capture on again after cdc_bridge.disable_capture().
--- Returns on how many tables capture is on now. Safe to repeat. Locks: none on any table.
+-- Returns the number of tables whose capture is on. Safe to repeat. Locks: none on any table.
 
 create or replace function cdc_bridge.enable_capture() returns bigint
   language sql

@@ -1,23 +1,24 @@
--- Pruning: what is settled is kept for a while and then deleted, so that change log and ledger do not grow for ever.
+-- Pruning: deletes old rows, so that the change log and the delivery log do not grow without end.
 --
---   call cdc_bridge.prune();                     as the daemon does it, every ten minutes
---   call cdc_bridge.prune('3 days', '10 days');  with less kept
+--   call cdc_bridge.prune();                     as the daemon does every ten minutes
+--   call cdc_bridge.prune('3 days', '10 days');  with a shorter retention
 --
--- Never deleted are a change that some endpoint has not got yet, paused or not, and a delivery that waits.
+-- It never deletes a change that some endpoint has not read, paused or not, nor a pending delivery.
 --
--- There is no index by time, as each booking would pay for it. Numbers and transaction ids grow with time, near enough:
--- so each of the tables is walked along its primary key from the oldest row on, a page at a time, until a page holds
--- nothing old any more. What is looked at and kept is what waits, and dead letters.
+-- There is no index by time, as each booking would pay for it. But numbers and transaction ids roughly grow with time: so
+-- each table is read along its primary key from the oldest row, a page at a time, until a page has no old row. Read and
+-- kept are only pending deliveries and dead letters.
 
 
 -- cdc_bridge.prune_changes(keep interval, after_xid xid8, after_seq bigint, at_most integer)
 --
--- One page of the change log: deletes what is older than keep and lies behind the positions of all endpoints. While an
--- endpoint's position is of another cluster (a restored dump that nobody has adopted) nothing is deleted.
---   after_xid, after_seq  where the page before ended
---   at_most               rows to look at
--- Returns where this page ended, how many rows were deleted, and whether there is nothing old beyond it.
--- Locks: the rows deleted.
+-- Prunes one page of the change log: deletes what is older than keep and behind the positions of all endpoints. While an
+-- endpoint's position is from another cluster (a restored dump before cdc_bridge.adopt) it deletes nothing.
+--   keep                  retention of changes
+--   after_xid, after_seq  where the previous page ended
+--   at_most               rows to read
+-- Returns where this page ended, how many rows were deleted, and whether no old row is left.
+-- Locks: the deleted rows.
 
 create or replace function cdc_bridge.prune_changes(
   keep interval, after_xid xid8, after_seq bigint, at_most integer,
@@ -52,18 +53,21 @@ begin atomic
     (select count(*) < least(at_most, 10000) or not bool_or(page.is_old) from page);
 end;
 revoke all on function cdc_bridge.prune_changes(interval, xid8, bigint, integer) from public;
-comment on function cdc_bridge.prune_changes(interval, xid8, bigint, integer) is 'Deletes old changes that every endpoint has got, a page at a time';
+comment on function cdc_bridge.prune_changes(interval, xid8, bigint, integer) is 'Deletes old changes that every endpoint has read, one page';
 
 
 -- cdc_bridge.prune_deliveries(of_endpoint bigint, keep interval, keep_dead interval, after_seq bigint, at_most integer)
 --
--- One page of an endpoint's ledger: deletes what was settled longer ago than keep, dead letters longer ago than keep_dead,
--- and of an endpoint that was removed what waits as well.
---   after_seq  where the page before ended
---   at_most    rows to look at
--- Returns where this page ended, how many rows were deleted, and whether there is nothing old beyond it. How far back the
--- ledger can be relied on is noted in the endpoint's row.
--- Locks: the rows deleted, and the endpoint's.
+-- Prunes one page of an endpoint's delivery log: deletes deliveries settled longer ago than keep, dead letters older than
+-- keep_dead, and pending deliveries only if the endpoint was removed.
+--   of_endpoint  the endpoint's id
+--   keep         retention of settled deliveries
+--   keep_dead    retention of dead letters
+--   after_seq    where the previous page ended
+--   at_most      rows to read
+-- Returns where this page ended, how many rows were deleted, and whether no old row is left. Sets the endpoint's
+-- pruned_until, before which its delivery log is incomplete.
+-- Locks: the deleted rows, and the endpoint's.
 
 create or replace function cdc_bridge.prune_deliveries(
   of_endpoint bigint, keep interval, keep_dead interval, after_seq bigint, at_most integer,
@@ -101,13 +105,14 @@ begin atomic
     (select count(*) < least(at_most, 10000) or not bool_or(page.is_old) from page);
 end;
 revoke all on function cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer) from public;
-comment on function cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer) is 'Deletes an endpoint''s old settled deliveries, a page at a time';
+comment on function cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer) is 'Deletes an endpoint''s old settled deliveries, one page';
 
 
 -- cdc_bridge.prunable_delivery_logs(keep interval)
 --
--- The endpoints whose ledger may be pruned, those that were removed among them. Not one that has left a change of the log
--- unread for longer than keep: deliveries recorded ahead of its position may have to be recognised yet.
+-- Returns the ids of the endpoints whose delivery log may be pruned, removed endpoints included. Not those that have left a
+-- change unread for longer than keep: deliveries recorded ahead of their position are still needed to recognise it.
+--   keep  retention of settled deliveries
 -- Locks: none.
 
 create or replace function cdc_bridge.prunable_delivery_logs(keep interval) returns setof bigint
@@ -116,7 +121,7 @@ create or replace function cdc_bridge.prunable_delivery_logs(keep interval) retu
   security definer
   set search_path = pg_catalog, pg_temp
 begin atomic
-  with recursive recorded as (  -- hops from one endpoint to the next along the primary key
+  with recursive recorded as (  -- jumps from one endpoint to the next along the primary key
     select (select min(d.endpoint_id) from cdc_bridge.delivery d) as endpoint_id
     union all
     select (select min(d.endpoint_id) from cdc_bridge.delivery d where d.endpoint_id > recorded.endpoint_id)
@@ -128,7 +133,7 @@ begin atomic
   left join cdc_bridge.endpoint e using (endpoint_id)
   where recorded.endpoint_id is not null
     and coalesce(e.cluster = (select system_identifier from pg_control_system()), true)
-    and (  -- no EXISTS, which the planner may answer by reading all of the log
+    and (  -- not EXISTS, for which the planner may read the whole change log
       select true
       from cdc_bridge.change c
       where c.xid >= pg_snapshot_xmin(e.position)
@@ -139,15 +144,15 @@ begin atomic
     ) is null;
 end;
 revoke all on function cdc_bridge.prunable_delivery_logs(interval) from public;
-comment on function cdc_bridge.prunable_delivery_logs(interval) is 'Endpoints whose ledger may be pruned';
+comment on function cdc_bridge.prunable_delivery_logs(interval) is 'Endpoints whose delivery log may be pruned';
 
 
 -- cdc_bridge.prune(keep interval, keep_dead interval)
 --
--- Prunes change log and ledger, each page in a transaction of its own, resting after it for as long as it took.
---   keep       how long what is settled is kept
---   keep_dead  how long a delivery is kept that was given up; until then it can be sent again
--- Returns how many rows of each were deleted. Safe to interrupt, to repeat and to run in several sessions.
+-- Prunes the change log and the delivery log, each page in a transaction of its own, pausing after it as long as it took.
+--   keep       retention of changes and settled deliveries
+--   keep_dead  retention of dead letters, which can be replayed until then
+-- Returns how many rows of each log were deleted. Safe to interrupt, to repeat and to run in several sessions.
 -- Locks: the rows of a page, until that page is done. Not to be called inside a transaction.
 
 create or replace procedure cdc_bridge.prune(
@@ -158,8 +163,8 @@ create or replace procedure cdc_bridge.prune(
 as $prune$
 declare
   at_most constant integer := 2000;
-  ledgers bigint[];
-  ledger bigint;
+  endpoint_ids bigint[];
+  of_endpoint bigint;
   began timestamptz;
   change_page record;
   delivery_page record;
@@ -176,12 +181,12 @@ begin
     perform pg_catalog.pg_sleep_for(pg_catalog.clock_timestamp() - began);
   end loop;
 
-  ledgers := array(select cdc_bridge.prunable_delivery_logs(keep));
-  foreach ledger in array ledgers loop
+  endpoint_ids := array(select cdc_bridge.prunable_delivery_logs(keep));
+  foreach of_endpoint in array endpoint_ids loop
     select 0::bigint as last_seq into delivery_page;
     loop
       began := pg_catalog.clock_timestamp();
-      select * into delivery_page from cdc_bridge.prune_deliveries(ledger, keep, keep_dead, delivery_page.last_seq, at_most);
+      select * into delivery_page from cdc_bridge.prune_deliveries(of_endpoint, keep, keep_dead, delivery_page.last_seq, at_most);
       deliveries := deliveries + delivery_page.deleted;
       commit;
       exit when delivery_page.finished;
@@ -191,4 +196,4 @@ begin
 end
 $prune$;
 revoke all on procedure cdc_bridge.prune(interval, interval, bigint, bigint) from public;
-comment on procedure cdc_bridge.prune(interval, interval, bigint, bigint) is 'Deletes what was settled long ago from change log and ledger';
+comment on procedure cdc_bridge.prune(interval, interval, bigint, bigint) is 'Deletes old rows of the change log and the delivery log';

@@ -1,9 +1,11 @@
--- What waits to be called, by endpoint and age? Role: cdc_bridge_reader.
--- "unread": not taken up yet; "waiting": refused, to be tried again.
+-- The backlog of each endpoint by age. Role: cdc_bridge_reader.
+--
+--   unread   changes that the endpoint's daemon has not read, or not recorded yet
+--   pending  deliveries that are queued or retrying
 
 select
   e.name as endpoint,
-  'unread' as what,
+  'unread' as backlog,
   count(*) as changes,
   count(*) filter (where c.changed_at > now() - interval '1 minute') as under_a_minute,
   count(*) filter (where c.changed_at <= now() - interval '1 minute' and c.changed_at > now() - interval '1 hour') as under_an_hour,
@@ -17,7 +19,7 @@ group by e.name
 union all
 select
   u.endpoint,
-  'waiting',
+  'pending',
   count(*),
   count(*) filter (where u.age < interval '1 minute'),
   count(*) filter (where u.age >= interval '1 minute' and u.age < interval '1 hour'),
@@ -26,4 +28,4 @@ select
 from cdc_bridge.unsettled_delivery u
 where u.state in ('queued', 'retrying')
 group by u.endpoint
-order by endpoint, what;
+order by endpoint, backlog;

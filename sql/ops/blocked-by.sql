@@ -1,10 +1,11 @@
--- Who holds something up? The oldest first. Role: a superuser, or one with pg_read_all_stats; others see less.
+-- Sessions and transactions that hold something up, oldest first. Role: a superuser, or one with pg_read_all_stats; others
+-- see less.
 --
---   writes since        an open transaction that has written: what it captured cannot be called before it commits
---   keeps dead rows     its snapshot keeps vacuum from clearing what was deleted since, in every table of the database
---   is waited for by    sessions that wait for a lock of this one: an installation, a daemon, e-Res
+--   has_written   its changes are delivered only after it commits
+--   snapshot_age  in transactions; vacuum cannot remove rows deleted since then, in the whole database
+--   blocks        sessions that wait for a lock of this one: an installation, a daemon, e-Res
 --
--- To end one: select pg_terminate_backend(PID); a prepared transaction: rollback prepared 'NAME';
+-- To end a session: select pg_terminate_backend(PID); a prepared transaction: rollback prepared 'NAME';
 
 select
   a.pid,
@@ -14,8 +15,8 @@ select
   a.state,
   now() - a.xact_start as open_for,
   a.backend_xid is not null as has_written,
-  age(a.backend_xmin) as keeps_dead_rows_of_transactions,
-  array(select w.pid from pg_stat_activity w where a.pid = any (pg_blocking_pids(w.pid))) as is_waited_for_by,
+  age(a.backend_xmin) as snapshot_age,
+  array(select w.pid from pg_stat_activity w where a.pid = any (pg_blocking_pids(w.pid))) as blocks,
   null as prepared_transaction
 from pg_stat_activity a
 where a.pid <> pg_backend_pid() and a.xact_start is not null and a.backend_type <> 'autovacuum worker'

@@ -1,4 +1,4 @@
--- How far is each endpoint behind, and since when is something wrong? Role: cdc_bridge_reader.
+-- State, lag and backlog of each endpoint, most behind first. Role: cdc_bridge_reader.
 
 select name, state, since, lag, unread, waiting, dead, daemon, problem
 from cdc_bridge.endpoint_state

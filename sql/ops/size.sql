@@ -1,10 +1,9 @@
--- How much room do change log and ledger take, how much of it is of rows deleted, when was it cleared last, and how far do
--- they go back? Role: cdc_bridge_reader.
+-- Size of the tables, live and dead rows, last vacuum, and the oldest change or delivery kept. Role: cdc_bridge_reader.
 
 select
   s.relname as "table",
   pg_size_pretty(pg_total_relation_size(s.relid)) as "size",
-  pg_size_pretty(pg_indexes_size(s.relid)) as of_it_indexes,
+  pg_size_pretty(pg_indexes_size(s.relid)) as index_size,
   s.n_live_tup as live_rows,
   s.n_dead_tup as dead_rows,
   s.last_autovacuum,
@@ -17,7 +16,7 @@ select
         select d.changed_at from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id order by d.seq limit 1
       ) as oldest
     )
-  end as goes_back_to
+  end as oldest
 from pg_stat_user_tables s
 where s.schemaname = 'cdc_bridge'
 order by pg_total_relation_size(s.relid) desc;
