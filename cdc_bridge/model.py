@@ -71,6 +71,12 @@ class DeliveryState(StrEnum):
         return self in {DeliveryState.QUEUED, DeliveryState.RETRYING}
 
 
+class SkipReason(StrEnum):
+    """Why a delivery was skipped."""
+
+    DELETED = "deleted"
+
+
 def without_query(url: str) -> str:
     """Return an endpoint's URL as it is shown: without its query, in which some put a token."""
     address, question_mark, _ = url.partition("?")

@@ -38,6 +38,7 @@ async def record(
         "seqs": [settlement.change.seq for settlement in settlements],
         "reservation_ids": [settlement.change.reservation_id for settlement in settlements],
         "states": [settlement.state.value for settlement in settlements],
+        "skip_reasons": [settlement.skip_reason for settlement in settlements],
     }
     place = position.place
     progress = ours | {
@@ -63,6 +64,7 @@ def _row(settlement: Settlement) -> dict[str, object]:
         "operation": "I" if change.operation is Operation.CREATED else "U",
         "changed_at": change.changed_at,
         "state": settlement.state,
+        "skip_reason": settlement.skip_reason,
         "attempts": settlement.attempts,
         "failures": settlement.failures,
         "pause": settlement.pause_seconds,

@@ -10,19 +10,20 @@ where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 -- name: record_deliveries
 -- Writes what became of some deliveries, if the endpoint is still ours; repeating it changes nothing.
 insert into cdc_bridge.delivery as d (
-  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at,
+  endpoint_id, seq, reservation_id, operation, changed_at, state, skip_reason, attempts, failures, next_attempt_at,
   last_status, last_error, message_id, last_attempt_at, duration_seconds
 )
 select
-  %(endpoint_id)s, seq, reservation_id, operation, changed_at, state, attempts, failures, now() + pause * interval '1 second',
+  %(endpoint_id)s, seq, reservation_id, operation, changed_at, state, skip_reason, attempts, failures, now() + pause * interval '1 second',
   last_status, last_error, message_id, last_attempt_at, duration
 from json_to_recordset(%(settlements)s::json) as settled (
-  seq bigint, reservation_id text, operation "char", changed_at timestamptz, state text, attempts integer, failures integer,
-  pause float8, last_status integer, last_error text, message_id text, last_attempt_at timestamptz, duration real
+  seq bigint, reservation_id text, operation "char", changed_at timestamptz, state text, skip_reason text, attempts integer,
+  failures integer, pause float8, last_status integer, last_error text, message_id text, last_attempt_at timestamptz, duration real
 )
 where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
 on conflict (endpoint_id, seq) do update set
   state = excluded.state,
+  skip_reason = excluded.skip_reason,
   attempts = excluded.attempts,
   failures = excluded.failures,
   next_attempt_at = excluded.next_attempt_at,
@@ -38,9 +39,11 @@ on conflict (endpoint_id, seq) do update set
 update cdc_bridge.delivery d
 set
   state = case newest.state when 'delivered' then 'superseded' else newest.state end,
+  skip_reason = newest.skip_reason,
   next_attempt_at = null,
   recorded_at = now()
-from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[]) as newest (seq, reservation_id, state)
+from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[], %(skip_reasons)s::text[])
+  as newest (seq, reservation_id, state, skip_reason)
 where d.endpoint_id = %(endpoint_id)s
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq

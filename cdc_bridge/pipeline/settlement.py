@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from cdc_bridge.model import Change, Delivery, DeliveryState
+from cdc_bridge.model import Change, Delivery, DeliveryState, SkipReason
 from cdc_bridge.pipeline.retry_schedule import pause_seconds
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed
 
@@ -21,6 +21,7 @@ class Settlement:
     pause_seconds: float | None = None
     """How long a waiting delivery waits for its next attempt, from being recorded on."""
     last_attempt: Attempt | None = None
+    skip_reason: SkipReason | None = None
 
     @property
     def last_status(self) -> int | None:
@@ -59,7 +60,9 @@ def after_attempt(delivery: Delivery, attempt: Attempt, random: float) -> Settle
 
 def gone(delivery: Delivery) -> Settlement:
     """The reservation is not there any more, so there is nothing to post."""
-    return Settlement(delivery.change, DeliveryState.SKIPPED, delivery.attempts, delivery.failures)
+    return Settlement(
+        delivery.change, DeliveryState.SKIPPED, delivery.attempts, delivery.failures, skip_reason=SkipReason.DELETED
+    )
 
 
 def superseded(delivery: Delivery) -> Settlement:
