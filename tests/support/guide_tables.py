@@ -1,0 +1,41 @@
+"""Writes the generated tables of README and the guides (``make man``): the settings, and the published benchmark."""
+
+from __future__ import annotations
+
+from cdc_bridge.packaging.settings_example import has_default, is_secret
+from cdc_bridge.runtime.reload import TAKEN_UP
+from cdc_bridge.settings import PREFIX, Settings
+from tests.bench.publishing import write_published_tables
+from tests.support.generated import OPERATOR_GUIDE, replace_generated_part
+
+SETTINGS_PART = "settings"
+
+
+def settings_table() -> str:
+    """Return the table of all settings, in Markdown."""
+    return "\n".join(
+        [
+            "| setting | default | takes effect | meaning |",
+            "| --- | --- | --- | --- |",
+            *(_row(name) for name in Settings.model_fields),
+            "",
+        ]
+    )
+
+
+def _row(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = f"`{str(field.default).lower()}`" if has_default(field) and not is_secret(field) else ""
+    takes_effect = "reload" if name in TAKEN_UP else "restart"
+    meaning = (field.description or "").replace("|", r"\|")
+    return f"| `{PREFIX}{name.upper()}` | {default} | {takes_effect} | {meaning} |"
+
+
+def main() -> None:
+    """Write the tables into the documents."""
+    replace_generated_part(OPERATOR_GUIDE, SETTINGS_PART, settings_table())
+    write_published_tables()
+
+
+if __name__ == "__main__":
+    main()
