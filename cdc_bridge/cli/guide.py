@@ -12,7 +12,10 @@ from cdc_bridge.guides import Guide, guide_text
 def guide(
     reader: Annotated[Guide, typer.Argument(help="Reader of the guide.", show_default=False)],
 ) -> None:
-    """Print a guide (Markdown): for the DBA, for the DBA who maps other tables, for the operator or for the EPOS vendor.
+    """Print a guide, in Markdown.
+
+    dba: install and run the SQL side. mapping: map other tables and columns. operator: run the daemon. vendor: receive
+    the webhooks.
 
     Example: cdc-bridge guide operator | less
     """

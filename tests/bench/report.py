@@ -39,14 +39,14 @@ def table(conditions: Mapping[str, str], lines: Sequence[Line]) -> str:
 
 def short_table(headlines: Mapping[str, Line], conditions: Mapping[str, str]) -> str:
     """Return a table of a few lines under names of their own, for readers who know nothing of the benchmark."""
+    measured, machine = conditions["measured"].partition(",")[0], conditions["machine"]
     return "\n".join(
         [
             "| measure | median | reference | ratio | goal |",
             "| --- | --- | --- | --- | --- |",
             *(_row(replace(line, measure=headline)) for headline, line in headlines.items()),
             "",
-            f"Measured {conditions.get('measured', '').partition(',')[0]} on {conditions.get('machine', 'one machine')}, "
-            "which also ran PostgreSQL, writers and receiver.",
+            f"Measured {measured} on {machine}, which also ran PostgreSQL, writers and receiver.",
             "",
         ]
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
 DBA_GUIDE = PROJECT / "sql" / "README.md"
+MAP = PROJECT / "cdc_bridge" / "README.md"
 OPERATOR_GUIDE = PROJECT / "cdc_bridge" / "guides" / "operator.md"
 
 
