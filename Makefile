@@ -62,8 +62,9 @@ format: $(READY)  ## Format the code and mend what the linter can
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-man: $(READY)  ## Make the man page of the commands and settings as they are
+man: $(READY)  ## Generate the man page and the tables in README and the guides
 	@$(BIN)/python -m tests.support.man_page
+	@$(BIN)/python -m tests.support.guide_tables
 
 package: $(READY)  ## Make the wheel, in dist/
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

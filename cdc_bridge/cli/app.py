@@ -16,6 +16,7 @@ from cdc_bridge.cli import (
     delivery,
     demo,
     endpoint,
+    guide,
     install,
     payload,
     receive,
@@ -53,6 +54,7 @@ app.command()(backfill.backfill)
 app.command()(reconcile.reconcile)
 app.add_typer(systemd.app)
 app.add_typer(contract.app)
+app.command()(guide.guide)
 app.command()(receive.receive)
 app.command()(conformance.conformance)
 app.command()(demo.demo)

@@ -11,18 +11,9 @@ import typer
 
 app = typer.Typer(
     name="contract",
-    help="What an EPOS vendor gets: guide, schema, OpenAPI, examples, signed calls, receivers. Needs no settings.",
+    help="What an EPOS vendor gets: schema, OpenAPI, examples, test vector, receivers. Needs no settings.",
     no_args_is_help=True,
 )
-
-
-@app.command()
-def guide() -> None:
-    """Print the guide for EPOS vendors (Markdown): begin here.
-
-    Example: cdc-bridge contract guide | less
-    """
-    _print("guide.md")
 
 
 @app.command()

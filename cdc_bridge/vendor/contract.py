@@ -1,6 +1,7 @@
-"""What an EPOS vendor gets: the schema of what is posted, examples, the OpenAPI document, a test vector, the guide.
+"""What an EPOS vendor gets: the schema of what is posted, examples, the OpenAPI document, a test vector.
 
-The files in this folder are the contract; nothing here knows how it is kept. ``guide.md`` is where a vendor begins.
+The files in this folder are the contract; nothing here knows how it is kept. A vendor begins with
+``guide.md`` (:mod:`cdc_bridge.guides`).
 Tests hold the files to what the bridge really sends, and every body that any test receives to the schema.
 """
 
@@ -19,8 +20,6 @@ EXAMPLES = {
 }
 """The examples' names and files; the first is that of the announcement, the others are invented."""
 
-GUIDE = "guide.md"
-
 SCHEMA_FILE = "reservation.schema.json"
 
 RECEIVERS = {
@@ -35,7 +34,7 @@ _LOCAL, _BUNDLED = "#/$defs/", "#/components/schemas/"
 def text_of(file: str) -> str:
     """Return a file of the contract as it is."""
     folder = files("cdc_bridge.vendor")
-    return (folder if "/" in file or file == GUIDE else folder / "documents").joinpath(file).read_text(encoding="utf-8")
+    return (folder if "/" in file else folder / "documents").joinpath(file).read_text(encoding="utf-8")
 
 
 def example(name: str = "announcement") -> dict[str, Any]:

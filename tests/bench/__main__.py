@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument(
         "--publish",
         action="store_true",
-        help="put what is in the folder into README and sql/README, instead of measuring",
+        help="write the folder's results into README and the guides, instead of measuring",
     )
     chosen = parser.parse_args()
     if not Path("/proc/self/stat").exists():

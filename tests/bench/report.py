@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tests.bench.figures import Line, Measured, Spread
@@ -32,6 +32,21 @@ def table(conditions: Mapping[str, str], lines: Sequence[Line]) -> str:
             *map(_row, lines),
             "",
             measured_under(conditions),
+            "",
+        ]
+    )
+
+
+def short_table(headlines: Mapping[str, Line], conditions: Mapping[str, str]) -> str:
+    """Return a table of a few lines under names of their own, for readers who know nothing of the benchmark."""
+    measured, machine = conditions["measured"].partition(",")[0], conditions["machine"]
+    return "\n".join(
+        [
+            "| measure | median | reference | ratio | goal |",
+            "| --- | --- | --- | --- | --- |",
+            *(_row(replace(line, measure=headline)) for headline, line in headlines.items()),
+            "",
+            f"Measured {measured} on {machine}, which also ran PostgreSQL, writers and receiver.",
             "",
         ]
     )

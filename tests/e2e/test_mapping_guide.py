@@ -14,6 +14,7 @@ import pytest
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
+from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.schema import install as operation
@@ -26,7 +27,7 @@ from tests.support.plans import explained
 from tests.support.receiver import Receiver
 
 SHIPPED = (sql_folder() / "mapping.sql").read_text(encoding="utf-8")
-GUIDE = (sql_folder() / "mapping-guide.md").read_text(encoding="utf-8")
+GUIDE = guide_text(Guide.MAPPING)
 COLUMNS = {
     "Keys are integers": {"reference": "id"},
     "Tables and columns have other names": {"id": "booking_number", "adults": "covers"},

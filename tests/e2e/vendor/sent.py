@@ -42,7 +42,7 @@ class SentCalls:
 def schedule_in_words() -> str:
     """Return the pauses between attempts as the contract's texts have them."""
     *first, last = [_in_words(seconds) for seconds in SCHEDULE_SECONDS]
-    return f"made again after {', '.join(first)} and {last}"
+    return f"{', '.join(first)} and {last}"
 
 
 def _in_words(seconds: int) -> str:

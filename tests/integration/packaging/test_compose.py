@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
 
+from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.schema.sql_text import sql_folder
 from cdc_bridge.settings import PREFIX, Settings
 from tests.support import compose_file
@@ -25,7 +26,6 @@ from tests.support.bridge import SECRET, Bridges, clean_environment
 from tests.support.commands import RunningCommand
 from tests.support.databases import Database, install_bridge
 from tests.support.waiting import until
-from tests.unit.test_readme import README
 
 PROJECT = Path(__file__).parents[3]
 TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -296,10 +296,11 @@ async def test_call_that_is_not_signed_with_the_secret_is_refused(
     assert "schema" not in receiver.words
 
 
-def test_commands_at_its_top_are_those_of_readme() -> None:
+def test_commands_at_its_top_are_those_of_the_operator_guide() -> None:
+    guide = guide_text(Guide.OPERATOR)
     commands = re.findall(r"^#   (docker .+)$", TEXT, flags=re.MULTILINE)
     assert len(commands) == 4
-    assert [command for command in commands if f"    {command}\n" not in README] == []
+    assert [command for command in commands if f"    {command}\n" not in guide] == []
 
 
 @pytest.mark.parametrize(

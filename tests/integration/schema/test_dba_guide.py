@@ -1,4 +1,4 @@
-"""The DBA's guide: its blocks are run in their order, and what it says of rights, locks and dumps is so."""
+"""The DBA guide: its blocks are run in their order, and what it says of rights, locks and dumps is so."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.schema.sql_text import sql_folder
 from tests.support.databases import BRIDGE_PASSWORD, Database
 from tests.support.dumps import run_psql, schema_of
 
-GUIDE = (sql_folder() / "README.md").read_text(encoding="utf-8")
+GUIDE = guide_text(Guide.DBA)
 BLOCKS = re.findall(r"^```(sql|sh)\n(.*?)^```", GUIDE, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -86,7 +87,7 @@ def test_every_script_for_operations_is_named_and_runs_as_the_reader(
 
 
 def test_all_that_is_ours_is_named_with_its_owner(database: Database) -> None:
-    table = GUIDE.partition("## What is there afterwards")[2].partition("\n## ")[0]
+    table = GUIDE.partition("\n## Objects\n")[2].partition("\n## ")[0]
     names = set(re.findall(r"`([a-z_]+)(?:\.\.\.)?`", table))
     ours = database.execute(
         "select relname::text, pg_get_userbyid(relowner)::text from pg_class "

@@ -20,7 +20,8 @@ COMMANDS = (
     "reconcile",
     "systemd print",
     "systemd install",
-    *(f"contract {command}" for command in ("guide", "schema", "openapi", "example", "vector")),
+    *(f"contract {command}" for command in ("schema", "openapi", "example", "vector")),
+    "guide",
     "demo",
 )
 

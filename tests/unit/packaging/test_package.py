@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cdc_bridge import __version__
+from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.packaging.service_files import unit_text
 from cdc_bridge.packaging.settings_example import settings_example
 from cdc_bridge.schema.sql_text import install_text, sql_folder, uninstall_text
@@ -96,7 +97,7 @@ def test_unit_starts_the_program_that_was_installed(installed: Installed) -> Non
 
 
 def test_contract_is_that_of_the_repository(installed: Installed) -> None:
-    printed = {"guide": "guide.md", "schema": SCHEMA_FILE, "vector": "signature-vector.json"}
+    printed = {"schema": SCHEMA_FILE, "vector": "signature-vector.json"}
     for command, file in printed.items():
         assert installed.output("cdc-bridge", "contract", command) == text_of(file)
     assert json.loads(installed.output("cdc-bridge", "contract", "openapi")) == openapi()
@@ -106,6 +107,18 @@ def test_contract_is_that_of_the_repository(installed: Installed) -> None:
         assert installed.output("cdc-bridge", "contract", "example", name) == text_of(file)
     for name, (program, *_) in RECEIVERS.items():
         assert installed.output("cdc-bridge", "contract", "receiver", name) == text_of(program)
+
+
+def test_guides_are_those_of_the_repository(installed: Installed) -> None:
+    for guide in Guide:
+        assert installed.output("cdc-bridge", "guide", guide) == guide_text(guide)
+
+
+def test_licence_comes_with_it(installed: Installed) -> None:
+    files = zipfile.ZipFile(installed.wheel).namelist()
+    (metadata,) = (file for file in files if file.endswith(".dist-info/METADATA"))
+    assert "License-Expression: MIT\n" in zipfile.ZipFile(installed.wheel).read(metadata).decode()
+    assert [file for file in files if file.endswith(".dist-info/licenses/LICENSE")]
 
 
 def test_man_page_is_where_man_looks(installed: Installed) -> None:

@@ -1,0 +1,22 @@
+"""``cdc-bridge guide``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cdc_bridge.guides import Guide, guide_text
+
+
+def guide(
+    reader: Annotated[Guide, typer.Argument(help="Reader of the guide.", show_default=False)],
+) -> None:
+    """Print a guide, in Markdown.
+
+    dba: install and run the SQL side. mapping: map other tables and columns. operator: run the daemon. vendor: receive
+    the webhooks.
+
+    Example: cdc-bridge guide operator | less
+    """
+    typer.echo(guide_text(reader), nl=False)

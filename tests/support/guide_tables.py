@@ -1,0 +1,53 @@
+"""Writes the generated parts of README, the guides and the map (``make man``): settings, benchmark, layers."""
+
+from __future__ import annotations
+
+import tomllib
+
+from cdc_bridge.packaging.settings_example import has_default, is_secret
+from cdc_bridge.runtime.reload import TAKEN_UP
+from cdc_bridge.settings import PREFIX, Settings
+from tests.bench.publishing import write_published_tables
+from tests.support.generated import MAP, OPERATOR_GUIDE, PROJECT, replace_generated_part
+
+SETTINGS_PART = "settings"
+LAYERS_PART = "layers"
+
+
+def settings_table() -> str:
+    """Return the table of all settings, in Markdown."""
+    return "\n".join(
+        [
+            "| setting | default | takes effect | meaning |",
+            "| --- | --- | --- | --- |",
+            *(_row(name) for name in Settings.model_fields),
+            "",
+        ]
+    )
+
+
+def _row(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = f"`{str(field.default).lower()}`" if has_default(field) and not is_secret(field) else ""
+    takes_effect = "reload" if name in TAKEN_UP else "restart"
+    meaning = (field.description or "").replace("|", r"\|")
+    return f"| `{PREFIX}{name.upper()}` | {default} | {takes_effect} | {meaning} |"
+
+
+def layers() -> str:
+    """Return the layers of import-linter, highest first, as a block of text."""
+    tools = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    (contract,) = (found for found in tools["importlinter"]["contracts"] if found["type"] == "layers")
+    rows = (row.replace("cdc_bridge.", "").replace(" | ", "  ") for row in contract["layers"])
+    return "\n".join(["```", *rows, "```", ""])
+
+
+def main() -> None:
+    """Write the generated parts into the documents."""
+    replace_generated_part(MAP, LAYERS_PART, layers())
+    replace_generated_part(OPERATOR_GUIDE, SETTINGS_PART, settings_table())
+    write_published_tables()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the operator guide says of settings, commands and files is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cdc_bridge.guides import Guide, guide_text
+from cdc_bridge.model import DeliveryState
+from cdc_bridge.packaging.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
+from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER
+from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
+from cdc_bridge.settings import DEFAULT_CONFIG, PREFIX, Settings
+from tests.support.generated import OPERATOR_GUIDE, PROJECT, README, generated_part
+from tests.support.guide_tables import SETTINGS_PART, settings_table
+from tests.unit.cli.test_cli import ENDPOINT_COMMANDS
+
+GUIDE = guide_text(Guide.OPERATOR)
+DOCUMENTS = [README, PROJECT / "sql" / "README.md", PROJECT / "sql" / "mapping-guide.md", OPERATOR_GUIDE]
+
+
+def first_column(heading: str) -> list[str]:
+    """Return the words in code in the first column of the table with this heading."""
+    rows = GUIDE.partition(f"\n| {heading} |")[2].partition("\n\n")[0]
+    return re.findall(r"^\| `([a-z]+)` \|", rows, flags=re.MULTILINE)
+
+
+def test_table_of_settings_is_that_of_the_declarations() -> None:
+    assert generated_part(OPERATOR_GUIDE, SETTINGS_PART) == f"\n{settings_table()}\n", "make man brings it up to date"
+    rows = re.findall(rf"^\| `({PREFIX}[A-Z_]+)` \|", GUIDE, flags=re.MULTILINE)
+    assert rows == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+
+
+def test_every_setting_that_a_document_names_exists() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {f"{PREFIX}CONFIG"}
+    for document in DOCUMENTS:
+        named = set(re.findall(rf"(?<![A-Z_]){PREFIX}[A-Z_]*[A-Z]", document.read_text(encoding="utf-8")))
+        assert named <= known, document
+
+
+def test_every_command_about_endpoints_is_named_and_no_other() -> None:
+    assert set(re.findall(r"cdc-bridge endpoint ([a-z-]+)", GUIDE)) == set(ENDPOINT_COMMANDS)
+
+
+def test_every_state_of_a_delivery_is_explained() -> None:
+    assert first_column("state") == [
+        "queued", "retrying", "delivered", "superseded", "dead", "skipped"
+    ]  # fmt: skip
+    assert set(first_column("state")) == set(DeliveryState)
+
+
+def test_every_status_of_an_endpoint_is_explained() -> None:
+    assert first_column("status") == [
+        "healthy", "degraded", "failing", "paused", "disabled", "unassigned", "invalid"
+    ]  # fmt: skip
+
+
+def test_number_and_time_of_the_attempts_are_those_of_the_schedule() -> None:
+    assert "eleven attempts over two days" in GUIDE
+    assert len(SCHEDULE_SECONDS) + 1 == 11
+    assert 1.5 < sum(SCHEDULE_SECONDS) / 86_400 < 2.5
+
+
+def test_files_of_the_service_are_named_as_the_unit_has_them() -> None:
+    unit = unit_text(Path("/opt/cdc-bridge/bin/cdc-bridge"))
+    named = set(re.findall(r"/etc/(?:cdc-bridge|systemd)(?:[\w/.-]*\w)?", GUIDE))
+    assert named == {
+        *(str(path) for path in (DEFAULT_CONFIG.parent, DEFAULT_CONFIG, UNIT_FILE, KEYS_FOLDER)),
+        *(f"{CREDENTIALS_FOLDER}{name}" for name in ("", "/database_url", "/endpoint_secret", "/web_token")),
+        f"{UNIT_FILE}.d",
+    }
+    assert f"/run/credentials/{UNIT_FILE.name}/tls_till.pem" in GUIDE
+    assert f"LoadCredential=tls:{KEYS_FOLDER}\n" in unit
+    assert f"runuser -u {re.findall(r'^User=(.*)$', unit, re.MULTILINE)[0]} " in GUIDE
