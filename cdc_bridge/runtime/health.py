@@ -23,10 +23,10 @@ from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database, problem_of
 from cdc_bridge.endpoints.overview import EndpointNow, endpoints_now
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.runtime.canary import Canary
+from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
+from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint, LeasedEndpoints
 from cdc_bridge.runtime.readiness import Part, Problem, problems
 from cdc_bridge.runtime.reload import CurrentSettings
-from cdc_bridge.runtime.supervisor import LeasedEndpoint, Supervisor
 from cdc_bridge.tasks import end
 
 LOOK_AT_MOST_EVERY_SECONDS = 2.0
@@ -55,8 +55,8 @@ class HealthMonitor:
         self,
         database: Database,
         listener: Listener,
-        supervisor: Supervisor,
-        canary: Canary,
+        coordinator: LeaseCoordinator,
+        supervisor: LeasedEndpoints,
         settings: CurrentSettings,
     ) -> None:
         """Prepare to look.
@@ -64,14 +64,14 @@ class HealthMonitor:
         Args:
             database: where the endpoints and what captures are.
             listener: says whether the doorbell is heard.
-            supervisor: says what this daemon calls.
-            canary: says whether it was heard.
+            coordinator: Has to look at the endpoints at intervals.
+            supervisor: Knows the endpoints that this daemon leases.
             settings: say which lag is too much.
         """
         self._database = database
         self._listener = listener
+        self._coordinator = coordinator
         self._supervisor = supervisor
-        self._canary = canary
         self._settings = settings
         self._looking: asyncio.Task[Look] | None = None
         self._began_at = self._next_at = float("-inf")
@@ -105,7 +105,7 @@ class HealthMonitor:
 
     @property
     def _database_lost(self) -> bool:
-        return self._database.lost or self._supervisor.database_lost
+        return self._database.lost or self._coordinator.database_lost
 
     def _without_answer(self) -> Look:
         if self._database_lost or self._seen is None:
@@ -137,7 +137,7 @@ class HealthMonitor:
             database=database,
             checks=checks,
             fallen_back=self._listener.fallen_back,
-            canary=self._canary.problem,
+            canary=None,
             endpoints=endpoints,
             max_lag_seconds=self._settings.now.max_lag_seconds,
         )
@@ -149,14 +149,14 @@ class HealthMonitor:
             endpoints or [],
             [replace(problem, seen_since=self._first_seen[problem.part]) for problem in found],
             database_up=database is None,
-            held=self._supervisor.held,
+            held=self._supervisor.leased,
             listening=self._listener.listening,
         )
 
     def why_not_alive(self) -> str | None:
         """Return why the daemon seems not to be alive, though its event loop is; ``None``: it is."""
-        age = asyncio.get_running_loop().time() - self._supervisor.tried_at
-        longest = self._supervisor.look_every_seconds + self._supervisor.lease_seconds + _ALIVE_ALLOWANCE_SECONDS
+        age = asyncio.get_running_loop().time() - self._coordinator.tried_at
+        longest = self._coordinator.look_every_seconds + self._coordinator.lease_seconds + _ALIVE_ALLOWANCE_SECONDS
         return None if age <= longest else f"the endpoints were not looked at for {age:.0f} s"
 
 

@@ -38,7 +38,7 @@ async def bridge(database: Database, bridges: Bridges, port: int) -> Bridge:
     bridge = await bridges.start(
         CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_MAX_LAG_SECONDS="1", CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.2"
     )
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     await bridge.wait_for_log("listening")
     return bridge
 
@@ -114,7 +114,7 @@ async def test_restored_dump_is_told_though_its_backlog_is_not_known(
     bridges: Bridges, database: Database, port: int
 ) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     await bridge.terminate()
     database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
@@ -270,7 +270,7 @@ async def test_idle_daemon_whose_canary_is_recorded_slowly_is_not_stuck(
             CDC_BRIDGE_SAFETY_READ_SECONDS="1",
             CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.5",
         )
-        await bridge.wait_for_log("endpoint taken")
+        await bridge.wait_for_log("endpoint assigned")
         await until(lambda: database.value(sung) >= 16, "nothing was called for longer than counts as stuck")
         async with database.connection(autocommit=False) as other:
             await other.execute("select from cdc_bridge.endpoint for no key update")
