@@ -1,7 +1,7 @@
-"""The daemon: puts the parts together, runs them, has them take up changed settings (SIGHUP) and stops them.
+"""The daemon: puts its parts together, starts them and stops them.
 
-Stopping is clean on SIGTERM and SIGINT: nothing new is read, the calls under way are finished and recorded within the
-setting ``shutdown_timeout_seconds``. kill -9 costs at most duplicates.
+SIGTERM and SIGINT stop it cleanly: nothing new is read, and the requests in flight are finished and recorded within the
+setting ``shutdown_timeout_seconds``. SIGHUP reloads the settings. kill -9 costs at most duplicates.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,17 +21,21 @@ from cdc_bridge import __version__
 from cdc_bridge.capture.listener import Listener
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.database import Database
-from cdc_bridge.endpoints.store import declare_endpoint
-from cdc_bridge.errors import InstallationError, SettingsError
-from cdc_bridge.logs import set_level
+from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
+from cdc_bridge.pipeline.pipeline import Pipeline
+from cdc_bridge.runtime.definitions import EndpointDefinitions
+from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.health import HealthMonitor
+from cdc_bridge.runtime.heartbeat import Heartbeat
+from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
-from cdc_bridge.runtime.reload import TAKEN_UP, CurrentSettings, changed, without_restart
+from cdc_bridge.runtime.releases import Releases
+from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare
 from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.runtime.systemd import ServiceManager, status_line
 from cdc_bridge.runtime.watchdog import Watchdog
-from cdc_bridge.tasks import end, run_together
+from cdc_bridge.tasks import run_together
 from cdc_bridge.web.listening import listening_of
 from cdc_bridge.web.server import web_server
 
@@ -39,7 +43,9 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
+    from cdc_bridge.endpoints.lease_store import NewLease
     from cdc_bridge.model import Endpoint
+    from cdc_bridge.runtime.supervisor import PipelineFactory
     from cdc_bridge.settings import Settings
 
 _ALLOCATIONS_A_COLLECTION = 2_000
@@ -51,15 +57,15 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     """Deliver until a signal to stop comes; return the exit code.
 
     Args:
-        settings: how.
-        load_settings: loads them anew, when SIGHUP comes.
+        settings: The settings to start with.
+        load_settings: Loads the settings anew, for SIGHUP.
 
     Raises:
-        SettingsError: the endpoint that the settings declare cannot be used, or the page would be without protection.
-        DatabaseUnavailable: the database does not answer at the start. (Later on it is waited for.)
-        InstallationError: the SQL side is not what this version needs.
-        Stuck: there is work and nothing moves.
-        SettingsError: the web port is taken.
+        SettingsError: The endpoint that the settings declare is invalid, the dashboard would be without protection, or
+            the web port is in use.
+        DatabaseUnavailable: The database does not answer at the start. Later on the daemon waits for it.
+        InstallationError: The SQL side is not what this version needs.
+        Stuck: There is work and nothing moves.
     """
     declared = settings.endpoint()
     listening = listening_of(settings)
@@ -73,7 +79,8 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         await database.open()
         await database.patiently(require_ready)
         if declared is not None:
-            await database.patiently(partial(_declare, endpoint=declared, settings=settings))
+            await database.patiently(partial(declare, endpoint=declared, settings=settings))
+        source = settings.source or f"/cdc-bridge/{await database.patiently(_database_name)}"
         listener = Listener(
             database,
             use_notify=settings.wake == "notify",
@@ -81,124 +88,92 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             safety_read_seconds=settings.safety_read_seconds,
             test_interval_seconds=settings.wake_up_test_seconds,
         )
+        heartbeat = Heartbeat(database, timeout_seconds=settings.lease_seconds)
+        leases = DatabaseLeaseStore(heartbeat, database, settings.lease_seconds)
+        endpoint_log = EndpointLog()
         supervisor = Supervisor(
-            database,
-            listener,
-            declared,
-            source=settings.source or f"/cdc-bridge/{await database.patiently(_database_name)}",
-            batch_size=settings.batch_size,
-            allow_http=settings.allow_http,
-            lease_seconds=settings.lease_seconds,
+            _pipeline_factory(database, listener, source=source, batch_size=settings.batch_size),
+            Releases(leases),
+            endpoint_log,
             finish_within_seconds=settings.shutdown_timeout_seconds,
         )
+        coordinator = LeaseCoordinator(
+            leases,
+            supervisor,
+            EndpointDefinitions(declared, allow_http=settings.allow_http),
+            listener,
+            endpoint_log,
+            lease_seconds=settings.lease_seconds,
+        )
 
-        def tell_service_manager() -> None:
+        def notify_service_manager() -> None:
             service_manager.alive()
-            lost = database.lost or supervisor.database_lost
+            lost = database.lost or coordinator.database_lost
             fallen_back = listener.fallen_back is not None
-            service_manager.status(status_line(supervisor.held, database_lost=lost, fallen_back=fallen_back))
+            service_manager.status(status_line(supervisor.leased, database_lost=lost, fallen_back=fallen_back))
 
         watchdog = Watchdog(
             database,
+            coordinator,
             supervisor,
             stuck_after_seconds=settings.stuck_after_seconds,
             read_every_seconds=settings.safety_read_seconds,
             end_process=_end_process,
-            found_well=tell_service_manager,
+            found_well=notify_service_manager,
+        )
+        reload = SettingsReload(
+            load_settings, current, database=database, coordinator=coordinator, service_manager=service_manager
         )
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
         if listening is not None:
-            observer = HealthMonitor(database, listener, supervisor, current)
-            stack.push_async_callback(observer.close)
-            await stack.enter_async_context(web_server(listening, observer, current))
+            health = HealthMonitor(database, listener, coordinator, supervisor, current)
+            stack.push_async_callback(health.close)
+            await stack.enter_async_context(web_server(listening, health, current))
+        stack.push_async_callback(
+            heartbeat.close
+        )  # First of all, so that other daemons see at once that this one ended.
         _log.info("started", version=__version__)
         service_manager.ready()
         await run_together(
             listener.run(),
-            supervisor.run(stopping),
+            coordinator.run(stopping),
             watchdog.run(),
             ScheduledReconcile(database, supervisor, current).run(),
             Pruner(database, current).run(),
-            _reload_when_asked(
-                reload_asked,
-                load_settings,
-                current=current,
-                database=database,
-                supervisor=supervisor,
-                service_manager=service_manager,
-            ),
+            reload.run(reload_asked),
         )
         _log.info("stopped")
     return 0
 
 
-async def _reload_when_asked(
-    asked: asyncio.Event,
-    load_settings: Callable[[], Settings] | None,
-    *,
-    current: CurrentSettings,
-    database: Database,
-    supervisor: Supervisor,
-    service_manager: ServiceManager,
-) -> None:
-    """Take up changed settings each time it is asked for; those that are wrong, or need a restart, are told."""
-    declaring: asyncio.Task[None] | None = None
-    try:
-        while True:
-            await asked.wait()
-            asked.clear()
-            service_manager.reloading()
-            declared = _taken_up(load_settings, current, supervisor)
-            service_manager.ready()
-            if declaring is not None:
-                await end([declaring])
-            if declared is not None:  # By itself, as the database may be away for long.
-                declaring = asyncio.create_task(_make_known(database, declared, current.now))
-    finally:
-        if declaring is not None:
-            await end([declaring])
+def _pipeline_factory(database: Database, listener: Listener, *, source: str, batch_size: int) -> PipelineFactory:
+    @contextmanager
+    def open_pipeline(endpoint: Endpoint, acquired: NewLease, state_changed: Callable[[], None]) -> Iterator[Pipeline]:
+        reader = listener.reader()
+        try:
+            yield Pipeline(
+                database,
+                reader,
+                endpoint,
+                acquired.lease,
+                acquired.position,
+                last_hour=acquired.last_hour,
+                source=source,
+                batch_size=batch_size,
+                state_changed=state_changed,
+            )
+        finally:
+            listener.dismiss(reader)
 
-
-def _taken_up(
-    load_settings: Callable[[], Settings] | None, current: CurrentSettings, supervisor: Supervisor
-) -> Endpoint | None:
-    """Take up changed settings; return the endpoint that they declare, if all is well and they declare one."""
-    try:
-        wanted = current.now if load_settings is None else load_settings()
-        declared = wanted.endpoint()
-    except SettingsError as error:
-        _log.error("settings not reloaded", problem=str(error))
-        return None
-    except Exception:  # noqa: BLE001 - whatever stands in the file, the deliveries go on
-        _log.exception("settings not reloaded")
-        return None
-    names = changed(current.now, wanted)
-    current.now = without_restart(current.now, wanted)
-    set_level(current.now.log_level)
-    supervisor.reload(declared, allow_http=current.now.allow_http)
-    _log.info("settings reloaded", changed=[name for name in names if name in TAKEN_UP])
-    if left := [name for name in names if name not in TAKEN_UP]:
-        _log.warning("settings need a restart", left=left, remedy="systemctl restart cdc-bridge")
-    return declared
-
-
-async def _make_known(database: Database, declared: Endpoint, settings: Settings) -> None:
-    try:
-        await database.patiently(partial(_declare, endpoint=declared, settings=settings))
-    except InstallationError as error:
-        _log.error("endpoint of the settings not made known", problem=str(error))
-
-
-async def _declare(connection: AsyncConnection[TupleRow], endpoint: Endpoint, settings: Settings) -> None:
-    await declare_endpoint(connection, endpoint, from_oldest=settings.endpoint_start == "oldest")
+    return open_pipeline
 
 
 def collect_garbage_seldom() -> None:
-    """Have Python look for garbage less often, and not among what stays for good.
+    """Have Python collect garbage less often, and not among what stays for good.
 
-    A call leaves some behind (aiohttp's request and answer know one another), and looking for it took a quarter of a
-    busy daemon's time. It is not to be put off for long either: a connection that broke off leaves buffers of 256 kB.
+    A request leaves some garbage (aiohttp's request and response refer to one another), and collecting it took a
+    quarter of a busy daemon's time. It must not be put off for long: a connection that broke leaves buffers of 256 kB.
     """
     gc.collect()
     gc.freeze()

@@ -1,8 +1,7 @@
-"""How many calls of an endpoint were accepted and refused in each minute of the last hour.
+"""Attempts of an endpoint in each minute of the last hour.
 
-A daemon counts in memory, and writes what it counted into the endpoint's row whenever it renews its lease and when it
-gives the endpoint back. Whoever takes the endpoint goes on from there. Of a daemon that was killed, what it counted
-since its last renewal is missing.
+A daemon counts in memory and reports the counts in the endpoint's row with each lease renewal and with the release. The
+daemon that leases the endpoint next continues from there. After ``kill -9`` the counts since the last renewal are lost.
 """
 
 from __future__ import annotations
@@ -18,42 +17,42 @@ _NONE = (0,) * MINUTES
 
 @dataclass(frozen=True, slots=True)
 class LastHour:
-    """Calls in each of sixty minutes, the oldest first."""
+    """Attempts in each of sixty minutes, oldest first."""
 
     last_minute_at: datetime
-    """When the last of them began."""
-    accepted: tuple[int, ...] = _NONE
-    refused: tuple[int, ...] = _NONE
+    """Start of the last minute."""
+    delivered: tuple[int, ...] = _NONE
+    failed: tuple[int, ...] = _NONE
 
     @property
-    def calls(self) -> Sequence[tuple[int, int]]:
-        """Of each minute, how many were accepted and how many refused."""
-        return list(zip(self.accepted, self.refused, strict=True))
+    def attempts(self) -> Sequence[tuple[int, int]]:
+        """Pairs of delivered and failed attempts, a pair per minute."""
+        return list(zip(self.delivered, self.failed, strict=True))
 
     def ending(self, at: datetime) -> LastHour:
-        """Return the hour that ends with the minute of a time; where nothing is known of a minute, it had no calls."""
+        """Return the hour that ends with the minute of a time; minutes without counts have none."""
         minute_at = _minute_of(at)
         passed = (minute_at - self.last_minute_at) // timedelta(minutes=1)
-        return LastHour(minute_at, _moved(self.accepted, passed), _moved(self.refused, passed))
+        return LastHour(minute_at, _moved(self.delivered, passed), _moved(self.failed, passed))
 
 
-def with_call(hour: LastHour | None, at: datetime, *, accepted: bool) -> LastHour:
-    """Return an hour with one more call.
+def with_attempt(hour: LastHour | None, at: datetime, *, delivered: bool) -> LastHour:
+    """Return an hour with one more attempt.
 
     Args:
-        hour: as it was; ``None``: there was no call.
-        at: when the call ended. Where a clock was put back, it counts in its minute if that is in the hour; if not, the
-            hour begins anew, as else nothing would be counted for as long as the clock was ahead.
-        accepted: whether it was accepted, or else refused.
+        hour: The hour before; ``None``: no attempt was counted.
+        at: When the attempt ended. After a clock was set back, the attempt counts in its minute if the hour has it.
+            If not, the hour starts anew: else nothing would be counted for as long as the clock was ahead.
+        delivered: Whether the attempt delivered.
     """
     hour = LastHour(_minute_of(at)) if hour is None else hour
     back = (hour.last_minute_at - _minute_of(at)) // timedelta(minutes=1)
     if not 0 <= back < MINUTES:
         hour, back = hour.ending(at), 0
     index = MINUTES - 1 - back
-    if accepted:
-        return LastHour(hour.last_minute_at, _one_more(hour.accepted, index), hour.refused)
-    return LastHour(hour.last_minute_at, hour.accepted, _one_more(hour.refused, index))
+    if delivered:
+        return LastHour(hour.last_minute_at, _one_more(hour.delivered, index), hour.failed)
+    return LastHour(hour.last_minute_at, hour.delivered, _one_more(hour.failed, index))
 
 
 def _minute_of(at: datetime) -> datetime:

@@ -9,8 +9,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
+from cdc_bridge.endpoints.endpoint_state import last_hour_of
 from cdc_bridge.endpoints.last_hour import LastHour
-from cdc_bridge.endpoints.store import last_hour_of
 from cdc_bridge.model import EndpointId, ReservationId, Seq
 from cdc_bridge.queries import load_queries
 

@@ -21,8 +21,8 @@ import structlog
 
 from cdc_bridge.capture.position import Snapshot
 from cdc_bridge.database import Database
+from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.endpoints.store import EndpointState
 from cdc_bridge.errors import LeaseLost
 from cdc_bridge.model import Delivery, Endpoint, ReservationId, Seq
 from cdc_bridge.payload.loader import Loaded, Reservation, ReservationLoader

@@ -32,9 +32,9 @@ from cdc_bridge.capture.change_log import Page, read_page
 from cdc_bridge.capture.listener import Reader
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.database import Database
+from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.last_hour import LastHour
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.endpoints.store import EndpointState
 from cdc_bridge.model import Delivery, DeliveryState, Endpoint, ReservationId, Seq
 from cdc_bridge.pipeline.coverage import Coverage
 from cdc_bridge.pipeline.delivery_log import DueDelivery, due_deliveries, seconds_until_next_due, with_newer_unread

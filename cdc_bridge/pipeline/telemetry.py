@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from cdc_bridge.endpoints.last_hour import LastHour, with_call
+from cdc_bridge.endpoints.last_hour import LastHour, with_attempt
 from cdc_bridge.metrics import EndpointMetrics
 from cdc_bridge.model import Change, Delivery, DeliveryState
 from cdc_bridge.pipeline.settlement import Settlement
@@ -63,7 +63,7 @@ class Telemetry:
         if attempt.message_id is not None:
             self._metrics.delivery_seconds.observe(attempt.duration_seconds)
             accepted = isinstance(attempt.outcome, Delivered)
-            self.last_hour = with_call(self.last_hour, ended_at, accepted=accepted)
+            self.last_hour = with_attempt(self.last_hour, ended_at, delivered=accepted)
         match attempt.outcome:
             case Delivered():
                 self.last_success_at = ended_at

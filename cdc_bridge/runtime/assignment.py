@@ -1,4 +1,4 @@
-"""Which endpoints a daemon lets go and which it takes, decided from what it sees of them all."""
+"""Decides which endpoints a daemon stops and which it acquires, from a list of all endpoints."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from cdc_bridge.model import Endpoint, EndpointId
 
 @dataclass(slots=True)
 class Plan:
-    """What to do next."""
+    """What a daemon does next."""
 
     stop: set[EndpointId] = field(default_factory=set)
-    """Of those held: to be called otherwise now, or not at all."""
-    take: list[tuple[ListedEndpoint, Endpoint]] = field(default_factory=list)
-    """Free, and how they are called."""
+    """Leased endpoints to stop: their definition has changed, or they get no deliveries any more."""
+    acquire: list[tuple[ListedEndpoint, Endpoint]] = field(default_factory=list)
+    """Free endpoints to acquire, with their definitions."""
     problems: list[tuple[ListedEndpoint, str]] = field(default_factory=list)
-    """Free, and why they cannot be called."""
+    """Invalid endpoints, and why."""
     look_again_in_seconds: float | None = None
-    """When more may be free; ``None``: nothing is known to become so."""
+    """When more endpoints may be free; ``None``: no time is known."""
 
     def look_again(self, seconds: float) -> None:
-        """Look again after so long, if not before."""
+        """Look again after some seconds, if not before."""
         before = self.look_again_in_seconds
         self.look_again_in_seconds = seconds if before is None else min(before, seconds)
 
 
 def plan(
     listed: Sequence[ListedEndpoint],
-    held: Mapping[EndpointId, Endpoint],
-    definition: Callable[[ListedEndpoint], Endpoint | None],
+    leased: Mapping[EndpointId, Endpoint],
+    definition_of: Callable[[ListedEndpoint], Endpoint | None],
     pauses: Mapping[EndpointId, float],
 ) -> Plan:
-    """Decide.
+    """Plan which endpoints to stop and which to acquire.
 
     Args:
-        listed: all endpoints as they are now.
-        held: those that this daemon holds, and how it calls them.
-        definition: tells how an endpoint is to be called now; ``None``: only another daemon's settings tell. It raises
-            ``ValueError`` where a value cannot be used.
-        pauses: those whose last try here ended with a surprise, and how many seconds they are to be left alone yet.
+        listed: All endpoints.
+        leased: This daemon's endpoints, with the definitions that their pipelines use.
+        definition_of: Returns an endpoint's definition now; ``None``: another daemon's settings declare it. Raises
+            ``ValueError`` if a value is invalid.
+        pauses: Seconds for which endpoints are not to be acquired, as their pipelines have just crashed or end now.
     """
-    result = Plan(stop=set(held) - {endpoint.endpoint_id for endpoint in listed})
+    result = Plan(stop=set(leased) - {endpoint.endpoint_id for endpoint in listed})
     for endpoint in listed:
-        ours = held.get(endpoint.endpoint_id)
+        ours = leased.get(endpoint.endpoint_id)
         try:
-            wanted = None if endpoint.paused or endpoint.disabled else definition(endpoint)
+            wanted = None if endpoint.paused or endpoint.disabled else definition_of(endpoint)
         except ValueError as error:
             wanted = None
             if endpoint.free or ours is not None:
@@ -58,19 +58,19 @@ def plan(
                 result.stop.add(endpoint.endpoint_id)
         elif wanted is not None:
             _consider(result, endpoint, wanted, pauses.get(endpoint.endpoint_id, 0.0))
-    # Half of what is free at a time: daemons that look at once share.
-    if len(result.take) > 1:
+    # Half of the free endpoints at a time: daemons that look at the same time share them.
+    if len(result.acquire) > 1:
         result.look_again(0.0)
-        result.take = result.take[: (len(result.take) + 1) // 2]
+        result.acquire = result.acquire[: (len(result.acquire) + 1) // 2]
     return result
 
 
-def _consider(result: Plan, endpoint: ListedEndpoint, wanted: Endpoint, pause: float) -> None:
+def _consider(result: Plan, endpoint: ListedEndpoint, wanted: Endpoint, pause_seconds: float) -> None:
     if not endpoint.free:
         result.look_again(endpoint.lease_ends_in_seconds or 0.0)
     elif not endpoint.same_cluster:
         result.problems.append((endpoint, OTHER_CLUSTER))
-    elif pause > 0:
-        result.look_again(pause)
+    elif pause_seconds > 0:
+        result.look_again(pause_seconds)
     else:
-        result.take.append((endpoint, wanted))
+        result.acquire.append((endpoint, wanted))

@@ -1,4 +1,4 @@
-"""Logs each change of an endpoint's state once, however often it is looked at."""
+"""Logs what becomes of endpoints: each change once, however often the endpoints are listed."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ _log = structlog.get_logger(__name__)
 
 
 class EndpointLog:
-    """What was said of endpoints that are not called here."""
+    """What was logged of each endpoint that this daemon does not deliver to."""
 
     def __init__(self) -> None:
-        self._said: dict[EndpointId, str] = {}
+        self._logged: dict[EndpointId, str] = {}
         self._lost: dict[EndpointId, str] = {}
 
-    def seen(self, listed: Sequence[ListedEndpoint]) -> None:
-        """Log which endpoints were lost, paused, disabled or resumed since the last look."""
-        there = {endpoint.endpoint_id for endpoint in listed}
-        self.tell_losses(there)
-        self._said = {endpoint_id: said for endpoint_id, said in self._said.items() if endpoint_id in there}
+    def listed(self, listed: Sequence[ListedEndpoint]) -> None:
+        """Log which endpoints were lost, paused, disabled or resumed since the last list."""
+        existing = {endpoint.endpoint_id for endpoint in listed}
+        self.report_losses(existing)
+        self._logged = {endpoint_id: text for endpoint_id, text in self._logged.items() if endpoint_id in existing}
         for endpoint in listed:
             state = "disabled" if endpoint.disabled else "paused" if endpoint.paused else None
             if state is not None:
                 self._stopped(endpoint, state)
-            elif self._said.get(endpoint.endpoint_id) in _STOPPED:
+            elif self._logged.get(endpoint.endpoint_id) in _STOPPED:
                 _log.info("endpoint resumed", endpoint=endpoint.name)
-                del self._said[endpoint.endpoint_id]
+                del self._logged[endpoint.endpoint_id]
 
     def _stopped(self, endpoint: ListedEndpoint, state: str) -> None:
-        if self._said.get(endpoint.endpoint_id) != state:
+        if self._logged.get(endpoint.endpoint_id) != state:
             _log.warning(
                 f"endpoint {state}", endpoint=endpoint.name, remedy=f"cdc-bridge endpoint resume {endpoint.name}"
             )
-            self._said[endpoint.endpoint_id] = state
+            self._logged[endpoint.endpoint_id] = state
 
-    def cannot_be_called(self, endpoint_id: EndpointId, name: str, problem: str) -> None:
-        """Log why an endpoint cannot be called."""
-        if self._said.get(endpoint_id) != problem:
-            self._said[endpoint_id] = problem
-            _log.error("endpoint cannot be called", endpoint=name, problem=problem)
+    def invalid(self, endpoint_id: EndpointId, name: str, problem: str) -> None:
+        """Log why an endpoint is invalid."""
+        if self._logged.get(endpoint_id) != problem:
+            self._logged[endpoint_id] = problem
+            _log.error("endpoint invalid", endpoint=name, problem=problem)
 
-    def taken(self, endpoint_id: EndpointId, name: str, url: str) -> None:
-        """Log that an endpoint is called from here now."""
-        self._said.pop(endpoint_id, None)
-        _log.info("endpoint taken", endpoint=name, url=url)
+    def assigned(self, endpoint_id: EndpointId, name: str, url: str) -> None:
+        """Log that this daemon delivers to an endpoint from now on."""
+        self._logged.pop(endpoint_id, None)
+        _log.info("endpoint assigned", endpoint=name, url=url)
 
     def lost(self, endpoint_id: EndpointId, name: str) -> None:
-        """Note that an endpoint is not ours any more; whether it was taken or removed, the next look tells."""
+        """Note a lost lease; the next list tells whether another daemon has it or the endpoint was removed."""
         self._lost[endpoint_id] = name
 
-    def tell_losses(self, there: Collection[EndpointId] | None = None) -> None:
-        """Log the losses.
+    def report_losses(self, existing: Collection[EndpointId] | None = None) -> None:
+        """Log the lost leases.
 
         Args:
-            there: the endpoints that exist; ``None``: that was not asked, and they are taken to exist.
+            existing: The endpoints that exist; ``None``: not known, so all are taken to exist.
         """
         for endpoint_id, name in self._lost.items():
-            if there is None or endpoint_id in there:
-                _log.warning("endpoint taken over by another daemon", endpoint=name)
+            if existing is None or endpoint_id in existing:
+                _log.warning("endpoint lease lost", endpoint=name)
             else:
                 _log.info("endpoint removed", endpoint=name)
         self._lost.clear()

@@ -23,9 +23,10 @@ from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database, problem_of
 from cdc_bridge.endpoints.overview import EndpointNow, endpoints_now
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
+from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint, LeasedEndpoints
 from cdc_bridge.runtime.readiness import Part, Problem, problems
 from cdc_bridge.runtime.reload import CurrentSettings
-from cdc_bridge.runtime.supervisor import LeasedEndpoint, Supervisor
 from cdc_bridge.tasks import end
 
 LOOK_AT_MOST_EVERY_SECONDS = 2.0
@@ -54,7 +55,8 @@ class HealthMonitor:
         self,
         database: Database,
         listener: Listener,
-        supervisor: Supervisor,
+        coordinator: LeaseCoordinator,
+        supervisor: LeasedEndpoints,
         settings: CurrentSettings,
     ) -> None:
         """Prepare to look.
@@ -62,11 +64,13 @@ class HealthMonitor:
         Args:
             database: where the endpoints and what captures are.
             listener: says whether the doorbell is heard.
-            supervisor: says what this daemon calls.
+            coordinator: Has to look at the endpoints at intervals.
+            supervisor: Knows the endpoints that this daemon leases.
             settings: say which lag is too much.
         """
         self._database = database
         self._listener = listener
+        self._coordinator = coordinator
         self._supervisor = supervisor
         self._settings = settings
         self._looking: asyncio.Task[Look] | None = None
@@ -101,7 +105,7 @@ class HealthMonitor:
 
     @property
     def _database_lost(self) -> bool:
-        return self._database.lost or self._supervisor.database_lost
+        return self._database.lost or self._coordinator.database_lost
 
     def _without_answer(self) -> Look:
         if self._database_lost or self._seen is None:
@@ -144,14 +148,14 @@ class HealthMonitor:
             endpoints or [],
             [replace(problem, seen_since=self._first_seen[problem.part]) for problem in found],
             database_up=database is None,
-            held=self._supervisor.held,
+            held=self._supervisor.leased,
             listening=self._listener.listening,
         )
 
     def why_not_alive(self) -> str | None:
         """Return why the daemon seems not to be alive, though its event loop is; ``None``: it is."""
-        age = asyncio.get_running_loop().time() - self._supervisor.tried_at
-        longest = self._supervisor.look_every_seconds + self._supervisor.lease_seconds + _ALIVE_ALLOWANCE_SECONDS
+        age = asyncio.get_running_loop().time() - self._coordinator.tried_at
+        longest = self._coordinator.look_every_seconds + self._coordinator.lease_seconds + _ALIVE_ALLOWANCE_SECONDS
         return None if age <= longest else f"the endpoints were not looked at for {age:.0f} s"
 
 

@@ -1,8 +1,8 @@
-"""The database session by which other daemons see that this one lives.
+"""The database session by which other daemons see that this one is alive.
 
-It holds an advisory lock with a number of the daemon's own. When the daemon is killed, PostgreSQL ends the session and
-the lock is free: others need not wait until its leases run out. Through a pooler that shares sessions the lock says
-nothing for certain, and the leases' time alone counts.
+It holds an advisory lock on a number of the daemon's own. When the daemon is killed, PostgreSQL ends the session and
+releases the lock, so other daemons need not wait until the leases expire. Through a pooler that shares sessions the
+lock proves nothing, and only the leases' time counts.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ _MOST_NUMBERS = 2**31
 
 
 class Heartbeat:
-    """This daemon's session. What it does about leases it does here."""
+    """This daemon's heartbeat session; lease statements run in it."""
 
     def __init__(self, database: Database, timeout_seconds: float) -> None:
         """Prepare to connect.
 
         Args:
-            database: where.
-            timeout_seconds: what takes longer is given up, and the session with it.
+            database: Where to connect.
+            timeout_seconds: Time after which an operation is given up, and the session with it.
         """
         self._database = database
         self._timeout_seconds = timeout_seconds
         self._connection: AsyncConnection[TupleRow] | None = None
         self.number = 0
+        """The number locked by the present session."""
         self.name = process_name()
 
     async def run(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
-        """Run an operation in the session, a new one if the last one ended.
+        """Run an operation in the session; opens a new session if the last one has ended.
 
         Raises:
-            psycopg.OperationalError, TimeoutError: the database is away; the next operation tries a new session.
-            psycopg.Error: it refused the operation.
+            psycopg.OperationalError, TimeoutError: The database is away. The next operation tries a new session.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):

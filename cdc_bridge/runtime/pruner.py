@@ -1,8 +1,7 @@
-"""Has change log and ledger pruned from time to time, gently.
+"""Background task that deletes old rows of the change log and the delivery log.
 
-What is deleted, and what never is, the procedure in the database decides; it pauses after each page for as long as that
-took. Several daemons may do it at once. It is never a reason for the daemon to end: what goes wrong is logged and tried
-again later.
+The procedure in the database decides what is deleted and what never is; after each page it pauses for as long as the
+page took. Several daemons may prune at once. A failure is logged and tried again later; it never ends the daemon.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Pruner:
-    """Prunes."""
+    """Prunes at intervals."""
 
     def __init__(self, database: Database, settings: CurrentSettings) -> None:
         """Prepare to prune.
 
         Args:
-            database: where change log and ledger are.
-            settings: say how long what is settled is kept, and how long what was given up.
+            database: Where change log and delivery log are.
+            settings: Retention of settled deliveries and of dead letters.
         """
         self._database = database
         self._settings = settings
 
     async def run(self) -> None:
-        """Prune now and then until cancelled."""
+        """Prune at intervals until cancelled."""
         while True:
             try:
                 await self._prune()

@@ -1,15 +1,13 @@
-"""Compares the endpoints that a daemon holds with e-Res's rows, at intervals and gently.
+"""Background task that reconciles this daemon's endpoints with e-Res's rows at intervals.
 
-One endpoint at a time, on a connection of its own, with pauses. It is never a reason for the daemon to end: what goes
-wrong is logged and tried again later. What was found stands in the endpoint's row and on one line of the log.
+One endpoint at a time, on a connection of its own, with pauses. A failure is logged and tried again later; it never
+ends the daemon. The result is recorded in the endpoint's row and logged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Protocol
 
 import psycopg
 import structlog
@@ -21,8 +19,8 @@ from cdc_bridge.deliveries.reconcile import Reconciled, Standing, reconcile
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import load_queries
+from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint, LeasedEndpoints
 from cdc_bridge.runtime.reload import CurrentSettings
-from cdc_bridge.runtime.supervisor import LeasedEndpoint
 
 _queries = load_queries(__name__)
 
@@ -33,27 +31,19 @@ _REPAIRED = (Standing.MISSING, Standing.STALE)
 _log = structlog.get_logger(__name__)
 
 
-class Holder(Protocol):
-    """Who holds endpoints."""
-
-    @property
-    def held(self) -> Sequence[LeasedEndpoint]:
-        """Those held now."""
-
-
 class ScheduledReconcile:
-    """Compares each endpoint held when its last comparison is an interval ago."""
+    """Reconciles each leased endpoint an interval after its last reconcile."""
 
-    def __init__(self, database: Database, holder: Holder, settings: CurrentSettings) -> None:
-        """Prepare to compare.
+    def __init__(self, database: Database, supervisor: LeasedEndpoints, settings: CurrentSettings) -> None:
+        """Prepare to reconcile.
 
         Args:
-            database: where everything is.
-            holder: says which endpoints.
-            settings: say how long after a comparison the next one begins, and whether it repairs.
+            database: Where endpoints, deliveries and reservations are.
+            supervisor: Knows the leased endpoints.
+            settings: The interval, and whether a reconcile repairs.
         """
         self._database = database
-        self._holder = holder
+        self._supervisor = supervisor
         self._settings = settings
         self._not_before: dict[EndpointId, float] = {}
 
@@ -62,28 +52,28 @@ class ScheduledReconcile:
         return self._settings.now.reconcile_interval_seconds
 
     async def run(self) -> None:
-        """Compare until cancelled."""
+        """Reconcile at intervals until cancelled."""
         while True:
-            for held in self._holder.held if self._interval_seconds else ():
-                if self._not_before.get(held.lease.endpoint_id, 0.0) <= time.monotonic():
-                    await self._try(held)
+            for leased in self._supervisor.leased if self._interval_seconds else ():
+                if self._not_before.get(leased.lease.endpoint_id, 0.0) <= time.monotonic():
+                    await self._try(leased)
             await asyncio.sleep(min(_LOOK_EVERY_SECONDS, self._interval_seconds or _LOOK_EVERY_SECONDS))
 
-    async def _try(self, held: LeasedEndpoint) -> None:
+    async def _try(self, leased: LeasedEndpoint) -> None:
         pause_seconds = min(self._interval_seconds, _TRY_AGAIN_AFTER_SECONDS)
         try:
-            pause_seconds = await self._reconcile_if_due(held)
+            pause_seconds = await self._reconcile_if_due(leased)
         except (psycopg.Error, BridgeError, *UNAVAILABLE) as error:
-            _log.warning("reconcile failed", endpoint=held.endpoint.name, problem=problem_of(error))
+            _log.warning("reconcile failed", endpoint=leased.endpoint.name, problem=problem_of(error))
         except Exception:  # noqa: BLE001 - whatever it is, the deliveries go on
-            _log.exception("reconcile ended by a surprise", endpoint=held.endpoint.name)
-        # Asked again soon even so: the interval may be another by then.
+            _log.exception("reconcile crashed", endpoint=leased.endpoint.name)
+        # Check again soon even so: the interval may change meanwhile.
         pause_seconds = min(pause_seconds, _TRY_AGAIN_AFTER_SECONDS)
-        self._not_before[held.lease.endpoint_id] = time.monotonic() + pause_seconds
+        self._not_before[leased.lease.endpoint_id] = time.monotonic() + pause_seconds
 
-    async def _reconcile_if_due(self, held: LeasedEndpoint) -> float:
-        """Compare an endpoint if that is due; return in how many seconds it is due next."""
-        endpoint = {"endpoint_id": held.lease.endpoint_id, "fencing_token": held.lease.fencing_token}
+    async def _reconcile_if_due(self, leased: LeasedEndpoint) -> float:
+        """Reconcile an endpoint if due; return the seconds until it is due next."""
+        endpoint = {"endpoint_id": leased.lease.endpoint_id, "fencing_token": leased.lease.fencing_token}
         async with await self._database.connect() as connection:
             cursor = await connection.execute(
                 _queries["reconcile_due"], endpoint | {"interval_seconds": self._interval_seconds}
@@ -97,38 +87,40 @@ class ScheduledReconcile:
             began, found = time.monotonic(), Reconciled(keep_ids=0)
             await reconcile(
                 connection,
-                held.lease.endpoint_id,
+                leased.lease.endpoint_id,
                 since,
                 found,
                 repair=_REPAIRED if self._settings.now.reconcile_repair else (),
-                queue=ReservationQueue(connection, held.lease.endpoint_id, MOST_WAITING, _Told(held.endpoint.name)),
+                queue=ReservationQueue(
+                    connection, leased.lease.endpoint_id, MOST_WAITING, _WaitLog(leased.endpoint.name)
+                ),
                 gently=True,
             )
             figures = {"missing": found.found[Standing.MISSING], "stale": found.found[Standing.STALE]}
             await connection.execute(_queries["note_reconciled"], endpoint | figures)
             for standing in Standing:
-                metrics.RECONCILED.labels(held.endpoint.name, standing.name.lower()).set(found.found[standing])
-            metrics.RECONCILED_AT.labels(held.endpoint.name).set_to_current_time()
-        self._log(held, found, time.monotonic() - began)
+                metrics.RECONCILED.labels(leased.endpoint.name, standing.name.lower()).set(found.found[standing])
+            metrics.RECONCILED_AT.labels(leased.endpoint.name).set_to_current_time()
+        self._log(leased, found, time.monotonic() - began)
         return self._interval_seconds
 
     @staticmethod
-    def _log(held: LeasedEndpoint, found: Reconciled, seconds: float) -> None:
+    def _log(leased: LeasedEndpoint, found: Reconciled, seconds: float) -> None:
         figures = {standing.name.lower(): found.found[standing] for standing in Standing}
         wrong = found.found[Standing.MISSING] or found.found[Standing.STALE]
         (_log.warning if wrong else _log.info)(
-            "reconciled", endpoint=held.endpoint.name, **figures, queued=found.queued, seconds=round(seconds, 3)
+            "reconciled", endpoint=leased.endpoint.name, **figures, queued=found.queued, seconds=round(seconds, 3)
         )
 
 
-class _Told:
-    """Logs what a repair waits for, once."""
+class _WaitLog:
+    """Logs once what a repair waits for."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
-        self._said: str | None = None
+        self._logged: str | None = None
 
     def __call__(self, queue: ReservationQueue) -> None:
-        if queue.waits_for is not None and queue.waits_for != self._said:
-            _log.info("reconcile waits", endpoint=self._endpoint, for_=queue.waits_for)
-            self._said = queue.waits_for
+        if queue.waits_for is not None and queue.waits_for != self._logged:
+            _log.info("reconcile waiting", endpoint=self._endpoint, reason=queue.waits_for)
+            self._logged = queue.waits_for

@@ -1,12 +1,27 @@
-"""Settings that change while the daemon runs (SIGHUP): which of them it can take up, and which only a restart does."""
+"""Applies settings that change while the daemon runs (SIGHUP); some of them need a restart."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from cdc_bridge.database import Database
+from cdc_bridge.endpoints.store import declare_endpoint
+from cdc_bridge.errors import InstallationError, SettingsError
+from cdc_bridge.logs import set_level
+from cdc_bridge.model import Endpoint
+from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
+from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.settings import Settings
+from cdc_bridge.tasks import end
 
-TAKEN_UP = frozenset(
+RELOADABLE = frozenset(
     name for name in Settings.model_fields if name.startswith("endpoint_") and name != "endpoint_start"
 ) | {
     "allow_http",
@@ -19,10 +34,12 @@ TAKEN_UP = frozenset(
 }
 """Settings that can change without a restart."""
 
+_log = structlog.get_logger(__name__)
+
 
 @dataclass(slots=True)
 class CurrentSettings:
-    """The settings as they are now, for parts of the daemon that ask again and again."""
+    """The settings as they are now, for parts of the daemon that read them repeatedly."""
 
     now: Settings
 
@@ -32,6 +49,86 @@ def changed(before: Settings, after: Settings) -> list[str]:
     return [name for name in Settings.model_fields if getattr(before, name) != getattr(after, name)]
 
 
-def without_restart(before: Settings, after: Settings) -> Settings:
-    """Return the settings before with those of after that can change without a restart."""
-    return before.model_copy(update={name: getattr(after, name) for name in changed(before, after) if name in TAKEN_UP})
+def reloaded(before: Settings, after: Settings) -> Settings:
+    """Return the settings before, with those of after that can change without a restart."""
+    return before.model_copy(
+        update={name: getattr(after, name) for name in changed(before, after) if name in RELOADABLE}
+    )
+
+
+async def declare(connection: AsyncConnection[TupleRow], endpoint: Endpoint, settings: Settings) -> None:
+    """Add the endpoint that the settings declare, or update its row."""
+    await declare_endpoint(connection, endpoint, from_oldest=settings.endpoint_start == "oldest")
+
+
+class SettingsReload:
+    """Reloads the settings on request."""
+
+    def __init__(
+        self,
+        load_settings: Callable[[], Settings] | None,
+        current: CurrentSettings,
+        *,
+        database: Database,
+        coordinator: LeaseCoordinator,
+        service_manager: ServiceManager,
+    ) -> None:
+        """Prepare to reload.
+
+        Args:
+            load_settings: Loads the settings anew; ``None``: only certificates are read anew.
+            current: The settings to replace.
+            database: Where the endpoint of the settings is declared.
+            coordinator: Applies the endpoint's definition.
+            service_manager: Is notified before and after.
+        """
+        self._load_settings = load_settings
+        self._current = current
+        self._database = database
+        self._coordinator = coordinator
+        self._service_manager = service_manager
+
+    async def run(self, asked: asyncio.Event) -> None:
+        """Reload each time an event is set, until cancelled."""
+        declaring: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await asked.wait()
+                asked.clear()
+                self._service_manager.reloading()
+                declared = self._reload()
+                self._service_manager.ready()
+                if declaring is not None:
+                    await end([declaring])
+                if declared is not None:  # In a task of its own, as the database may be away for long.
+                    declaring = asyncio.create_task(self._declare(declared))
+        finally:
+            if declaring is not None:
+                await end([declaring])
+
+    def _reload(self) -> Endpoint | None:
+        """Apply changed settings; return the endpoint that they declare, if they are valid and declare one."""
+        before = self._current.now
+        try:
+            wanted = before if self._load_settings is None else self._load_settings()
+            declared = wanted.endpoint()
+        except SettingsError as error:
+            _log.error("settings not reloaded", problem=str(error))
+            return None
+        except Exception:  # noqa: BLE001 - whatever the file holds, the deliveries go on
+            _log.exception("settings not reloaded")
+            return None
+        self._current.now = reloaded(before, wanted)
+        set_level(self._current.now.log_level)
+        self._coordinator.reload(declared, allow_http=self._current.now.allow_http)
+        names = changed(before, wanted)
+        _log.info("settings reloaded", changed=[name for name in names if name in RELOADABLE])
+        if left := [name for name in names if name not in RELOADABLE]:
+            _log.warning("settings need a restart", left=left, remedy="systemctl restart cdc-bridge")
+        return declared
+
+    async def _declare(self, declared: Endpoint) -> None:
+        try:
+            await self._database.patiently(partial(declare, endpoint=declared, settings=self._current.now))
+        except InstallationError as error:
+            _log.error("endpoint of the settings not declared", problem=str(error))

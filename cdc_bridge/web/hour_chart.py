@@ -36,15 +36,15 @@ class HourChart:
 
 def hour_chart(hour: LastHour) -> HourChart:
     """Draw an hour."""
-    most = max(accepted + refused for accepted, refused in hour.calls)
+    most = max(accepted + refused for accepted, refused in hour.attempts)
     bars = []
-    for minute, (accepted, refused) in enumerate(hour.calls):
+    for minute, (accepted, refused) in enumerate(hour.attempts):
         top = HEIGHT
         for kind, count in (("accepted", accepted), ("refused", refused)):
             if count:
                 height = max(_LEAST, round((HEIGHT - _LEAST) * count / most))
                 top -= height
                 bars.append(Bar(kind, minute * STEP, max(0, top), height))
-    accepted, refused = sum(hour.accepted), sum(hour.refused)
+    accepted, refused = sum(hour.delivered), sum(hour.failed)
     words = f"Calls in the last hour: {accepted:,} accepted, {refused:,} refused."
     return HourChart(bars, words if accepted or refused else "Calls in the last hour: none.", most)

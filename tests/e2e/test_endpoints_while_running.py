@@ -132,7 +132,7 @@ async def test_next_call_goes_where_and_as_it_was_set(
     await receiver.wait_for_accepted(1)
     taken = len(bridge.log)
     await endpoint.run("set", "till", "--url", other.url, "--header", "x-new: 2")
-    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
     database.execute(BOOKING, ("SECOND",))
     (call,) = await other.wait_for_accepted(1)
     assert call.reservation_id == "SECOND"
@@ -145,7 +145,7 @@ async def test_endpoint_that_cannot_be_called_says_why_and_works_once_that_is_me
     database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
 ) -> None:
     await endpoint.run("add", "till", receiver.url, "--ca-file", "/of/another/machine.pem")
-    await bridge.wait_for_log("endpoint cannot be called", endpoint="till")
+    await bridge.wait_for_log("endpoint invalid", endpoint="till")
     problem = "select problem from cdc_bridge.endpoint"
     await until(lambda: database.value(problem) is not None, "its problem is noted")
     assert "cannot be called: ca_file names /of/another/machine.pem" in await endpoint.run("show", "till")
@@ -239,10 +239,10 @@ async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver
 ) -> None:
     old = await till.add()
-    await bridge.wait_for_log("endpoint taken", endpoint="till")
+    await bridge.wait_for_log("endpoint assigned", endpoint="till")
     taken = len(bridge.log)
     new = await till.rotate()
-    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
     database.execute(BOOKING, ("DURING",))
     (call,) = await receiver.wait_for_accepted(1)
     assert call.headers["webhook-signature"].count("v1,") == 2
@@ -251,7 +251,7 @@ async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
 
     taken = len(bridge.log)
     database.execute("update cdc_bridge.endpoint set previous_secret_until = now() - interval '1 second'")
-    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
     database.execute(BOOKING, ("AFTERWARDS",))
     call = (await receiver.wait_for_accepted(2))[1]
     assert call.headers["webhook-signature"].count("v1,") == 1
@@ -319,7 +319,7 @@ async def test_nonsense_written_in_psql_stops_its_endpoint_alone(
     await till.add()
     await till.add("other", receiver=other)
     database.execute(f"update cdc_bridge.endpoint set {nonsense} where name = 'till'")
-    line = await bridge.wait_for_log("endpoint cannot be called", endpoint="till")
+    line = await bridge.wait_for_log("endpoint invalid", endpoint="till")
     assert line["problem"].startswith(problem)
     database.execute(BOOKING, ("R",))
     assert ids(await other.wait_for_accepted(1)) == ["R"]
@@ -330,13 +330,13 @@ async def test_previous_secret_that_is_good_for_ever_signs_too(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver
 ) -> None:
     old = await till.add()
-    await bridge.wait_for_log("endpoint taken", endpoint="till")
+    await bridge.wait_for_log("endpoint assigned", endpoint="till")
     taken = len(bridge.log)
     await till.rotate()
-    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
     taken = len(bridge.log)
     database.execute("update cdc_bridge.endpoint set previous_secret_until = 'infinity'")
-    await bridge.wait_for_log("endpoint taken", since=taken, endpoint="till")
+    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
     database.execute(BOOKING, ("R",))
     (call,) = await receiver.wait_for_accepted(1)
     assert verifies(call, old)
@@ -360,7 +360,7 @@ async def test_ca_file_that_vanishes_stops_its_endpoint_alone_until_it_is_back(
     await endpoint.run("pause", "till")
     await till.let_go()
     await endpoint.run("resume", "till")
-    await bridge.wait_for_log("endpoint cannot be called", endpoint="till")
+    await bridge.wait_for_log("endpoint invalid", endpoint="till")
     database.execute(BOOKING, ("R",))
     assert ids(await other.wait_for_accepted(1)) == ["R"]
     assert await till.state() == "cannot be called"
@@ -381,15 +381,15 @@ async def test_ca_file_of_the_settings_that_vanishes_does_not_stop_the_others(
     ca_file = tmp_path / "ca.pem"
     copy(certificates.ca_file, ca_file)
     bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_CA_FILE=str(ca_file))
-    await bridge.wait_for_log("endpoint taken", endpoint="default")
+    await bridge.wait_for_log("endpoint assigned", endpoint="default")
     add_endpoint(database, "other", other.url, certificates.ca_file)
-    await bridge.wait_for_log("endpoint taken", endpoint="other")
+    await bridge.wait_for_log("endpoint assigned", endpoint="other")
     ca_file.unlink()
     database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'default'")
     await bridge.wait_for_log("endpoint paused")
     await until(lambda: database.value(HELD, ("default",)) == 0, "the daemon has let go of it")
     database.execute("update cdc_bridge.endpoint set paused_at = null where name = 'default'")
-    line = await bridge.wait_for_log("endpoint cannot be called", endpoint="default")
+    line = await bridge.wait_for_log("endpoint invalid", endpoint="default")
     assert line["problem"] == "a certificate's file cannot be read any more: No such file or directory"
     database.execute(BOOKING, ("R",))
     assert ids(await other.wait_for_accepted(1)) == ["R"]
@@ -401,7 +401,7 @@ async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
     database: Database, bridges: Bridges, endpoint: EndpointCommands
 ) -> None:
     bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="3")
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     holder = "select daemon_number from cdc_bridge.endpoint"
     before = database.value(holder)
     ended = (
@@ -411,5 +411,5 @@ async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
     await until(lambda: database.value(holder) not in {before, None}, "the new session's number stands in the row")
     (listed,) = await endpoint.json("list")
     assert (listed["state"], listed["holder"].endswith(f":{bridge.pid}")) == ("healthy", True)
-    taken = [line for line in bridge.log if line["event"] == "endpoint taken"]
+    taken = [line for line in bridge.log if line["event"] == "endpoint assigned"]
     assert len(taken) == 1

@@ -34,7 +34,7 @@ def port() -> int:
 async def bridge(database: Database, bridges: Bridges, port: int) -> Bridge:
     database.execute("insert into customers (id) values ('C')")
     bridge = await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_MAX_LAG_SECONDS="1")
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     await bridge.wait_for_log("listening")
     return bridge
 
@@ -110,7 +110,7 @@ async def test_restored_dump_is_told_though_its_backlog_is_not_known(
     bridges: Bridges, database: Database, port: int
 ) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     await bridge.terminate()
     database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 from psycopg import AsyncConnection
 
+from cdc_bridge import database as product
+from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.last_hour import MINUTES, LastHour
+from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
 from cdc_bridge.endpoints.overview import endpoints_now
-from cdc_bridge.endpoints.store import EndpointState, ListedEndpoint, renew_and_list
 from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
+
+T = TypeVar("T")
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 SUMS = """
@@ -60,9 +67,9 @@ async def test_calls_are_seen_by_the_minute(
         database.execute(BOOKING, (name,))
     await until_counted(database, 2, 1)
     hour = await last_hour(database, role)
-    assert (sum(hour.accepted), sum(hour.refused), len(hour.calls)) == (2, 1, MINUTES)
+    assert (sum(hour.delivered), sum(hour.failed), len(hour.attempts)) == (2, 1, MINUTES)
     minutes = int((hour.last_minute_at - began_at).total_seconds() // 60) + 1
-    assert hour.calls[:-minutes] == [(0, 0)] * (MINUTES - minutes)
+    assert hour.attempts[:-minutes] == [(0, 0)] * (MINUTES - minutes)
 
 
 async def test_next_daemon_goes_on_after_kill(database: Database, bridges: Bridges, receiver: Receiver) -> None:
@@ -72,9 +79,9 @@ async def test_next_daemon_goes_on_after_kill(database: Database, bridges: Bridg
     database.execute(BOOKING, ("R",))
     await until_counted(database, 1, 1)
     await bridge.kill()
-    assert sum((await last_hour(database)).accepted) == 1
+    assert sum((await last_hour(database)).delivered) == 1
     next_one = await bridges.start(**SOON)
-    await next_one.wait_for_log("endpoint taken")
+    await next_one.wait_for_log("endpoint assigned")
     database.execute(BOOKING, ("S",))
     await until_counted(database, 2, 1)
 
@@ -105,20 +112,20 @@ async def test_daemon_that_was_frozen_does_not_write_over_what_the_next_one_coun
     await until_counted(database, 1, 0)
     frozen.send(signal.SIGSTOP)
     other = await bridges.start(**SOON)
-    await other.wait_for_log("endpoint taken")
+    await other.wait_for_log("endpoint assigned")
     database.execute(BOOKING, ("S",))
     await until_counted(database, 2, 0)
     frozen.send(signal.SIGCONT)
-    await frozen.wait_for_log("endpoint taken over by another daemon")
+    await frozen.wait_for_log("endpoint lease lost")
     database.execute(BOOKING, ("T",))
     await until_counted(database, 3, 0)
 
 
 async def test_hour_ends_with_the_present_minute_whenever_it_was_counted(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start(**SOON)
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     await bridge.terminate()
-    assert (await last_hour(database)).calls == [(0, 0)] * MINUTES
+    assert (await last_hour(database)).attempts == [(0, 0)] * MINUTES
     counted_at = database.value("""
         update cdc_bridge.endpoint
         set
@@ -130,31 +137,41 @@ async def test_hour_ends_with_the_present_minute_whenever_it_was_counted(databas
     hour = await last_hour(database)
     ago = int((hour.last_minute_at - counted_at).total_seconds() // 60)
     assert ago >= 20
-    assert hour.calls[-ago - 2 : -ago] == [(0, 3), (7, 1)]
-    assert (sum(hour.accepted), sum(hour.refused)) == (7, 4)
+    assert hour.attempts[-ago - 2 : -ago] == [(0, 3), (7, 1)]
+    assert (sum(hour.delivered), sum(hour.failed)) == (7, 4)
 
 
-async def renewed(connection: AsyncConnection, listed: ListedEndpoint, hour: LastHour) -> None:
-    held = [(listed.endpoint_id, listed.fencing_token, EndpointState(last_hour=hour))]
-    still_ours, _ = await renew_and_list(connection, held, 1, 60, listening=True)
-    assert still_ours == {listed.endpoint_id}
+class OpenSession:
+    """A connection in the place of a daemon's heartbeat session."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.number = 1
+        self.name = "test:1"
+        self._connection = connection
+
+    async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        return await operation(self._connection)
 
 
 async def test_renewals_change_no_index(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start(**SOON)
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     await bridge.kill()
     changed = (
         "select n_tup_upd, n_tup_upd - n_tup_hot_upd from pg_stat_user_tables "
         "where relid = 'cdc_bridge.endpoint'::regclass"
     )
     async with database.connection() as connection:
-        _, (listed,) = await renew_and_list(connection, [], 1, 60, listening=True)
+        store = DatabaseLeaseStore(OpenSession(connection), product.Database("host=unused"), 60)
+        _, (listed,) = await store.renew_and_list([], listening=True)
+        lease = Lease(listed.endpoint_id, listed.fencing_token)
         await connection.execute("select pg_stat_force_next_flush()")
         updates, with_index = database.execute(changed)[0]
         hour = LastHour(database.value("select date_trunc('minute', now())"))
         for number in range(400):
-            await renewed(connection, listed, LastHour(hour.last_minute_at, (1_000_000 + number,) * 60, (number,) * 60))
+            counted = LastHour(hour.last_minute_at, (1_000_000 + number,) * 60, (number,) * 60)
+            renewed, _ = await store.renew_and_list([(lease, EndpointState(last_hour=counted))], listening=True)
+            assert renewed == {listed.endpoint_id}
         await connection.execute("select pg_stat_force_next_flush()")
     updates_now, with_index_now = database.execute(changed)[0]
     assert updates_now - updates >= 400

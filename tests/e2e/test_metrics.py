@@ -78,7 +78,7 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
 
     code, _, _ = await run_command("endpoint", "add", "second", receiver.url, **bridges.settings)
     assert code == 0
-    await bridge.wait_for_log("endpoint taken", endpoint="second")
+    await bridge.wait_for_log("endpoint assigned", endpoint="second")
     assert ("cdc_bridge_changes_read_total", "second") in await figures(port)
     await run_command("endpoint", "remove", "second", "--yes", **bridges.settings)
     await bridge.wait_for_log("endpoint removed", endpoint="second")

@@ -47,7 +47,7 @@ async def test_status_shows_what_a_daemon_does(database: Database, bridges: Brid
 
 async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint taken")
+    await bridge.wait_for_log("endpoint assigned")
     await bridge.terminate()
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     database.execute("select cdc_bridge.disable_capture()")

@@ -136,7 +136,7 @@ def around(what: str, name: str) -> dict[str, Function]:
 
 Point = Function | Statement | InLedgerTransaction | Request
 
-_TAKING = around("an endpoint is taken", "cdc_bridge.runtime.supervisor:acquire_leases")
+_TAKING = around("endpoints are acquired", "cdc_bridge.endpoints.lease_store:DatabaseLeaseStore.acquire")
 _SCHEDULE = around("it is asked what is due", "cdc_bridge.pipeline.pipeline:seconds_until_next_due")
 _DUE = {
     **around("due deliveries are read", "cdc_bridge.pipeline.pipeline:due_deliveries"),

@@ -31,7 +31,7 @@ POINTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "loading": ("cdc_bridge.pipeline.dispatcher:Dispatcher._load", _for_good),
     "recording": ("cdc_bridge.pipeline.recorder:record", _for_good),
     "reading": ("cdc_bridge.pipeline.pipeline:read_page", _for_good),
-    "looking at the endpoints": ("cdc_bridge.runtime.supervisor:Supervisor._follow_plan", _for_good),
+    "looking at the endpoints": ("cdc_bridge.runtime.lease_coordinator:LeaseCoordinator._follow_plan", _for_good),
     "the event loop": ("cdc_bridge.pipeline.dispatcher:compose", _blocking_the_loop),
 }
 

@@ -8,7 +8,7 @@ from typing import Any
 from cdc_bridge.cli.app import main as run_command
 from tests.faults.crash_points import find
 
-_owner, _name = find("cdc_bridge.runtime.supervisor:release_lease")
+_owner, _name = find("cdc_bridge.endpoints.lease_store:_release")
 _release = getattr(_owner, _name)
 
 

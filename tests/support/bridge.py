@@ -22,7 +22,7 @@ SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
 PATIENCE_SECONDS = 30.0
 DAEMON = "cdc_bridge"
-SURPRISE = "deliveries ended by a surprise"
+SURPRISE = "delivery task crashed"
 _PROJECT = Path(__file__).parents[2]
 
 

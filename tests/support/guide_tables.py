@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 from cdc_bridge.packaging.settings_example import has_default, is_secret
-from cdc_bridge.runtime.reload import TAKEN_UP
+from cdc_bridge.runtime.reload import RELOADABLE
 from cdc_bridge.settings import PREFIX, Settings
 from tests.bench.publishing import write_published_tables
 from tests.support.generated import MAP, OPERATOR_GUIDE, PROJECT, replace_generated_part
@@ -29,7 +29,7 @@ def settings_table() -> str:
 def _row(name: str) -> str:
     field = Settings.model_fields[name]
     default = f"`{str(field.default).lower()}`" if has_default(field) and not is_secret(field) else ""
-    takes_effect = "reload" if name in TAKEN_UP else "restart"
+    takes_effect = "reload" if name in RELOADABLE else "restart"
     meaning = (field.description or "").replace("|", r"\|")
     return f"| `{PREFIX}{name.upper()}` | {default} | {takes_effect} | {meaning} |"
 

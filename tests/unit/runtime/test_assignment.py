@@ -1,4 +1,4 @@
-"""What a daemon lets go and takes, from what it sees."""
+"""Which endpoints a daemon stops and acquires."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def as_defined(_: ListedEndpoint) -> Endpoint | None:
     return TILL
 
 
-def unusable(_: ListedEndpoint) -> Endpoint | None:
+def invalid(_: ListedEndpoint) -> Endpoint | None:
     raise ValueError("url has to begin with https://")
 
 
@@ -55,68 +55,68 @@ def of_other_settings(_: ListedEndpoint) -> Endpoint | None:
     return None
 
 
-HELD = {EndpointId(1): TILL}
+LEASED = {EndpointId(1): TILL}
 
 
-def test_what_is_free_is_taken() -> None:
+def test_free_endpoint_is_acquired() -> None:
     endpoint = listed()
-    assert plan([endpoint], {}, as_defined, {}).take == [(endpoint, TILL)]
+    assert plan([endpoint], {}, as_defined, {}).acquire == [(endpoint, TILL)]
 
 
-def test_half_of_what_is_free_is_taken_at_a_time() -> None:
+def test_half_of_the_free_endpoints_is_acquired_at_a_time() -> None:
     five = [listed(number) for number in range(5)]
     planned = plan(five, {}, as_defined, {})
-    assert [endpoint.endpoint_id for endpoint, _ in planned.take] == [0, 1, 2]
+    assert [endpoint.endpoint_id for endpoint, _ in planned.acquire] == [0, 1, 2]
     assert planned.look_again_in_seconds == 0
 
 
-def test_what_another_holds_is_looked_at_when_its_lease_ends() -> None:
+def test_endpoint_of_another_daemon_is_looked_at_again_when_its_lease_ends() -> None:
     planned = plan(
         [listed(1, free=False, lease_ends_in_seconds=7.0), listed(2, free=False, lease_ends_in_seconds=3.0)],
         {},
         as_defined,
         {},
     )
-    assert (planned.take, planned.look_again_in_seconds) == ([], 3.0)
+    assert (planned.acquire, planned.look_again_in_seconds) == ([], 3.0)
 
 
-def test_what_was_let_go_by_a_surprise_is_left_alone_for_a_while() -> None:
+def test_endpoint_that_crashed_is_acquired_after_a_pause() -> None:
     planned = plan([listed()], {}, as_defined, {EndpointId(1): 2.5})
-    assert (planned.take, planned.look_again_in_seconds) == ([], 2.5)
-    assert plan([listed()], {}, as_defined, {EndpointId(1): -1.0}).take != []
+    assert (planned.acquire, planned.look_again_in_seconds) == ([], 2.5)
+    assert plan([listed()], {}, as_defined, {EndpointId(1): -1.0}).acquire != []
 
 
-def test_what_is_called_as_before_goes_on() -> None:
-    assert plan([listed()], HELD, as_defined, {}).stop == set()
+def test_endpoint_with_the_same_definition_goes_on() -> None:
+    assert plan([listed()], LEASED, as_defined, {}).stop == set()
 
 
-def test_what_is_to_be_called_otherwise_is_let_go() -> None:
-    assert plan([listed()], HELD, lambda _: replace(TILL, max_in_flight=1), {}).stop == {1}
+def test_endpoint_with_another_definition_is_stopped() -> None:
+    assert plan([listed()], LEASED, lambda _: replace(TILL, max_in_flight=1), {}).stop == {1}
 
 
-def test_what_is_paused_disabled_or_gone_is_let_go_and_not_taken() -> None:
-    assert plan([listed(paused=True)], HELD, as_defined, {}).stop == {1}
-    assert plan([listed(disabled=True)], HELD, as_defined, {}).stop == {1}
-    assert plan([], HELD, as_defined, {}).stop == {1}
-    assert plan([listed(paused=True), listed(2, disabled=True)], {}, as_defined, {}).take == []
+def test_paused_disabled_and_removed_endpoints_are_stopped_and_not_acquired() -> None:
+    assert plan([listed(paused=True)], LEASED, as_defined, {}).stop == {1}
+    assert plan([listed(disabled=True)], LEASED, as_defined, {}).stop == {1}
+    assert plan([], LEASED, as_defined, {}).stop == {1}
+    assert plan([listed(paused=True), listed(2, disabled=True)], {}, as_defined, {}).acquire == []
 
 
-def test_what_cannot_be_called_is_let_go_and_told() -> None:
-    planned = plan([listed()], HELD, unusable, {})
+def test_invalid_endpoint_is_stopped_and_reported() -> None:
+    planned = plan([listed()], LEASED, invalid, {})
     assert planned.stop == {1}
     assert [problem for _, problem in planned.problems] == ["url has to begin with https://"]
 
 
-def test_what_another_daemon_calls_though_it_cannot_be_called_here_is_no_problem() -> None:
-    assert plan([listed(free=False)], {}, unusable, {}).problems == []
+def test_endpoint_that_is_invalid_here_and_leased_elsewhere_is_no_problem() -> None:
+    assert plan([listed(free=False)], {}, invalid, {}).problems == []
 
 
-def test_what_the_settings_of_another_daemon_declare_is_left_to_it() -> None:
+def test_endpoint_that_another_daemon_declares_is_left_to_it() -> None:
     planned = plan([listed(in_settings=True)], {}, of_other_settings, {})
-    assert (planned.take, planned.problems) == ([], [])
+    assert (planned.acquire, planned.problems) == ([], [])
 
 
-def test_position_of_another_cluster_is_told_and_nothing_called() -> None:
+def test_position_of_another_cluster_is_reported_and_not_acquired() -> None:
     planned = plan([listed(same_cluster=False)], {}, as_defined, {})
-    assert planned.take == []
+    assert planned.acquire == []
     assert [problem for _, problem in planned.problems] == [OTHER_CLUSTER]

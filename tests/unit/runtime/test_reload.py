@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from cdc_bridge.runtime.reload import TAKEN_UP, changed, without_restart
+from cdc_bridge.runtime.reload import RELOADABLE, changed, reloaded
 from cdc_bridge.settings import Settings
 
 
@@ -12,15 +12,15 @@ def settings(**values: Any) -> Settings:
     return Settings(database_url=SecretStr("host=db"), **values)
 
 
-def test_only_what_can_change_without_a_restart_is_taken_up() -> None:
+def test_only_what_can_change_without_a_restart_is_reloaded() -> None:
     before = settings(log_level="info", batch_size=500)
     after = settings(log_level="debug", batch_size=100, endpoint_url="https://till.example")
     assert changed(before, after) == ["endpoint_url", "batch_size", "log_level"]
-    now = without_restart(before, after)
+    now = reloaded(before, after)
     assert (now.log_level, now.endpoint_url, now.batch_size) == ("debug", "https://till.example", 500)
 
 
-def test_names_that_are_taken_up_are_settings() -> None:
-    assert set(Settings.model_fields) >= TAKEN_UP
-    assert "endpoint_secret" in TAKEN_UP
-    assert not {"database_url", "endpoint_start", "web_port", "lease_seconds"} & TAKEN_UP
+def test_names_that_are_reloadable_are_settings() -> None:
+    assert set(Settings.model_fields) >= RELOADABLE
+    assert "endpoint_secret" in RELOADABLE
+    assert not {"database_url", "endpoint_start", "web_port", "lease_seconds"} & RELOADABLE

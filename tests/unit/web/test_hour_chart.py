@@ -20,7 +20,7 @@ def test_hour_without_a_call_has_no_bar() -> None:
 
 
 def test_bars_stand_on_one_another_and_none_is_higher_than_the_picture() -> None:
-    chart = hour_chart(hour(accepted={0: 100, 59: 50}, refused={59: 50}))
+    chart = hour_chart(hour(delivered={0: 100, 59: 50}, failed={59: 50}))
     assert [(bar.kind, bar.x) for bar in chart.bars] == [
         ("accepted", 0),
         ("accepted", 59 * STEP),
@@ -35,5 +35,5 @@ def test_bars_stand_on_one_another_and_none_is_higher_than_the_picture() -> None
 
 
 def test_one_call_beside_many_is_still_seen() -> None:
-    chart = hour_chart(hour(accepted={5: 1_000_000}, refused={6: 1}))
+    chart = hour_chart(hour(delivered={5: 1_000_000}, failed={6: 1}))
     assert chart.bars[1] == Bar("refused", 6 * STEP, HEIGHT - 2, 2)

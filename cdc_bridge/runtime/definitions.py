@@ -1,0 +1,63 @@
+"""Cache of endpoint definitions: rows are checked once, as the check reads certificates from files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from cdc_bridge.endpoints.store import ListedEndpoint, definition_of
+from cdc_bridge.model import Endpoint, EndpointId
+
+
+class EndpointDefinitions:
+    """The definition of each endpoint, from its row or from this daemon's settings."""
+
+    def __init__(self, declared: Endpoint | None, *, allow_http: bool) -> None:
+        """Start with an empty cache.
+
+        Args:
+            declared: The endpoint that the settings declare, if they do.
+            allow_http: Whether ``http://`` to this machine is allowed.
+        """
+        self._declared = declared
+        self._allow_http = allow_http
+        self._known: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
+
+    def reload(self, declared: Endpoint | None, *, allow_http: bool) -> None:
+        """Apply changed settings, and check every row and its files anew."""
+        self._declared = declared
+        self._allow_http = allow_http
+        self._known.clear()
+
+    def of(self, endpoint: ListedEndpoint) -> Endpoint | None:
+        """Return an endpoint's definition; ``None``: another daemon's settings declare it.
+
+        Raises:
+            ValueError: A value is invalid; says which one.
+        """
+        if endpoint.in_settings:
+            return self._declared if self._declared and self._declared.name == endpoint.name else None
+        known = self._known.get(endpoint.endpoint_id)
+        if known is None or known[0] != endpoint.description:
+            known = endpoint.description, definition_of(dict(endpoint.row), allow_http=self._allow_http)
+            self._known[endpoint.endpoint_id] = known
+        return known[1]
+
+    def forget(self, endpoint_id: EndpointId) -> None:
+        """Check an endpoint's row anew next time."""
+        self._known.pop(endpoint_id, None)
+
+    def forget_all_but(self, endpoint_ids: Collection[EndpointId]) -> None:
+        """Drop the definitions of removed endpoints."""
+        self._known = {endpoint_id: known for endpoint_id, known in self._known.items() if endpoint_id in endpoint_ids}
+
+
+def certificates_of(endpoint: Endpoint) -> list[bytes]:
+    """Return the contents of an endpoint's certificate files; empty for one that cannot be read."""
+    contents = []
+    for path in (endpoint.ca_file, endpoint.client_certificate_file, endpoint.client_key_file):
+        try:
+            contents.append(b"" if path is None else path.read_bytes())
+        except OSError:
+            contents.append(b"")
+    return contents

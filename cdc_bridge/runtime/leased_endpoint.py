@@ -1,0 +1,67 @@
+"""An endpoint that this daemon leases, and what the daemon's other parts may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from cdc_bridge.endpoints.endpoint_state import EndpointState
+from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.model import Endpoint
+
+
+class EndpointPipeline(Protocol):
+    """One endpoint's pipeline, as the daemon's other parts see it."""
+
+    @property
+    def state(self) -> EndpointState:
+        """The endpoint's state."""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the endpoint asked for no more deliveries (410)."""
+
+    @property
+    def oldest_in_hand(self) -> datetime | None:
+        """Time of the oldest change that was read and is not recorded yet."""
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether some delivery is retrying."""
+
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when there is work and no progress, by the event loop's clock; ``None``: no work."""
+
+    @property
+    def unread_since(self) -> float | None:
+        """Since when nothing was read, by the event loop's clock; ``None``: reading is paused."""
+
+    def look_at_schedule(self) -> None:
+        """Look for due deliveries now."""
+
+    async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
+        """Deliver until told to stop; then finish the requests in flight and record them."""
+
+
+@dataclass(slots=True, eq=False)
+class LeasedEndpoint:
+    """An endpoint that this daemon leases."""
+
+    endpoint: Endpoint
+    lease: Lease
+    pipeline: EndpointPipeline
+    certificates: Sequence[bytes]
+    """Contents of its certificate files when its pipeline was started."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class LeasedEndpoints(Protocol):
+    """Whoever knows the endpoints that this daemon leases."""
+
+    @property
+    def leased(self) -> Sequence[LeasedEndpoint]:
+        """The endpoints leased now."""

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdc_bridge.endpoints import store
+from cdc_bridge.runtime import definitions
+from cdc_bridge.runtime.definitions import EndpointDefinitions, certificates_of
+from tests.unit.runtime.scripted import TILL, listed
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the endpoints whose rows were checked."""
+    names: list[str] = []
+    definition_of = store.definition_of
+
+    def counting(row: dict[str, Any], *, allow_http: bool) -> object:
+        names.append(str(row["name"]))
+        return definition_of(row, allow_http=allow_http)
+
+    monkeypatch.setattr(definitions, "definition_of", counting)
+    return names
+
+
+def test_row_is_checked_anew_only_if_it_has_changed_or_on_request(checked: list[str]) -> None:
+    known = EndpointDefinitions(None, allow_http=False)
+    assert known.of(listed()) == TILL
+    assert known.of(listed(row={"problem": "of no matter"})) == TILL
+    assert checked == ["till"]
+    assert known.of(listed(row={"max_in_flight": 1})) == replace(TILL, max_in_flight=1)
+    known.forget(listed().endpoint_id)
+    known.of(listed(row={"max_in_flight": 1}))
+    known.reload(None, allow_http=False)
+    known.of(listed(row={"max_in_flight": 1}))
+    known.forget_all_but([])
+    known.of(listed(row={"max_in_flight": 1}))
+    assert len(checked) == 5
+
+
+def test_invalid_row_is_checked_each_time_until_it_is_valid(checked: list[str]) -> None:
+    known = EndpointDefinitions(None, allow_http=False)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^url "):
+            known.of(listed(row={"url": "http://127.0.0.1"}))
+    known.reload(None, allow_http=True)
+    assert known.of(listed(row={"url": "http://127.0.0.1"})) == replace(TILL, url="http://127.0.0.1")
+    assert len(checked) == 3
+
+
+def test_endpoint_of_the_settings_is_defined_by_the_settings_that_declare_it() -> None:
+    known = EndpointDefinitions(TILL, allow_http=False)
+    assert known.of(listed(in_settings=True, row={"max_in_flight": 1})) == TILL
+    assert known.of(listed(2, "other", in_settings=True)) is None
+    known.reload(None, allow_http=False)
+    assert known.of(listed(in_settings=True)) is None
+
+
+def test_file_that_cannot_be_read_has_no_contents(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(b"CA")
+    endpoint = replace(TILL, ca_file=ca_file, client_certificate_file=tmp_path / "missing.pem")
+    assert certificates_of(endpoint) == [b"CA", b"", b""]
