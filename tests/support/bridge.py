@@ -17,6 +17,7 @@ import pytest
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
@@ -24,6 +25,10 @@ PATIENCE_SECONDS = 30.0
 DAEMON = "cdc_bridge"
 SURPRISE = "deliveries ended by a surprise"
 _PROJECT = Path(__file__).parents[2]
+_ASSIGNED = """
+select name, fencing_token from cdc_bridge.endpoint
+where leased_until > now() and split_part(daemon_name, ':', 2) = %s::text
+"""
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -56,17 +61,26 @@ async def run_command_with(standard_input: bytes, *arguments: str, **settings: s
 class Bridge:
     """A daemon's process and its log."""
 
-    def __init__(self, settings: Mapping[str, str], module: str = DAEMON, *, project: Path = _PROJECT) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        module: str = DAEMON,
+        *,
+        project: Path = _PROJECT,
+        database: Database | None = None,
+    ) -> None:
         """Prepare to start.
 
         Args:
-            settings: all that the daemon is told.
-            module: what is run; another than the daemon is one that runs the daemon with a fault built in.
-            project: where the code is; another than this project's is an earlier release.
+            settings: The daemon's whole environment.
+            module: What is run; another than the daemon is one that runs the daemon with a fault built in.
+            project: Where the code is; another than this project's is an earlier release.
+            database: Where the daemon's endpoints are, for ``until_assigned``.
         """
         self._settings = settings
         self._module = module
         self._project = project
+        self._database = database
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._logged = asyncio.Condition()
@@ -116,6 +130,30 @@ class Bridge:
         assert line is not None
         return line
 
+    def assignments(self) -> dict[str, int]:
+        """Return the endpoints assigned to this daemon now, each with its fencing token."""
+        assert self._database is not None
+        return dict(self._database.execute(_ASSIGNED, (str(self.pid),)))
+
+    async def until_assigned(self, *names: str, after: Mapping[str, int] | None = None) -> None:
+        """Wait until endpoints are assigned to this daemon.
+
+        Args:
+            names: Their names; none means any endpoint.
+            after: What ``assignments`` returned earlier: an assignment counts only if it is newer than that.
+        """
+        wanted = ", ".join(names) or "an endpoint"
+
+        def assigned() -> bool:
+            old = (after or {}).items()
+            new = {name for name, token in self.assignments().items() if (name, token) not in old}
+            return new.issuperset(names) if names else bool(new)
+
+        try:
+            await until(assigned, f"{wanted} is assigned to the daemon", PATIENCE_SECONDS)
+        except pytest.fail.Exception as failure:
+            pytest.fail(f"{failure}\n{self.text}")
+
     @property
     def text(self) -> str:
         return "".join(self.output[-60:])
@@ -156,12 +194,13 @@ class Bridge:
 class Bridges:
     """Makes daemons with the settings of a test, and ends them all."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, str], database: Database) -> None:
         self.settings = dict(settings)
+        self._database = database
         self._made: list[Bridge] = []
 
     def make(self, module: str = DAEMON, **overrides: str) -> Bridge:
-        bridge = Bridge(self.settings | overrides, module)
+        bridge = Bridge(self.settings | overrides, module, database=self._database)
         self._made.append(bridge)
         return bridge
 
@@ -196,8 +235,8 @@ def bridge_settings(database: Database, receiver: Receiver, certificates: Certif
 
 
 @pytest.fixture
-async def bridges(bridge_settings: dict[str, str]) -> AsyncIterator[Bridges]:
+async def bridges(bridge_settings: dict[str, str], database: Database) -> AsyncIterator[Bridges]:
     """Starts daemons on the test's database towards the test's receiver."""
-    bridges = Bridges(bridge_settings)
+    bridges = Bridges(bridge_settings, database)
     yield bridges
     await bridges.close()
