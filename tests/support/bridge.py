@@ -6,9 +6,8 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,14 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
+from tests.support.launcher import PRODUCT, PROJECT, Process, forking, start
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
 PATIENCE_SECONDS = 30.0
-DAEMON = "cdc_bridge"
 SURPRISE = "deliveries ended by a surprise"
-_PROJECT = Path(__file__).parents[2]
 _ASSIGNED = """
 select name, fencing_token from cdc_bridge.endpoint
 where leased_until > now() and split_part(daemon_name, ':', 2) = %s::text
@@ -43,13 +41,12 @@ async def run_command(*arguments: str, **settings: str) -> tuple[int, str, str]:
 
 async def run_command_with(standard_input: bytes, *arguments: str, **settings: str) -> tuple[int, str, str]:
     """Run a ``cdc-bridge`` command that may read something."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cdc_bridge", *arguments, env=clean_environment(settings),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    process = await start(PRODUCT, *arguments, environment=clean_environment(settings), standard_input=standard_input)
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS * 2):
-            output, errors = await process.communicate(standard_input)
+            output, errors, _ = await asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())
     finally:
         if process.returncode is None:
             process.kill()
@@ -64,9 +61,9 @@ class Bridge:
     def __init__(
         self,
         settings: Mapping[str, str],
-        module: str = DAEMON,
+        module: str = PRODUCT,
         *,
-        project: Path = _PROJECT,
+        project: Path = PROJECT,
         database: Database | None = None,
     ) -> None:
         """Prepare to start.
@@ -81,7 +78,7 @@ class Bridge:
         self._module = module
         self._project = project
         self._database = database
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._logged = asyncio.Condition()
         self.log: list[dict[str, Any]] = []
@@ -97,16 +94,18 @@ class Bridge:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, "run", env=clean_environment(self._settings), cwd=self._project,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            limit=1024 * 1024,
-        )  # fmt: skip
-        self._reading = asyncio.create_task(self._read(self._process))
+        self._process = await start(
+            self._module,
+            "run",
+            environment=clean_environment(self._settings),
+            with_output=False,
+            project=self._project,
+        )
+        assert self._process.stderr is not None
+        self._reading = asyncio.create_task(self._read(self._process.stderr))
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        async for raw in process.stderr:
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        async for raw in output:
             line = raw.decode()
             async with self._logged:
                 self.output.append(line)
@@ -199,12 +198,12 @@ class Bridges:
         self._database = database
         self._made: list[Bridge] = []
 
-    def make(self, module: str = DAEMON, **overrides: str) -> Bridge:
+    def make(self, module: str = PRODUCT, **overrides: str) -> Bridge:
         bridge = Bridge(self.settings | overrides, module, database=self._database)
         self._made.append(bridge)
         return bridge
 
-    async def start(self, module: str = DAEMON, **overrides: str) -> Bridge:
+    async def start(self, module: str = PRODUCT, **overrides: str) -> Bridge:
         """Start a daemon and wait until it is up."""
         bridge = self.make(module, **overrides)
         await bridge.start()
@@ -240,3 +239,10 @@ async def bridges(bridge_settings: dict[str, str], database: Database) -> AsyncI
     bridges = Bridges(bridge_settings, database)
     yield bridges
     await bridges.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_start() -> Iterator[None]:
+    """Daemons and commands are forked from a process that has imported the product."""
+    with forking():
+        yield
