@@ -15,7 +15,7 @@ BOOKING = (
 
 async def test_it_is_shown_without_what_stands_in_the_settings(bridges: Bridges, endpoint: EndpointCommands) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     shown = await endpoint.json("show", "default")
     assert (shown["in_settings"], shown["state"]) == (True, "healthy")
     assert (shown["header_names"], shown["signed"]) == (None, None)
@@ -28,7 +28,7 @@ async def test_it_is_changed_in_the_settings_only(
     bridges: Bridges, database: Database, endpoint: EndpointCommands
 ) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     told = await endpoint.refused("set", "default", "--url", "https://x.example", "--header", "x-a: b")
     assert "Set CDC_BRIDGE_ENDPOINT_URL, CDC_BRIDGE_ENDPOINT_HEADER where that daemon runs" in told
     assert "CDC_BRIDGE_ENDPOINT_SECRET" in await endpoint.refused("rotate-secret", "default")
@@ -43,7 +43,7 @@ async def test_it_can_be_removed_once_no_daemon_has_it(
     bridges: Bridges, database: Database, endpoint: EndpointCommands
 ) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     await bridge.kill()  # Its lease has not ended; its session has.
     gone = (
         "select not exists (select from pg_stat_activity where datname = current_database() and usename = 'cdc_bridge')"
@@ -59,7 +59,7 @@ async def test_it_can_be_paused_and_resumed(
     bridges: Bridges, database: Database, receiver: Receiver, endpoint: EndpointCommands
 ) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     await endpoint.run("pause", "default")
     await bridge.wait_for_log("endpoint paused")
     database.execute(BOOKING)

@@ -130,9 +130,9 @@ async def test_next_call_goes_where_and_as_it_was_set(
     await till.add("till", "--header", "x-old: 1")
     database.execute(BOOKING, ("FIRST",))
     await receiver.wait_for_accepted(1)
-    taken = len(bridge.log)
+    before = bridge.assignments()
     await endpoint.run("set", "till", "--url", other.url, "--header", "x-new: 2")
-    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
+    await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("SECOND",))
     (call,) = await other.wait_for_accepted(1)
     assert call.reservation_id == "SECOND"
@@ -239,19 +239,18 @@ async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver
 ) -> None:
     old = await till.add()
-    await bridge.wait_for_log("endpoint assigned", endpoint="till")
-    taken = len(bridge.log)
+    before = bridge.assignments()
     new = await till.rotate()
-    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
+    await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("DURING",))
     (call,) = await receiver.wait_for_accepted(1)
     assert call.headers["webhook-signature"].count("v1,") == 2
     assert verifies(call, old)
     assert verifies(call, new)
 
-    taken = len(bridge.log)
+    before = bridge.assignments()
     database.execute("update cdc_bridge.endpoint set previous_secret_until = now() - interval '1 second'")
-    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
+    await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("AFTERWARDS",))
     call = (await receiver.wait_for_accepted(2))[1]
     assert call.headers["webhook-signature"].count("v1,") == 1
@@ -330,13 +329,12 @@ async def test_previous_secret_that_is_good_for_ever_signs_too(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver
 ) -> None:
     old = await till.add()
-    await bridge.wait_for_log("endpoint assigned", endpoint="till")
-    taken = len(bridge.log)
+    before = bridge.assignments()
     await till.rotate()
-    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
-    taken = len(bridge.log)
+    await bridge.until_assigned("till", after=before)
+    before = bridge.assignments()
     database.execute("update cdc_bridge.endpoint set previous_secret_until = 'infinity'")
-    await bridge.wait_for_log("endpoint assigned", since=taken, endpoint="till")
+    await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("R",))
     (call,) = await receiver.wait_for_accepted(1)
     assert verifies(call, old)
@@ -381,9 +379,9 @@ async def test_ca_file_of_the_settings_that_vanishes_does_not_stop_the_others(
     ca_file = tmp_path / "ca.pem"
     copy(certificates.ca_file, ca_file)
     bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_CA_FILE=str(ca_file))
-    await bridge.wait_for_log("endpoint assigned", endpoint="default")
+    await bridge.until_assigned("default")
     add_endpoint(database, "other", other.url, certificates.ca_file)
-    await bridge.wait_for_log("endpoint assigned", endpoint="other")
+    await bridge.until_assigned("other")
     ca_file.unlink()
     database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'default'")
     await bridge.wait_for_log("endpoint paused")
@@ -401,7 +399,8 @@ async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
     database: Database, bridges: Bridges, endpoint: EndpointCommands
 ) -> None:
     bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="3")
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
+    token = bridge.assignments()
     holder = "select daemon_number from cdc_bridge.endpoint"
     before = database.value(holder)
     ended = (
@@ -411,5 +410,4 @@ async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
     await until(lambda: database.value(holder) not in {before, None}, "the new session's number stands in the row")
     (listed,) = await endpoint.json("list")
     assert (listed["state"], listed["holder"].endswith(f":{bridge.pid}")) == ("healthy", True)
-    taken = [line for line in bridge.log if line["event"] == "endpoint assigned"]
-    assert len(taken) == 1
+    assert bridge.assignments() == token

@@ -33,7 +33,7 @@ async def test_one_delivery_is_followed_by_its_number_and_by_its_webhook_id(
 ) -> None:
     receiver.script = lambda _: Answer(status=200 if receiver.calls else 422)
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     refused = await bridge.wait_for_log("refused")
@@ -70,7 +70,7 @@ async def test_whole_run_shows_no_guest_and_no_secret(
     }
     async with listening_service_manager(tmp_path) as systemd:
         bridge = await bridges.start(NOTIFY_SOCKET=systemd.address, **settings)
-        await bridge.wait_for_log("endpoint assigned")
+        await bridge.until_assigned()
         database.execute((sql_folder() / "example" / "data.sql").read_text())
         count = database.value("select count(*) from reservations")
         assert count >= 10

@@ -96,7 +96,8 @@ async def test_hangup_takes_up_what_can_change_and_names_what_cannot(
     bridges.settings.pop("CDC_BRIDGE_LOG_LEVEL")
     bridges.settings.pop("CDC_BRIDGE_ENDPOINT_HEADER")
     bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(config), NOTIFY_SOCKET=systemd.address)
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
+    before = bridge.assignments()
     database.execute("insert into customers (id) values ('C')")
 
     write(config, 'log_level = "debug"\nmax_lag_seconds = 20\nbatch_size = 7\nendpoint_header = "x-new: header"\n')
@@ -109,7 +110,7 @@ async def test_hangup_takes_up_what_can_change_and_names_what_cannot(
     await systemd.wait_for("RELOADING=1", since=heard)
     await systemd.wait_for("MONOTONIC_USEC=", since=heard)
     await systemd.wait_for("READY=1", since=heard)
-    await bridge.wait_for_log("endpoint assigned", since=len(bridge.log) - 1)
+    await bridge.until_assigned(after=before)
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     (call,) = await receiver.wait_for_accepted(1)
     assert call.headers["x-new"] == "header"
@@ -121,7 +122,7 @@ async def test_wrong_settings_are_told_at_hangup_and_the_old_ones_stay(
 ) -> None:
     write(config, "")
     bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(config))
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     write(config, "bach_size = 7\nmax_lag_seconds = 'long'\n")
     bridge.send(signal.SIGHUP)
     told = await bridge.wait_for_log("settings not reloaded")
@@ -155,7 +156,7 @@ async def test_endpoint_declared_later_is_called_after_a_hangup_also_one_that_ca
         await bridge.wait_for_log("settings reloaded")
     finally:
         database.execute("alter role cdc_bridge connection limit -1")
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     await receiver.wait_for_accepted(1)
@@ -175,7 +176,7 @@ async def test_second_hangup_is_heard_while_the_database_is_away(
 ) -> None:
     write(config, "max_lag_seconds = 10\n")
     bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(config))
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     try:
         database.execute(
             "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
@@ -196,19 +197,18 @@ async def test_hangup_leaves_an_endpoint_alone_whose_certificates_are_the_same(
     database: Database, bridges: Bridges, receiver: Receiver, own_ca_file: Path
 ) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
-    before = len(bridge.log)
+    await bridge.until_assigned()
+    before = bridge.assignments()
     bridge.send(signal.SIGHUP)
-    await bridge.wait_for_log("settings reloaded", since=before)
+    await bridge.wait_for_log("settings reloaded")
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     await receiver.wait_for_accepted(1)
-    assert not [line for line in bridge.log[before:] if line["event"] in {"stopping", "endpoint assigned"}]
+    assert bridge.assignments() == before
 
     append(own_ca_file, "\n")
-    before = len(bridge.log)
     bridge.send(signal.SIGHUP)
-    await bridge.wait_for_log("endpoint assigned", since=before)
+    await bridge.until_assigned(after=before)
 
 
 async def test_status_line_tells_of_what_was_refused_and_is_tried_again(

@@ -28,7 +28,7 @@ def customer(database: Database) -> None:
 async def holder_and_other(bridges: Bridges, database: Database) -> tuple[Bridge, Bridge]:
     """Start two daemons; the first one holds the endpoint."""
     holder = await bridges.start(**LEASE)
-    await holder.wait_for_log("endpoint assigned")
+    await holder.until_assigned()
     other = await bridges.start(**LEASE)
     assert database.value(HOLDER) == holder.pid
     return holder, other
@@ -40,17 +40,18 @@ async def test_second_daemon_stands_by(bridges: Bridges, database: Database, rec
         database.execute(BOOKING, (f"R{number}",))
     await receiver.wait_for_accepted(20)
     assert len(receiver.calls) == 20
-    assert [line for line in other.log if line["event"] in {"endpoint assigned", "delivered"}] == []
+    assert other.assignments() == {}
+    assert [line for line in other.log if line["event"] == "delivered"] == []
 
 
 async def test_clean_stop_hands_over_at_once(bridges: Bridges, database: Database, receiver: Receiver) -> None:
     """Also with a lease that would last for minutes."""
     long = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
     holder = await bridges.start(**long)
-    await holder.wait_for_log("endpoint assigned")
+    await holder.until_assigned()
     other = await bridges.start(**long)
     assert await holder.terminate() == 0
-    await other.wait_for_log("endpoint assigned")
+    await other.until_assigned()
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_accepted(1)
 
@@ -60,10 +61,10 @@ async def test_killed_holder_is_replaced_without_waiting_for_its_lease(
 ) -> None:
     long = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
     holder = await bridges.start(**long)
-    await holder.wait_for_log("endpoint assigned")
+    await holder.until_assigned()
     await holder.kill()
     other = await bridges.start(**long)
-    await other.wait_for_log("endpoint assigned")
+    await other.until_assigned()
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_accepted(1)
 
@@ -78,7 +79,7 @@ async def test_frozen_holder_is_replaced_and_can_record_and_call_nothing_after_t
     await receiver.wait_for_calls(1)
     holder.send(signal.SIGSTOP)
     database.execute(BOOKING, ("WHILE-FROZEN",))
-    await other.wait_for_log("endpoint assigned")
+    await other.until_assigned()
     receiver.script = lambda _: Answer()
     await receiver.wait_for(
         lambda: {call.reservation_id for call in receiver.accepted} == {"UNDER-WAY", "WHILE-FROZEN"}, "both"

@@ -33,6 +33,6 @@ def durable_load(durable_database: Database, receiver: Receiver, figures: Figure
 @pytest.fixture
 async def durable_bridges(durable_database: Database, bridge_settings: dict[str, str]) -> AsyncIterator[Bridges]:
     """Starts daemons on that server."""
-    bridges = Bridges(bridge_settings | {"CDC_BRIDGE_DATABASE_URL": durable_database.bridge_url})
+    bridges = Bridges(bridge_settings | {"CDC_BRIDGE_DATABASE_URL": durable_database.bridge_url}, durable_database)
     yield bridges
     await bridges.close()

@@ -45,7 +45,7 @@ def vacuumed_database(vacuumed_server: ThrowawayPostgres) -> Database:
 @pytest.fixture
 async def bridges(vacuumed_database: Database, bridge_settings: dict[str, str]) -> AsyncIterator[Bridges]:
     there = {"CDC_BRIDGE_DATABASE_URL": vacuumed_database.bridge_url, "CDC_BRIDGE_LOG_LEVEL": "info"}
-    bridges = Bridges(bridge_settings | there)
+    bridges = Bridges(bridge_settings | there, vacuumed_database)
     yield bridges
     await bridges.close()
 

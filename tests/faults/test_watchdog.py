@@ -60,7 +60,7 @@ async def renewed_for(database: Database, seconds: int) -> None:
 async def test_stopped_and_continued_daemon_goes_on(database: Database, bridges: Bridges, receiver: Receiver) -> None:
     database.execute("insert into customers (id) values ('C')")
     bridge = await bridges.start(**SETTINGS, CDC_BRIDGE_LEASE_SECONDS="3")
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     bridge.send(signal.SIGSTOP)
     await until(partial(database.value, f"{LEASE_ENDS} < -6 from cdc_bridge.endpoint"), "longer than counts as stuck")
     bridge.send(signal.SIGCONT)

@@ -6,9 +6,8 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,18 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
+from tests.support.launcher import PRODUCT, PROJECT, Process, forking, start
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
 PATIENCE_SECONDS = 30.0
-DAEMON = "cdc_bridge"
 SURPRISE = "delivery task crashed"
-_PROJECT = Path(__file__).parents[2]
+_ASSIGNED = """
+select name, fencing_token from cdc_bridge.endpoint
+where leased_until > now() and split_part(daemon_name, ':', 2) = %s::text
+"""
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -38,13 +41,12 @@ async def run_command(*arguments: str, **settings: str) -> tuple[int, str, str]:
 
 async def run_command_with(standard_input: bytes, *arguments: str, **settings: str) -> tuple[int, str, str]:
     """Run a ``cdc-bridge`` command that may read something."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cdc_bridge", *arguments, env=clean_environment(settings),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    process = await start(PRODUCT, *arguments, environment=clean_environment(settings), standard_input=standard_input)
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
         async with asyncio.timeout(PATIENCE_SECONDS * 2):
-            output, errors = await process.communicate(standard_input)
+            output, errors, _ = await asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())
     finally:
         if process.returncode is None:
             process.kill()
@@ -56,18 +58,27 @@ async def run_command_with(standard_input: bytes, *arguments: str, **settings: s
 class Bridge:
     """A daemon's process and its log."""
 
-    def __init__(self, settings: Mapping[str, str], module: str = DAEMON, *, project: Path = _PROJECT) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        module: str = PRODUCT,
+        *,
+        project: Path = PROJECT,
+        database: Database | None = None,
+    ) -> None:
         """Prepare to start.
 
         Args:
-            settings: all that the daemon is told.
-            module: what is run; another than the daemon is one that runs the daemon with a fault built in.
-            project: where the code is; another than this project's is an earlier release.
+            settings: The daemon's whole environment.
+            module: What is run; another than the daemon is one that runs the daemon with a fault built in.
+            project: Where the code is; another than this project's is an earlier release.
+            database: Where the daemon's endpoints are, for ``until_assigned``.
         """
         self._settings = settings
         self._module = module
         self._project = project
-        self._process: asyncio.subprocess.Process | None = None
+        self._database = database
+        self._process: Process | asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self._logged = asyncio.Condition()
         self.log: list[dict[str, Any]] = []
@@ -83,16 +94,18 @@ class Bridge:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, "run", env=clean_environment(self._settings), cwd=self._project,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            limit=1024 * 1024,
-        )  # fmt: skip
-        self._reading = asyncio.create_task(self._read(self._process))
+        self._process = await start(
+            self._module,
+            "run",
+            environment=clean_environment(self._settings),
+            with_output=False,
+            project=self._project,
+        )
+        assert self._process.stderr is not None
+        self._reading = asyncio.create_task(self._read(self._process.stderr))
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        async for raw in process.stderr:
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        async for raw in output:
             line = raw.decode()
             async with self._logged:
                 self.output.append(line)
@@ -115,6 +128,30 @@ class Bridge:
         line = found()
         assert line is not None
         return line
+
+    def assignments(self) -> dict[str, int]:
+        """Return the endpoints assigned to this daemon now, each with its fencing token."""
+        assert self._database is not None
+        return dict(self._database.execute(_ASSIGNED, (str(self.pid),)))
+
+    async def until_assigned(self, *names: str, after: Mapping[str, int] | None = None) -> None:
+        """Wait until endpoints are assigned to this daemon.
+
+        Args:
+            names: Their names; none means any endpoint.
+            after: What ``assignments`` returned earlier: an assignment counts only if it is newer than that.
+        """
+        wanted = ", ".join(names) or "an endpoint"
+
+        def assigned() -> bool:
+            old = (after or {}).items()
+            new = {name for name, token in self.assignments().items() if (name, token) not in old}
+            return new.issuperset(names) if names else bool(new)
+
+        try:
+            await until(assigned, f"{wanted} is assigned to the daemon", PATIENCE_SECONDS)
+        except pytest.fail.Exception as failure:
+            pytest.fail(f"{failure}\n{self.text}")
 
     @property
     def text(self) -> str:
@@ -156,16 +193,17 @@ class Bridge:
 class Bridges:
     """Makes daemons with the settings of a test, and ends them all."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, str], database: Database) -> None:
         self.settings = dict(settings)
+        self._database = database
         self._made: list[Bridge] = []
 
-    def make(self, module: str = DAEMON, **overrides: str) -> Bridge:
-        bridge = Bridge(self.settings | overrides, module)
+    def make(self, module: str = PRODUCT, **overrides: str) -> Bridge:
+        bridge = Bridge(self.settings | overrides, module, database=self._database)
         self._made.append(bridge)
         return bridge
 
-    async def start(self, module: str = DAEMON, **overrides: str) -> Bridge:
+    async def start(self, module: str = PRODUCT, **overrides: str) -> Bridge:
         """Start a daemon and wait until it is up."""
         bridge = self.make(module, **overrides)
         await bridge.start()
@@ -195,8 +233,15 @@ def bridge_settings(database: Database, receiver: Receiver, certificates: Certif
 
 
 @pytest.fixture
-async def bridges(bridge_settings: dict[str, str]) -> AsyncIterator[Bridges]:
+async def bridges(bridge_settings: dict[str, str], database: Database) -> AsyncIterator[Bridges]:
     """Starts daemons on the test's database towards the test's receiver."""
-    bridges = Bridges(bridge_settings)
+    bridges = Bridges(bridge_settings, database)
     yield bridges
     await bridges.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_start() -> Iterator[None]:
+    """Daemons and commands are forked from a process that has imported the product."""
+    with forking():
+        yield

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.support.bridge import PATIENCE_SECONDS, clean_environment
+from tests.support.launcher import PRODUCT, Process, start
 
 
 class RunningCommand:
     """A command's process, and what it has said so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Process | asyncio.subprocess.Process) -> None:
         self._process = process
         self._said = asyncio.Condition()
         self._readings = [asyncio.create_task(self._read(stream)) for stream in (process.stdout, process.stderr)]
@@ -65,10 +65,7 @@ class RunningCommand:
 @asynccontextmanager
 async def started_command(settings: Mapping[str, str], *arguments: str) -> AsyncIterator[RunningCommand]:
     """Start a ``cdc-bridge`` command; it is killed at the end if it has not ended by then."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cdc_bridge", *arguments, env=clean_environment(settings),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    process = await start(PRODUCT, *arguments, environment=clean_environment(settings))
     command = RunningCommand(process)
     try:
         yield command

@@ -96,7 +96,7 @@ async def page_bridge(database: Database, bridges: Bridges, page_port: int) -> B
     bridge = await bridges.start(
         CDC_BRIDGE_WEB_PORT=str(page_port), CDC_BRIDGE_WEB_TOKEN=TOKEN, CDC_BRIDGE_WEB_VIEW_TOKEN=VIEW_TOKEN
     )
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     return bridge
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cdc_bridge.tasks import end
+from cdc_bridge.tasks import end, run_together
 from tests.support.databases import Database
 
 _HEADER_BYTES = 5
@@ -20,14 +21,20 @@ _NOTIFICATION = ord("A")
 
 
 class _Connection:
-    """What is peculiar to one connection."""
+    """One connection of a client: its state, and its two ends."""
 
-    def __init__(self, *, flows: bool) -> None:
+    def __init__(self, client: asyncio.StreamWriter, *, flows: bool) -> None:
+        self.ends = [client]
         self.flows = asyncio.Event()
         self.keeps_answers_back = False
         self.forgotten = False
         if flows:
             self.flows.set()
+
+    def abort(self) -> None:
+        for end_ in self.ends:
+            end_.transport.abort()
+        self.flows.set()  # lets go of what waits in a stall
 
 
 class Proxy:
@@ -36,7 +43,6 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._listener: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[_Connection] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._stalled = False
@@ -57,7 +63,7 @@ class Proxy:
 
     async def start(self) -> None:
         """Accept connections, on the same port as before if it did before."""
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
@@ -65,16 +71,17 @@ class Proxy:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+        broken = list(self._connections)
         self.break_connections()
         # Also those that were accepted and have not reached the server yet: else they would outlive the cut.
         await end(self._serving)
+        ends = [end_ for connection in broken for end_ in connection.ends]
+        await asyncio.gather(*(end_.wait_closed() for end_ in ends), return_exceptions=True)
 
     def break_connections(self) -> None:
         """Break the connections there are; what a stall held up is lost with them."""
-        for writer in list(self._writers):
-            writer.transport.abort()
         for connection in self._connections:
-            connection.flows.set()  # lets go of what waits in a stall
+            connection.abort()
 
     def stall(self) -> None:
         """Forward nothing more, without breaking a connection; new ones are accepted, and nothing comes of them."""
@@ -95,29 +102,31 @@ class Proxy:
             connection.flows.clear()
             connection.forgotten = True
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        connection = _Connection(flows=not self._stalled)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Know a connection from its first moment, so that a cut misses none."""
+        if self._listener is None:  # cut between the operating system's accept and this
+            writer.transport.abort()
+            return
+        connection = _Connection(writer, flows=not self._stalled)
         self._connections.add(connection)
-        ends = [writer]
-        self._writers.add(writer)
-        try:
-            server_reader, server_writer = await asyncio.open_connection(*self._target)
-            ends.append(server_writer)
-            self._writers.add(server_writer)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._forward(connection, reader, server_writer))
-                tasks.create_task(self._forward_messages(connection, server_reader, writer))
-        except* ConnectionError:
-            pass
-        finally:
-            self._connections.discard(connection)
-            for one in ends:
-                self._writers.discard(one)
-                one.transport.abort()
+        task = asyncio.create_task(self._serve(connection, reader))
+        self._serving.add(task)
+        task.add_done_callback(lambda _: self._forget(task, connection))
+
+    def _forget(self, task: asyncio.Task[None], connection: _Connection) -> None:
+        # A callback, for a task that is cancelled before its first step runs no "finally" of its own.
+        connection.abort()
+        self._serving.discard(task)
+        self._connections.discard(connection)
+
+    async def _serve(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
+        (client,) = connection.ends
+        with suppress(ConnectionError):
+            server_reader, server = await asyncio.open_connection(*self._target)
+            connection.ends.append(server)
+            await run_together(
+                self._forward(connection, reader, server), self._forward_messages(connection, server_reader, client)
+            )
 
     async def _forward(
         self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -127,7 +136,6 @@ class Proxy:
                 self.keep_back_answer_to = None
                 connection.keeps_answers_back = True
             await self._send(connection, data, writer)
-        raise ConnectionResetError
 
     async def _forward_messages(
         self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -136,7 +144,6 @@ class Proxy:
         while data := await reader.read(65536):
             unread += data
             await self._send(connection, self._passed_on(connection, unread), writer)
-        raise ConnectionResetError
 
     def _passed_on(self, connection: _Connection, unread: bytearray) -> bytes:
         """Take the whole messages off what was read; return what of them is to be forwarded."""

@@ -266,7 +266,7 @@ async def test_change_that_the_file_proposes_is_seen_in_the_receivers_log(
     eres: Database, receiver: RunningCommand, here: Here
 ) -> None:
     await until(lambda: here.healthy(RECEIVER), "the receiver is healthy")
-    bridges = Bridges(here.environment(BRIDGE) | {"CDC_BRIDGE_DATABASE_URL": eres.bridge_url})
+    bridges = Bridges(here.environment(BRIDGE) | {"CDC_BRIDGE_DATABASE_URL": eres.bridge_url}, eres)
     try:
         await bridges.start()
         await until(lambda: here.healthy(BRIDGE), "the bridge is healthy")
@@ -285,7 +285,8 @@ async def test_call_that_is_not_signed_with_the_secret_is_refused(
 ) -> None:
     await until(lambda: here.healthy(RECEIVER), "the receiver is healthy")
     bridges = Bridges(
-        here.environment(BRIDGE) | {"CDC_BRIDGE_DATABASE_URL": eres.bridge_url, "CDC_BRIDGE_ENDPOINT_SECRET": SECRET}
+        here.environment(BRIDGE) | {"CDC_BRIDGE_DATABASE_URL": eres.bridge_url, "CDC_BRIDGE_ENDPOINT_SECRET": SECRET},
+        eres,
     )
     try:
         await bridges.start()
