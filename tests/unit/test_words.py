@@ -75,7 +75,6 @@ REPLACED = {
 
 ALLOWED = {
     r"connection refused|ConnectionRefused|ECONNREFUSED": "the operating system's term",
-    r"cdc-bridge\.ping|\"ping\"|'ping'|\{\"ping\":": "the type and body of a test request, as they are sent",
     r"\bHTTPStatus\.GONE\b": "HTTP's term",
     r"guests and staff call the reservation": "they name it so",
     r"(phone|telephone) calls?\b": "the reservation's phone call",

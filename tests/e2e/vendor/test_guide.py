@@ -22,6 +22,7 @@ from cdc_bridge.transport.outcome import Delivered, Fault, judge
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS
 from cdc_bridge.vendor.contract import EXAMPLES, text_of
+from cdc_bridge.vendor.test_message import TEST_TYPE
 from tests.e2e.vendor.sent import SentCalls, schedule_in_words
 
 GUIDE = guide_text(Guide.VENDOR)
@@ -131,6 +132,10 @@ def test_responses_do_what_the_table_says() -> None:
 
 def _statuses(written: str) -> set[int]:
     return set(range(int(written[0]) * 100, int(written[0]) * 100 + 100)) if "x" in written else {int(written)}
+
+
+def test_type_of_a_test_request_is_the_one_that_is_sent() -> None:
+    assert f"`{TEST_TYPE}`" in dict(table("header"))["`ce-type`"]
 
 
 def test_numbers_are_the_settings_defaults() -> None:
