@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from cdc_bridge.deliveries.backfill import Backfilled, Wanted
+    from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
     from cdc_bridge.endpoints.lookup import EndpointRef
 
 
@@ -44,16 +44,16 @@ def backfill(
     """
     from_time = instant(since, "--since")
     url = database_url_from(config, database_url)
-    from cdc_bridge.deliveries.backfill import Backfilled, Wanted  # noqa: PLC0415
+    from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress  # noqa: PLC0415
 
-    wanted, done = Wanted(from_time, again, at_most, wait), Backfilled()
+    wanted, done = BackfillOptions(from_time, again, at_most, wait), BackfillProgress()
     run_interruptibly(
         _run(url, name, wanted, done, dry_run=dry_run),
         lambda: f"Queued by then: {reservations(done.queued)}. To go on, run it again.",
     )
 
 
-async def _run(url: str, name: str, wanted: Wanted, done: Backfilled, *, dry_run: bool) -> None:
+async def _run(url: str, name: str, wanted: BackfillOptions, done: BackfillProgress, *, dry_run: bool) -> None:
     from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
     from cdc_bridge.deliveries.backfill import count  # noqa: PLC0415
@@ -67,19 +67,19 @@ async def _run(url: str, name: str, wanted: Wanted, done: Backfilled, *, dry_run
             typer.echo(endpoint.silence, err=True)
         if dry_run:
             counted = await count(connection, endpoint, wanted)
-            queued = f"{reservations(counted.chosen)} of {counted.looked_at:,}"
+            queued = f"{reservations(counted.selected)} of {counted.read:,}"
             typer.echo(f"To be queued for {endpoint.name}: {queued}. Nothing was done.")
             return
         await _backfill(connection, endpoint, wanted, done)
         typer.echo(
             f"Queued for {endpoint.name}: {reservations(done.queued)}" + (", all settled." if wanted.wait else ".")
         )
-        if left_out := done.chosen - done.queued:
+        if left_out := done.selected - done.queued:
             typer.echo(f"Left out: {reservations(left_out)}, called by now or with a change on its way.")
 
 
 async def _backfill(
-    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: Wanted, done: Backfilled
+    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: BackfillOptions, done: BackfillProgress
 ) -> None:
     from cdc_bridge.deliveries.backfill import backfill as run  # noqa: PLC0415
     from cdc_bridge.deliveries.reservation_keys import ReservationKeys  # noqa: PLC0415
@@ -87,7 +87,7 @@ async def _backfill(
     total = await ReservationKeys(wanted.since).count(connection)
     with shown(f"backfill {endpoint.name}") as bar:
 
-        def told(done: Backfilled) -> None:
-            bar.show(done.looked_at, total, f"queued {done.queued:,}, settled {done.settled:,}", done.waits_for)
+        def told(done: BackfillProgress) -> None:
+            bar.show(done.read, total, f"queued {done.queued:,}, settled {done.settled:,}", done.waiting_for)
 
         await run(connection, endpoint, wanted, done, told)

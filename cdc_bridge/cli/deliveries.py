@@ -12,7 +12,8 @@ from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, dat
 from cdc_bridge.cli.times import instant
 
 if TYPE_CHECKING:
-    from cdc_bridge.deliveries.listing import Cursor, Listed, ListedDelivery, Wanted
+    from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage
+    from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
 
 _WIDE = 300  # where there is no terminal, a line is a line
 
@@ -64,11 +65,11 @@ def deliveries(
 
 def _wanted(
     endpoint: str | None, states: list[_State], reservation: str | None, since: str | None, until: str | None
-) -> Wanted:
-    from cdc_bridge.deliveries.listing import Wanted  # noqa: PLC0415
+) -> DeliveryFilter:
+    from cdc_bridge.deliveries.listing import DeliveryFilter  # noqa: PLC0415
     from cdc_bridge.model import DeliveryState, ReservationId  # noqa: PLC0415
 
-    wanted = Wanted(
+    wanted = DeliveryFilter(
         endpoint,
         [DeliveryState(state) for state in states],
         None if reservation is None else ReservationId(reservation),
@@ -89,7 +90,7 @@ def _place(text: str) -> Cursor:
         raise typer.BadParameter(str(error), param_hint="--after") from None
 
 
-async def _list(url: str, wanted: Wanted, limit: int, after: Cursor | None) -> Listed:
+async def _list(url: str, wanted: DeliveryFilter, limit: int, after: Cursor | None) -> DeliveryPage:
     from cdc_bridge.deliveries.listing import list_deliveries  # noqa: PLC0415
     from cdc_bridge.schema.session import command_session  # noqa: PLC0415
 
@@ -97,7 +98,7 @@ async def _list(url: str, wanted: Wanted, limit: int, after: Cursor | None) -> L
         return await list_deliveries(connection, wanted, limit, after)
 
 
-def _print(listed: Listed, limit: int) -> None:
+def _print(listed: DeliveryPage, limit: int) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -119,7 +120,7 @@ def _print(listed: Listed, limit: int) -> None:
         typer.echo(f"{more}. To go on: --after {listed.next}", err=True)
 
 
-def _cells(delivery: ListedDelivery) -> list[Any]:
+def _cells(delivery: LoggedDelivery) -> list[Any]:
     answer = delivery.last_error or ("" if delivery.last_status is None else f"HTTP {delivery.last_status}")
     return [
         str(delivery.seq),
@@ -127,7 +128,7 @@ def _cells(delivery: ListedDelivery) -> list[Any]:
         delivery.reservation_id,
         delivery.operation.value,
         f"{delivery.changed_at.astimezone():%Y-%m-%d %H:%M:%S %Z}",
-        delivery.state.value,
+        delivery.state_text,
         str(delivery.attempts),
         answer,
     ]

@@ -36,13 +36,13 @@ def show(
     """
     wanted = _delivery_id(id_)
     url = database_url_from(config, database_url)
-    from cdc_bridge.deliveries.show import as_json, delivery_of, in_words  # noqa: PLC0415
+    from cdc_bridge.deliveries.show import as_json, as_rows, delivery_of  # noqa: PLC0415
 
     delivery = asyncio.run(delivery_of(url, wanted, endpoint))
     if json_:
         typer.echo(json.dumps(as_json(delivery), indent=2))
         return
-    for name, words in in_words(delivery, wanted):
+    for name, words in as_rows(delivery, wanted):
         typer.echo(f"{name:<13}{words}")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from cdc_bridge.deliveries.reconcile import Reconciled, Standing
+    from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState
     from cdc_bridge.endpoints.lookup import EndpointRef
 
 _SHOWN_IDS = 20
@@ -52,15 +52,15 @@ def reconcile(
         raise typer.BadParameter("is of use with --repair only", param_hint="--dead")
     from_time = instant(since, "--since")
     url = database_url_from(config, database_url)
-    from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
+    from cdc_bridge.deliveries.reconcile import SyncState  # noqa: PLC0415
 
-    wanted = {Standing.MISSING, Standing.STALE, *((Standing.DEAD,) if dead else ())} if repair else set()
-    results: list[tuple[EndpointRef, datetime, Reconciled]] = []
+    wanted = {SyncState.MISSING, SyncState.STALE, *((SyncState.DEAD,) if dead else ())} if repair else set()
+    results: list[tuple[EndpointRef, datetime, ReconcileReport]] = []
     run_interruptibly(
         _run(url, endpoint, from_time, wanted, results, keep_ids=None if json_ else _SHOWN_IDS),
         lambda: f"Queued by then: {reservations(sum(found.queued for _, _, found in results))}.",
     )
-    all_well = all(found.all_well for _, _, found in results)
+    all_well = all(found.in_sync for _, _, found in results)
     if json_:
         shown = [_as_json(*result) for result in results]
         typer.echo(json.dumps({"ok": all_well, "endpoints": shown}, indent=2))
@@ -74,14 +74,14 @@ async def _run(
     url: str,
     name: str | None,
     since: datetime | None,
-    repair: set[Standing],
-    results: list[tuple[EndpointRef, datetime, Reconciled]],
+    repair: set[SyncState],
+    results: list[tuple[EndpointRef, datetime, ReconcileReport]],
     *,
     keep_ids: int | None,
 ) -> None:
     from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.deliveries.reconcile import Reconciled  # noqa: PLC0415
+    from cdc_bridge.deliveries.reconcile import ReconcileReport  # noqa: PLC0415
     from cdc_bridge.endpoints.lookup import known_endpoints, resolve_endpoint  # noqa: PLC0415
 
     async with one_connection(url) as connection:
@@ -91,7 +91,7 @@ async def _run(
         for endpoint in endpoints:
             endpoint.require_same_cluster()
         for endpoint in endpoints:
-            found = Reconciled(keep_ids)
+            found = ReconcileReport(keep_ids)
             begins = endpoint.first_comparable(since)
             results.append((endpoint, begins, found))
             await _reconcile(connection, endpoint, begins, found, repair)
@@ -101,10 +101,10 @@ async def _reconcile(
     connection: AsyncConnection[TupleRow],
     endpoint: EndpointRef,
     since: datetime,
-    found: Reconciled,
-    repair: set[Standing],
+    found: ReconcileReport,
+    repair: set[SyncState],
 ) -> None:
-    from cdc_bridge.deliveries.enqueue import MOST_WAITING, ReservationQueue  # noqa: PLC0415
+    from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer  # noqa: PLC0415
     from cdc_bridge.deliveries.reconcile import reconcile as run  # noqa: PLC0415
     from cdc_bridge.deliveries.reservation_keys import ReservationKeys  # noqa: PLC0415
 
@@ -112,36 +112,36 @@ async def _reconcile(
     with shown(f"compare {endpoint.name}") as bar:
 
         def told() -> None:
-            bar.show(found.compared, total, f"queued {queue.queued:,}" if repair else "", queue.waits_for)
+            bar.show(found.compared, total, f"queued {queue.queued:,}" if repair else "", queue.waiting_for)
 
-        queue = ReservationQueue(connection, endpoint.endpoint_id, MOST_WAITING, lambda _: told())
-        await run(connection, endpoint.endpoint_id, since, found, told=told, repair=repair, queue=queue)
+        queue = Enqueuer(connection, endpoint.endpoint_id, MAX_PENDING, lambda _: told())
+        await run(connection, endpoint.endpoint_id, since, found, on_progress=told, repair=repair, enqueuer=queue)
 
 
-def _print(endpoint: EndpointRef, since: datetime, found: Reconciled, *, repair: set[Standing]) -> None:
-    from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
+def _print(endpoint: EndpointRef, since: datetime, found: ReconcileReport, *, repair: set[SyncState]) -> None:
+    from cdc_bridge.deliveries.reconcile import SyncState  # noqa: PLC0415
 
     typer.echo(f"{endpoint.name}: {reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
-    for standing in Standing:
-        ids, number = found.ids.get(standing, []), found.found[standing]
+    for standing in SyncState:
+        ids, number = found.ids.get(standing, []), found.counts[standing]
         more = f" and {number - len(ids):,} more" if ids and number > len(ids) else ""
         typer.echo(f"  {standing:<11}{number:>9,}" + (f"  {', '.join(ids)}{more}" if ids else ""))
     if repair:
         typer.echo(f"  Queued: {reservations(found.queued)}.")
-    elif found.found[Standing.MISSING] or found.found[Standing.STALE]:
+    elif found.counts[SyncState.MISSING] or found.counts[SyncState.STALE]:
         typer.echo(f"  To call what is missing or stale: cdc-bridge reconcile --endpoint {endpoint.name} --repair")
-    if found.found[Standing.DEAD] and Standing.DEAD not in repair:
+    if found.counts[SyncState.DEAD] and SyncState.DEAD not in repair:
         typer.echo(f"  To call what is dead: cdc-bridge replay --endpoint {endpoint.name} --state dead")
 
 
-def _as_json(endpoint: EndpointRef, since: datetime, found: Reconciled) -> dict[str, Any]:
-    from cdc_bridge.deliveries.reconcile import Standing  # noqa: PLC0415
+def _as_json(endpoint: EndpointRef, since: datetime, found: ReconcileReport) -> dict[str, Any]:
+    from cdc_bridge.deliveries.reconcile import SyncState  # noqa: PLC0415
 
     return {
         "endpoint": endpoint.name,
         "since": since.isoformat(),
         "compared": found.compared,
-        **{standing.name.lower(): found.found[standing] for standing in Standing},
+        **{standing.name.lower(): found.counts[standing] for standing in SyncState},
         "ids": {standing.name.lower(): ids for standing, ids in found.ids.items()},
         "queued": found.queued,
     }

@@ -13,7 +13,7 @@ from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_fr
 from cdc_bridge.cli.times import instant
 
 if TYPE_CHECKING:
-    from cdc_bridge.deliveries.replay import Replayed, Selection
+    from cdc_bridge.deliveries.replay import ReplayProgress, Selection
 
 
 class _State(StrEnum):
@@ -49,9 +49,9 @@ def replay(
     """
     selection = _selection(since, until, reservation or [], state or [])
     url = database_url_from(config, database_url)
-    from cdc_bridge.deliveries.replay import Replayed  # noqa: PLC0415
+    from cdc_bridge.deliveries.replay import ReplayProgress  # noqa: PLC0415
 
-    done = Replayed()
+    done = ReplayProgress()
     run_interruptibly(
         _replay(url, endpoint, selection, done, dry_run=dry_run),
         lambda: f"Queued by then: {reservations(done.queued)}.",
@@ -84,7 +84,7 @@ def _selection(since: str | None, until: str | None, ids: list[str], states: lis
     return selection
 
 
-async def _replay(url: str, name: str | None, selection: Selection, done: Replayed, *, dry_run: bool) -> None:
+async def _replay(url: str, name: str | None, selection: Selection, done: ReplayProgress, *, dry_run: bool) -> None:
     from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
     from cdc_bridge.database import one_connection  # noqa: PLC0415
     from cdc_bridge.deliveries.replay import count  # noqa: PLC0415

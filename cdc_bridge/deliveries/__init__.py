@@ -1,1 +1,1 @@
-"""deliveries."""
+"""What people ask of deliveries: list, show, retry, replay, backfill, reconcile."""

@@ -1,9 +1,9 @@
-"""Calls an endpoint with reservations that it never had: those that were there before it was added.
+"""Delivers reservations to an endpoint that never had them: those that existed before it was added.
 
-Which ones is read off the ledger, so a backfill that was interrupted goes on where it was when it is started again.
+The delivery log tells which, so an interrupted backfill continues where it was when it is started again.
 
-Or with all of them once more, each under a new number: for a till that has lost what it had and yet drops repeats, or
-that was told more than e-Res knows after a recovery to a point in time.
+Or delivers all reservations again, each under a new number: for an endpoint that lost its data and yet drops repeats,
+or that has received changes which e-Res lost in a point-in-time recovery.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.enqueue import MOST_AT_ONCE, MOST_WAITING, Chosen, ReservationQueue
+from cdc_bridge.deliveries.enqueue import MAX_BATCH, MAX_PENDING, Candidate, Enqueuer
 from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.endpoints.lookup import EndpointRef
 from cdc_bridge.model import ReservationId
@@ -27,93 +27,94 @@ _PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class BackfillOptions:
     """Which reservations, and how."""
 
     since: datetime | None = None
-    """Only those updated then or later."""
+    """Only those updated at this time or later."""
     again: bool = False
     """Also those that the endpoint had."""
-    at_most: int = MOST_WAITING
-    """While so many of its deliveries wait, nothing is queued."""
+    max_pending: int = MAX_PENDING
+    """Pending deliveries of the endpoint from which on nothing is queued."""
     wait: bool = False
-    """End when all are settled, not as soon as they are queued."""
+    """Return when all are settled, not as soon as they are queued."""
 
 
 @dataclass(slots=True)
-class Backfilled:
-    """What was done so far."""
+class BackfillProgress:
+    """What a backfill has done so far."""
 
-    looked_at: int = 0
-    chosen: int = 0
-    """Those that the endpoint is to be called with."""
+    read: int = 0
+    selected: int = 0
+    """Reservations to deliver."""
     queued: int = 0
     settled: int = 0
-    waits_for: str | None = None
+    waiting_for: str | None = None
 
 
-async def count(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: Wanted) -> Backfilled:
-    """Return how many reservations there are, and how many of them the endpoint would be called with.
+async def count(
+    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, options: BackfillOptions
+) -> BackfillProgress:
+    """Return how many reservations there are, and how many of them would be delivered.
 
     Raises:
-        BridgeError: the view cannot be read by time.
-        psycopg.Error: the database could not be read.
+        BridgeError: "updated" is not a timestamp with time zone.
     """
-    counted = Backfilled()
-    async for looked_at, chosen in _pages(connection, endpoint, wanted):
-        counted.looked_at += looked_at
-        counted.chosen += len(chosen)
-    return counted
+    progress = BackfillProgress()
+    async for read, candidates in _pages(connection, endpoint, options):
+        progress.read += read
+        progress.selected += len(candidates)
+    return progress
 
 
 async def backfill(
     connection: AsyncConnection[TupleRow],
     endpoint: EndpointRef,
-    wanted: Wanted,
-    done: Backfilled,
-    told: Callable[[Backfilled], None],
+    options: BackfillOptions,
+    progress: BackfillProgress,
+    on_progress: Callable[[BackfillProgress], None],
 ) -> None:
-    """Queue every reservation of which the endpoint's ledger has nothing, or every one.
+    """Queue every reservation of which the endpoint's delivery log has nothing, or every one.
 
     Args:
-        connection: to the database, autocommit.
-        endpoint: who is called.
-        wanted: which reservations, and how.
-        done: what was done; right also when this is interrupted.
-        told: is told of it again and again.
+        connection: To the database, autocommit.
+        endpoint: The endpoint.
+        options: Which reservations, and how.
+        progress: Kept current, so that it is right also after an interruption.
+        on_progress: Called when it has changed.
 
     Raises:
-        BridgeError: the endpoint is gone, or the view cannot be read by time.
-        psycopg.Error: the database could not be used.
+        BridgeError: The endpoint was removed, or "updated" is not a timestamp with time zone.
     """
 
-    def tell(queue: ReservationQueue) -> None:
-        done.queued, done.settled, done.waits_for = queue.queued, queue.settled, queue.waits_for
-        told(done)
+    def update(enqueuer: Enqueuer) -> None:
+        progress.queued, progress.settled = enqueuer.queued, enqueuer.settled
+        progress.waiting_for = enqueuer.waiting_for
+        on_progress(progress)
 
-    queue = ReservationQueue(connection, endpoint.endpoint_id, wanted.at_most, tell)
-    gathered: list[Chosen] = []
-    async for looked_at, chosen in _pages(connection, endpoint, wanted):
-        done.looked_at += looked_at
-        done.chosen += len(chosen)
-        tell(queue)
-        gathered += chosen
-        if len(gathered) + _PAGE > MOST_AT_ONCE:
-            await queue.put(gathered)
-            gathered.clear()
-    if gathered:
-        await queue.put(gathered)
-    if wanted.wait:
-        await queue.until_settled()
+    enqueuer = Enqueuer(connection, endpoint.endpoint_id, options.max_pending, update)
+    batch: list[Candidate] = []
+    async for read, candidates in _pages(connection, endpoint, options):
+        progress.read += read
+        progress.selected += len(candidates)
+        update(enqueuer)
+        batch += candidates
+        if len(batch) + _PAGE > MAX_BATCH:
+            await enqueuer.enqueue(batch)
+            batch.clear()
+    if batch:
+        await enqueuer.enqueue(batch)
+    if options.wait:
+        await enqueuer.wait_until_settled()
 
 
 async def _pages(
-    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: Wanted
-) -> AsyncIterator[tuple[int, list[Chosen]]]:
-    """Go through all reservations by pages; yield how many a page has, and those that the endpoint is called with."""
-    keys = ReservationKeys(wanted.since)
+    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, options: BackfillOptions
+) -> AsyncIterator[tuple[int, list[Candidate]]]:
+    """Read all reservations; yield the size of each page, and those of it to deliver."""
+    keys = ReservationKeys(options.since)
     while not keys.at_end:
         page = await keys.next_page(connection, _PAGE)
-        parameters = {"endpoint_id": endpoint.endpoint_id, "reservation_ids": page, "again": wanted.again}
+        parameters = {"endpoint_id": endpoint.endpoint_id, "reservation_ids": page, "again": options.again}
         cursor = await connection.execute(_queries["to_backfill"], parameters)
-        yield len(page), [Chosen(ReservationId(key), newest_seq) for key, newest_seq in await cursor.fetchall()]
+        yield len(page), [Candidate(ReservationId(key), newest_seq) for key, newest_seq in await cursor.fetchall()]

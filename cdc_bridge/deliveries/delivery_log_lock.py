@@ -1,7 +1,7 @@
-"""A short transaction in which the daemon records nothing, so that what a command reads of the ledger stays so.
+"""A short transaction in which the daemon records nothing, so that a command can read the delivery log and write to it.
 
-The daemon locks the endpoint's row first whenever it records. Who holds that lock can judge by the ledger and write to
-it, without a race and without a deadlock. What the daemon has in memory it keeps in order itself.
+The daemon locks the endpoint's row before it records. A command that holds that lock has neither a race nor a deadlock
+with it. Deliveries in the daemon's memory are not affected: the daemon keeps those in order itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ _queries = load_queries(__name__)
 
 @asynccontextmanager
 async def delivery_log_locked(connection: AsyncConnection[TupleRow], endpoint_id: EndpointId) -> AsyncIterator[None]:
-    """Hold an endpoint's ledger, and at the end tell the daemons to look at what is due.
+    """Lock an endpoint's delivery log, and notify the daemons at commit that deliveries may be due.
 
     Raises:
-        BridgeError: the endpoint is gone.
-        psycopg.Error: the database could not be used.
+        BridgeError: The endpoint was removed.
     """
     async with connection.transaction():
         cursor = await connection.execute(_queries["lock_endpoint"], {"endpoint_id": endpoint_id})

@@ -1,18 +1,17 @@
-"""Queues calls for reservations under numbers of their own, which are in order with those of the change log.
+"""Queues deliveries of reservations under new numbers, in order with those of the change log.
 
-A receiver drops what has a lower number than it has seen, and the daemon supersedes it. So a call must not carry a
-higher number than a change that is committed after the call's body was loaded: that change would never be called. A
-change gets its number when its statement has run, and is seen when its transaction commits, maybe hours later. Hence:
+A receiver drops a number lower than one it has seen, and the daemon supersedes it. So a delivery must not have a higher
+number than a change that commits after the delivery's body was loaded: that change would never be delivered. A change
+draws its number when its statement ends, and becomes visible when its transaction commits, maybe hours later. Hence:
 
     draw numbers -> wait until every transaction has ended that may have drawn a lower one -> queue
 
-What has a lower number is in the log by then. A reservation that has a change in the log which is not in the ledger yet
-is left out, as is one of which the ledger has something new when it is to be queued: they are called anyway. (Were such
-a change left aside, a daemon killed at the wrong moment would call it again after the call with the higher number.)
+By then every change with a lower number is in the change log. A reservation with an unread change is left out, as is
+one whose newest delivery is not the one that was selected: both are delivered in any case. (Otherwise a daemon killed
+at the wrong moment would send such a change again after the delivery with the higher number.)
 
-Any later change has a higher number, and whichever comes first, the daemon keeps the order. So numbers may be drawn
-long before they are used, many at once, and the waiting costs little. No lock and no transaction of ours is open
-meanwhile.
+Every later change has a higher number, and the daemon keeps the order. So numbers can be drawn in large batches, long
+before they are used, and the wait costs little. It holds no lock and no transaction open.
 """
 
 from __future__ import annotations
@@ -33,136 +32,131 @@ from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
-MOST_AT_ONCE = 20_000
-"""So many reservations are worth one wait, and not too many to hold in memory."""
+MAX_BATCH = 20_000
+"""Reservations for one wait: enough to be worth it, few enough for memory."""
 
-MOST_WAITING = 10_000
-"""More than that need not wait for their calls at once."""
+MAX_PENDING = 10_000
+"""Pending deliveries of an endpoint from which on nothing is queued: more would only use space."""
 
 _CHUNK = 1000
-_LOOK_AGAIN_SECONDS = 0.5
+_POLL_INTERVAL_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """A reservation to be called."""
+class Candidate:
+    """A reservation to queue."""
 
     reservation_id: ReservationId
     newest_seq: int = 0
-    """Its newest delivery in the ledger when it was chosen; 0: there was none."""
+    """Its newest delivery when it was selected; 0: it had none."""
 
 
-class ReservationQueue:
-    """Queues reservations for one endpoint."""
+class Enqueuer:
+    """Queues deliveries for one endpoint."""
 
     def __init__(
         self,
         connection: AsyncConnection[TupleRow],
         endpoint_id: EndpointId,
-        at_most: int,
-        told: Callable[[ReservationQueue], None],
+        max_pending: int,
+        on_progress: Callable[[Enqueuer], None],
     ) -> None:
-        """Prepare to queue.
+        """Start with nothing queued.
 
         Args:
-            connection: to the database, autocommit.
-            endpoint_id: who is called.
-            at_most: while so many of its deliveries wait, nothing is queued.
-            told: is told when something has changed.
+            connection: To the database, autocommit.
+            endpoint_id: The endpoint.
+            max_pending: Pending deliveries of the endpoint from which on nothing is queued.
+            on_progress: Called when a public attribute has changed.
         """
         self._connection = connection
         self._endpoint_id = endpoint_id
-        self._at_most = at_most
-        self._told = told
+        self._max_pending = max_pending
+        self._on_progress = on_progress
         self._unsettled: set[Seq] = set()
-        self._look_again_at = 0.0
+        self._next_poll_at = 0.0
         self.queued = 0
-        self.waits_for: str | None = None
-        """What keeps it from going on at present."""
+        self.waiting_for: str | None = None
+        """What it waits for at present, for people."""
 
     @property
     def settled(self) -> int:
-        """How many of those queued were delivered, or settled otherwise."""
+        """How many of the queued deliveries are settled."""
         return self.queued - len(self._unsettled)
 
-    async def put(self, chosen: Sequence[Chosen]) -> int:
-        """Queue reservations; return how many were.
+    async def enqueue(self, candidates: Sequence[Candidate]) -> int:
+        """Queue deliveries; return how many were queued.
 
         Args:
-            chosen: them; the fewer, the better, of :data:`MOST_AT_ONCE`.
+            candidates: At most about :data:`MAX_BATCH` reservations.
 
         Raises:
-            BridgeError: the endpoint is gone.
-            psycopg.Error: the database could not be used.
+            BridgeError: The endpoint was removed.
         """
         before = self.queued
-        numbers = await self._draw(len(chosen))
+        numbers = await self._draw_numbers(len(candidates))
         await until_older_writers_have_ended(self._connection, self._wait_for)
-        ids = [reservation.reservation_id for reservation in chosen]
+        ids = [candidate.reservation_id for candidate in candidates]
         unread = await with_unread_changes(self._connection, self._endpoint_id, ids)
-        numbered = zip(numbers, chosen, strict=True)
-        left = [(seq, reservation) for seq, reservation in numbered if reservation.reservation_id not in unread]
+        numbered = zip(numbers, candidates, strict=True)
+        left = [(seq, candidate) for seq, candidate in numbered if candidate.reservation_id not in unread]
         while left:
-            size = await self._room(min(len(left), _CHUNK))
+            size = await self._wait_for_room(min(len(left), _CHUNK))
             await self._insert(left[:size])
             del left[:size]
-            self._told(self)
+            self._on_progress(self)
         return self.queued - before
 
-    async def until_settled(self) -> None:
-        """Wait until all that was queued is settled.
-
-        Raises:
-            psycopg.Error: the database could not be read.
-        """
+    async def wait_until_settled(self) -> None:
+        """Wait until everything that was queued is settled."""
         while self._unsettled:
-            self._wait_for("the calls")
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-            await self._see_what_is_settled()
+            self._wait_for("the deliveries")
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
+            await self._poll_unsettled()
         self._wait_for(None)
 
     def _wait_for(self, what: str | None) -> None:
-        self.waits_for = what
-        self._told(self)
+        self.waiting_for = what
+        self._on_progress(self)
 
-    async def _draw(self, count: int) -> list[Seq]:
+    async def _draw_numbers(self, count: int) -> list[Seq]:
         cursor = await self._connection.execute(_queries["draw_numbers"], {"count": count})
         return [Seq(number) for (number,) in await cursor.fetchall()]
 
-    async def _room(self, wanted: int) -> int:
-        """Wait until there is room for some more; return for how many, at most as many as are wanted."""
-        enough = min(wanted, max(1, self._at_most // 10))
-        while (room := self._at_most - await self._waiting()) < enough:
-            self._wait_for(f"the endpoint, as {self._at_most:,} of its deliveries wait")
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-            await self._see_what_is_settled()
-        self.waits_for = None
-        return min(wanted, room)
+    async def _wait_for_room(self, size: int) -> int:
+        """Wait until there is room for a tenth of the limit, or for ``size``; return for how many, up to ``size``."""
+        enough = min(size, max(1, self._max_pending // 10))
+        while (room := self._max_pending - await self._count_pending()) < enough:
+            self._wait_for(f"the endpoint, which has {self._max_pending:,} pending deliveries")
+            await asyncio.sleep(_POLL_INTERVAL_SECONDS)
+            await self._poll_unsettled()
+        self.waiting_for = None
+        return min(size, room)
 
-    async def _waiting(self) -> int:
+    async def _count_pending(self) -> int:
         cursor = await self._connection.execute(_queries["count_pending"], {"endpoint_id": self._endpoint_id})
         ((number,),) = await cursor.fetchall()
         return int(number)
 
-    async def _see_what_is_settled(self) -> None:
+    async def _poll_unsettled(self) -> None:
         cursor = await self._connection.execute(
             _queries["still_pending"], {"endpoint_id": self._endpoint_id, "seqs": list(self._unsettled)}
         )
         self._unsettled = {Seq(seq) for (seq,) in await cursor.fetchall()}
-        self._look_again_at = time.monotonic() + _LOOK_AGAIN_SECONDS
-        self._told(self)
+        self._next_poll_at = time.monotonic() + _POLL_INTERVAL_SECONDS
+        self._on_progress(self)
 
-    async def _insert(self, numbered: Sequence[tuple[Seq, Chosen]]) -> None:
+    async def _insert(self, numbered: Sequence[tuple[Seq, Candidate]]) -> None:
         parameters = {
             "endpoint_id": self._endpoint_id,
             "seqs": [seq for seq, _ in numbered],
-            "reservation_ids": [chosen.reservation_id for _, chosen in numbered],
-            "newest_seqs": [chosen.newest_seq for _, chosen in numbered],
+            "reservation_ids": [candidate.reservation_id for _, candidate in numbered],
+            "newest_seqs": [candidate.newest_seq for _, candidate in numbered],
         }
         async with delivery_log_locked(self._connection, self._endpoint_id):
             cursor = await self._connection.execute(_queries["queue_reservations"], parameters)
             queued = {Seq(seq) for (seq,) in await cursor.fetchall()}
         self.queued += len(queued)
         self._unsettled |= queued
-        if time.monotonic() >= self._look_again_at:
-            await self._see_what_is_settled()
+        if time.monotonic() >= self._next_poll_at:
+            await self._poll_unsettled()

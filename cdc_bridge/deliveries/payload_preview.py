@@ -1,4 +1,4 @@
-"""Shows what would be posted for a reservation now."""
+"""The body that would be sent for a reservation now."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cdc_bridge.payload.loader import ReservationLoader
 
 
 async def payload_of(database_url: str, reservation_id: str) -> bytes:
-    """Return the body.
+    """Return the reservation's body.
 
     Raises:
-        DatabaseUnavailable: the database does not answer.
-        InstallationError: the SQL side is not what is needed.
-        BridgeError: there is no such reservation.
+        DatabaseUnavailable: The database does not answer.
+        InstallationError: The SQL side is not what is needed.
+        BridgeError: There is no such reservation.
     """
     async with one_connection(database_url) as connection:
         await require_ready(connection)
@@ -33,6 +33,6 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
 
 
 def indented(body: bytes) -> bytes:
-    """Return a body indented, for reading. Numbers pass as the text they are: a float would round them."""
+    """Return a body indented for reading, with its numbers as they are: a float would round them."""
     exact = json.loads(body, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
     return orjson.dumps(exact, option=orjson.OPT_INDENT_2)

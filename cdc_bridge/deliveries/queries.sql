@@ -1,17 +1,17 @@
--- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+-- Statements of this package, by name. A comment below each "-- name:" line says what the statement is for. Parameters are
+-- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: lock_endpoint
--- Keeps the daemon from recording for the rest of a short transaction, and so what is read of the ledger from changing.
--- No row: the endpoint is gone.
+-- Keeps the daemon from recording until the end of this short transaction. No row: the endpoint was removed.
 select from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s for no key update
 
 -- name: find_deliveries
--- The deliveries of a change, at one endpoint or at all, and what is known of newer ones of the reservation. (Here and
--- below, the order names the reservation so that the index by reservation is taken, and not all of the ledger walked back.)
+-- A change's deliveries, at one endpoint or all, and the newest deliveries of its reservation there. (Here and below, the
+-- order names the reservation so that the planner takes the index by reservation, and does not read the whole delivery log
+-- backwards.)
 select
-  e.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts, d.failures,
-  d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at,
+  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
+  d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at,
   (
     select n.seq
     from cdc_bridge.delivery n
@@ -26,7 +26,7 @@ select
       and n.seq > d.seq and n.state in ('delivered', 'superseded')
     order by n.reservation_id desc, n.seq desc
     limit 1
-  ) as newer_accepted_seq,
+  ) as newer_delivered_seq,
   now() as read_at
 from cdc_bridge.endpoint e
 join cdc_bridge.delivery d on d.endpoint_id = e.endpoint_id and d.seq = %(seq)s
@@ -34,25 +34,25 @@ where %(endpoint_id)s::bigint is null or e.endpoint_id = %(endpoint_id)s
 order by e.name
 
 -- name: make_due
--- A delivery is due now, at the beginning of the schedule.
+-- Makes a delivery due now, at the start of its schedule.
 update cdc_bridge.delivery
-set state = 'queued', failures = 0, next_attempt_at = now(), recorded_at = now()
+set state = 'queued', skip_reason = null, failures = 0, next_attempt_at = now(), recorded_at = now()
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
--- name: wait_with_newer
--- A delivery waits, and a newer one of its reservation is tried for both.
+-- name: queue_behind_newer
+-- Queues a delivery for which a newer one of its reservation stands.
 update cdc_bridge.delivery
-set state = 'queued', failures = 0, next_attempt_at = null, recorded_at = now()
+set state = 'queued', skip_reason = null, failures = 0, next_attempt_at = null, recorded_at = now()
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
 -- name: supersede
--- A newer call for the reservation of a delivery was accepted.
+-- Supersedes a delivery: a newer one of its reservation was delivered.
 update cdc_bridge.delivery
-set state = 'superseded', next_attempt_at = null, recorded_at = now()
+set state = 'superseded', skip_reason = null, next_attempt_at = null, recorded_at = now()
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
 -- name: newest_deliveries
--- The newest delivery of each reservation that was selected, in the order of their ids.
+-- The newest delivery of each selected reservation, in the order of their ids.
 select newest.reservation_id, newest.seq, newest.state
 from (
   select d.reservation_id
@@ -60,7 +60,7 @@ from (
   where d.endpoint_id = %(endpoint_id)s
     and d.reservation_id > %(after)s
     and (%(reservation_ids)s::text[] is null or d.reservation_id = any (%(reservation_ids)s::text[]))
-  group by d.reservation_id  -- in the index's order; DISTINCT ON with the newest first would sort all of the ledger on 15
+  group by d.reservation_id  -- in the index's order; PostgreSQL 15 would sort the whole delivery log for DISTINCT ON
 ) as selected
 cross join lateral (
   select d.reservation_id, d.seq, d.state
@@ -88,7 +88,7 @@ order by selected.reservation_id
 limit %(limit)s
 
 -- name: newest_delivery
--- The number of the newest delivery of some endpoints at or below a number for each.
+-- The highest number of the deliveries of some endpoints, up to a ceiling for each.
 select max(newest.seq)
 from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as top (endpoint_id, seq)
 cross join lateral (
@@ -100,16 +100,18 @@ cross join lateral (
 ) as newest
 
 -- name: latest_deliveries
--- Deliveries of some endpoints above a number and up to one for each, newest change first. All of them are looked through.
+-- Deliveries of some endpoints above a number and up to a ceiling for each, newest change first, of one reservation or
+-- all. Without a reservation it reads all of them.
 select
-  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
-  d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
+  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
+  d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at
 from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
 join cdc_bridge.endpoint e using (endpoint_id)
 cross join lateral (
   select *
   from cdc_bridge.delivery d
   where d.endpoint_id = part.endpoint_id and d.seq > %(above)s and d.seq <= part.ceiling
+    and (%(reservation_id)s::text is null or d.reservation_id = %(reservation_id)s)
     and d.state = any (%(states)s::text[])
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
@@ -120,10 +122,10 @@ order by d.seq desc, d.endpoint_id
 limit %(limit)s
 
 -- name: latest_unsettled
--- The same of those that wait or are dead, by their index.
+-- The same for pending and dead deliveries, by their index, which has them by state.
 select
-  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
-  d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
+  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
+  d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at
 from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
 join cdc_bridge.endpoint e using (endpoint_id)
 cross join unnest(%(states)s::text[]) as wanted (state)
@@ -140,43 +142,22 @@ cross join lateral (
 order by d.seq desc, d.endpoint_id
 limit %(limit)s
 
--- name: latest_of_reservation
--- The same of one reservation, by its index.
-select
-  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.attempts,
-  d.next_attempt_at, d.last_status, d.last_error, d.last_attempt_at, d.duration_seconds, d.recorded_at
-from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
-join cdc_bridge.endpoint e using (endpoint_id)
-cross join lateral (
-  select *
-  from cdc_bridge.delivery d
-  where d.endpoint_id = part.endpoint_id and d.reservation_id = %(reservation_id)s
-    and d.seq <= part.ceiling
-    and d.state = any (%(states)s::text[])
-    and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
-    and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
-  order by d.reservation_id desc, d.seq desc
-  limit %(limit)s
-) as d
-order by d.seq desc, d.endpoint_id
-limit %(limit)s
-
 -- name: requeue
--- Deliveries are due again, at the beginning of their schedule: those that stand as they were chosen and have no newer one.
+-- Makes deliveries due again, at the start of their schedule, unless they changed since they were selected or have a newer one.
 update cdc_bridge.delivery d
-set state = 'queued', failures = 0, next_attempt_at = now(), recorded_at = now()
-from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[]) as chosen (seq, reservation_id, state)
-where d.endpoint_id = %(endpoint_id)s and d.seq = chosen.seq and d.state = chosen.state
+set state = 'queued', skip_reason = null, failures = 0, next_attempt_at = now(), recorded_at = now()
+from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[]) as selected (seq, reservation_id, state)
+where d.endpoint_id = %(endpoint_id)s and d.seq = selected.seq and d.state = selected.state
   and (
     select true
     from cdc_bridge.delivery newer
-    where newer.endpoint_id = %(endpoint_id)s and newer.reservation_id = chosen.reservation_id and newer.seq > chosen.seq
+    where newer.endpoint_id = %(endpoint_id)s and newer.reservation_id = selected.reservation_id and newer.seq > selected.seq
     limit 1
   ) is null
 
 -- name: unread_changes
--- Which of some reservations have a change that is not in an endpoint's ledger, and that its position does not cover. Only
--- the end of the log is read.
+-- Those of some reservations that have an unread change: not in the endpoint's delivery log, and after its position. Reads
+-- only the end of the change log.
 with unread as materialized (
   select c.seq, c.reservation_id
   from cdc_bridge.endpoint e
@@ -199,7 +180,7 @@ where (
 ) is null
 
 -- name: reservation_keys
--- The next reservations by their key, in its own order, all or those updated since a time.
+-- The next reservation keys in their own order, all or those updated since a time.
 select p."id"::text
 from cdc_bridge.reservation_payload p
 where (%(after)s::text is null or p."id" > %(after)s::text::{key_type})
@@ -208,14 +189,14 @@ order by p."id"
 limit %(limit)s
 
 -- name: count_reservations
--- How many reservations there are, all or those updated since a time.
+-- The number of reservations, all or those updated since a time.
 select count(*)
 from cdc_bridge.reservation_payload p
 where %(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz
 
 -- name: to_backfill
--- Those of some reservations of which an endpoint's ledger has nothing, or "again" also those of which nothing waits; each
--- with its newest delivery.
+-- Those of some reservations that have no delivery at an endpoint, or with "again" those that have no pending one; each with
+-- its newest delivery.
 select r.id, coalesce(newest.seq, 0)
 from unnest(%(reservation_ids)s::text[]) as r (id)
 left join lateral (
@@ -228,50 +209,50 @@ left join lateral (
 where newest.seq is null or (%(again)s and newest.state not in ('queued', 'retrying'))
 
 -- name: draw_numbers
--- Some numbers of the change log's own sequence; none comes twice.
+-- Draws numbers from the change log's sequence.
 select nextval('cdc_bridge.change_seq_seq') from generate_series(1, %(count)s::integer)
 
 -- name: count_pending
--- How many of an endpoint's deliveries wait for an attempt.
+-- The number of an endpoint's deliveries that have a next attempt.
 select count(*) from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and next_attempt_at is not null
 
 -- name: still_pending
--- Those of some deliveries that are not settled.
+-- Those of some deliveries that are pending.
 select seq
 from cdc_bridge.delivery
 where endpoint_id = %(endpoint_id)s and seq = any (%(seqs)s) and state in ('queued', 'retrying')
 
 -- name: queue_reservations
--- Queues calls under numbers drawn before, but not for a reservation whose newest delivery waits or is another one than
--- when it was chosen.
+-- Queues deliveries under numbers drawn before, except where the reservation's newest delivery is pending or not the one
+-- that was selected.
 insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at
 )
-select %(endpoint_id)s, chosen.seq, chosen.reservation_id, 'U', now(), 'queued', 0, 0, now()
+select %(endpoint_id)s, candidate.seq, candidate.reservation_id, 'U', now(), 'queued', 0, 0, now()
 from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(newest_seqs)s::bigint[])
-  as chosen (seq, reservation_id, newest_seq)
+  as candidate (seq, reservation_id, newest_seq)
 left join lateral (
   select d.seq, d.state
   from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = chosen.reservation_id
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = candidate.reservation_id
   order by d.reservation_id desc, d.seq desc
   limit 1
 ) as newest on true
-where coalesce(newest.seq, 0) = chosen.newest_seq and (newest.state in ('queued', 'retrying')) is not true
+where coalesce(newest.seq, 0) = candidate.newest_seq and (newest.state in ('queued', 'retrying')) is not true
 on conflict do nothing
 returning seq
 
 -- name: in_one_snapshot
--- All that is read in this transaction is read as of one instant, and nothing is written.
+-- This transaction reads in one snapshot and writes nothing.
 set transaction isolation level repeatable read, read only
 
 -- name: delivery_log_start
--- From when on an endpoint's ledger has everything, with an hour for e-Res's clock to be ahead; null: it was never pruned.
+-- When the complete part of an endpoint's delivery log starts, plus an hour if e-Res's clock is ahead; null: never pruned.
 select pruned_until + interval '1 hour' from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s
 
 -- name: last_deliveries
--- What an endpoint's ledger has last of some reservations, and the webhook-id of what was delivered last.
-select r.id, newest.seq, newest.state, delivered.message_id, accepted.seq is not null
+-- The newest delivery of some reservations, the webhook-id of the last one delivered, and whether there ever was one.
+select r.id, newest.seq, newest.state, last_delivered.message_id, any_delivered.seq is not null
 from unnest(%(reservation_ids)s::text[]) as r (id)
 cross join lateral (
   select d.seq, d.state
@@ -285,11 +266,11 @@ left join lateral (
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state in ('delivered', 'superseded')
   limit 1
-) as accepted on true
+) as any_delivered on true
 left join lateral (
   select d.message_id
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state = 'delivered'
   order by d.reservation_id desc, d.seq desc
   limit 1
-) as delivered on true
+) as last_delivered on true

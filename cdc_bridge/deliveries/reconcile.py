@@ -1,11 +1,11 @@
-"""Compares e-Res's reservations with what an endpoint was told of them last: proves that nothing was missed.
+"""Compares e-Res's reservations with what an endpoint received last: proves that nothing was missed.
 
-What would be posted for a reservation now is hashed and compared with the hash in the webhook-id of its newest
-delivery. That also finds what capture cannot see: rows written while triggers were off or bypassed, rows restored from
-elsewhere, a change of the customer or the call alone.
+The hash of a reservation's current body is compared with the hash in the webhook-id of its newest delivery. That also
+finds what capture cannot see: rows written while triggers were disabled or bypassed, rows restored from elsewhere, a
+change of the customer or the call alone.
 
-A page of reservations, the ledger, the change log and the position are read in one snapshot, so a change that is on its
-way is told from one that was missed, whatever is written meanwhile.
+A page of reservations, the delivery log, the change log and the position are read in one snapshot, so that a pending
+change is told from a missed one, whatever is written meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from enum import StrEnum
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.enqueue import MOST_AT_ONCE, Chosen, ReservationQueue
+from cdc_bridge.deliveries.enqueue import MAX_BATCH, Candidate, Enqueuer
 from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
 from cdc_bridge.model import DeliveryState, EndpointId, ReservationId, Seq
@@ -32,147 +32,144 @@ from cdc_bridge.transport.message import body_hash
 _queries = load_queries(__name__)
 
 _PAGE = 2000
-"""So many are compared in one snapshot, as the end of the change log is read for each page anew."""
+"""Reservations compared in one snapshot: the end of the change log is read for each page."""
 
 _LOAD = 200
-"""So many bodies are in memory at once."""
+"""Bodies in memory at once."""
 
-_LEAST_PAUSE_SECONDS = 0.1
+_MIN_PAUSE_SECONDS = 0.1
 
 
-class Standing(StrEnum):
-    """How a reservation stands at an endpoint."""
+class SyncState(StrEnum):
+    """How a reservation compares with its last delivery to an endpoint."""
 
-    IN_ORDER = "in order"
-    """What was delivered last is what would be posted now."""
-    ON_ITS_WAY = "on its way"
-    """A delivery waits, or a change is in the log and not in the ledger yet."""
+    IN_SYNC = "in sync"
+    """The last delivered body is the current one."""
+    PENDING = "pending"
+    """A delivery is pending, or a change is not read yet."""
     MISSING = "missing"
-    """The endpoint never got it."""
+    """It was never delivered."""
     STALE = "stale"
-    """What was delivered last differs from what would be posted now."""
+    """The last delivered body differs from the current one."""
     DEAD = "dead"
-    """What would be posted now was refused until the end of the schedule."""
+    """Its newest delivery is a dead letter."""
 
 
-WRONG = (Standing.MISSING, Standing.STALE, Standing.DEAD)
-"""Where the endpoint does not have what it ought to, and nothing is on its way."""
+OUT_OF_SYNC = (SyncState.MISSING, SyncState.STALE, SyncState.DEAD)
+"""The endpoint lacks the current body, and nothing is pending."""
 
 
 @dataclass(frozen=True, slots=True)
 class LastDeliveries:
-    """What the ledger has of a reservation."""
+    """What the delivery log has of a reservation."""
 
     newest_seq: Seq
     newest_state: DeliveryState
     delivered_hash: str | None
-    """Hash of the body that was delivered last; ``None``: none was."""
-    accepted: bool
-    """Whether a call was ever accepted for it."""
+    """Hash of the last delivered body; ``None``: none was delivered."""
+    ever_delivered: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one reservation stands."""
+    """The result of one comparison."""
 
     reservation_id: ReservationId
-    standing: Standing
+    state: SyncState
     newest_seq: int
-    """Its newest delivery in the ledger; 0: there is none."""
+    """The reservation's newest delivery; 0: it has none."""
 
 
 @dataclass(slots=True)
-class Reconciled:
-    """What was found so far."""
+class ReconcileReport:
+    """The results so far."""
 
     keep_ids: int | None = None
-    """Of how many reservations of each kind that is wrong the ids are kept; ``None``: of all."""
-    found: Counter[Standing] = field(default_factory=Counter)
-    ids: dict[Standing, list[ReservationId]] = field(default_factory=lambda: {standing: [] for standing in WRONG})
+    """How many ids to keep for each state that is out of sync; ``None``: all."""
+    counts: Counter[SyncState] = field(default_factory=Counter)
+    ids: dict[SyncState, list[ReservationId]] = field(default_factory=lambda: {state: [] for state in OUT_OF_SYNC})
     queued: int = 0
 
     @property
     def compared(self) -> int:
-        """How many reservations were looked at."""
-        return self.found.total()
+        """How many reservations were compared."""
+        return self.counts.total()
 
     @property
-    def all_well(self) -> bool:
-        """Whether the endpoint has, or is about to get, all that it ought to."""
-        return not any(self.found[standing] for standing in WRONG)
+    def in_sync(self) -> bool:
+        """Whether no reservation is out of sync."""
+        return not any(self.counts[state] for state in OUT_OF_SYNC)
 
-    def note(self, findings: Collection[Finding]) -> None:
-        """Count some findings."""
-        self.found.update(finding.standing for finding in findings)
+    def add(self, findings: Collection[Finding]) -> None:
+        """Add results."""
+        self.counts.update(finding.state for finding in findings)
         for finding in findings:
-            ids = self.ids.get(finding.standing)
+            ids = self.ids.get(finding.state)
             if ids is not None and (self.keep_ids is None or len(ids) < self.keep_ids):
                 ids.append(finding.reservation_id)
 
 
-def stands(last: LastDeliveries | None, hash_now: str, *, unread: bool) -> Standing:
-    """Judge how a reservation stands.
+def compare(last: LastDeliveries | None, current_hash: str, *, unread: bool) -> SyncState:
+    """Compare a reservation with its last delivery.
 
     Args:
-        last: what the ledger has of it; ``None``: nothing.
-        hash_now: of the body that would be posted now.
-        unread: it has a change in the log that is not in the ledger yet.
+        last: What the delivery log has of it; ``None``: nothing.
+        current_hash: Hash of its current body.
+        unread: Whether it has an unread change.
     """
     if last is not None and last.newest_state.is_pending:
-        return Standing.ON_ITS_WAY
-    if last is not None and last.delivered_hash == hash_now:
-        return Standing.IN_ORDER
+        return SyncState.PENDING
+    if last is not None and last.delivered_hash == current_hash:
+        return SyncState.IN_SYNC
     if unread:
-        return Standing.ON_ITS_WAY
+        return SyncState.PENDING
     if last is not None and last.newest_state is DeliveryState.DEAD:
-        return Standing.DEAD
-    return Standing.STALE if last is not None and last.accepted else Standing.MISSING
+        return SyncState.DEAD
+    return SyncState.STALE if last is not None and last.ever_delivered else SyncState.MISSING
 
 
 async def reconcile(
     connection: AsyncConnection[TupleRow],
     endpoint_id: EndpointId,
     since: datetime,
-    reconciled: Reconciled,
+    report: ReconcileReport,
     *,
-    told: Callable[[], None] = lambda: None,
-    repair: Collection[Standing] = (),
-    queue: ReservationQueue,
+    on_progress: Callable[[], None] = lambda: None,
+    repair: Collection[SyncState] = (),
+    enqueuer: Enqueuer,
     gently: bool = False,
 ) -> None:
-    """Compare all reservations updated since a time with what the endpoint got, and queue what is wrong.
+    """Compare all reservations updated since a time with their last deliveries, and queue what is to be repaired.
 
     Args:
-        connection: to the database, autocommit.
-        endpoint_id: whose ledger.
-        since: reservations updated then or later are looked at.
-        reconciled: what was found; right also when this is interrupted.
-        told: called after each page.
-        repair: the kinds that are queued to be called.
-        queue: where.
-        gently: pause after each page for as long as it took, so that others have their turn.
+        connection: To the database, autocommit.
+        endpoint_id: The endpoint.
+        since: Lower bound of the column "updated".
+        report: Kept current, so that it is right also after an interruption.
+        on_progress: Called after each page.
+        repair: The states whose reservations are queued.
+        enqueuer: Queues them.
+        gently: Pause after each page as long as it took, to leave the database to others.
 
     Raises:
-        BridgeError: the view cannot be read by time, or the endpoint is gone.
-        psycopg.Error: the database could not be used.
+        BridgeError: "updated" is not a timestamp with time zone, or the endpoint was removed.
     """
-    chosen: list[Chosen] = []
-    began = time.monotonic()
+    batch: list[Candidate] = []
+    started = time.monotonic()
     async for findings in _findings(connection, endpoint_id, since):
-        took_seconds = time.monotonic() - began
-        reconciled.note(findings)
-        told()
-        chosen += [
-            Chosen(finding.reservation_id, finding.newest_seq) for finding in findings if finding.standing in repair
-        ]
-        if len(chosen) + _PAGE > MOST_AT_ONCE:
-            reconciled.queued += await queue.put(chosen)
-            chosen.clear()
+        took_seconds = time.monotonic() - started
+        report.add(findings)
+        on_progress()
+        to_repair = [finding for finding in findings if finding.state in repair]
+        batch += [Candidate(finding.reservation_id, finding.newest_seq) for finding in to_repair]
+        if len(batch) + _PAGE > MAX_BATCH:
+            report.queued += await enqueuer.enqueue(batch)
+            batch.clear()
         if gently:
-            await asyncio.sleep(max(_LEAST_PAUSE_SECONDS, took_seconds))
-        began = time.monotonic()
-    if chosen:
-        reconciled.queued += await queue.put(chosen)
+            await asyncio.sleep(max(_MIN_PAUSE_SECONDS, took_seconds))
+        started = time.monotonic()
+    if batch:
+        report.queued += await enqueuer.enqueue(batch)
 
 
 async def _findings(
@@ -182,27 +179,33 @@ async def _findings(
     while not keys.at_end:
         async with connection.transaction():
             await connection.execute(_queries["in_one_snapshot"])
-            # Pruning may go on meanwhile, and what it has deleted would look missing.
-            cursor = await connection.execute(_queries["delivery_log_start"], {"endpoint_id": endpoint_id})
-            ((begins,),) = await cursor.fetchall() or [(None,)]
-            if begins is not None:
-                keys.begin_no_earlier(begins)
-            page = await keys.next_page(connection, _PAGE)
-            hashes = await _hashes(connection, loader, page)
-            ledger = await _last_deliveries(connection, endpoint_id, page)
-            suspects = [id_ for id_ in hashes if stands(ledger.get(id_), hashes[id_], unread=False) in WRONG]
+            page = await _next_page(connection, endpoint_id, keys)
+            hashes = await _current_hashes(connection, loader, page)
+            last = await _last_deliveries(connection, endpoint_id, page)
+            suspects = [id_ for id_ in hashes if compare(last.get(id_), hashes[id_], unread=False) in OUT_OF_SYNC]
             unread = await with_unread_changes(connection, endpoint_id, suspects)
         yield [
             Finding(
                 id_,
-                stands(ledger.get(id_), hashes[id_], unread=id_ in unread),
-                ledger[id_].newest_seq if id_ in ledger else 0,
+                compare(last.get(id_), hashes[id_], unread=id_ in unread),
+                last[id_].newest_seq if id_ in last else 0,
             )
             for id_ in hashes
         ]
 
 
-async def _hashes(
+async def _next_page(
+    connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, keys: ReservationKeys
+) -> list[ReservationId]:
+    """Return the next keys, without reservations whose deliveries may have been pruned: they would look missing."""
+    cursor = await connection.execute(_queries["delivery_log_start"], {"endpoint_id": endpoint_id})
+    ((start,),) = await cursor.fetchall() or [(None,)]
+    if start is not None:
+        keys.raise_since(start)
+    return await keys.next_page(connection, _PAGE)
+
+
+async def _current_hashes(
     connection: AsyncConnection[TupleRow], loader: ReservationLoader, page: list[ReservationId]
 ) -> dict[ReservationId, str]:
     hashes: dict[ReservationId, str] = {}
@@ -220,7 +223,7 @@ async def _last_deliveries(
     )
     return {
         ReservationId(id_): LastDeliveries(
-            Seq(seq), DeliveryState(state), None if message_id is None else message_id.partition("-")[2], accepted
+            Seq(seq), DeliveryState(state), None if message_id is None else message_id.partition("-")[2], ever_delivered
         )
-        for id_, seq, state, message_id, accepted in await cursor.fetchall()
+        for id_, seq, state, message_id, ever_delivered in await cursor.fetchall()
     }

@@ -1,10 +1,10 @@
-"""Calls reservations once more: the newest delivery of each is due again, under its own number.
+"""Sends reservations again: makes the newest delivery of each due again, under its own number.
 
-The body is the reservation as it stands when the call is made, so one call says it all. The newest delivery alone may
-be made due: an older one would be called after it.
+The body is the reservation's current state, so one request is enough. Only the newest delivery can be made due: an
+older one would be sent after it.
 
-A delivery that was accepted tells the daemon which older changes it need not call any more. While it waits again that
-is not known; so a reservation with a change that is not in the ledger yet is left out. It is called anyway.
+From deliveries that succeeded the daemon knows which older changes it need not send any more. While the newest one is
+pending again it does not know that, so a reservation with an unread change is left out. It is delivered in any case.
 """
 
 from __future__ import annotations
@@ -25,101 +25,96 @@ from cdc_bridge.queries import load_queries
 _queries = load_queries(__name__)
 
 _PAGE = 10_000
-"""So many are chosen at once, as the end of the change log is read for each page anew."""
+"""Reservations selected at once: the end of the change log is read for each page."""
 
 _CHUNK = 1000
-"""So many are queued in one transaction."""
+"""Reservations queued in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which reservations; what is ``None`` or empty does not narrow it."""
+    """Which reservations to send; ``None`` or empty: no restriction."""
 
     since: datetime | None = None
-    """One of their deliveries was called, or else recorded, then or later ..."""
+    """One of their deliveries had its last attempt, or else was recorded, at this time or later ..."""
     until: datetime | None = None
     """... and before this."""
     reservation_ids: Sequence[ReservationId] = ()
     states: Sequence[DeliveryState] = ()
-    """Of their newest delivery. A superseded one stands for the one that was delivered in its stead."""
+    """State of the newest delivery; a superseded one counts as delivered."""
 
 
 @dataclass(slots=True)
-class Replayed:
-    """What was done so far."""
+class ReplayProgress:
+    """What a replay has done so far."""
 
     selected: int = 0
     queued: int = 0
     named: set[ReservationId] = field(default_factory=set)
-    """Of the reservations that were selected by name, those found."""
+    """Of the reservations selected by id, those that the delivery log has."""
 
     @property
     def left_out(self) -> int:
-        """How many are called anyway, or were called just now."""
+        """Reservations with an unread change, or delivered just now."""
         return self.selected - self.queued
+
+    def note_named(self, page: Sequence[_NewestDelivery], selection: Selection) -> None:
+        """Keep the ids of a page, if reservations were selected by id."""
+        if selection.reservation_ids:
+            self.named.update(newest.reservation_id for newest in page)
 
 
 @dataclass(frozen=True, slots=True)
-class _Newest:
+class _NewestDelivery:
     reservation_id: ReservationId
     seq: Seq
     state: str
 
 
-async def count(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, selection: Selection) -> Replayed:
-    """Return how many are selected.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
-    counted = Replayed()
+async def count(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, selection: Selection) -> ReplayProgress:
+    """Return how many reservations are selected."""
+    progress = ReplayProgress()
     async for page in _pages(connection, endpoint, selection):
-        counted.selected += len(page)
-        _note_named(counted, page, selection)
-    return counted
+        progress.selected += len(page)
+        progress.note_named(page, selection)
+    return progress
 
 
 async def replay(
     connection: AsyncConnection[TupleRow],
     endpoint: EndpointRef,
     selection: Selection,
-    done: Replayed,
-    told: Callable[[Replayed], None],
+    progress: ReplayProgress,
+    on_progress: Callable[[ReplayProgress], None],
 ) -> None:
     """Make the newest delivery of each selected reservation due.
 
     Args:
-        connection: to the database, autocommit.
-        endpoint: whose deliveries.
-        selection: which.
-        done: what was done; right also when this is interrupted.
-        told: is told of it after each chunk.
+        connection: To the database, autocommit.
+        endpoint: Whose deliveries.
+        selection: Which reservations.
+        progress: Kept current, so that it is right also after an interruption.
+        on_progress: Called after each chunk.
 
     Raises:
-        BridgeError: the endpoint is gone.
-        psycopg.Error: the database could not be used.
+        BridgeError: The endpoint was removed.
     """
     async for page in _pages(connection, endpoint, selection):
-        # Asked after the newest ones were read: what is not in the ledger by now was not in it then.
+        # Read after the newest deliveries: what is not recorded by now was not recorded then.
         ids = [newest.reservation_id for newest in page]
         unread = await with_unread_changes(connection, endpoint.endpoint_id, ids)
         for start in range(0, len(page), _CHUNK):
             chunk = page[start : start + _CHUNK]
-            chosen = [newest for newest in chunk if newest.reservation_id not in unread]
-            done.queued += await _requeue(connection, endpoint, chosen)
-            done.selected += len(chunk)
-            told(done)
-        _note_named(done, page, selection)
-
-
-def _note_named(done: Replayed, page: list[_Newest], selection: Selection) -> None:
-    if selection.reservation_ids:
-        done.named.update(newest.reservation_id for newest in page)
+            ready = [newest for newest in chunk if newest.reservation_id not in unread]
+            progress.queued += await _requeue(connection, endpoint, ready)
+            progress.selected += len(chunk)
+            on_progress(progress)
+        progress.note_named(page, selection)
 
 
 async def _pages(
     connection: AsyncConnection[TupleRow], endpoint: EndpointRef, selection: Selection
-) -> AsyncIterator[list[_Newest]]:
+) -> AsyncIterator[list[_NewestDelivery]]:
     parameters = {
         "endpoint_id": endpoint.endpoint_id,
         "since": selection.since,
@@ -130,9 +125,9 @@ async def _pages(
         "limit": _PAGE,
     }
     while True:
-        # Not prepared: the plan has to fit what was selected, and leave out what was not.
+        # Not prepared: the plan has to fit the selection.
         cursor = await connection.execute(_queries["newest_deliveries"], parameters, prepare=False)
-        page = [_Newest(*record) for record in await cursor.fetchall()]
+        page = [_NewestDelivery(*row) for row in await cursor.fetchall()]
         if page:
             yield page
         if len(page) < _PAGE:
@@ -140,15 +135,17 @@ async def _pages(
         parameters["after"] = page[-1].reservation_id
 
 
-async def _requeue(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, chosen: list[_Newest]) -> int:
+async def _requeue(
+    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, deliveries: list[_NewestDelivery]
+) -> int:
     async with delivery_log_locked(connection, endpoint.endpoint_id):
         cursor = await connection.execute(
             _queries["requeue"],
             {
                 "endpoint_id": endpoint.endpoint_id,
-                "seqs": [newest.seq for newest in chosen],
-                "reservation_ids": [newest.reservation_id for newest in chosen],
-                "states": [newest.state for newest in chosen],
+                "seqs": [newest.seq for newest in deliveries],
+                "reservation_ids": [newest.reservation_id for newest in deliveries],
+                "states": [newest.state for newest in deliveries],
             },
         )
     return cursor.rowcount

@@ -1,4 +1,4 @@
-"""Shows the call that a delivery would be if it were made now, without what is secret in it."""
+"""The request that a delivery would send now, without its secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.lookup import FoundDelivery
+from cdc_bridge.deliveries.lookup import DeliveryDetails
 from cdc_bridge.endpoints.details import find_endpoint, options_of
 from cdc_bridge.model import Change
 from cdc_bridge.payload.loader import ReservationLoader
@@ -22,19 +22,18 @@ _SIGNATURE = "webhook-signature"
 
 
 @dataclass(frozen=True, slots=True)
-class RequestNow:
-    """A call as it would be made now."""
+class RequestPreview:
+    """A request as it would be sent now."""
 
     url: str
     """Without its query."""
     headers: Mapping[str, str]
-    """In place of what is secret stands a mask."""
+    """Secrets are masked."""
     body: bytes
     note: str = ""
-    """What else there is to it."""
 
     def as_curl(self) -> str:
-        """Return it as a command for a shell, with variables in place of what is secret, and the body in a file."""
+        """Return it as a shell command, with variables for secrets and the body in a file."""
         parts = [f"curl --request POST {shlex.quote(self.url)}"]
         for name, value in self.headers.items():
             if value == MASK:
@@ -45,8 +44,8 @@ class RequestNow:
 
 
 @dataclass(frozen=True, slots=True)
-class NoRequest:
-    """No call could be made now."""
+class NoPreview:
+    """Nothing could be sent now."""
 
     reason: str
 
@@ -55,29 +54,28 @@ def _variable(header: str) -> str:
     return "".join(character if character.isalnum() else "_" for character in header.upper())
 
 
-async def request_now(
-    connection: AsyncConnection[TupleRow], delivery: FoundDelivery, settings: Settings, now: datetime
-) -> RequestNow | NoRequest:
-    """Return the call.
+async def preview_request(
+    connection: AsyncConnection[TupleRow], delivery: DeliveryDetails, settings: Settings, now: datetime
+) -> RequestPreview | NoPreview:
+    """Return the request that a delivery would send now.
 
     Args:
-        connection: to the database.
-        delivery: which; the newest one of its reservation, as no other is called any more.
-        settings: of this daemon, which may declare the endpoint.
-        now: the time of the call.
+        connection: To the database.
+        delivery: The newest one of its reservation, as no other is sent any more.
+        settings: This daemon's, which may declare the endpoint.
+        now: The time of the request.
 
     Raises:
-        BridgeError: the endpoint was removed.
-        psycopg.Error: the database could not be read.
+        BridgeError: The endpoint was removed.
     """
     facts = await find_endpoint(connection, delivery.endpoint)
     options = await options_of(connection, facts)
     loaded = await ReservationLoader().load(connection, [delivery.reservation_id])
-    if why := loaded.unreadable.get(delivery.reservation_id):
-        return NoRequest(f"The view cannot show this reservation: {why}")
+    if reason := loaded.unreadable.get(delivery.reservation_id):
+        return NoPreview(f"The payload view cannot return this reservation: {reason}")
     reservation = loaded.reservations.get(delivery.reservation_id)
     if reservation is None:
-        return NoRequest("The reservation is not there any more, so nothing would be called.")
+        return NoPreview("The reservation was deleted, so nothing would be sent.")
     declared = settings.endpoint() if facts.name == NAME_IN_SETTINGS else None
     names = options.header_names if declared is None else [name for name, _ in declared.headers]
     signed = options.signed if declared is None else declared.secret is not None
@@ -86,7 +84,7 @@ async def request_now(
     headers = compose(change, reservation.subject, source, reservation.body).headers(now, secrets=())
     headers |= {_SIGNATURE: MASK} if signed else {}
     elsewhere = facts.in_settings and declared is None
-    note = "Headers and secret are those of the settings of the daemon that declares it, and not known here."
-    return RequestNow(
+    note = "The endpoint is declared in the settings of another daemon; its headers and secret are not known here."
+    return RequestPreview(
         facts.shown_url, headers | dict.fromkeys(names, MASK), reservation.body, note if elsewhere else ""
     )

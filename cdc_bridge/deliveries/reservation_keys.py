@@ -1,7 +1,7 @@
-"""Walks through all reservations by their keys, a page at a time.
+"""Reads the keys of all reservations, a page at a time.
 
-The payload view is read in the order of its "id" and in that column's own type, so that the key's index serves each
-page, whatever the type.
+The payload view is read in the order of its "id" and in that column's own type, so that the index of the key serves
+each page, whatever the type.
 """
 
 from __future__ import annotations
@@ -20,34 +20,33 @@ _queries = load_queries(__name__)
 
 
 class ReservationKeys:
-    """The keys of all reservations, or of those updated since a time."""
+    """A cursor over the keys of all reservations, or of those updated since a time."""
 
     def __init__(self, since: datetime | None) -> None:
-        """Begin before the first one.
+        """Start before the first key.
 
         Args:
-            since: only those whose "updated" is then or later; ``None``: all.
+            since: Lower bound of the column "updated"; ``None``: all reservations.
         """
         self._since = since
         self._statement: sql.Composed | None = None
         self._last: ReservationId | None = None
         self.at_end = False
 
-    def begin_no_earlier(self, at: datetime) -> None:
-        """Leave out, from the next page on, also what was updated before a time."""
-        self._since = at if self._since is None else max(self._since, at)
+    def raise_since(self, since: datetime) -> None:
+        """Raise the lower bound, if it is lower, for the pages to come."""
+        self._since = since if self._since is None else max(self._since, since)
 
     async def next_page(self, connection: AsyncConnection[TupleRow], limit: int) -> list[ReservationId]:
-        """Return the next keys, none at the end.
+        """Return the next keys; at the end, none.
 
         Raises:
-            InstallationError: the view is not there.
-            BridgeError: "updated" is of a type that says nothing certain.
-            psycopg.Error: the database could not be read.
+            InstallationError: The payload view is missing.
+            BridgeError: "updated" is not a timestamp with time zone.
         """
         statement = self._statement or await self._compose(connection)
         cursor = await connection.execute(
-            # Not prepared: one plan for the first page and for those after it would scan the table.
+            # Not prepared: a generic plan, for the first page and later ones, would scan the table.
             statement,
             {"after": self._last, "since": self._since, "limit": limit},
             prepare=False,
@@ -59,23 +58,22 @@ class ReservationKeys:
         return page
 
     async def count(self, connection: AsyncConnection[TupleRow]) -> int:
-        """Return how many there are in all.
+        """Return the number of keys in all.
 
         Raises:
-            BridgeError: "updated" is of a type that says nothing certain.
-            psycopg.Error: the database could not be read.
+            BridgeError: "updated" is not a timestamp with time zone.
         """
-        await self._require_time(connection)
+        await self._require_timestamp(connection)
         cursor = await connection.execute(_queries["count_reservations"], {"since": self._since}, prepare=False)
         ((number,),) = await cursor.fetchall()
         return int(number)
 
     async def _compose(self, connection: AsyncConnection[TupleRow]) -> sql.Composed:
-        await self._require_time(connection)
+        await self._require_timestamp(connection)
         self._statement = sql.SQL(_queries["reservation_keys"]).format(key_type=await key_type(connection))
         return self._statement
 
-    async def _require_time(self, connection: AsyncConnection[TupleRow]) -> None:
+    async def _require_timestamp(self, connection: AsyncConnection[TupleRow]) -> None:
         if self._since is None:
             return
         types = await payload_columns(connection)

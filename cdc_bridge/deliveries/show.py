@@ -1,87 +1,115 @@
-"""Shows what the ledger has of a delivery, in words or as JSON."""
+"""What the delivery log has of a delivery, for people or as JSON."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.database import one_connection
-from cdc_bridge.deliveries.lookup import DeliveryId, FoundDelivery, find_delivery
-from cdc_bridge.model import DeliveryState
-
-_SHOWN = (
-    "endpoint", "seq", "reservation_id", "operation", "changed_at", "state", "attempts", "failures", "next_attempt_at",
-    "last_status", "last_error", "message_id", "last_attempt_at", "duration_seconds", "recorded_at",
-)  # fmt: skip
+from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
+from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_delivery
+from cdc_bridge.model import DeliveryState, SkipReason
 
 
-async def delivery_of(database_url: str, wanted: DeliveryId, endpoint_name: str | None) -> FoundDelivery:
-    """Return the delivery.
+async def delivery_of(database_url: str, delivery_id: DeliveryId, endpoint_name: str | None) -> DeliveryDetails:
+    """Read a delivery on a connection of its own.
 
     Raises:
-        DatabaseUnavailable: the database does not answer.
-        InstallationError: the SQL side is not what is needed.
-        BridgeError: there is no such delivery, or there are several.
+        DatabaseUnavailable: The database does not answer.
+        InstallationError: The SQL side is not what is needed.
+        BridgeError: There is no such delivery, or several endpoints have it.
     """
     async with one_connection(database_url) as connection:
         await require_ready(connection)
-        return await find_delivery(connection, wanted, endpoint_name)
+        return await find_delivery(connection, delivery_id, endpoint_name)
 
 
-def as_json(delivery: FoundDelivery) -> dict[str, object]:
-    """Return it as JSON has it; its names are the ledger's columns."""
-    shown = {name: getattr(delivery, name) for name in _SHOWN}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in shown.items()}
+def as_json(delivery: LoggedDelivery) -> dict[str, object]:
+    """Return a delivery as JSON; the names are the delivery log's columns."""
+    names = (field.name for field in fields(LoggedDelivery) if field.name != "endpoint_id")
+    values = {name: getattr(delivery, name) for name in names}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-def in_words(delivery: FoundDelivery, wanted: DeliveryId) -> list[tuple[str, str]]:
-    """Return what there is to say, each with what it is about."""
-    lines = [
+def as_rows(delivery: DeliveryDetails, delivery_id: DeliveryId) -> list[tuple[str, str]]:
+    """Return a delivery as labels and texts.
+
+    Args:
+        delivery: The delivery.
+        delivery_id: What was asked for: a webhook-id may be that of an earlier attempt.
+    """
+    rows = [
         ("delivery", f"{delivery.seq} to {delivery.endpoint}"),
         ("reservation", delivery.reservation_id),
         ("change", f"{delivery.operation}, {_time(delivery.changed_at)}"),
         ("state", _state(delivery)),
-        ("calls", f"{delivery.attempts}, {delivery.failures} of them refused on its own account"),
+        ("attempts", _attempts(delivery)),
     ]
     if delivery.last_attempt_at is not None:
-        lines.append(("last call", f"{_time(delivery.last_attempt_at)}: {_answer(delivery)}"))
+        rows.append(("last attempt", f"{_time(delivery.last_attempt_at)}: {_last_result(delivery)}"))
     if delivery.message_id is not None:
-        lines.append(("webhook-id", delivery.message_id))
-    if wanted.message_id not in {None, delivery.message_id}:
-        lines.append(("", f"{wanted.message_id} is not its last body's: that was another one, of an earlier call"))
-    lines.append(("recorded", _time(delivery.recorded_at)))
-    return lines
+        rows.append(("webhook-id", delivery.message_id))
+    if delivery_id.message_id not in {None, delivery.message_id}:
+        rows.append(("", f"{delivery_id.message_id} is of an earlier attempt, with another body"))
+    rows.append(("recorded", _time(delivery.recorded_at)))
+    return rows
 
 
-def _state(delivery: FoundDelivery) -> str:
+def _attempts(delivery: LoggedDelivery) -> str:
+    # As "4 attempts, all rejected by the endpoint (HTTP 422)".
+    attempts, failures = delivery.attempts, delivery.failures
+    if not attempts:
+        return "none"
+    text = "1 attempt" if attempts == 1 else f"{attempts:,} attempts"
+    if delivery.state is DeliveryState.DELIVERED:
+        return text if attempts == 1 else f"{text}, the last one successful"
+    if not failures:
+        return text  # None counts for the schedule: the endpoint was failing, or they were before a retry by hand.
+    rejected = delivery.last_status is not None and 400 <= delivery.last_status < 500
+    how = "rejected by the endpoint" if rejected else "failed"
+    which = "" if attempts == 1 else "all " if failures >= attempts else f"{failures:,} of them "
+    status = f" (HTTP {delivery.last_status})" if rejected else ""
+    return f"{text}, {which}{how}{status}"
+
+
+def _state(delivery: DeliveryDetails) -> str:
     match delivery.state:
         case DeliveryState.QUEUED | DeliveryState.RETRYING:
             if delivery.next_attempt_at is None:
-                return (
-                    f"{delivery.state}: the newer delivery {delivery.newest_seq} of the reservation is tried for both"
-                )
-            return f"{delivery.state}: {_when(delivery.next_attempt_at - delivery.read_at)}"
+                return f"{delivery.state}: delivery {delivery.newest_seq}, which is newer, stands for both"
+            return f"{delivery.state}: {_due(delivery.next_attempt_at - delivery.read_at)}"
         case DeliveryState.DELIVERED:
             return "delivered"
         case DeliveryState.SUPERSEDED:
-            return "superseded: a newer call for the reservation was accepted"
+            return "superseded: a newer delivery of the reservation was successful"
         case DeliveryState.DEAD:
-            return f"dead: refused until the end of the schedule; once more: cdc-bridge delivery retry {delivery.seq}"
+            return f"dead: the last attempt of the schedule failed; to retry: cdc-bridge delivery retry {delivery.seq}"
         case DeliveryState.SKIPPED:
-            return "skipped: the reservation was deleted before it could be loaded"
+            return f"skipped: {_skip_reason(delivery)}"
         case _ as never:
             assert_never(never)
 
 
-def _when(ahead: timedelta) -> str:
+def _skip_reason(delivery: LoggedDelivery) -> str:
+    match delivery.skip_reason:
+        case SkipReason.DELETED:
+            return "the reservation was deleted before it was sent"
+        case None:
+            return "for an unknown reason"
+        case _ as never:
+            assert_never(never)
+
+
+def _due(ahead: timedelta) -> str:
     seconds = round(ahead.total_seconds())
     return f"next attempt in {timedelta(seconds=seconds)}" if seconds > 0 else "due now"
 
 
-def _answer(delivery: FoundDelivery) -> str:
-    answer = delivery.last_error or f"HTTP {delivery.last_status}"
-    return answer if delivery.duration_seconds is None else f"{answer}, after {delivery.duration_seconds:.3f} s"
+def _last_result(delivery: LoggedDelivery) -> str:
+    result = delivery.last_error or f"HTTP {delivery.last_status}"
+    return result if delivery.duration_seconds is None else f"{result}, after {delivery.duration_seconds:.3f} s"
 
 
 def _time(at: datetime) -> str:

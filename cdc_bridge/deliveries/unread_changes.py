@@ -1,7 +1,7 @@
-"""Which reservations have a change in the log that an endpoint's ledger lacks and its position does not cover.
+"""Changes in the change log that an endpoint's daemon has not recorded yet: neither delivered nor behind its position.
 
-They are called anyway. A command that gives the endpoint work leaves them alone: what the daemon has read, called and
-not recorded would otherwise, were it killed just then, be called again after something with a higher number.
+The daemon delivers them in any case, so commands that queue deliveries leave out their reservations. Otherwise a daemon
+that is killed after it sent such a change, and before it recorded it, would send it again after something newer.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ _queries = load_queries(__name__)
 async def with_unread_changes(
     connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, reservation_ids: Collection[ReservationId]
 ) -> set[ReservationId]:
-    """Return those of some reservations that have such a change.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
+    """Return those of the reservations that have an unread change."""
     if not reservation_ids:
         return set()
     cursor = await connection.execute(

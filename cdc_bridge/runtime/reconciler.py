@@ -14,8 +14,8 @@ import structlog
 
 from cdc_bridge import metrics
 from cdc_bridge.database import UNAVAILABLE, Database, problem_of
-from cdc_bridge.deliveries.enqueue import MOST_WAITING, ReservationQueue
-from cdc_bridge.deliveries.reconcile import Reconciled, Standing, reconcile
+from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
+from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState, reconcile
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import load_queries
@@ -26,7 +26,7 @@ _queries = load_queries(__name__)
 
 _LOOK_EVERY_SECONDS = 5.0
 _TRY_AGAIN_AFTER_SECONDS = 300.0
-_REPAIRED = (Standing.MISSING, Standing.STALE)
+_REPAIRED = (SyncState.MISSING, SyncState.STALE)
 
 _log = structlog.get_logger(__name__)
 
@@ -84,30 +84,28 @@ class ScheduledReconcile:
             since, due_in_seconds = record
             if due_in_seconds > 0:
                 return float(due_in_seconds)
-            began, found = time.monotonic(), Reconciled(keep_ids=0)
+            began, found = time.monotonic(), ReconcileReport(keep_ids=0)
             await reconcile(
                 connection,
                 leased.lease.endpoint_id,
                 since,
                 found,
                 repair=_REPAIRED if self._settings.now.reconcile_repair else (),
-                queue=ReservationQueue(
-                    connection, leased.lease.endpoint_id, MOST_WAITING, _WaitLog(leased.endpoint.name)
-                ),
+                enqueuer=Enqueuer(connection, leased.lease.endpoint_id, MAX_PENDING, _WaitLog(leased.endpoint.name)),
                 gently=True,
             )
-            figures = {"missing": found.found[Standing.MISSING], "stale": found.found[Standing.STALE]}
+            figures = {"missing": found.counts[SyncState.MISSING], "stale": found.counts[SyncState.STALE]}
             await connection.execute(_queries["note_reconciled"], endpoint | figures)
-            for standing in Standing:
-                metrics.RECONCILED.labels(leased.endpoint.name, standing.name.lower()).set(found.found[standing])
+            for sync_state in SyncState:
+                metrics.RECONCILED.labels(leased.endpoint.name, sync_state.name.lower()).set(found.counts[sync_state])
             metrics.RECONCILED_AT.labels(leased.endpoint.name).set_to_current_time()
         self._log(leased, found, time.monotonic() - began)
         return self._interval_seconds
 
     @staticmethod
-    def _log(leased: LeasedEndpoint, found: Reconciled, seconds: float) -> None:
-        figures = {standing.name.lower(): found.found[standing] for standing in Standing}
-        wrong = found.found[Standing.MISSING] or found.found[Standing.STALE]
+    def _log(leased: LeasedEndpoint, found: ReconcileReport, seconds: float) -> None:
+        figures = {sync_state.name.lower(): found.counts[sync_state] for sync_state in SyncState}
+        wrong = found.counts[SyncState.MISSING] or found.counts[SyncState.STALE]
         (_log.warning if wrong else _log.info)(
             "reconciled", endpoint=leased.endpoint.name, **figures, queued=found.queued, seconds=round(seconds, 3)
         )
@@ -120,7 +118,7 @@ class _WaitLog:
         self._endpoint = endpoint
         self._logged: str | None = None
 
-    def __call__(self, queue: ReservationQueue) -> None:
-        if queue.waits_for is not None and queue.waits_for != self._logged:
-            _log.info("reconcile waiting", endpoint=self._endpoint, reason=queue.waits_for)
-            self._logged = queue.waits_for
+    def __call__(self, queue: Enqueuer) -> None:
+        if queue.waiting_for is not None and queue.waiting_for != self._logged:
+            _log.info("reconcile waiting", endpoint=self._endpoint, reason=queue.waiting_for)
+            self._logged = queue.waiting_for

@@ -29,11 +29,11 @@ async def test_result_of_the_scheduled_comparison_is_a_metric(
         "alter table reservations disable trigger all; "
         "insert into reservations (id, cust_id, reference, updated) values ('BYPASSED', 'C', 2, now())"
     )
-    await bridge.wait_for_log("reconciled", missing=1, in_order=1)
+    await bridge.wait_for_log("reconciled", missing=1, in_sync=1)
     found = await figures(port)
     name = "cdc_bridge_reconciled_reservations"
     assert found[name, "default", "missing"] == 1
-    assert found[name, "default", "in_order"] == 1
+    assert found[name, "default", "in_sync"] == 1
     assert found[name, "default", "stale"] == 0
     assert found["cdc_bridge_reconciled_timestamp_seconds", "default"] > 0
 

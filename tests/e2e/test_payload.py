@@ -157,7 +157,7 @@ async def test_body_is_the_reservation_as_it_stands_when_the_call_is_made(
     assert second.json["customer"]["surname"] == "after"
 
 
-async def test_reservation_deleted_before_its_call_is_gone(
+async def test_reservation_deleted_before_its_request_is_skipped(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     insert(database, "customers", {"id": "C"})
@@ -166,8 +166,8 @@ async def test_reservation_deleted_before_its_call_is_gone(
     database.execute("delete from reservations where id = 'DELETED'")
     await bridges.start()
     assert (await only_call(receiver)).reservation_id == "KEPT"
-    state = "select state from cdc_bridge.delivery where reservation_id = 'DELETED'"
-    await until(lambda: database.execute(state) == [("skipped",)], "it is recorded as gone")
+    state = "select state, skip_reason from cdc_bridge.delivery where reservation_id = 'DELETED'"
+    await until(lambda: database.execute(state) == [("skipped", "deleted")], "it is recorded as skipped")
 
 
 async def test_reservation_whose_customer_is_missing_is_posted_with_null_for_it(

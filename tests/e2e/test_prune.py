@@ -14,7 +14,7 @@ from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 CHANGES = "select array_agg(reservation_id order by reservation_id) from cdc_bridge.change"
-LEDGER = "select array_agg(reservation_id order by reservation_id) from cdc_bridge.delivery"
+DELIVERIES = "select array_agg(reservation_id order by reservation_id) from cdc_bridge.delivery"
 ADD_ENDPOINT = """
 insert into cdc_bridge.endpoint (
   name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
@@ -26,9 +26,14 @@ returning endpoint_id
 """
 RECORD = """
 insert into cdc_bridge.delivery (
-  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at, recorded_at
+  endpoint_id, seq, reservation_id, operation, changed_at, state, skip_reason, attempts, failures,
+  next_attempt_at, recorded_at
 )
-values (%s, %s, %s, 'U', now() - %s::interval, %s, 1, 0, case %s when 'retrying' then now() end, now() - %s::interval)
+values (
+  %(endpoint_id)s, %(seq)s, %(reservation_id)s, 'U', now() - %(age)s::interval, %(state)s,
+  case %(state)s when 'skipped' then 'deleted' end, 1, 0, case %(state)s when 'retrying' then now() end,
+  now() - %(age)s::interval
+)
 """
 
 
@@ -52,7 +57,8 @@ def add_endpoint(database: Database, name: str = "till") -> int:
 
 
 def record(database: Database, endpoint_id: int, seq: int, reservation_id: str, state: str, age: str) -> None:
-    database.execute(RECORD, (endpoint_id, seq, reservation_id, age, state, state, age))
+    row = {"endpoint_id": endpoint_id, "seq": seq, "reservation_id": reservation_id, "state": state, "age": age}
+    database.execute(RECORD, row)
 
 
 def prune(database: Database, *, keep: str = "7 days", keep_dead: str = "30 days") -> tuple[int, int]:
@@ -117,10 +123,10 @@ def test_delivery_is_kept_by_its_state(state: str, kept_for_days: int, database:
     record(database, endpoint, 1, "OLD", state, f"{kept_for_days + 1} days")
     record(database, endpoint, 2, "NEWER", state, f"{kept_for_days - 1} days")
     assert prune(database) == (0, 0 if state == "retrying" else 1)
-    assert database.value(LEDGER) == (["NEWER", "OLD"] if state == "retrying" else ["NEWER"])
+    assert database.value(DELIVERIES) == (["NEWER", "OLD"] if state == "retrying" else ["NEWER"])
 
 
-def test_delivery_that_was_settled_lately_is_kept_though_its_change_is_old(database: Database) -> None:
+def test_delivery_settled_recently_is_kept_even_if_its_change_is_old(database: Database) -> None:
     endpoint = add_endpoint(database)
     record(database, endpoint, 1, "OLD", "delivered", "8 days")
     database.execute("update cdc_bridge.delivery set recorded_at = now()")
@@ -132,11 +138,11 @@ def test_removed_endpoint_counts_as_settled(database: Database) -> None:
         record(database, 77, number, state, state, "8 days")
         record(database, 77, number + 10, f"newer-{state}", state, "1 day")
     assert prune(database) == (0, 2)
-    assert database.value(LEDGER) == ["dead", "newer-dead", "newer-delivered", "newer-waiting"]
+    assert database.value(DELIVERIES) == ["dead", "newer-dead", "newer-delivered", "newer-retrying"]
 
 
-def test_ledger_of_an_endpoint_that_has_an_old_change_unread_is_kept(database: Database) -> None:
-    """A delivery may have been recorded ahead of the position, and would be made again."""
+def test_delivery_log_of_an_endpoint_with_an_old_unread_change_is_kept(database: Database) -> None:
+    """A delivery may have been recorded ahead of the position, and would be sent again."""
     endpoint = add_endpoint(database)
     book(database, "AHEAD", age="8 days")
     record(database, endpoint, 1, "AHEAD", "delivered", "8 days")
@@ -176,7 +182,7 @@ def test_daemon_cannot_have_anything_deleted_before_its_time(database: Database)
         daemon.execute("select * from cdc_bridge.prune_changes('-100 years', '0', 0, 2000000000)")
         daemon.execute("select * from cdc_bridge.prune_deliveries(%s, '-100 years', '-100 years', 0, 10)", (endpoint,))
     assert database.value(CHANGES) == ["NEW"]
-    assert database.value(LEDGER) == ["NEW"]
+    assert database.value(DELIVERIES) == ["NEW"]
     assert database.value("select pruned_until is null or pruned_until <= now() from cdc_bridge.endpoint")
 
 

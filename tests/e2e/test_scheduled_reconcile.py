@@ -24,12 +24,12 @@ async def test_what_is_wrong_is_logged_and_noted_and_left_as_it_is(database: Dat
     bridge = await bridges.start(**EVERY_SECOND)
     database.execute(BOOKINGS.format("1, 3"))
     await until(lambda: database.value(DELIVERED) == 3, "all are delivered")
-    line = await bridge.wait_for_log("reconciled", in_order=3)
+    line = await bridge.wait_for_log("reconciled", in_sync=3)
     assert (line["level"], line["endpoint"], line["missing"], line["stale"]) == ("info", "default", 0, 0)
     database.execute(UNCAPTURED.format(BOOKINGS.format("4, 5")))
     database.execute(UNCAPTURED.format("update reservations set adults = 9 where id = 'R1'"))
     line = await bridge.wait_for_log("reconciled", missing=2, stale=1)
-    assert (line["level"], line["in_order"], line["queued"]) == ("warning", 2, 0)
+    assert (line["level"], line["in_sync"], line["queued"]) == ("warning", 2, 0)
     await until(lambda: database.execute(FOUND) == [(2, 1)], "the figures stand in the endpoint's row")
     assert "Featherstonehaugh" not in "".join(bridge.output)
     assert await bridge.terminate() == 0
@@ -45,7 +45,7 @@ async def test_what_is_missing_or_stale_is_repaired_if_that_is_set(
     database.execute(UNCAPTURED.format(BOOKINGS.format("4, 5")))
     database.execute("update customers set surname = 'Cholmondeley'")
     await until(lambda: database.value(DELIVERED) == 8, "all five are delivered as they stand")
-    await bridge.wait_for_log("reconciled", in_order=5)
+    await bridge.wait_for_log("reconciled", in_sync=5)
     assert await bridge.terminate() == 0
     assert {call.json["customer"]["surname"] for call in receiver.accepted[3:]} == {"Cholmondeley"}
 

@@ -12,13 +12,13 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import one_connection
-from cdc_bridge.deliveries.listing import Cursor, Wanted, list_deliveries
-from cdc_bridge.deliveries.lookup import DeliveryId, FoundDelivery, find_delivery
+from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, list_deliveries
+from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_delivery
 from cdc_bridge.deliveries.payload_preview import indented
-from cdc_bridge.deliveries.replay import Replayed, Selection, replay
-from cdc_bridge.deliveries.request_preview import NoRequest, RequestNow, request_now
-from cdc_bridge.deliveries.retry import Fate, retry
-from cdc_bridge.deliveries.show import in_words
+from cdc_bridge.deliveries.replay import ReplayProgress, Selection, replay
+from cdc_bridge.deliveries.request_preview import NoPreview, RequestPreview, preview_request
+from cdc_bridge.deliveries.retry import RetryAction, retry
+from cdc_bridge.deliveries.show import as_rows
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
 from cdc_bridge.model import DeliveryState, ReservationId
@@ -70,11 +70,11 @@ async def list_(request: web.Request) -> web.StreamResponse:
     )
 
 
-def _wanted(asked: dict[str, str]) -> Wanted:
+def _wanted(asked: dict[str, str]) -> DeliveryFilter:
     state = asked["state"]
     if state and state not in set(DeliveryState):
         raise WrongUsage(f"There is no state {state}")
-    wanted = Wanted(
+    wanted = DeliveryFilter(
         endpoint=asked["endpoint"] or None,
         states=[DeliveryState(state)] if state else [],
         reservation_id=ReservationId(asked["reservation"]) if asked["reservation"] else None,
@@ -112,14 +112,14 @@ async def show(request: web.Request) -> web.StreamResponse:
     """Show one delivery, and to who may see it what would be sent now."""
     site, wanted, name = site_of(request), _id(request), request.match_info["endpoint"]
 
-    async def read(connection: Connection) -> tuple[FoundDelivery, RequestNow | NoRequest | None]:
+    async def read(connection: Connection) -> tuple[DeliveryDetails, RequestPreview | NoPreview | None]:
         delivery = await _found(connection, wanted, name)
         if session_of(request).right is not Right.ALL:
             return delivery, None
         newest = (
             delivery if delivery.is_newest else await _found(connection, DeliveryId(delivery.newest_seq, None), name)
         )
-        return delivery, await request_now(connection, newest, site.settings.now, datetime.now(UTC))
+        return delivery, await preview_request(connection, newest, site.settings.now, datetime.now(UTC))
 
     delivery, call = await site.database.read(read)
     return await page(
@@ -127,10 +127,10 @@ async def show(request: web.Request) -> web.StreamResponse:
         "delivery.html",
         title=f"Delivery {delivery.seq}",
         delivery=delivery,
-        words=dict(in_words(delivery, wanted)),
-        call=call if isinstance(call, RequestNow) else None,
-        body=indented(call.body).decode() if isinstance(call, RequestNow) else None,
-        no_call=call.reason if isinstance(call, NoRequest) else None,
+        words=dict(as_rows(delivery, wanted)),
+        call=call if isinstance(call, RequestPreview) else None,
+        body=indented(call.body).decode() if isinstance(call, RequestPreview) else None,
+        no_call=call.reason if isinstance(call, NoPreview) else None,
     )
 
 
@@ -141,7 +141,7 @@ def _id(request: web.Request) -> DeliveryId:
         raise web.HTTPNotFound(text=f"{request.match_info['seq']} {error}") from None
 
 
-async def _found(connection: Connection, wanted: DeliveryId, endpoint: str) -> FoundDelivery:
+async def _found(connection: Connection, wanted: DeliveryId, endpoint: str) -> DeliveryDetails:
     try:
         return await find_delivery(connection, wanted, endpoint)
     except BridgeError as error:
@@ -166,10 +166,10 @@ async def send_again(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther(f"/deliveries/{quote(name, safe='')}/{wanted.seq}")
 
 
-async def _replay_reservation(connection: Connection, delivery: FoundDelivery) -> str:
+async def _replay_reservation(connection: Connection, delivery: DeliveryDetails) -> str:
     endpoint = await resolve_endpoint(connection, delivery.endpoint)
     endpoint.require_same_cluster()
-    done = Replayed()
+    done = ReplayProgress()
     await replay(connection, endpoint, Selection(reservation_ids=[delivery.reservation_id]), done, lambda _: None)
     if not done.queued:
         return f"Reservation {delivery.reservation_id} has a newer change on its way, or was called just now"
@@ -195,8 +195,8 @@ async def retry_chosen(request: web.Request) -> web.StreamResponse:
                 except BridgeError as error:
                     say(request, sentence(error.problem), remedy=error.remedy, good=False)
                 else:
-                    done += retried.fate is not Fate.SUPERSEDED
-                    if retried.fate is not Fate.DUE:
+                    done += retried.action is not RetryAction.SUPERSEDED
+                    if retried.action is not RetryAction.DUE:
                         say(request, sentence(str(retried)))
     if done:
         log_change(request, "deliveries sent again", chosen=chosen, done=done)
@@ -223,7 +223,7 @@ async def retry_all_dead(request: web.Request) -> web.StreamResponse:
     if name in site.long_work:
         say(request, f"That is under way already for {name}. See them wait in the list.")
         raise web.HTTPSeeOther(_waiting_at(name))
-    done = Replayed()
+    done = ReplayProgress()
     work = site.long_work[name] = asyncio.create_task(_replay_dead(request, name, done))
     work.add_done_callback(lambda _: site.long_work.pop(name))
     await asyncio.wait([work], timeout=_ANSWER_WITHIN_SECONDS)
@@ -241,7 +241,7 @@ def _waiting_at(name: str) -> str:
     return f"/deliveries?{urlencode({'endpoint': name, 'state': 'retrying'})}"
 
 
-async def _replay_dead(request: web.Request, name: str, done: Replayed) -> None:
+async def _replay_dead(request: web.Request, name: str, done: ReplayProgress) -> None:
     ended = False
     try:
         async with one_connection(site_of(request).database_url) as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdc_bridge.database import connect
-from cdc_bridge.deliveries.backfill import Backfilled, Wanted
+from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
 from cdc_bridge.deliveries.backfill import backfill as operation
 from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.endpoints.lookup import resolve_endpoint
@@ -135,7 +135,7 @@ async def test_interrupted_backfill_goes_on_where_it_was(
     bridge = await bridges.start(**FROM_NOW)
     await bridge.terminate()
     async with started_command(bridges.settings, "backfill", "default", "--at-most", "20") as command:
-        await command.wait_for("Waiting for the endpoint, as 20 of its deliveries wait.")
+        await command.wait_for("Waiting for the endpoint, which has 20 pending deliveries.")
         command.interrupt()
         assert await command.ended() == 130
     assert "Interrupted. Queued by then: 20 reservations. To go on, run it again." in command.words
@@ -179,15 +179,15 @@ async def test_reservations_are_queued_a_page_at_a_time(
     database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cdc_bridge.deliveries.backfill._PAGE", 7)
-    monkeypatch.setattr("cdc_bridge.deliveries.backfill.MOST_AT_ONCE", 20)
+    monkeypatch.setattr("cdc_bridge.deliveries.backfill.MAX_BATCH", 20)
     monkeypatch.setattr("cdc_bridge.deliveries.enqueue._CHUNK", 4)
     database.execute(BOOKINGS.format(50))
     await bridges.start(**FROM_NOW)
-    done = Backfilled()
+    done = BackfillProgress()
     async with await connect(database.bridge_url) as connection:
         endpoint = await resolve_endpoint(connection, "default")
-        await operation(connection, endpoint, Wanted(at_most=100, wait=True), done, lambda _: None)
-    assert (done.looked_at, done.chosen, done.queued, done.settled) == (50, 50, 50, 50)
+        await operation(connection, endpoint, BackfillOptions(max_pending=100, wait=True), done, lambda _: None)
+    assert (done.read, done.selected, done.queued, done.settled) == (50, 50, 50, 50)
     assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 50
 
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from cdc_bridge.database import connect
-from cdc_bridge.deliveries.enqueue import ReservationQueue
-from cdc_bridge.deliveries.reconcile import LastDeliveries, Reconciled, Standing, reconcile, stands
+from cdc_bridge.deliveries.enqueue import Enqueuer
+from cdc_bridge.deliveries.reconcile import LastDeliveries, ReconcileReport, SyncState, compare, reconcile
 from cdc_bridge.model import DeliveryState, EndpointId, Seq
 from tests.integration.payload.test_loader import map_table
 from tests.support.answers import Answer
@@ -52,7 +52,7 @@ async def reconciled(bridges: Bridges, *arguments: str, code: int) -> dict[str, 
 
 
 async def assert_repaired(bridges: Bridges, database: Database, kind: str, ids: Sequence[str]) -> None:
-    """These and no others are found, repaired, and in order then."""
+    """These and no others are found, repaired, and in sync then."""
     found = await reconciled(bridges, code=1)
     assert (found[kind], sorted(found["ids"][kind])) == (len(ids), sorted(ids))
     assert found["queued"] == 0
@@ -62,19 +62,19 @@ async def assert_repaired(bridges: Bridges, database: Database, kind: str, ids: 
         "all arrive",
     )
     found = await reconciled(bridges, code=0)
-    assert found["in_order"] == found["compared"]
+    assert found["in_sync"] == found["compared"]
 
 
-async def test_all_is_in_order_after_deliveries(database: Database, bridges: Bridges) -> None:
+async def test_everything_is_in_sync_after_deliveries(database: Database, bridges: Bridges) -> None:
     await delivered_bookings(1200, database, bridges)
     database.execute("update reservations set adults = 9 where reference % 2 = 0")
     await until(lambda: database.value(DELIVERED) == 1800, "the changes are delivered")
     found = await reconciled(bridges, code=0)
-    assert (found["compared"], found["in_order"]) == (1200, 1200)
+    assert (found["compared"], found["in_sync"]) == (1200, 1200)
     code, output, _ = await run_command("reconcile", **bridges.settings)
     assert code == 0
     assert output.startswith("default: 1,200 reservations updated since ")
-    assert "in order       1,200\n" in output
+    assert "in sync        1,200\n" in output
 
 
 @pytest.mark.parametrize("how", [UNCAPTURED, TRIGGERS_OFF], ids=["replication role", "triggers disabled"])
@@ -161,10 +161,10 @@ async def test_dead_is_told_and_repaired_only_if_that_is_said(
     assert (await reconciled(bridges, "--repair", "--dead", code=1))["queued"] == 2
     await receiver.wait_for_accepted(2)
     await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
-    assert (await reconciled(bridges, code=0))["in_order"] == 2
+    assert (await reconciled(bridges, code=0))["in_sync"] == 2
 
 
-async def test_what_waits_or_is_not_read_yet_is_on_its_way(
+async def test_retrying_delivery_or_unread_change_is_pending(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     receiver.script = lambda call: Answer(422 if call.reservation_id == "R1" else 200)
@@ -175,7 +175,7 @@ async def test_what_waits_or_is_not_read_yet_is_on_its_way(
     database.execute("update reservations set adults = 9 where id = 'R2'")
     database.execute(BOOKINGS.format("3, 3"))
     found = await reconciled(bridges, "--repair", code=0)
-    assert (found["on_its_way"], found["compared"], found["queued"]) == (3, 3, 0)
+    assert (found["pending"], found["compared"], found["queued"]) == (3, 3, 0)
 
 
 async def test_ids_are_shown_up_to_twenty_and_all_in_json(database: Database, bridges: Bridges) -> None:
@@ -248,55 +248,55 @@ async def test_no_false_alarm_while_writers_write(
     bridge = await bridges.start(**settings, CDC_BRIDGE_LOG_LEVEL="info")
     writing = asyncio.create_task(workload.run(writers=6, seconds=10))
     endpoint_id = EndpointId(database.value("select endpoint_id from cdc_bridge.endpoint"))
-    times, on_their_way = 0, 0
+    times, pending = 0, 0
     async with await connect(database.bridge_url) as connection:
 
-        async def compare() -> Reconciled:
-            found = Reconciled()
-            queue = ReservationQueue(connection, endpoint_id, 1, lambda _: None)
-            await reconcile(connection, endpoint_id, datetime.min.replace(tzinfo=UTC), found, queue=queue)
-            assert found.all_well, (found.found, found.ids)
+        async def compare_all() -> ReconcileReport:
+            found = ReconcileReport()
+            enqueuer = Enqueuer(connection, endpoint_id, 1, lambda _: None)
+            await reconcile(connection, endpoint_id, datetime.min.replace(tzinfo=UTC), found, enqueuer=enqueuer)
+            assert found.in_sync, (found.counts, found.ids)
             return found
 
         while not writing.done():
-            on_their_way += (await compare()).found[Standing.ON_ITS_WAY]
+            pending += (await compare_all()).counts[SyncState.PENDING]
             times += 1
         await writing
         await wait_until_settled(database, 120)
-        found = await compare()
-    assert found.found[Standing.IN_ORDER] == found.compared > 500
-    assert on_their_way > 0
-    print(f"{times} times, {on_their_way} on their way")
+        found = await compare_all()
+    assert found.counts[SyncState.IN_SYNC] == found.compared > 500
+    assert pending > 0
+    print(f"{times} times, {pending} pending")
     assert await bridge.terminate() == 0
 
 
 def last(state: DeliveryState, delivered_hash: str | None) -> LastDeliveries:
-    return LastDeliveries(Seq(1), state, delivered_hash, accepted=delivered_hash is not None)
+    return LastDeliveries(Seq(1), state, delivered_hash, ever_delivered=delivered_hash is not None)
 
 
 @pytest.mark.parametrize(
-    ("known", "unread", "standing"),
+    ("known", "unread", "expected"),
     [
-        (None, False, Standing.MISSING),
-        (None, True, Standing.ON_ITS_WAY),
-        (last(DeliveryState.RETRYING, None), False, Standing.ON_ITS_WAY),
-        (last(DeliveryState.RETRYING, "other"), False, Standing.ON_ITS_WAY),
-        (last(DeliveryState.DELIVERED, "now"), False, Standing.IN_ORDER),
-        (last(DeliveryState.DELIVERED, "now"), True, Standing.IN_ORDER),
-        (last(DeliveryState.SUPERSEDED, "now"), False, Standing.IN_ORDER),
-        (last(DeliveryState.DEAD, "now"), False, Standing.IN_ORDER),
-        (last(DeliveryState.DELIVERED, "other"), False, Standing.STALE),
-        (last(DeliveryState.DELIVERED, "other"), True, Standing.ON_ITS_WAY),
-        (last(DeliveryState.SKIPPED, "other"), False, Standing.STALE),
-        (last(DeliveryState.SKIPPED, None), False, Standing.MISSING),
-        (last(DeliveryState.DEAD, "other"), False, Standing.DEAD),
-        (last(DeliveryState.DEAD, None), True, Standing.ON_ITS_WAY),
-        (LastDeliveries(Seq(1), DeliveryState.SUPERSEDED, None, accepted=True), False, Standing.STALE),
+        (None, False, SyncState.MISSING),
+        (None, True, SyncState.PENDING),
+        (last(DeliveryState.RETRYING, None), False, SyncState.PENDING),
+        (last(DeliveryState.RETRYING, "other"), False, SyncState.PENDING),
+        (last(DeliveryState.DELIVERED, "now"), False, SyncState.IN_SYNC),
+        (last(DeliveryState.DELIVERED, "now"), True, SyncState.IN_SYNC),
+        (last(DeliveryState.SUPERSEDED, "now"), False, SyncState.IN_SYNC),
+        (last(DeliveryState.DEAD, "now"), False, SyncState.IN_SYNC),
+        (last(DeliveryState.DELIVERED, "other"), False, SyncState.STALE),
+        (last(DeliveryState.DELIVERED, "other"), True, SyncState.PENDING),
+        (last(DeliveryState.SKIPPED, "other"), False, SyncState.STALE),
+        (last(DeliveryState.SKIPPED, None), False, SyncState.MISSING),
+        (last(DeliveryState.DEAD, "other"), False, SyncState.DEAD),
+        (last(DeliveryState.DEAD, None), True, SyncState.PENDING),
+        (LastDeliveries(Seq(1), DeliveryState.SUPERSEDED, None, ever_delivered=True), False, SyncState.STALE),
     ],
 )
-def test_how_a_reservation_stands(
+def test_comparison_with_the_last_delivery(
     known: LastDeliveries | None,
     unread: bool,  # noqa: FBT001
-    standing: Standing,
+    expected: SyncState,
 ) -> None:
-    assert stands(known, "now", unread=unread) is standing
+    assert compare(known, "now", unread=unread) is expected

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cdc_bridge.database import connect
-from cdc_bridge.deliveries.replay import Replayed, Selection, count
+from cdc_bridge.deliveries.replay import ReplayProgress, Selection, count
 from cdc_bridge.deliveries.replay import replay as operation
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.model import DeliveryState
@@ -26,7 +26,11 @@ insert into customers (id, surname) values ('C', 'Featherstonehaugh') on conflic
 insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, {}) n
 """
 DELIVERED = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
-MAKE = "update cdc_bridge.delivery set state = %s, next_attempt_at = null where reservation_id = %s"
+MAKE = """
+update cdc_bridge.delivery
+set state = %s, skip_reason = case %s when 'skipped' then 'deleted' end, next_attempt_at = null
+where reservation_id = %s
+"""
 CALLED_AT = "update cdc_bridge.delivery set last_attempt_at = %s where reservation_id = %s"
 
 
@@ -66,7 +70,8 @@ async def test_state_is_that_of_the_newest_delivery(
     await delivered_bookings(3, database, receiver, bridges)
     others = "skipped" if state == "dead" else "dead"
     for reservation_id in ("R1", "R2", "R3"):
-        database.execute(MAKE, (state if reservation_id == "R2" else others, reservation_id))
+        its_state = state if reservation_id == "R2" else others
+        database.execute(MAKE, (its_state, its_state, reservation_id))
     output = await replay(bridges, "--state", state)
     assert output.startswith("Queued for default: 1 reservation.")
     assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
@@ -76,7 +81,7 @@ async def test_superseded_delivery_counts_as_the_delivered_one_that_it_stands_fo
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await delivered_bookings(1, database, receiver, bridges)
-    database.execute(MAKE, ("superseded", "R1"))
+    database.execute(MAKE, ("superseded", "superseded", "R1"))
     await replay(bridges, "--state", "delivered")
     await receiver.wait_for_accepted(1)
 
@@ -114,7 +119,7 @@ async def test_many_reservations_are_queued_in_several_transactions(
     await bridge.terminate()
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     assert await replay(bridges, "--state", "dead") == "Queued for default: 2,500 reservations.\n"
-    queued_at = "select count(distinct next_attempt_at), count(*) from cdc_bridge.delivery where state in ('queued', 'retrying')"
+    queued_at = "select count(distinct next_attempt_at), count(*) from cdc_bridge.delivery where state = 'queued'"
     assert database.execute(queued_at) == [(3, 2500)]
 
 
@@ -124,7 +129,7 @@ async def test_reservations_are_chosen_a_page_at_a_time(
     monkeypatch.setattr("cdc_bridge.deliveries.replay._PAGE", 7)
     monkeypatch.setattr("cdc_bridge.deliveries.replay._CHUNK", 3)
     await delivered_bookings(50, database, receiver, bridges)
-    done, told = Replayed(), list[int]()
+    done, told = ReplayProgress(), list[int]()
     async with await connect(database.bridge_url) as connection:
         endpoint = await resolve_endpoint(connection, None)
         selection = Selection(states=[DeliveryState.DELIVERED])
@@ -148,9 +153,7 @@ async def test_reservation_with_a_change_on_its_way_is_left_out(
         "Queued for default: 1 reservation.\n"
         "Left out: 1 reservation, with a newer change on its way or called just now.\n"
     )
-    assert database.execute("select reservation_id from cdc_bridge.delivery where state in ('queued', 'retrying')") == [
-        ("R2",)
-    ]
+    assert database.execute("select reservation_id from cdc_bridge.delivery where state = 'queued'") == [("R2",)]
 
 
 async def test_only_the_newest_delivery_of_a_reservation_is_queued(

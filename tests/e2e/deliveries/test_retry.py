@@ -20,7 +20,11 @@ BOOKING = (
 )
 CHANGE = "update reservations set adults = adults + 1 where id = 'R'"
 STATES = "select seq, state from cdc_bridge.delivery order by seq"
-GIVEN_UP = "update cdc_bridge.delivery set state = %s, next_attempt_at = null, failures = 11"
+GIVEN_UP = """
+update cdc_bridge.delivery
+set state = %(state)s, skip_reason = case %(state)s when 'skipped' then 'deleted' end, next_attempt_at = null,
+  failures = 11
+"""
 LATER = "update cdc_bridge.delivery set next_attempt_at = now() + interval '1 hour', failures = 9"
 
 
@@ -54,7 +58,7 @@ async def test_delivery_that_was_given_up_is_tried_again_by_its_webhook_id(
     state: str, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await refused_booking(database, receiver, bridges)
-    database.execute(GIVEN_UP, (state,))
+    database.execute(GIVEN_UP, {"state": state})
     receiver.script = lambda _: Answer()
     webhook_id = receiver.calls[0].headers["webhook-id"]
     code, _, errors = await run_command("delivery", "retry", webhook_id, **bridges.settings)
@@ -68,7 +72,7 @@ async def test_newest_delivery_is_due_in_the_stead_of_an_older_one(
     await refused_booking(database, receiver, bridges)
     database.execute(CHANGE)
     await settled(database, "retrying", "retrying")
-    database.execute(GIVEN_UP, ("dead",))
+    database.execute(GIVEN_UP, {"state": "dead"})
     receiver.script = lambda _: Answer()
     _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
     assert output == "1 (reservation R): the newer delivery 2 is due now, for both\n"
@@ -80,12 +84,12 @@ async def test_delivery_older_than_one_that_was_accepted_is_superseded_and_not_c
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await refused_booking(database, receiver, bridges)
-    database.execute(GIVEN_UP, ("dead",))
+    database.execute(GIVEN_UP, {"state": "dead"})
     receiver.script = lambda _: Answer()
     database.execute(CHANGE)
     await settled(database, "dead", "delivered")
     _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
-    assert output == "1 (reservation R) is superseded: the newer delivery 2 was accepted\n"
+    assert output == "1 (reservation R) is superseded: the newer delivery 2 was successful\n"
     assert database.execute(STATES) == [(1, "superseded"), (2, "delivered")]
 
 
@@ -101,8 +105,8 @@ async def test_what_needs_no_retry_is_refused_and_the_others_are_retried(
     code, output, errors = await run_command("delivery", "retry", "1", "2", "99", **bridges.settings)
     assert code == 1
     assert output == "2 (reservation R) is due now\n"
-    assert "1 was delivered. To call its reservation once more: cdc-bridge replay --endpoint default" in errors
-    assert "the ledger has no delivery 99" in errors
+    assert "1 was delivered. To send its reservation again: cdc-bridge replay --endpoint default" in errors
+    assert "the delivery log has no delivery 99" in errors
     await receiver.wait_for_calls(3)
 
 
@@ -141,35 +145,36 @@ async def test_show_tells_what_the_ledger_has(database: Database, receiver: Rece
     code, output, _ = await run_command("delivery", "show", "1", **bridges.settings)
     assert code == 0
     assert "delivery     1 to default\nreservation  R\nchange       created, " in output
-    assert "waiting: next attempt in 0:59:" in output or "waiting: next attempt in 1:00:00" in output
+    assert "retrying: next attempt in 0:59:" in output or "retrying: next attempt in 1:00:00" in output
     assert "HTTP 422 Unprocessable" in output
     assert f"webhook-id   {receiver.calls[0].headers['webhook-id']}" in output
     assert "Featherstonehaugh" not in output
     _, output, _ = await run_command("delivery", "show", "1-0123456789abcdef", **bridges.settings)
-    assert "1-0123456789abcdef is not its last body's" in output
+    assert "1-0123456789abcdef is of an earlier attempt, with another body" in output
 
 
 @pytest.mark.parametrize(
     ("state", "words"),
     [
         ("delivered", "delivered"),
-        ("superseded", "a newer call for the reservation was accepted"),
+        ("superseded", "a newer delivery of the reservation was successful"),
         ("dead", "cdc-bridge delivery retry 1"),
-        ("skipped", "deleted before it could be loaded"),
-        ("waiting", "the newer delivery 1 of the reservation is tried for both"),
+        ("skipped", "the reservation was deleted before it was sent"),
+        ("retrying", "delivery 1, which is newer, stands for both"),
     ],
 )
 async def test_show_says_what_each_state_means(
     state: str, words: str, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await refused_booking(database, receiver, bridges)
-    database.execute(GIVEN_UP, (state,))
+    database.execute(GIVEN_UP, {"state": state})
     _, output, _ = await run_command("delivery", "show", "1", **bridges.settings)
     assert words in output
     code, output, _ = await run_command("delivery", "show", "1", "--json", **bridges.settings)
     shown = json.loads(output)
     assert code == 0
     assert (shown["seq"], shown["state"], shown["operation"], shown["attempts"]) == (1, state, "created", 1)
+    assert shown["skip_reason"] == ("deleted" if state == "skipped" else None)
     assert shown["message_id"] == receiver.calls[0].headers["webhook-id"]
     assert shown["changed_at"].endswith("+00:00")
 

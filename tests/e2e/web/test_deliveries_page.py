@@ -67,7 +67,7 @@ async def test_wrong_filter_is_told(operator: Visitor) -> None:
         ({"since": "yesterday"}, "From is not a time, as 2026-07-01T18:30."),
         ({"until": "9999-12-31T23:59:59-23:59"}, "Until is not a time"),
         ({"since": "2026-07-02", "until": "2026-07-01"}, "From is not before Until."),
-        ({"after": "x"}, "is no place in the list"),
+        ({"after": "x"}, "is not a cursor of this list"),
         ({"reservation": "\0"}, "Reservation has characters that no id has."),
     ]:
         answer = await operator.get("/deliveries", params=query)

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cdc_bridge.deliveries import listing as module
-from cdc_bridge.deliveries.listing import Cursor, ListedDelivery, Wanted, list_deliveries
+from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, list_deliveries
+from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import DeliveryState, ReservationId
 from tests.support.bridge import run_command
@@ -25,11 +26,11 @@ insert into cdc_bridge.endpoint (
 select name, false, 'https://till.example', '{{}}', 1, false, 1, 1, '1:1:', system_identifier
 from pg_control_system(), unnest(array['till', 'bar']) as name;
 insert into cdc_bridge.delivery (
-  endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at
+  endpoint_id, seq, reservation_id, operation, changed_at, state, skip_reason, attempts, failures, next_attempt_at
 )
 select e.endpoint_id, 10 * n, 'R' || n % 7, 'U', '{NOON:%Y-%m-%d %H:%M:%S+00}'::timestamptz + n * interval '1 minute',
-  case n % 10 when 0 then 'retrying' when 1 then 'dead' when 2 then 'skipped' else 'delivered' end, 1, 1,
-  case n % 10 when 0 then now() end
+  case n % 10 when 0 then 'retrying' when 1 then 'dead' when 2 then 'skipped' else 'delivered' end,
+  case n % 10 when 2 then 'deleted' end, 1, 1, case n % 10 when 0 then now() end
 from generate_series(1, {DELIVERIES}) n
 join cdc_bridge.endpoint e on e.name = 'till' or n % 3 = 0;
 """
@@ -41,12 +42,12 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_STEP", 200)  # ten numbers that are there, of two endpoints
 
 
-async def all_pages(database: Database, wanted: Wanted, limit: int) -> list[ListedDelivery]:
-    found: list[ListedDelivery] = []
+async def all_pages(database: Database, filter_: DeliveryFilter, limit: int) -> list[LoggedDelivery]:
+    found: list[LoggedDelivery] = []
     after: Cursor | None = None
     async with database.connection() as connection:
         while True:
-            listed = await list_deliveries(connection, wanted, limit, after)
+            listed = await list_deliveries(connection, filter_, limit, after)
             assert len(listed.deliveries) <= limit
             found += listed.deliveries
             if listed.next is None:
@@ -55,24 +56,24 @@ async def all_pages(database: Database, wanted: Wanted, limit: int) -> list[List
 
 
 FILTERS = [
-    Wanted(),
-    Wanted(endpoint="bar"),
-    Wanted(states=[DeliveryState.DEAD, DeliveryState.RETRYING]),
-    Wanted(states=[DeliveryState.SKIPPED]),
-    Wanted(states=[DeliveryState.SKIPPED, DeliveryState.DEAD], endpoint="till"),
-    Wanted(states=[DeliveryState.SUPERSEDED]),
-    Wanted(reservation_id=ReservationId("R3")),
-    Wanted(reservation_id=ReservationId("R3"), states=[DeliveryState.DEAD]),
-    Wanted(since=NOON + timedelta(minutes=100)),
-    Wanted(until=NOON + timedelta(minutes=100)),
-    Wanted(since=NOON + timedelta(minutes=50), until=NOON + timedelta(minutes=51)),
-    Wanted(since=NOON + timedelta(days=10)),
-    Wanted(until=NOON - timedelta(days=10)),
-    Wanted(states=[DeliveryState.RETRYING], until=NOON + timedelta(minutes=100)),
+    DeliveryFilter(),
+    DeliveryFilter(endpoint="bar"),
+    DeliveryFilter(states=[DeliveryState.DEAD, DeliveryState.RETRYING]),
+    DeliveryFilter(states=[DeliveryState.SKIPPED]),
+    DeliveryFilter(states=[DeliveryState.SKIPPED, DeliveryState.DEAD], endpoint="till"),
+    DeliveryFilter(states=[DeliveryState.SUPERSEDED]),
+    DeliveryFilter(reservation_id=ReservationId("R3")),
+    DeliveryFilter(reservation_id=ReservationId("R3"), states=[DeliveryState.DEAD]),
+    DeliveryFilter(since=NOON + timedelta(minutes=100)),
+    DeliveryFilter(until=NOON + timedelta(minutes=100)),
+    DeliveryFilter(since=NOON + timedelta(minutes=50), until=NOON + timedelta(minutes=51)),
+    DeliveryFilter(since=NOON + timedelta(days=10)),
+    DeliveryFilter(until=NOON - timedelta(days=10)),
+    DeliveryFilter(states=[DeliveryState.RETRYING], until=NOON + timedelta(minutes=100)),
 ]
 
 
-def expected(database: Database, wanted: Wanted) -> list[tuple[int, str]]:
+def expected(database: Database, filter_: DeliveryFilter) -> list[tuple[int, str]]:
     rows = database.execute(
         "select d.seq, e.name, d.state, d.reservation_id, d.changed_at from cdc_bridge.delivery d "
         "join cdc_bridge.endpoint e using (endpoint_id) order by d.seq desc, d.endpoint_id"
@@ -80,61 +81,65 @@ def expected(database: Database, wanted: Wanted) -> list[tuple[int, str]]:
     return [
         (seq, name)
         for seq, name, state, reservation_id, changed_at in rows
-        if wanted.endpoint in {None, name}
-        and (not wanted.states or state in wanted.states)
-        and wanted.reservation_id in {None, reservation_id}
-        and (wanted.since is None or changed_at >= wanted.since)
-        and (wanted.until is None or changed_at < wanted.until)
+        if filter_.endpoint in {None, name}
+        and (not filter_.states or state in filter_.states)
+        and filter_.reservation_id in {None, reservation_id}
+        and (filter_.since is None or changed_at >= filter_.since)
+        and (filter_.until is None or changed_at < filter_.until)
     ]
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])
-@pytest.mark.parametrize("wanted", FILTERS, ids=str)
-async def test_pages_have_what_is_wanted_once_and_in_order(database: Database, wanted: Wanted, limit: int) -> None:
-    found = await all_pages(database, wanted, limit)
-    assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, wanted)
+@pytest.mark.parametrize("filter_", FILTERS, ids=str)
+async def test_pages_have_what_is_wanted_once_and_in_order(
+    database: Database, filter_: DeliveryFilter, limit: int
+) -> None:
+    found = await all_pages(database, filter_, limit)
+    assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, filter_)
 
 
 async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(database: Database) -> None:
     """A backfill that has waited for an old transaction queues like that."""
     queued_at = NOON + timedelta(minutes=250)
     database.execute("update cdc_bridge.delivery set changed_at = %s where seq = 750", (queued_at,))
-    for wanted in FILTERS:
-        found = await all_pages(database, wanted, 7)
-        assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, wanted), wanted
-    (first, *_, last) = await all_pages(database, Wanted(endpoint="till", since=queued_at), 1000)
+    for filter_ in FILTERS:
+        found = await all_pages(database, filter_, 7)
+        assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, filter_), filter_
+    (first, *_, last) = await all_pages(database, DeliveryFilter(endpoint="till", since=queued_at), 1000)
     assert (first.seq, last.seq) == (10 * DELIVERIES, 750)
 
 
 async def test_what_is_looked_through_does_not_grow_with_the_endpoints(database: Database) -> None:
-    (of_one, of_both) = [Wanted(endpoint=name, states=[DeliveryState.SKIPPED]) for name in ("till", None)]
-    database.execute("update cdc_bridge.delivery set state = 'delivered', next_attempt_at = null")
+    (of_one, of_both) = [DeliveryFilter(endpoint=name, states=[DeliveryState.SKIPPED]) for name in ("till", None)]
+    database.execute("update cdc_bridge.delivery set state = 'delivered', skip_reason = null, next_attempt_at = null")
     async with database.connection() as connection:
-        one, both = [(await list_deliveries(connection, wanted, 10)).next for wanted in (of_one, of_both)]
+        one, both = [(await list_deliveries(connection, filter_, 10)).next for filter_ in (of_one, of_both)]
     assert (one, both) == (Cursor(10 * DELIVERIES - 2000, 0), Cursor(10 * DELIVERIES - 1000, 0))
 
 
 async def test_what_is_rare_is_looked_for_no_further_than_so_far_and_then_gone_on_with(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_STEPS", 2)
-    database.execute("update cdc_bridge.delivery set state = 'delivered', next_attempt_at = null where seq > 20")
-    wanted = Wanted(states=[DeliveryState.SKIPPED])
+    monkeypatch.setattr(module, "_MAX_STEPS", 2)
+    database.execute(
+        "update cdc_bridge.delivery set state = 'delivered', skip_reason = null, next_attempt_at = null where seq > 20"
+    )
+    filter_ = DeliveryFilter(states=[DeliveryState.SKIPPED])
     async with database.connection() as connection:
-        listed = await list_deliveries(connection, wanted, 10)
+        listed = await list_deliveries(connection, filter_, 10)
     assert (listed.deliveries, listed.next) == ([], Cursor(10 * DELIVERIES - 200, 0))
-    assert [delivery.seq for delivery in await all_pages(database, wanted, 10)] == [20]
+    assert [delivery.seq for delivery in await all_pages(database, filter_, 10)] == [20]
 
 
 async def test_endpoint_that_is_not_there_is_named(database: Database) -> None:
     async with database.connection() as connection:
         with pytest.raises(BridgeError, match="there is no endpoint tull; did you mean till"):
-            await list_deliveries(connection, Wanted(endpoint="tull"), 10)
+            await list_deliveries(connection, DeliveryFilter(endpoint="tull"), 10)
 
 
 @pytest.mark.parametrize("text", ["", "1", "-", "1-", "a-b", "1-2-3", "-1-2", "¹-2"])
 def test_place_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no place"):
+    with pytest.raises(ValueError, match="not a cursor"):
         Cursor.parse(text)
 
 
@@ -185,7 +190,7 @@ async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywh
     ("arguments", "words"),
     [
         (["--endpoint", "tull"], "did you mean till?"),
-        (["--after", "here"], "is no place in the list"),
+        (["--after", "here"], "is not a cursor"),
         (["--since", "2026-07-02", "--until", "2026-07-01"], "is not before --until"),
         (["--state", "lost"], "'lost' is not one of"),
     ],

@@ -47,7 +47,7 @@ def booking(database: Database) -> None:
         "delete from cdc_bridge.endpoint",
         "select nextval('cdc_bridge.change_seq_seq')",
         "update cdc_bridge.endpoint set position = '1:1:'",
-        "insert into cdc_bridge.delivery select 1, 1, 'R', 'I', now(), 'delivered', 1, 0",
+        "insert into cdc_bridge.delivery select 1, 1, 'R', 'I', now(), 'delivered', null, 1, 0",
         "update cdc_bridge.delivery set attempts = 2",
         "select pg_notify('cdc_bridge_change', '')",
         "listen cdc_bridge_change",

@@ -223,7 +223,7 @@ async def test_schema_of_somebody_else_is_refused(example_database: Database, pr
     before = schema_of(example_database, programs)
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
     assert code == 1
-    assert "there is a schema cdc_bridge here already, and it belongs to postgres" in errors
+    assert "schema cdc_bridge already exists and belongs to role postgres" in errors
     assert "drop schema cdc_bridge cascade" in errors
     assert schema_of(example_database, programs) == before
 
@@ -231,14 +231,14 @@ async def test_schema_of_somebody_else_is_refused(example_database: Database, pr
 @pytest.mark.parametrize(
     ("attribute", "back"), [("superuser", "nosuperuser"), ("login", "nologin"), ("bypassrls", "nobypassrls")]
 )
-async def test_role_that_may_do_more_than_it_has_to_is_refused(
+async def test_role_with_more_rights_than_needed_is_refused(
     attribute: str, back: str, example_database: Database
 ) -> None:
     example_database.execute(f"alter role cdc_bridge_owner {attribute}")
     try:
         code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
         assert code == 1
-        assert "role cdc_bridge_owner already, which may do more than it has to" in errors
+        assert "role cdc_bridge_owner already exists and has more rights than cdc-bridge needs" in errors
         assert back in errors
     finally:
         example_database.execute(f"alter role cdc_bridge_owner {back}")

@@ -1,4 +1,4 @@
-"""Taking it out again in the ways that an install is tested in."""
+"""Uninstall, in the ways that install is tested in."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from tests.support.databases import Database
 from tests.support.dumps import run_psql, schema_of
 
 
-async def test_printed_text_takes_all_out_in_psql(
-    database: Database, example_database: Database, programs: Path
-) -> None:
+async def test_printed_text_uninstalls_in_psql(database: Database, example_database: Database, programs: Path) -> None:
     code, printed, errors = await run_command("uninstall", "--print")
     assert (code, errors) == (0, "")
     assert printed == uninstall_text()
@@ -25,7 +23,7 @@ async def test_printed_text_takes_all_out_in_psql(
     assert schema_of(database, programs) == schema_of(example_database, programs)
 
 
-async def test_two_at_once_both_succeed_or_say_so(database: Database) -> None:
+async def test_two_at_once_both_succeed_or_fail_cleanly(database: Database) -> None:
     results = await asyncio.gather(
         *(operation.uninstall(database.url, report=lambda _: None) for _ in range(2)), return_exceptions=True
     )
@@ -44,10 +42,10 @@ async def test_database_that_is_not_there_is_said_without_the_password(command: 
     assert "Traceback" not in errors
 
 
-async def test_object_that_is_built_on_ours_stops_it(database: Database, programs: Path) -> None:
+async def test_dependent_object_elsewhere_stops_it(database: Database, programs: Path) -> None:
     database.execute("create view public.report as select count(*) from cdc_bridge.change")
     before = schema_of(database, programs)
-    with pytest.raises(InstallationError, match=r"built on ours: .*report"):
+    with pytest.raises(InstallationError, match=r"depend on it: .*report"):
         await operation.uninstall(database.url, report=lambda _: None)
     assert schema_of(database, programs) == before
     database.execute("drop view public.report")
@@ -55,12 +53,12 @@ async def test_object_that_is_built_on_ours_stops_it(database: Database, program
 
 
 @pytest.mark.parametrize("role", ["cdc_bridge", "cdc_bridge_owner", "cdc_bridge_reader"])
-async def test_object_elsewhere_that_belongs_to_one_of_our_roles_stops_it(
+async def test_object_elsewhere_owned_by_one_of_our_roles_stops_it(
     role: str, database: Database, programs: Path
 ) -> None:
     database.execute(f"create table public.somebodys (x int); alter table public.somebodys owner to {role}")
     before = schema_of(database, programs)
-    with pytest.raises(InstallationError, match=r"belong to one of our roles: table public.somebodys"):
+    with pytest.raises(InstallationError, match=r"belong to one of its roles: table public.somebodys"):
         await operation.uninstall(database.url, report=lambda _: None)
     assert schema_of(database, programs) == before
     database.execute("alter table public.somebodys owner to postgres")
@@ -68,7 +66,7 @@ async def test_object_elsewhere_that_belongs_to_one_of_our_roles_stops_it(
     assert database.value("select count(*) from public.somebodys") == 0
 
 
-BUILT_ON_OURS = {
+DEPENDENT = {
     "column": "create table public.audit (id int, what cdc_bridge.change)",
     "default": "create table public.audit (id bigint default nextval('cdc_bridge.change_seq_seq'))",
     "foreign key": "create table public.audit (id bigint references cdc_bridge.endpoint)",
@@ -77,11 +75,11 @@ BUILT_ON_OURS = {
 }
 
 
-@pytest.mark.parametrize("kind", BUILT_ON_OURS)
-async def test_whatever_is_built_on_ours_stops_it(kind: str, database: Database, programs: Path) -> None:
-    database.execute(BUILT_ON_OURS[kind])
+@pytest.mark.parametrize("kind", DEPENDENT)
+async def test_dependent_object_of_any_kind_stops_it(kind: str, database: Database, programs: Path) -> None:
+    database.execute(DEPENDENT[kind])
     before = schema_of(database, programs)
-    with pytest.raises(InstallationError, match="built on ours"):
+    with pytest.raises(InstallationError, match="depend on it"):
         await operation.uninstall(database.url, report=lambda _: None)
     assert schema_of(database, programs) == before
 
