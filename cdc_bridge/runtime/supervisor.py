@@ -14,7 +14,7 @@ import asyncio
 import random
 from asyncio import FIRST_COMPLETED
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,8 +22,8 @@ from typing import Any
 import psycopg
 import structlog
 
-from cdc_bridge.capture.listener import Listener, Reader
-from cdc_bridge.database import UNAVAILABLE, Database, backoff_seconds, problem_of, refusal
+from cdc_bridge.capture.listener import Listener
+from cdc_bridge.database import RECONNECT, UNAVAILABLE, Database, problem_of, refusal
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.store import (
     EndpointState,
@@ -39,6 +39,7 @@ from cdc_bridge.endpoints.store import (
 from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.metrics import forget_endpoint
 from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.pipeline.assembly import open_pipeline
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.runtime.assignment import plan
 from cdc_bridge.runtime.endpoint_log import EndpointLog
@@ -59,7 +60,7 @@ class LeasedEndpoint:
 
     endpoint: Endpoint
     lease: Lease
-    reader: Reader
+    stack: AsyncExitStack
     pipeline: Pipeline
     certificates: Sequence[bytes]
     """What stood in its files when it was taken."""
@@ -193,7 +194,7 @@ class Supervisor:
             if not self._held and not self._told_lost:
                 self._told_lost = True
                 _log.warning("database lost", problem=problem_of(error))
-            self._next_look_in_seconds = backoff_seconds(self._failures, random.random())
+            self._next_look_in_seconds = RECONNECT.pause_seconds(self._failures, random.random())
             return
         except psycopg.Error as error:
             raise refusal(error) from error
@@ -302,29 +303,30 @@ class Supervisor:
     async def _start(self, endpoint: Endpoint, taken: NewLease, asked_at: float) -> None:
         lease = Lease(taken.endpoint_id, taken.fencing_token)
         lease.renew(asked_at, self.lease_seconds)
-        reader = self._listener.reader()
+        stack = AsyncExitStack()
         certificates = _certificates(endpoint)
         try:
-            pipeline = Pipeline(
-                self._database,
-                reader,
-                endpoint,
-                lease,
-                taken.position,
-                last_hour=taken.last_hour,
-                source=self._source,
-                batch_size=self._batch_size,
-                state_changed=self._listener.announced.set,
+            pipeline = await stack.enter_async_context(
+                open_pipeline(
+                    self._database,
+                    self._listener,
+                    endpoint,
+                    lease,
+                    taken.position,
+                    last_hour=taken.last_hour,
+                    source=self._source,
+                    page_size=self._batch_size,
+                    state_changed=self._listener.announced.set,
+                )
             )
         except OSError as error:
-            self._listener.dismiss(reader)
             await self._give_back_unusable(
                 endpoint,
                 taken,
                 f"a certificate's file cannot be read any more: {error.strerror or type(error).__name__}",
             )
             return
-        held = self._held[taken.endpoint_id] = LeasedEndpoint(endpoint, lease, reader, pipeline, certificates)
+        held = self._held[taken.endpoint_id] = LeasedEndpoint(endpoint, lease, stack, pipeline, certificates)
         held.task = asyncio.create_task(self._deliver(held))
         self._tasks.add(held.task)
         held.task.add_done_callback(self._tasks.discard)
@@ -356,7 +358,7 @@ class Supervisor:
             problem = f"deliveries ended by a surprise and begin again: {type(error).__name__}"
             self._not_before[endpoint_id] = self._now() + _RESTART_AFTER_SECONDS
         finally:
-            self._listener.dismiss(held.reader)
+            await held.stack.aclose()
             del self._held[endpoint_id]
             self._listener.announced.set()
         self._releasing.add(endpoint_id)

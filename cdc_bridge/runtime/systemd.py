@@ -80,7 +80,7 @@ def status_line(held: Sequence[LeasedEndpoint], *, database_lost: bool, fallen_b
             parts.append(
                 f"{one.endpoint.name} is {max(0.0, (datetime.now(UTC) - oldest).total_seconds()):.0f} s behind"
             )
-        elif one.pipeline.has_waiting:
+        elif one.pipeline.has_retrying:
             parts.append(f"{one.endpoint.name} is up to date but for what it refused, which is tried again")
         else:
             parts.append(f"{one.endpoint.name} is up to date")

@@ -28,7 +28,7 @@ SETTINGS = {
     "CDC_BRIDGE_SAFETY_READ_SECONDS": "1",
 }
 SAID = {
-    "a call": "endpoint default: there is work and no progress",
+    "a request": "endpoint default: there is work and no progress",
     "loading": "endpoint default: there is work and no progress",
     "recording": "endpoint default: there is work and no progress",
     "reading": "endpoint default: the change log was not read",

@@ -111,7 +111,7 @@ ASKED = [
     Asked("load_reservations", TILL | {"reservation_ids": SOME}),
     Asked("record_deliveries", TILL | {"settlements": SETTLED, "fencing_token": 0}),
     Asked("settle_older", TILL | {"seqs": [CHANGES], "reservation_ids": ["R7"], "states": ["delivered"], "fencing_token": 0}),
-    Asked("due_deliveries", PAGE_OF_TILL | {"occupied": SOME}),
+    Asked("due_retries", PAGE_OF_TILL | {"occupied": SOME}),
     Asked("seconds_until_next_due", TILL | {"occupied": SOME}),
     Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
     Asked("move_position", TILL | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None, "fencing_token": 0}),
