@@ -10,8 +10,8 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +22,7 @@ from cdc_bridge.capture.listener import Listener
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
+from cdc_bridge.pipeline.assembly import open_pipeline
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
@@ -92,7 +93,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         leases = DatabaseLeaseStore(heartbeat, database, settings.lease_seconds)
         endpoint_log = EndpointLog()
         supervisor = Supervisor(
-            _pipeline_factory(database, listener, source=source, batch_size=settings.batch_size),
+            _pipeline_factory(database, listener, source=source, page_size=settings.batch_size),
             Releases(leases),
             endpoint_log,
             finish_within_seconds=settings.shutdown_timeout_seconds,
@@ -147,26 +148,23 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     return 0
 
 
-def _pipeline_factory(database: Database, listener: Listener, *, source: str, batch_size: int) -> PipelineFactory:
-    @contextmanager
-    def open_pipeline(endpoint: Endpoint, acquired: NewLease, state_changed: Callable[[], None]) -> Iterator[Pipeline]:
-        reader = listener.reader()
-        try:
-            yield Pipeline(
-                database,
-                reader,
-                endpoint,
-                acquired.lease,
-                acquired.position,
-                last_hour=acquired.last_hour,
-                source=source,
-                batch_size=batch_size,
-                state_changed=state_changed,
-            )
-        finally:
-            listener.dismiss(reader)
+def _pipeline_factory(database: Database, listener: Listener, *, source: str, page_size: int) -> PipelineFactory:
+    def open_endpoint(
+        endpoint: Endpoint, acquired: NewLease, state_changed: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Pipeline]:
+        return open_pipeline(
+            database,
+            listener,
+            endpoint,
+            acquired.lease,
+            acquired.position,
+            last_hour=acquired.last_hour,
+            source=source,
+            page_size=page_size,
+            state_changed=state_changed,
+        )
 
-    return open_pipeline
+    return open_endpoint
 
 
 def collect_garbage_seldom() -> None:

@@ -1,12 +1,14 @@
-"""Connections to PostgreSQL, and patience while it is away.
+"""Connections to PostgreSQL, and retries while it is unavailable.
 
-The daemon keeps a small pool for statements; the listener has a connection of its own. Every session
-speaks UTC and ISO dates whatever the server's or the role's defaults are, trusts no schema that others may
-write to, and notices a peer that is gone without a word.
+The daemon keeps a small pool for statements; the listener has a connection of its own. Every session uses UTC and ISO
+dates whatever the defaults of the server or the role are, trusts no schema that others may write to, and detects a
+peer that is gone.
 
-What the daemon does to the database goes through :meth:`Database.patiently`: it tries again, with
-growing pauses, until PostgreSQL is back. Each such operation may therefore run twice, when the connection is
-lost after the commit and before its answer, and is written so that this changes nothing.
+The daemon's statements go through :meth:`Database.patiently`, which tries again, with growing pauses, until PostgreSQL
+is back. An operation may therefore run twice: if the connection is lost after the commit and before its response. So
+each is idempotent.
+
+Any function that takes a connection raises ``psycopg.Error`` when the database fails.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from cdc_bridge.backoff import Backoff
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError
 from cdc_bridge.metrics import DATABASE_RECONNECTS
 from cdc_bridge.queries import load_queries
@@ -37,10 +40,11 @@ _queries = load_queries(__name__)
 T = TypeVar("T")
 
 OPERATION_TIMEOUT_SECONDS = 60.0
-"""A statement that takes longer is given up: the network has swallowed it, or the database is stuck."""
+"""A statement that takes longer is abandoned: its connection is dead, or the database is stuck."""
 
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 5.0
+RECONNECT = Backoff(first_seconds=0.1, longest_seconds=5.0, jitter=0.5)
+"""Pauses between attempts while the database is unavailable."""
+
 _POOL_SIZE = 4
 
 _DEFAULTS = {
@@ -60,34 +64,23 @@ UNAVAILABLE = (
     PoolTimeout,
     TimeoutError,
 )
-"""Errors after which trying again may help: besides a lost connection, a server that starts or stops or was demoted."""
+"""Errors after which trying again may help: a lost connection, or a server that starts, stops or was demoted."""
 
 _log = structlog.get_logger(__name__)
 
 
-def backoff_seconds(failures: int, jitter: float) -> float:
-    """Return the pause after so many failures in a row: doubling to a limit, and up to half of it shorter.
-
-    Args:
-        failures: at least 1.
-        jitter: a random number in [0, 1).
-    """
-    longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10))
-    return longest * (1 - jitter / 2)
-
-
 def connection_parameters(database_url: str) -> dict[str, Any]:
-    """Return libpq parameters with ours where the user's conninfo has none.
+    """Return the libpq parameters of a conninfo, completed by our defaults.
 
     Raises:
-        psycopg.ProgrammingError: the conninfo cannot be read.
+        psycopg.ProgrammingError: The conninfo cannot be parsed.
     """
     return _DEFAULTS | conninfo_to_dict(database_url)
 
 
 async def speak_plainly(connection: AsyncConnection[TupleRow]) -> None:
-    """Make a session speak UTC and ISO dates, and trust no schema that others may write to."""
-    # With this path a name without a schema is PostgreSQL's own, whatever others have put into public.
+    """Pin time zone, date style and search_path."""
+    # With this path an unqualified name is PostgreSQL's own, whatever others have put into public.
     await connection.execute(
         "set search_path to pg_catalog, pg_temp; "
         "set timezone to 'UTC'; set datestyle to 'ISO'; set intervalstyle to 'postgres'"
@@ -105,23 +98,19 @@ async def _set_up_pooled(connection: AsyncConnection[TupleRow]) -> None:
 
 
 async def connect(database_url: str) -> AsyncConnection[TupleRow]:
-    """Open one autocommit connection.
-
-    Raises:
-        psycopg.OperationalError: PostgreSQL does not answer or refuses the login.
-    """
+    """Open one autocommit connection."""
     connection = await AsyncConnection.connect(autocommit=True, **connection_parameters(database_url))
     await speak_plainly(connection)
     return connection
 
 
 def process_name() -> str:
-    """Return what this process is called among all daemons: its host and its process id."""
+    """Return the name of this process among all daemons: its host and its process id."""
     return f"{socket.gethostname()[:30]}:{os.getpid()}"
 
 
 def problem_of(error: BaseException) -> str:
-    """Return what an error says, on one line, and no value of a row: that may be a guest's, or a secret."""
+    """Return an error's message on one line, without any value of a row: it may be a guest's, or a secret."""
     if isinstance(error, psycopg.DataError | errors.RaiseException) and error.sqlstate:
         return f"a value cannot be used where it stands ({type(error).__name__}, SQLSTATE {error.sqlstate})"
     if isinstance(error, psycopg.IntegrityError) and error.diag.message_primary:
@@ -130,7 +119,7 @@ def problem_of(error: BaseException) -> str:
 
 
 class Database:
-    """The database the daemon works in."""
+    """The daemon's pool of connections."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
@@ -140,7 +129,7 @@ class Database:
             min_size=1,
             max_size=_POOL_SIZE,
             configure=_set_up_pooled,
-            # The pool's own patience is short, so that ours decides when to try again.
+            # The pool's own time-outs are short, so that patiently() decides when to try again.
             timeout=5,
             reconnect_timeout=3,
             open=False,
@@ -150,14 +139,14 @@ class Database:
         """Connect for the first time.
 
         Raises:
-            DatabaseUnavailable: PostgreSQL does not answer or refuses the login.
+            DatabaseUnavailable: PostgreSQL does not respond or rejects the login.
         """
         try:
             await (await self.connect()).close()
         except psycopg.Error as error:
             raise DatabaseUnavailable(
                 f"the database cannot be reached: {problem_of(error)}",
-                "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right; try it with: cdc-bridge check",
+                "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right; try it with: cdc-bridge check",
             ) from error
         await self._pool.open()
 
@@ -166,20 +155,16 @@ class Database:
         await self._pool.close(timeout=2)
 
     async def connect(self) -> AsyncConnection[TupleRow]:
-        """Open a connection outside the pool.
-
-        Raises:
-            psycopg.OperationalError: PostgreSQL does not answer or refuses the login.
-        """
+        """Open a connection outside the pool."""
         connection = await connect(self._url)
         await _set_up(connection)
         return connection
 
     async def patiently(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
-        """Run an operation, again and again while the database is away.
+        """Run an operation, and repeat it while the database is unavailable.
 
         Raises:
-            InstallationError: the database refused it for a reason that waiting does not mend.
+            InstallationError: The statement failed for a reason that waiting does not solve.
         """
         failures = 0
         while True:
@@ -189,7 +174,7 @@ class Database:
             except UNAVAILABLE as error:
                 failures += 1
                 self._note_failure(error)
-                await asyncio.sleep(backoff_seconds(failures, random.random()))
+                await asyncio.sleep(RECONNECT.pause_seconds(failures, random.random()))
             except psycopg.Error as error:
                 raise refusal(error) from error
             else:
@@ -198,7 +183,7 @@ class Database:
 
     @property
     def lost(self) -> bool:
-        """Whether the last operation failed because the database is away."""
+        """Whether the last operation failed because the database is unavailable."""
         return self._failures > 0
 
     def _note_failure(self, error: BaseException) -> None:
@@ -215,18 +200,18 @@ class Database:
 
 @asynccontextmanager
 async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
-    """Open one connection for a command that does one thing.
+    """Open one connection for a command.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL does not answer, refuses the login or has ended the session.
-        InstallationError: it refused a statement.
+        DatabaseUnavailable: PostgreSQL does not respond, rejects the login or has ended the session.
+        InstallationError: A statement failed.
     """
     try:
         connection = await connect(database_url)
     except psycopg.Error as error:
         raise DatabaseUnavailable(
             f"the database cannot be reached: {problem_of(error)}",
-            "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
+            "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
         ) from error
     async with connection:
         try:
@@ -241,7 +226,5 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
 
 
 def refusal(error: BaseException) -> InstallationError:
-    """Return a refusal that waiting does not mend, in words."""
-    return InstallationError(
-        f"the database refused a statement: {problem_of(error)}", "See what is wrong with: cdc-bridge check"
-    )
+    """Return the error to raise for a failed statement that waiting does not solve."""
+    return InstallationError(f"a statement failed: {problem_of(error)}", "Find the cause with: cdc-bridge check")

@@ -5,17 +5,17 @@
     ├── WrongUsage                    exit code 2: the command line is wrong, or lacks what only the database could tell
     ├── DatabaseUnavailable           exit code 1: PostgreSQL cannot be reached now; trying again may help
     ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
-    └── LeaseLost                     never the end of the daemon: another one has taken an endpoint over
+    └── LeaseLost                     never ends the daemon: another daemon has acquired the lease of an endpoint
 
-Each carries what is wrong and, in ``remedy``, the command or setting that mends it. An attempt that
-an endpoint refuses is not an error but an :class:`~cdc_bridge.transport.outcome.Outcome`.
+Each carries the problem and, in ``remedy``, the command or setting that solves it. A failed attempt is not an error but
+an :class:`~cdc_bridge.transport.outcome.Outcome`.
 """
 
 from __future__ import annotations
 
 
 class BridgeError(Exception):
-    """Something the bridge cannot go on with, said for the person who has to mend it."""
+    """A problem that ends what is being done, worded for the person who has to solve it."""
 
     exit_code = 1
 
@@ -29,13 +29,13 @@ class BridgeError(Exception):
 
 
 class SettingsError(BridgeError):
-    """A setting is missing, unknown or wrong; ``EX_CONFIG`` of sysexits.h tells systemd not to try again."""
+    """A setting is missing, unknown or wrong. The exit code is ``EX_CONFIG``: systemd does not restart the daemon."""
 
     exit_code = 78
 
 
 class WrongUsage(BridgeError):
-    """The command line has a value that cannot be used, or lacks one, for more reasons than its form."""
+    """The command line has a wrong value or lacks one, as only the database or another option can tell."""
 
     exit_code = 2
 
@@ -49,4 +49,4 @@ class InstallationError(BridgeError):
 
 
 class LeaseLost(BridgeError):
-    """Another daemon has taken the endpoint over; what was done for it since can not be recorded."""
+    """Another daemon has acquired the endpoint's lease; what this one did since cannot be recorded."""

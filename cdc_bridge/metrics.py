@@ -68,11 +68,11 @@ RECONCILED_AT = Gauge(
 )
 WAKE_UPS = Counter(
     "cdc_bridge_wake_ups",
-    "What had the change log read: doorbell, safety read below it, open transaction (may commit unheard), polling",
+    "What had the change log read: notification, safety read, open transaction (may commit without one), polling",
     ["by"],
     registry=REGISTRY,
 )
-for _cause in ("doorbell", "safety read", "open transaction", "polling"):
+for _cause in ("notification", "safety read", "open transaction", "polling"):
     WAKE_UPS.labels(_cause)
 DATABASE_RECONNECTS = Counter(
     "cdc_bridge_database_reconnects", "How often the database was there again after it had been lost", registry=REGISTRY

@@ -1,4 +1,4 @@
-"""Running asyncio tasks side by side, and ending them for certain."""
+"""Running asyncio tasks side by side, and ending them reliably."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ _CANCEL_AGAIN_AFTER_SECONDS = 0.2
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until they have ended; what they raise then is dropped.
+    """Cancel tasks until they have ended, and drop what they raise.
 
-    Once is not enough: before Python 3.12 ``asyncio.wait_for``, with which psycopg waits, drops a cancellation that
-    comes at the moment in which its waiting ends (https://github.com/python/cpython/issues/81839). The task would go
-    on for good.
+    Once is not enough: before Python 3.12 ``asyncio.wait_for``, which psycopg uses, drops a cancellation that arrives
+    as its wait ends (https://github.com/python/cpython/issues/81839). The task would never end.
     """
     running = {task for task in tasks if not task.done()}
     cancelled: asyncio.CancelledError | None = None
@@ -23,7 +22,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
             task.cancel()
         try:
             await asyncio.wait(running, timeout=_CANCEL_AGAIN_AFTER_SECONDS)
-        except asyncio.CancelledError as error:  # Whoever ends us waits as well, until these have ended.
+        except asyncio.CancelledError as error:  # Our own cancellation waits until these have ended.
             cancelled = error
         running = {task for task in running if not task.done()}
     if cancelled is not None:
@@ -31,10 +30,10 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 async def run_together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run until the first of some works ends, and end the others; also when this is cancelled.
+    """Run coroutines until the first one ends, and end the others; also when this is cancelled.
 
     Raises:
-        Exception: what the first one raised.
+        Exception: What the first one raised.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:

@@ -1,15 +1,17 @@
-"""Reads the change log a page at a time."""
+"""Pages of the change log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.position import Place, Position, Snapshot
+from cdc_bridge.database import Database
 from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
 from cdc_bridge.queries import load_queries
 
@@ -20,34 +22,45 @@ _UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LoggedChange:
-    """A change, and what the ledger knew of it when it was read."""
+    """A change, and what the delivery log knew of it when it was read."""
 
     xid: Xid
     change: Change
     recorded: bool
-    """It is in the ledger: an earlier run settled it, or left it waiting."""
+    """The delivery log has it: an earlier run settled it, or left it to be retried."""
     overtaken: bool
-    """A newer change of its reservation was delivered, so a call now would go back in time."""
+    """A newer change of its reservation was delivered, so a request now would go back in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some consecutive changes and the position once they are handed over."""
+    """Consecutive changes, and the position once they are handed over."""
 
     changes: tuple[LoggedChange, ...]
     position: Position
     at_end: bool
-    """Nothing was left to read behind it."""
+    """Whether it reaches the end of the log."""
+
+
+class ChangeLog:
+    """The change log, as the pipeline of one endpoint reads it."""
+
+    def __init__(self, database: Database, endpoint_id: EndpointId) -> None:
+        self._database = database
+        self._endpoint_id = endpoint_id
+
+    async def read_page(self, position: Position, limit: int) -> Page:
+        """Return the changes after a position, at most ``limit`` rows of the log."""
+        return await self._database.patiently(
+            partial(read_page, endpoint_id=self._endpoint_id, position=position, limit=limit)
+        )
 
 
 async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int) -> Page:
-    """Read what comes next after a position, at most ``limit`` rows of the log.
+    """Return the changes after a position, at most ``limit`` rows of the log.
 
-    Several changes of one reservation by one transaction come out as one, numbered as its first and
-    ``created`` if the reservation was inserted there.
-
-    Raises:
-        psycopg.Error: the database could not be read.
+    Several changes of one reservation by one transaction are one, numbered as the first and ``created`` if the
+    reservation was inserted there.
     """
     snapshot, rows = await _read_rows(connection, endpoint_id, position, limit)
     cut_off_at = _last_place(rows, position.place) if len(rows) == limit else None
@@ -63,7 +76,7 @@ async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, positi
 async def _read_rows(
     connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int
 ) -> tuple[Snapshot, list[LoggedChange]]:
-    parameters = _behind(position) | {"endpoint_id": endpoint_id, "limit": limit}
+    parameters = _after(position) | {"endpoint_id": endpoint_id, "limit": limit}
     cursor = await connection.execute(_queries["read_page"], parameters)
     records = await cursor.fetchall()
     read_in = Snapshot.parse(records[0][0])
@@ -71,18 +84,14 @@ async def _read_rows(
 
 
 async def count_unread(connection: AsyncConnection, position: Position, limit: int) -> int:
-    """Count the changes behind a position, no further than a limit.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
-    cursor = await connection.execute(_queries["count_unread"], _behind(position) | {"limit": limit})
+    """Count the changes after a position, up to a limit."""
+    cursor = await connection.execute(_queries["count_unread"], _after(position) | {"limit": limit})
     record = await cursor.fetchone()
     return 0 if record is None else int(record[0])
 
 
-def _behind(position: Position) -> dict[str, Any]:
-    """Return the parameters of a statement that walks what lies behind a position."""
+def _after(position: Position) -> dict[str, Any]:
+    """Return the parameters of a statement that walks the changes after a position."""
     place, snapshot = position.place, position.snapshot
     in_part = place.xid if place else None
     return {
@@ -105,7 +114,7 @@ def _logged_change(record: TupleRow) -> LoggedChange:
 
 
 def operation_of(letter: str) -> Operation:
-    """Return the operation that the log writes as one letter."""
+    """Return the operation for the letter in the log."""
     return Operation.CREATED if letter == "I" else Operation.UPDATED
 
 
@@ -133,7 +142,7 @@ def _merge_within_transaction(rows: list[LoggedChange]) -> list[LoggedChange]:
 async def _without_earlier_in_transaction(
     connection: AsyncConnection, place: Place, changes: list[LoggedChange]
 ) -> list[LoggedChange]:
-    """Leave out reservations that the transaction had changed already before the place where the last page ended."""
+    """Leave out reservations that the transaction had already changed before the place where the last page ended."""
     # One statement changes a reservation once, and stamps all its changes with one time.
     candidates = [
         logged.change.reservation_id

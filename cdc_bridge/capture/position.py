@@ -1,4 +1,4 @@
-"""Where an endpoint is in the change log, as arithmetic on PostgreSQL's snapshots.
+"""An endpoint's position in the change log, as arithmetic on PostgreSQL's snapshots.
 
 Why a snapshot and not a number: sequence numbers are drawn before commit and transactions commit in
 another order, so "all above the highest seen" skips whatever commits late; and waiting for the oldest
@@ -40,10 +40,10 @@ class Snapshot:
 
     @classmethod
     def parse(cls, text: str) -> Snapshot:
-        """Read the text form of ``pg_snapshot``, ``xmin:xmax:xip,xip,...``.
+        """Parse the text form of ``pg_snapshot``, ``xmin:xmax:xip,xip,...``.
 
         Raises:
-            ValueError: the text has another form.
+            ValueError: The text has another form.
         """
         _, xmax, in_progress = text.split(":")
         return cls(Xid(int(xmax)), frozenset(Xid(int(xid)) for xid in in_progress.split(",") if xid))
@@ -59,7 +59,7 @@ class Snapshot:
         return Snapshot(xmax, frozenset(xid for xid in self.in_progress if xid < xmax))
 
     def sees(self, xid: Xid) -> bool:
-        """Say whether the transaction had ended."""
+        """Return whether the transaction had ended."""
         return xid < self.xmax and xid not in self.in_progress
 
 
@@ -81,7 +81,7 @@ class Position:
     place: Place | None = None
 
     def covers(self, xid: Xid, seq: Seq) -> bool:
-        """Say whether a change has been handed over."""
+        """Return whether a change has been handed over."""
         if self.place is not None and xid == self.place.xid:
             return seq <= self.place.seq
         return self.snapshot.sees(xid)
@@ -90,9 +90,9 @@ class Position:
         """Return the position once a page is handed over.
 
         Args:
-            read_in: the snapshot of the statement that read the page.
-            cut_off_at: the page's last change if there may be more behind it, else ``None``.
-            highest: the highest transaction with a change in the page; ``None``: the page is empty.
+            read_in: The snapshot of the statement that read the page.
+            cut_off_at: The page's last change if there may be more behind it, else ``None``.
+            highest: The highest transaction with a change in the page; ``None``: the page is empty.
         """
         before = self._with_place_finished()
         if cut_off_at is None:

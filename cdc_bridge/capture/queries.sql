@@ -2,36 +2,36 @@
 -- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
 
 -- name: try_wake_up_lock
--- Says that somebody sleeps: from now on a committing change rings. Then draws a transaction id, as own_transaction does.
+-- Marks a daemon as sleeping: from now on a committing change notifies. Then draws a transaction id, as own_transaction does.
 -- Null: a writer holds the lock for an instant, or another daemon sleeps.
 select case when pg_try_advisory_lock(52683, 1) then pg_current_xact_id()::text::bigint end
 
 -- name: release_wake_up_lock
--- Nobody sleeps here any more.
+-- The daemon is awake.
 select pg_advisory_unlock(52683, 1)
 
 -- name: listen
--- Hears the doorbell on this connection.
+-- Receives notifications of committed changes on this connection.
 listen cdc_bridge_change
 
--- name: ring
--- Rings the doorbell from outside, with words that tell this ring from a writer's.
-select pg_notify('cdc_bridge_change', %(words)s)
+-- name: notify
+-- Sends a notification as a writer does, with a token that tells it from a writer's.
+select pg_notify('cdc_bridge_change', %(token)s)
 
 -- name: own_transaction
--- A transaction id drawn just now: whoever began to write before has a lower one. (The xmax of a snapshot will not do: it
--- is one above the newest transaction that has ended, and a newer one may be under way.)
+-- A transaction id drawn now: every transaction that began to write before has a lower one. (The xmax of a snapshot will
+-- not do: it is one above the newest transaction that has ended, and a newer one may be open.)
 select pg_current_xact_id()::text::bigint
 
 -- name: oldest_transaction
--- The oldest transaction that still writes; all with a lower id have ended.
+-- The oldest open transaction that has written; all with a lower id have ended.
 select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 
 -- name: read_page
 -- The next changes after a position, first those of the transaction that the last page ended in, and the snapshot that
--- they were read in. "recorded": in the ledger already. "overtaken": a newer change of the same reservation was
--- delivered. Each branch walks the primary key. (The two questions to the ledger are no EXISTS, which the planner may
--- answer by reading all of the ledger.)
+-- they were read in. "recorded": in the delivery log already. "overtaken": a newer change of the same reservation was
+-- delivered. Each branch walks the primary key. (The two look-ups in the delivery log are no EXISTS: the planner may
+-- answer that by reading the whole table.)
 with unread as (
   select *
   from (
@@ -90,8 +90,8 @@ left join unread on true
 order by unread.turn, unread.xid, unread.seq
 
 -- name: count_unread
--- How many changes lie behind a position, counted no further than a limit. The order has the primary key walked, as
--- read_page does, however the log's transactions are spread.
+-- Number of changes after a position, up to a limit. The order makes it walk the primary key, as read_page does, however
+-- the log's transactions are spread.
 select count(*)
 from (
   (
@@ -120,18 +120,18 @@ from (
 ) as unread
 
 -- name: changed_earlier_in_transaction
--- Which of these reservations the transaction had changed already up to a place in it.
+-- Which of these reservations the transaction had already changed up to a place in it.
 select distinct reservation_id
 from cdc_bridge.change
 where xid = %(xid)s::text::xid8 and seq <= %(seq)s
   and (reservation_id in (select unnest(%(reservation_ids)s::text[]))) is true
 
 -- name: listen_for_endpoints
--- Hears on this connection that somebody changed an endpoint, or made a delivery due.
+-- Receives notifications of changed endpoints and of deliveries made due on this connection.
 listen cdc_bridge_endpoint
 
 -- name: oldest_writer
--- Whose is the oldest transaction that still writes, as far as this role may see it.
+-- The oldest open transaction that has written, and whose it is, as far as this role may see.
 select
   l.pid,
   coalesce(a.usename::text, p.owner::text) as role,
@@ -145,8 +145,7 @@ where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
   and l.transactionid = mod(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 4294967296)::text::xid
 
 -- name: capture_triggers
--- The triggers that capture, with their table, whether they fire and whether what they call captures, and the column that it
--- names a reservation by.
+-- The capture triggers: table, whether the trigger is enabled, whether capture is, and the key column.
 select
   t.tgrelid::regclass::text as "table",
   coalesce(pg_partition_root(t.tgrelid), t.tgrelid)::regclass::text as whole_table,

@@ -1,4 +1,4 @@
-"""The triggers that capture changes, as the catalogue has them."""
+"""The capture triggers in the system catalogue."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _queries = load_queries(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A trigger that captures."""
+    """A capture trigger."""
 
     table: str
     whole_table: str
-    """The table, or the one that it is a partition of."""
+    """The table, or the root of its partitions."""
     name: Literal["cdc_bridge_insert", "cdc_bridge_update"]
     fires: bool
-    """Whether it was not disabled."""
+    """Whether the trigger is enabled."""
     captures: bool
-    """Whether capture was not disabled."""
+    """Whether capture is enabled."""
     key: str
-    """The column that its function reads."""
+    """The column that its function reads the key from."""
     has_key: bool
     """Whether the table has that column."""
 
 
 async def capture_triggers(connection: AsyncConnection[TupleRow]) -> list[Trigger]:
-    """Return the triggers that capture changes, by table and name."""
+    """Return all capture triggers, by table and name."""
     async with connection.cursor(row_factory=class_row(Trigger)) as cursor:
         await cursor.execute(_queries["capture_triggers"])
         return await cursor.fetchall()

@@ -15,7 +15,7 @@ from cdc_bridge.model import Endpoint
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
 from cdc_bridge.settings import NAME_IN_SETTINGS, PREFIX, Settings
-from cdc_bridge.transport.client import Sender
+from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.outcome import Delivered, Failed
 from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of
 
@@ -52,7 +52,7 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
         endpoint = await _endpoint(connection, settings, name)
         source = settings.source or f"/cdc-bridge/{connection.info.dbname}"
     try:
-        sender = Sender(endpoint, may_call=lambda: True)
+        sender = HttpTransport(endpoint, may_send=lambda: True)
     except OSError as error:
         raise _cannot_be_called(name, str(error)) from error
     try:

@@ -18,18 +18,18 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the view: its name, and whether it holds text (absent text is ``""``)."""
+    """A column of the view: its name, and whether it holds text (null text is ``""``)."""
 
     name: str
     is_text: bool
 
 
 class _Object:
-    """An object of the JSON, made so that building it, which is done for every call, is one loop over its values."""
+    """An object of the JSON. Building one, which is done for every request, is one loop over its values."""
 
     def __init__(self) -> None:
         self.absent: dict[str, Json] = {}
-        """All its keys in their order, and what stands there when the row has nothing."""
+        """All its keys in their order, and their values where the row has none."""
         self.values: list[tuple[str, int]] = []
         self.objects: list[tuple[str, _Object]] = []
 
@@ -54,7 +54,7 @@ class BodyBuilder:
         self._root = _nest([(column.name.split("."), index, column.is_text) for index, column in enumerate(columns)])
 
     def build(self, row: Sequence[Json]) -> bytes:
-        """Return the body, the very bytes that are signed and posted."""
+        """Return the body: the very bytes that are signed and sent."""
         return orjson.dumps(self._root.build(row), option=_OPTIONS)
 
 

@@ -1,9 +1,8 @@
-"""How each column type of the payload view is written in the JSON.
+"""The JSON form of each column type of the payload view.
 
 The text that PostgreSQL sends is turned straight into its JSON form: an amount is never a binary float, and an instant
-is never in any time zone but UTC, whatever the daemon's or the database's own zone is (see
-``cdc_bridge.database``, which sets the session's). Milliseconds are cut, not rounded, so that an instant never
-moves into the next second.
+is always in UTC, whatever the zone of the daemon or the database is (``cdc_bridge.database`` sets the session's).
+Milliseconds are cut, not rounded, so that an instant never moves into the next second.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def format_instant(text: bytes) -> bytes:
     The text is PostgreSQL's ISO style in UTC. Years before Christ are written as ISO 8601 does (44 BC is
     ``-0043``); the infinities, which JSON does not have, become ``null``.
     """
-    if text[10:11] == b" " and text.endswith(b"+00"):  # most by far: this is done for every call
+    if text[10:11] == b" " and text.endswith(b"+00"):  # most by far: this is done for every request
         return b'"%bT%b.%bZ"' % (text[:10], text[11:19], text[20:-3][:3].ljust(3, b"0"))
     if b"infinity" in text:
         return b"null"
@@ -95,7 +94,7 @@ _LOADERS: dict[str, type[Loader]] = {
 }
 
 TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "name"})
-"""Types that are strings in the JSON; absent ones are ``""``."""
+"""Types that are strings in the JSON; null is ``""``."""
 
 SUPPORTED_TYPES = TEXT_TYPES | {"int2", "int4", "int8"} | _LOADERS.keys()
 """Types that a column of the payload view may have."""

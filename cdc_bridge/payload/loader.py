@@ -1,22 +1,22 @@
 """Loads reservations through the payload view, many in one query.
 
-One query is one snapshot: a reservation, its customer and its call belong together as they stood at one
-instant.
+One query is one snapshot: a reservation, its customer and its phone call are of one instant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, adapters, sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import problem_of
+from cdc_bridge.database import Database, problem_of
 from cdc_bridge.errors import InstallationError
-from cdc_bridge.model import EndpointId, ReservationId, Xid
+from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.formats import TEXT_TYPES, register_formats
 from cdc_bridge.queries import load_queries
@@ -29,12 +29,12 @@ _TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
 OF_ONE_ROW = (psycopg.DataError, psycopg.errors.CardinalityViolation, psycopg.errors.RaiseException)
 """Errors that one reservation's values can cause: a cast, a subquery with two rows, a function that raises."""
 
-_BEFORE_THE_VIEW = 4  # key as text, snapshot, newest transaction, fencing_token
+_BEFORE_THE_VIEW = 2  # key as text, fencing token
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A reservation as it stood when it was loaded."""
+    """A reservation as it was when it was loaded."""
 
     id: ReservationId
     subject: str
@@ -44,33 +44,27 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Some reservations, all read in one snapshot."""
+    """Some reservations, read in one snapshot."""
 
     reservations: dict[ReservationId, Reservation]
-    snapshot: str | None
-    """The snapshot, as PostgreSQL writes it; ``None`` if no reservation was found."""
-    newest_change: Xid | None
-    """The newest transaction that the change log had in that snapshot; ``None``: it was empty."""
     fencing_token: int | None
-    """The endpoint's fencing_token in that snapshot; ``None`` if none was asked for or no reservation was found."""
+    """The endpoint's fencing token in that snapshot; ``None``: no endpoint was given, or no reservation was found."""
     unreadable: dict[ReservationId, str] = field(default_factory=dict)
-    """Those that the view cannot show, as where it casts a value that does not let itself be cast, and why."""
+    """Those that the view fails for, as on a value that it cannot cast, and why."""
 
     def with_more(self, later: Loaded) -> Loaded:
         """Return it with what was loaded in a later snapshot."""
         return Loaded(
             self.reservations | later.reservations,
-            self.snapshot or later.snapshot,
-            self.newest_change or later.newest_change,
             self.fencing_token if later.fencing_token is None else later.fencing_token,
             self.unreadable | later.unreadable,
         )
 
 
 class ReservationLoader:
-    """Loads reservations by their keys, with the key's index whatever its type.
+    """Loads reservations by their keys, using the key's index whatever its type.
 
-    The shape of the view is read from each answer, so that a DBA may replace the view under a running daemon.
+    The shape of the view is read from each result, so that a DBA may replace the view under a running daemon.
     """
 
     def __init__(self) -> None:
@@ -88,19 +82,19 @@ class ReservationLoader:
         """Return those of the reservations that exist.
 
         Args:
-            connection: to the database.
-            reservation_ids: their keys.
-            endpoint_id: whose fencing_token is wanted as well.
+            connection: The connection.
+            reservation_ids: Their keys.
+            endpoint_id: The endpoint whose fencing token is read as well.
 
         Raises:
-            InstallationError: the view is not there.
-            psycopg.Error: the database could not be read, or a key is not of the key column's type.
+            InstallationError: The view is missing.
+            psycopg.DataError: A key is not of the key column's type.
         """
         statement = self._statement or await self._compose(connection)
         parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id}
         async with connection.cursor() as cursor:
             register_formats(cursor)
-            # PostgreSQL refuses what was prepared once the view has other columns, and that would end a transaction.
+            # A prepared statement fails once the view has other columns, and that would end a transaction.
             prepare = None if connection.info.transaction_status is TransactionStatus.IDLE else False
             try:
                 await cursor.execute(statement, parameters, prepare=prepare)
@@ -117,17 +111,16 @@ class ReservationLoader:
         reservation_ids: Sequence[ReservationId],
         endpoint_id: EndpointId | None = None,
     ) -> Loaded:
-        """Return those of the reservations that exist; one that the view cannot show does not hide the others.
+        """Return those of the reservations that exist; one that the view fails for does not hide the others.
 
         Raises:
-            InstallationError: the view is not there.
-            psycopg.Error: the database could not be read.
+            InstallationError: The view is missing.
         """
         try:
             return await self.load(connection, reservation_ids, endpoint_id)
         except OF_ONE_ROW as error:
             if len(reservation_ids) == 1:
-                return Loaded({}, None, None, None, {reservation_ids[0]: problem_of(error)})
+                return Loaded({}, None, {reservation_ids[0]: problem_of(error)})
         half = len(reservation_ids) // 2
         earlier = await self.load_readable(connection, reservation_ids[:half], endpoint_id)
         return earlier.with_more(await self.load_readable(connection, reservation_ids[half:], endpoint_id))
@@ -140,17 +133,12 @@ class ReservationLoader:
             )
             for row in rows
         }
-        _, snapshot, newest, fencing_token = rows[0][:_BEFORE_THE_VIEW] if rows else (None,) * _BEFORE_THE_VIEW
-        return Loaded(
-            reservations,
-            snapshot,
-            None if newest is None else Xid(int(newest)),
-            None if fencing_token is None else int(fencing_token),
-        )
+        fencing_token = rows[0][1] if rows else None
+        return Loaded(reservations, None if fencing_token is None else int(fencing_token))
 
     def _note_shape(self, cursor: AsyncCursor[TupleRow]) -> None:
         result = cursor.pgresult
-        # Not the cursor's description: making that takes longer than loading a reservation.
+        # Not the cursor's description: to make that takes longer than to load a reservation.
         shape = [(result.fname(index), result.ftype(index)) for index in range(result.nfields)] if result else []
         if shape != self._shape:
             described = (cursor.description or [])[_BEFORE_THE_VIEW:]
@@ -164,8 +152,23 @@ class ReservationLoader:
         return self._statement
 
 
+class EndpointReservations:
+    """The reservations, as the pipeline of one endpoint loads them."""
+
+    def __init__(self, database: Database, endpoint_id: EndpointId) -> None:
+        self._database = database
+        self._endpoint_id = endpoint_id
+        self._loader = ReservationLoader()
+
+    async def load(self, reservation_ids: Sequence[ReservationId]) -> Loaded:
+        """Return those of the reservations that exist, and the endpoint's fencing token."""
+        return await self._database.patiently(
+            partial(self._loader.load_readable, reservation_ids=reservation_ids, endpoint_id=self._endpoint_id)
+        )
+
+
 async def key_type(connection: AsyncConnection[TupleRow]) -> sql.SQL:
-    """Return the type of the reservations' key, as a cast spells it.
+    """Return the type of the reservations' key, as written in a cast.
 
     Raises:
         InstallationError: The payload view or its key is missing.
@@ -174,7 +177,7 @@ async def key_type(connection: AsyncConnection[TupleRow]) -> sql.SQL:
     record = await cursor.fetchone()
     if record is None:
         raise InstallationError(
-            'the view cdc_bridge.reservation_payload, or its column "id", is not there',
+            'the view cdc_bridge.reservation_payload, or its column "id", is missing',
             "Install the mapping: cdc-bridge install",
         )
     return sql.SQL(record[0])

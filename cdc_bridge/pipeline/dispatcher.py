@@ -1,38 +1,32 @@
-"""Takes deliveries from the lanes, loads what they are about, makes the calls and draws the conclusions.
+"""Takes deliveries from the queue, loads their reservations, sends the requests and applies the outcomes.
 
-Loading is done just before calling, for as many deliveries as there are free slots, so that a body is the reservation
-as it stands when the call is made.
+Reservations are loaded just before sending, for as many deliveries as there are free slots, so that a body is the
+reservation as it is when the request is sent.
 
-How many deliveries may be taken from the lanes the breaker says, and what a refusal means for the delivery. Whether
-any call may be made at all says the lease.
+The breaker says how many requests may be under way, and whether a failure counts as the delivery's own. The lease says
+whether any may be sent at all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
-from cdc_bridge.capture.position import Snapshot
-from cdc_bridge.database import Database
-from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.errors import LeaseLost
-from cdc_bridge.model import Delivery, Endpoint, ReservationId, Seq
-from cdc_bridge.payload.loader import Loaded, Reservation, ReservationLoader
-from cdc_bridge.pipeline.breaker import Breaker
-from cdc_bridge.pipeline.lanes import Lanes
-from cdc_bridge.pipeline.recorder import Recorder
-from cdc_bridge.pipeline.settlement import after_attempt, gone
+from cdc_bridge.model import DeliveryState, Endpoint, ReservationId, SkipReason
+from cdc_bridge.payload.loader import Loaded, Reservation
+from cdc_bridge.pipeline.breaker import Breaker, is_at_fault
+from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.telemetry import Telemetry
-from cdc_bridge.transport.client import Sender
-from cdc_bridge.transport.message import compose
+from cdc_bridge.transport.message import Message, compose
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
 _LOAD_LIMIT = 100
@@ -40,277 +34,244 @@ _LOAD_LIMIT = 100
 _log = structlog.get_logger(__name__)
 
 
+class Transport(Protocol):
+    """Sends requests to one endpoint."""
+
+    async def send(self, message: Message) -> Attempt | None:
+        """Send a message and return the attempt; ``None``: the lease ended before the body was written."""
+
+
+class Reservations(Protocol):
+    """The reservations."""
+
+    async def load(self, reservation_ids: Sequence[ReservationId]) -> Loaded:
+        """Return those of the reservations that exist, and the endpoint's fencing token in the same snapshot."""
+
+
 class Dispatcher:
-    """Makes the calls to one endpoint."""
+    """Sends the requests to one endpoint."""
 
     def __init__(
         self,
-        database: Database,
+        queue: DeliveryQueue,
         endpoint: Endpoint,
         lease: Lease,
-        lanes: Lanes,
-        recorder: Recorder,
         *,
+        transport: Transport,
+        reservations: Reservations,
         telemetry: Telemetry,
         source: str,
         state_changed: Callable[[], None],
     ) -> None:
-        """Prepare to call; must run inside the event loop.
+        """Prepare to send; must run inside the event loop.
 
         Args:
-            database: where the reservations are.
-            endpoint: who is called, and how.
-            lease: the right to call it.
-            lanes: where the deliveries are taken from.
-            recorder: where their settlements are put.
-            telemetry: is told of every attempt.
-            source: CloudEvents source of all calls.
-            state_changed: called when :attr:`state` has become another.
-
-        Raises:
-            OSError: a certificate's file cannot be read.
+            queue: The deliveries under way.
+            endpoint: The destination.
+            lease: The right to send to it.
+            transport: Sends the requests.
+            reservations: Where bodies come from.
+            telemetry: Gets every attempt.
+            source: CloudEvents source of all requests.
+            state_changed: Called when the endpoint began or ceased to fail, or a probe failed.
         """
-        self._database = database
+        self._queue = queue
         self._endpoint = endpoint
         self._lease = lease
-        self._lanes = lanes
-        self._recorder = recorder
+        self._transport = transport
+        self._reservations = reservations
         self._telemetry = telemetry
         self._source = source
         self._state_changed = state_changed
-        self._sender = Sender(endpoint, lambda: lease.valid)
         self._breaker = Breaker(endpoint.max_in_flight)
-        self._loader = ReservationLoader()
-        self._taken: dict[Seq, Delivery] = {}
-        self._loaded_in: dict[Seq, Snapshot] = {}
-        self._held: dict[ReservationId, Attempt] = {}
-        self._calls: set[asyncio.Task[None]] = set()
-        self._under_way = 0
-        self._dispatchable = asyncio.Event()
-        self._failing_since: datetime | None = None
+        self._requests: set[asyncio.Task[None]] = set()
+        self.failing_since: datetime | None = None
+        """Since when the endpoint is failing; ``None``: it is not."""
         self._moved_at = self._now()
-        self.failed_call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Ends with the error of a call that did not end as calls do."""
+        self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets the exception of a request's task that raised one."""
         self.withdrawn = asyncio.Event()
-        """Set when the endpoint has said that it wants no more calls."""
+        """Set when the endpoint wants no more requests (410)."""
 
     @property
-    def calls_under_way(self) -> int:
-        """How many calls are being made."""
-        return len(self._calls)
+    def requests(self) -> set[asyncio.Task[None]]:
+        """The requests under way."""
+        return self._requests
 
     @property
-    def state(self) -> EndpointState:
-        """How the endpoint is."""
-        told = self._telemetry
-        state = EndpointState(
-            in_flight=self.calls_under_way,
-            deliveries_per_second=told.delivered_per_second(self._now()),
-            last_success_at=told.last_success_at,
-            last_failure_at=told.last_failure_at,
-            last_failure=told.last_failure,
-            last_hour=told.last_hour,
-        )
-        if self._failing_since is None:
-            return state
-        return replace(
-            state,
-            failing_since=self._failing_since,
-            next_probe_at=datetime.now(UTC) + timedelta(seconds=self._probe_in_seconds() or 0.0),
-            problem=self._breaker.reason,
-        )
+    def problem(self) -> str | None:
+        """The last failure that counts as the endpoint's."""
+        return self._breaker.reason
 
-    def _probe_in_seconds(self) -> float | None:
+    @property
+    def probe_in_seconds(self) -> float | None:
+        """Time until the next probe; ``None``: none is due, or one is under way."""
         probe_at = self._breaker.probe_at
         return None if probe_at is None else max(0.0, probe_at - self._now())
 
     @property
     def stalled_since(self) -> float | None:
-        """Since when, by the event loop's clock, there is work and no progress; ``None``: there is nothing to do."""
-        probe_at = self._breaker.probe_at
-        probe_overdue = probe_at is not None and probe_at < self._now()
-        ready = self._lanes.next_ready is not None and not self._breaker.is_open
-        if self._taken or ready or probe_overdue:
+        """Since when, by the event loop's clock, there is work and no progress; ``None``: there is no work."""
+        queue, probe_at = self._queue, self._breaker.probe_at
+        # What was made ready just now is taken as soon as the event is seen.
+        ready = queue.has_ready and not self._breaker.is_open and not queue.dispatchable.is_set()
+        if queue.sending or ready:
             return self._moved_at
-        # Recording may begin without a call, hours after the last one.
-        busy_since = self._recorder.busy_since
-        return None if busy_since is None else max(self._moved_at, busy_since)
+        if self._has_probe and probe_at is not None and probe_at < self._now():
+            return max(self._moved_at, probe_at)
+        return None
 
-    def wake(self) -> None:
-        """Look at the lanes again: something was added or freed."""
-        self._dispatchable.set()
+    @property
+    def _has_probe(self) -> bool:
+        return bool(self._queue.held) or (self._breaker.is_open and self._queue.has_ready)
 
     async def run(self) -> None:
-        """Make calls until cancelled; those under way go on.
+        """Send requests until cancelled; those under way go on.
 
         Raises:
-            LeaseLost: another daemon has taken the endpoint.
-            InstallationError: the payload view is not what is needed any more.
+            LeaseLost: Another daemon has acquired the lease.
+            InstallationError: The payload view cannot be used any more.
         """
         while True:
             deliveries = await self._next_deliveries()
             self._moved_at = self._now()
-            self._under_way += len(deliveries)
-            self._taken.update((delivery.change.seq, delivery) for delivery in deliveries)
             loaded = await self._load(deliveries)
             for delivery in deliveries:
-                self._begin(delivery, loaded)
+                self._start(delivery, loaded)
 
-    async def finish_calls(self) -> None:
-        """Wait for the calls under way."""
-        if self._calls:
-            await asyncio.wait(self._calls)
+    async def finish_requests(self) -> None:
+        """Wait for the requests under way."""
+        if self._requests:
+            await asyncio.wait(self._requests)
 
-    def calls(self) -> set[asyncio.Task[None]]:
-        """Return the calls under way, to be given up."""
-        return set(self._calls)
-
-    async def close(self) -> None:
-        """Close the connections to the endpoint."""
-        if self.failed_call.done():
-            self.failed_call.exception()  # It was told, or something else ended the pipeline first.
-        await self._sender.close()
-
-    def release(self, seq: Seq) -> tuple[Delivery, Snapshot | None] | None:
-        """Let go of a delivery whose settlement is recorded.
-
-        Returns:
-            it and the snapshot in which its body was loaded; ``None`` if it was not taken here.
-        """
-        self._moved_at = self._now()
-        delivery = self._taken.pop(seq, None)
-        return None if delivery is None else (delivery, self._loaded_in.pop(seq, None))
-
-    async def _next_deliveries(self) -> list[Delivery]:
+    async def _next_deliveries(self) -> list[InFlight]:
         while True:
             await self._lease.until_valid()
-            self._dispatchable.clear()
-            probe = self._breaker.begin_probe(self._now(), self._lanes.next_ready)
-            if probe is not None:
-                self._held.pop(probe, None)
-                return [self._lanes.take_of(probe)]
-            free = min(self._breaker.allows(self._under_way), _LOAD_LIMIT)
-            if deliveries := self._lanes.take(free):
+            self._queue.dispatchable.clear()
+            if deliveries := self._take():
                 return deliveries
-            probe_at = self._breaker.probe_at
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(probe_at):
-                    await self._dispatchable.wait()
+                async with asyncio.timeout(self.probe_in_seconds if self._has_probe else None):
+                    await self._queue.dispatchable.wait()
 
-    async def _load(self, deliveries: list[Delivery]) -> Loaded:
-        ids = [delivery.change.reservation_id for delivery in deliveries]
-        loaded = await self._database.patiently(
-            partial(self._loader.load_readable, reservation_ids=ids, endpoint_id=self._lease.endpoint_id)
-        )
-        # Where nothing is found there is no fencing_token to see; then nothing is called, and recording it asks for the fencing_token.
+    def _take(self) -> list[InFlight]:
+        if self.probe_in_seconds == 0:
+            # The held ones may fail for their own sake: an open breaker tries one that never failed, if there is any.
+            probe = self._queue.take_probe(ready_first=self._breaker.is_open)
+            if probe is not None:
+                self._breaker.begin_probe(probe.change.reservation_id)
+                return [probe]
+        return self._queue.take(min(self._breaker.allows(self._queue.sending), _LOAD_LIMIT))
+
+    async def _load(self, deliveries: list[InFlight]) -> Loaded:
+        loaded = await self._reservations.load([delivery.change.reservation_id for delivery in deliveries])
+        # If nothing is found there is no fencing token either. Then nothing is sent, and recording it checks the token.
         if loaded.reservations and loaded.fencing_token != self._lease.fencing_token:
-            raise LeaseLost("another daemon has taken the endpoint over")
+            raise LeaseLost("another daemon has acquired the lease of the endpoint")
         return loaded
 
-    def _begin(self, delivery: Delivery, loaded: Loaded) -> None:
+    def _start(self, delivery: InFlight, loaded: Loaded) -> None:
         reservation = loaded.reservations.get(delivery.change.reservation_id)
         if reservation is None:
-            self._settle_without_body(delivery, loaded)
+            self._conclude_without_request(delivery, loaded)
             return
-        self._note_snapshot(delivery, loaded)
-        call = asyncio.create_task(self._call(delivery, reservation))
-        self._calls.add(call)
-        call.add_done_callback(self._on_call_ended)
+        request = asyncio.create_task(self._send(delivery, reservation))
+        self._requests.add(request)
+        request.add_done_callback(self._on_request_ended)
 
-    def _settle_without_body(self, delivery: Delivery, loaded: Loaded) -> None:
+    def _on_request_ended(self, request: asyncio.Task[None]) -> None:
+        self._requests.discard(request)
+        if not request.cancelled() and (error := request.exception()) and not self.crashed.done():
+            self.crashed.set_exception(error)
+
+    async def _send(self, delivery: InFlight, reservation: Reservation) -> None:
+        while True:
+            message = compose(delivery.change, reservation.subject, self._source, reservation.body)
+            attempt = await self._transport.send(message)
+            if attempt is not None:
+                break
+            # The lease ended before the body was written; what was loaded may be old by the time it is renewed.
+            await self._lease.until_valid()
+            loaded = await self._load([delivery])
+            if delivery.change.reservation_id not in loaded.reservations:
+                self._conclude_without_request(delivery, loaded)
+                return
+            reservation = loaded.reservations[delivery.change.reservation_id]
+        self._moved_at = self._now()
+        delivery.attempts += 1
+        self._conclude(delivery, attempt)
+
+    def _conclude_without_request(self, delivery: InFlight, loaded: Loaded) -> None:
         reservation_id = delivery.change.reservation_id
-        self._under_way -= 1
         problem = loaded.unreadable.get(reservation_id)
         if problem is None:
-            self._breaker.forget(reservation_id)
-            self._recorder.put(gone(delivery))
+            self._breaker.cancel_probe(reservation_id)
+            delivery.state, delivery.skip_reason = DeliveryState.SKIPPED, SkipReason.DELETED
+            self._queue.settle(delivery)
             return
-        refused = Failed(None, f"the payload view cannot show it: {problem}")
-        attempt = Attempt(None, datetime.now(UTC), 0.0, refused)
-        if loaded.reservations:  # The view can show others, so it is this one's fault.
-            self._breaker.forget(reservation_id)
+        failure = Failed(None, f"the payload view fails for it: {problem}")
+        attempt = Attempt(None, datetime.now(UTC), 0.0, failure)
+        if loaded.reservations:  # The view works for others, so it is this one's fault.
+            self._breaker.cancel_probe(reservation_id)
             self._telemetry.attempted(delivery, attempt, self._now())
             self._settle(delivery, attempt)
         else:
             self._conclude(delivery, attempt)
-            self._dispatchable.set()
 
-    def _note_snapshot(self, delivery: Delivery, loaded: Loaded) -> None:
-        if self._endpoint.latest_only and loaded.snapshot is not None:
-            # Up to the newest change, as a position: ids above may come again after a crash of PostgreSQL.
-            self._loaded_in[delivery.change.seq] = Snapshot.parse(loaded.snapshot).up_to(loaded.newest_change)
-
-    async def _call(self, delivery: Delivery, reservation: Reservation) -> None:
-        while True:
-            message = compose(delivery.change, reservation.subject, self._source, reservation.body)
-            attempt = await self._sender.send(message)
-            if attempt is not None:
-                break
-            # The lease ran out before the body was written; what was loaded may be old by the time it is renewed.
-            await self._lease.until_valid()
-            loaded = await self._load([delivery])
-            if delivery.change.reservation_id not in loaded.reservations:
-                self._settle_without_body(delivery, loaded)
-                return
-            reservation = loaded.reservations[delivery.change.reservation_id]
-            self._note_snapshot(delivery, loaded)
-        self._under_way -= 1
-        self._moved_at = self._now()
-        self._conclude(delivery.tried(), attempt)
-        self._dispatchable.set()
-
-    def _conclude(self, delivery: Delivery, attempt: Attempt) -> None:
-        reservation_id, outcome = delivery.change.reservation_id, attempt.outcome
+    def _conclude(self, delivery: InFlight, attempt: Attempt) -> None:
         self._telemetry.attempted(delivery, attempt, self._now())
-        if isinstance(outcome, Failed) and outcome.fault is Fault.WITHDRAWN:
-            # Nothing is settled and the lane stays closed: when the endpoint is resumed, the call is made again.
-            self.withdrawn.set()
-            return
-        backed_off = self._breaker.backs_off
-        if isinstance(outcome, Delivered):
-            ruling = self._breaker.accepted(reservation_id)
-        else:
-            ruling = self._breaker.refused(reservation_id, outcome, self._now(), random.random())
-        if ruling.held:
-            self.release(delivery.change.seq)
-            self._lanes.hold(delivery)
-            self._held[reservation_id] = attempt
-            self._telemetry.held(delivery, attempt, self._probe_in_seconds())
-        else:
-            self._settle(delivery, attempt)
-        for other in ruling.freed:
-            del self._held[other]
-            self._lanes.open(other)
-        for other in ruling.charged:
-            self._charge(other)
-        if self._breaker.backs_off or backed_off:
-            self._on_state(backed_off=backed_off)
+        was_failing = self._breaker.is_failing
+        match attempt.outcome:
+            case Delivered():
+                self._settle(delivery, attempt)
+                self._release_held(is_at_fault)
+            case Failed(fault=Fault.DELIVERY):
+                self._settle(delivery, attempt)
+                self._release_held(lambda _: False)
+            case Failed(fault=Fault.WITHDRAWN):
+                # Nothing is settled and its queue stays closed: when the endpoint is resumed, it is sent again.
+                self.withdrawn.set()
+                return
+            case Failed() as failure:
+                self._hold(delivery, attempt, failure)
+        if was_failing or self._breaker.is_failing:
+            self._on_state(was_failing=was_failing)
 
-    def _charge(self, reservation_id: ReservationId) -> None:
-        delivery = self._lanes.take_of(reservation_id)
-        attempt = self._held.pop(reservation_id)
-        self._taken[delivery.change.seq] = delivery
-        self._settle(delivery, attempt)
+    def _hold(self, delivery: InFlight, attempt: Attempt, failure: Failed) -> None:
+        delivery.last_attempt = attempt
+        self._queue.hold(delivery)
+        self._breaker.failed(
+            delivery.change.reservation_id,
+            failure,
+            held=self._queue.held,
+            now=self._now(),
+            random=random.random(),
+        )
+        self._telemetry.held(delivery, attempt, self.probe_in_seconds)
 
-    def _on_call_ended(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
-        if not call.cancelled() and (error := call.exception()) and not self.failed_call.done():
-            self.failed_call.set_exception(error)
-
-    def _on_state(self, *, backed_off: bool) -> None:
-        if self._breaker.backs_off != backed_off:
-            if self._breaker.backs_off:
-                self._failing_since = datetime.now(UTC)
-                _log.warning("endpoint backs off", endpoint=self._endpoint.name, reason=self._breaker.reason)
+    def _release_held(self, is_at_fault: Callable[[InFlight], bool]) -> None:
+        """Go on with what is held, now that the endpoint works."""
+        self._breaker.succeeded()
+        for held in self._queue.release_held():
+            if is_at_fault(held) and held.last_attempt is not None:
+                self._settle(held, held.last_attempt)
             else:
-                self._failing_since = None
-                _log.info("endpoint works again", endpoint=self._endpoint.name)
-        self._state_changed()
+                self._queue.queue_again(held)
 
-    def _settle(self, delivery: Delivery, attempt: Attempt) -> None:
-        settlement = after_attempt(delivery, attempt, random.random())
-        self._recorder.put(settlement)
-        self._telemetry.settled(delivery, attempt, settlement)
+    def _settle(self, delivery: InFlight, attempt: Attempt) -> None:
+        delivery.apply(attempt, random.random())
+        self._queue.settle(delivery)
+        self._telemetry.settled(delivery, attempt)
+
+    def _on_state(self, *, was_failing: bool) -> None:
+        if self._breaker.is_failing != was_failing:
+            if self._breaker.is_failing:
+                self.failing_since = datetime.now(UTC)
+                _log.warning("endpoint failing", endpoint=self._endpoint.name, reason=self._breaker.reason)
+            else:
+                self.failing_since = None
+                _log.info("endpoint recovered", endpoint=self._endpoint.name)
+        self._state_changed()
 
     @staticmethod
     def _now() -> float:

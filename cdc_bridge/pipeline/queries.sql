@@ -2,13 +2,13 @@
 -- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
 
 -- name: move_position
--- All changes up to this position are in the ledger. No row: another daemon has taken the endpoint.
+-- All changes up to this position are in the delivery log. No row: another daemon has acquired the lease.
 update cdc_bridge.endpoint
 set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: record_deliveries
--- Writes what became of some deliveries, if the endpoint is still ours; repeating it changes nothing.
+-- Writes the states of deliveries, if the lease is still ours; repeating it changes nothing.
 insert into cdc_bridge.delivery as d (
   endpoint_id, seq, reservation_id, operation, changed_at, state, skip_reason, attempts, failures, next_attempt_at,
   last_status, last_error, message_id, last_attempt_at, duration_seconds
@@ -35,7 +35,7 @@ on conflict (endpoint_id, seq) do update set
   recorded_at = now()
 
 -- name: settle_older
--- Older waiting deliveries share the fate of the newest one of their reservation; while that one waits, they wait with it.
+-- Older pending deliveries get the state of the newest one of their reservation; while that one is retried, they wait for it.
 update cdc_bridge.delivery d
 set
   state = case newest.state when 'delivered' then 'superseded' else newest.state end,
@@ -50,9 +50,9 @@ where d.endpoint_id = %(endpoint_id)s
   and d.state in ('queued', 'retrying')
   and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
 
--- name: due_deliveries
--- Waiting deliveries whose next attempt is due, the longest due first, without those that are being tried. "overtaken": a
--- newer change of the same reservation was delivered.
+-- name: due_retries
+-- Deliveries whose next attempt is due, the longest due first, without those of reservations that are under way.
+-- "overtaken": a newer change of the same reservation was delivered.
 select
   d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts, d.failures,
   (
@@ -70,7 +70,7 @@ order by d.next_attempt_at
 limit %(limit)s
 
 -- name: seconds_until_next_due
--- How long until the next waiting delivery is due; no row: none waits. Negative: since when.
+-- Time until the next retry is due; negative: since when it is. No row: there is none.
 select extract(epoch from d.next_attempt_at - now())::float8
 from cdc_bridge.delivery d
 where d.endpoint_id = %(endpoint_id)s
@@ -80,7 +80,7 @@ order by d.next_attempt_at
 limit 1
 
 -- name: with_newer_unread
--- Which reservations have a delivery that waits for its next attempt, and a newer change that the position does not cover.
+-- Which reservations have a delivery to retry, and a newer change after the position.
 with unread as materialized (
   select c.seq, c.reservation_id
   from cdc_bridge.endpoint e

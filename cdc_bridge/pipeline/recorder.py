@@ -1,102 +1,57 @@
-"""Brings settlements into the ledger, many in one transaction.
+"""Writes settled deliveries to the delivery log, many in one transaction.
 
-While one transaction is on its way the next settlements gather, so under load the batches grow by themselves and
-when idle a settlement is recorded at once.
+While one transaction is under way the next deliveries gather. So batches grow by themselves under load, and a delivery
+of an idle endpoint is recorded at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
+from typing import Protocol
 
-from cdc_bridge.database import Database
-from cdc_bridge.model import EndpointId
-from cdc_bridge.pipeline.delivery_log import record
-from cdc_bridge.pipeline.progress import Progress
-from cdc_bridge.pipeline.settlement import Settlement
+from cdc_bridge.capture.position import Position
+from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.pipeline.queue import DeliveryQueue
+from cdc_bridge.pipeline.telemetry import Telemetry
 
 _BATCH_LIMIT = 1000
 
 
-class Recorder:
-    """Records an endpoint's settlements and moves its position."""
+class Records(Protocol):
+    """The delivery log, as it is written."""
 
-    def __init__(
-        self,
-        database: Database,
-        endpoint_id: EndpointId,
-        fencing_token: int,
-        progress: Progress,
-        recorded: Callable[[Settlement], None],
-    ) -> None:
-        """Prepare to record.
-
-        Args:
-            database: where the ledger is.
-            endpoint_id: whose.
-            fencing_token: of the lease under which it is called.
-            progress: says which position the settlements allow.
-            recorded: is told of each settlement once it is in the ledger.
-        """
-        self._database = database
-        self._endpoint_id = endpoint_id
-        self._fence = fencing_token
-        self._progress = progress
-        self._recorded = recorded
-        self._pending: list[Settlement] = []
-        self._to_move = False
-        self.busy_since: float | None = None
-        """Since when, by the event loop's clock, there is something to record; ``None``: all is recorded."""
-        self._work = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def put(self, settlement: Settlement) -> None:
-        """Take a settlement to be recorded."""
-        self._pending.append(settlement)
-        self._begin()
-
-    def move(self) -> None:
-        """Have the position moved though nothing is to be settled."""
-        self._to_move = True
-        self._begin()
-
-    def _begin(self) -> None:
-        if self.busy_since is None:
-            self.busy_since = asyncio.get_running_loop().time()
-        self._idle.clear()
-        self._work.set()
-
-    async def run(self) -> None:
-        """Record what is put, until cancelled.
+    async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
+        """Write deliveries, and the position that they allow, in one transaction.
 
         Raises:
-            LeaseLost: another daemon has taken the endpoint.
+            LeaseLost: Another daemon has acquired the lease; nothing was written.
         """
-        while True:
-            await self._work.wait()
-            batch, self._pending = self._pending[:_BATCH_LIMIT], self._pending[_BATCH_LIMIT:]
-            self._to_move = False
-            for settlement in batch:
-                self._progress.settle(settlement.change.seq)
-            position = self._progress.reached()
-            await self._database.patiently(
-                partial(
-                    record,
-                    endpoint_id=self._endpoint_id,
-                    fencing_token=self._fence,
-                    settlements=batch,
-                    position=position,
-                )
-            )
-            for settlement in batch:
-                self._recorded(settlement)
-            if not self._pending and not self._to_move:
-                self._work.clear()
-                self._idle.set()
-                self.busy_since = None
 
-    async def flush(self) -> None:
-        """Wait until all that was put is recorded."""
-        await self._idle.wait()
+
+class Recorder:
+    """Records an endpoint's deliveries and moves its position."""
+
+    def __init__(self, queue: DeliveryQueue, records: Records, telemetry: Telemetry) -> None:
+        self._queue = queue
+        self._records = records
+        self._telemetry = telemetry
+        self.busy_since: float | None = None
+        """Since when, by the event loop's clock, nothing was recorded though there is something; ``None``: all is."""
+
+    async def run(self) -> None:
+        """Record what is settled, until cancelled.
+
+        Raises:
+            LeaseLost: Another daemon has acquired the lease.
+        """
+        now = asyncio.get_running_loop().time
+        while True:
+            await self._queue.unrecorded.wait()
+            self.busy_since = now()
+            batch, position = self._queue.next_batch(_BATCH_LIMIT)
+            await self._records.record(batch, position)
+            self._queue.recorded(batch)
+            self.busy_since = None
+            for delivery in batch:
+                self._telemetry.recorded(delivery)

@@ -1,27 +1,26 @@
-"""When a refused delivery is tried again.
+"""When a failed delivery is retried.
 
-The schedule is dense at first, because a booking is of use to a till within minutes, and ends after days,
-because a fault over a weekend must not cost one. It lives in the ledger, so a restart neither
-forgets nor shortens it.
+The schedule is dense at first, because a booking is useful to a till within minutes, and ends after days, because a
+fault over a weekend must not cost one. It is kept in the delivery log, so a restart neither forgets nor shortens it.
 """
 
 from __future__ import annotations
 
 SCHEDULE_SECONDS = (5, 15, 60, 5 * 60, 15 * 60, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600)
-"""Pause after the first, second, ... refused attempt, in seconds."""
+"""Pause after the first, second, ... failed attempt, in seconds."""
 
 JITTER = 0.1
-"""A pause is up to this part shorter or longer, so that deliveries refused together are not tried together."""
+"""A pause is up to this part shorter or longer, so that deliveries that failed together are not retried together."""
 
 
 def pause_seconds(failures: int, random: float) -> float | None:
-    """Return how long to wait before the next attempt, or ``None`` after the last step: the delivery is dead.
+    """Return the pause before the next attempt, or ``None`` after the last step: the delivery is dead.
 
-    It is a pause and not a time, as the time is the database's to tell: several daemons have several clocks.
+    It is a pause and not a time, as the database tells the time: several daemons have several clocks.
 
     Args:
-        failures: refusals put down to the delivery so far, the last one included; at least 1.
-        random: a random number in [0, 1).
+        failures: The failed attempts that count as the delivery's own, the last one included; at least 1.
+        random: A random number in [0, 1).
     """
     if failures > len(SCHEDULE_SECONDS):
         return None

@@ -1,7 +1,7 @@
-"""What is told of an endpoint's attempts: lines of the log, metrics, and how things went of late.
+"""Log lines, metrics and recent figures of one endpoint's deliveries.
 
-Each line has the change's number and, where a call was made, its ``webhook-id``: whoever looks for one of them finds
-a delivery's way from the change log to its 2xx.
+Each line has the change's number and, where a request was sent, its ``webhook-id``: either of them finds a delivery's
+way from the change log to its 2xx.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import structlog
 
 from cdc_bridge.endpoints.last_hour import LastHour, with_attempt
 from cdc_bridge.metrics import EndpointMetrics
-from cdc_bridge.model import Change, Delivery, DeliveryState
-from cdc_bridge.pipeline.settlement import Settlement
-from cdc_bridge.transport.outcome import Attempt, Delivered, Failed
+from cdc_bridge.model import Change, DeliveryState
+from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
 RATE_OVER_SECONDS = 60.0
 
@@ -24,26 +24,26 @@ _log = structlog.get_logger(__name__)
 
 
 class Telemetry:
-    """Tells of one endpoint's attempts. It keeps no time of its own: ``now`` is in seconds on any clock."""
+    """Reports one endpoint's deliveries. It has no clock: ``now`` is in seconds on any clock."""
 
     def __init__(self, endpoint: str, last_hour: LastHour | None) -> None:
-        """Begin to tell.
+        """Begin to report.
 
         Args:
-            endpoint: its name.
-            last_hour: the calls that were made before; ``None``: none is known.
+            endpoint: The endpoint's name.
+            last_hour: The attempts before; ``None``: none is known.
         """
         self._endpoint = endpoint
         self._metrics = EndpointMetrics(endpoint)
-        self._accepted_in: deque[tuple[int, int]] = deque()  # by the second
+        self._delivered_in: deque[tuple[int, int]] = deque()  # by the second
         self.last_success_at: datetime | None = None
         self.last_failure_at: datetime | None = None
         self.last_failure: str | None = None
         self.last_hour = last_hour
-        """Calls by the minute; ``None``: there was none."""
+        """Attempts by the minute; ``None``: there was none."""
 
     def read(self, changes: list[Change]) -> None:
-        """Tell that changes were read of the change log."""
+        """Report changes that were read from the change log."""
         self._metrics.changes_read.inc(len(changes))
         if not _log.is_enabled_for(logging.DEBUG):
             return
@@ -57,24 +57,24 @@ class Telemetry:
                 changed_at=change.changed_at.isoformat(),
             )
 
-    def attempted(self, delivery: Delivery, attempt: Attempt, now: float) -> None:
+    def attempted(self, delivery: InFlight, attempt: Attempt, now: float) -> None:
         """Count an attempt."""
         ended_at = attempt.began_at + timedelta(seconds=attempt.duration_seconds)
         if attempt.message_id is not None:
             self._metrics.delivery_seconds.observe(attempt.duration_seconds)
-            accepted = isinstance(attempt.outcome, Delivered)
-            self.last_hour = with_attempt(self.last_hour, ended_at, delivered=accepted)
+            delivered = isinstance(attempt.outcome, Delivered)
+            self.last_hour = with_attempt(self.last_hour, ended_at, delivered=delivered)
         match attempt.outcome:
             case Delivered():
                 self.last_success_at = ended_at
-                self._count_accepted(int(now))
+                self._count_delivered(int(now))
                 since_commit = max(0.0, (ended_at - delivery.change.changed_at).total_seconds())
                 self._metrics.commit_to_accepted_seconds.observe(since_commit)
             case Failed(reason=reason):
                 self.last_failure_at, self.last_failure = ended_at, reason
 
-    def settled(self, delivery: Delivery, attempt: Attempt, settlement: Settlement) -> None:
-        """Tell what an attempt has settled."""
+    def settled(self, delivery: InFlight, attempt: Attempt) -> None:
+        """Report a delivery that an attempt has settled."""
         if isinstance(attempt.outcome, Delivered) and not _log.is_enabled_for(logging.DEBUG):
             return
         facts = self._facts(delivery, attempt)
@@ -83,52 +83,53 @@ class Telemetry:
                 ended_at = attempt.began_at + timedelta(seconds=attempt.duration_seconds)
                 since_commit = (ended_at - delivery.change.changed_at).total_seconds()
                 _log.debug("delivered", **facts, seconds_since_commit=round(since_commit, 3))
-            case Failed(reason=reason):
-                pause = settlement.pause_seconds
+            case Failed(reason=reason, fault=fault):
+                pause = delivery.pause_seconds
+                failed = "delivery rejected" if fault is Fault.DELIVERY else "delivery failed"
                 _log.warning(
-                    "given up" if settlement.state is DeliveryState.DEAD else "refused",
+                    "delivery dead" if delivery.state is DeliveryState.DEAD else failed,
                     **facts,
                     reason=reason,
                     **({} if pause is None else {"next_attempt_in_seconds": round(pause, 1)}),
                 )
 
-    def held(self, delivery: Delivery, attempt: Attempt, next_probe_in_seconds: float | None) -> None:
-        """Tell of an attempt that was refused, and it is not known yet whose fault that is."""
+    def held(self, delivery: InFlight, attempt: Attempt, next_probe_in_seconds: float | None) -> None:
+        """Report a failed attempt that counts as nobody's yet."""
         pause = {} if next_probe_in_seconds is None else {"next_attempt_in_seconds": round(next_probe_in_seconds, 1)}
         if isinstance(attempt.outcome, Failed):
-            _log.debug("held", **self._facts(delivery, attempt), reason=attempt.outcome.reason, **pause)
+            _log.debug("attempt failed", **self._facts(delivery, attempt), reason=attempt.outcome.reason, **pause)
 
-    def recorded(self, settlement: Settlement) -> None:
-        """Tell that a settlement is in the ledger."""
-        self._metrics.outcomes[settlement.state].inc()
+    def recorded(self, delivery: InFlight) -> None:
+        """Report a delivery that is in the delivery log."""
+        self._metrics.outcomes[delivery.state].inc()
         if not _log.is_enabled_for(logging.DEBUG):
             return
-        change = settlement.change
+        change = delivery.change
         _log.debug(
-            "recorded",
+            "delivery recorded",
             endpoint=self._endpoint,
             reservation_id=change.reservation_id,
             seq=change.seq,
-            state=settlement.state.value,
+            state=delivery.state.value,
         )
 
     def delivered_per_second(self, now: float) -> float:
-        """Return how many calls were accepted a second, over the last minute."""
+        """Return the deliveries per second over the last minute."""
         self._drop_old(int(now))
-        return sum(count for _, count in self._accepted_in) / RATE_OVER_SECONDS
+        return sum(count for _, count in self._delivered_in) / RATE_OVER_SECONDS
 
-    def _count_accepted(self, second: int) -> None:
-        if self._accepted_in and self._accepted_in[-1][0] == second:
-            self._accepted_in[-1] = (second, self._accepted_in[-1][1] + 1)
+    def _count_delivered(self, second: int) -> None:
+        if self._delivered_in and self._delivered_in[-1][0] == second:
+            self._delivered_in[-1] = (second, self._delivered_in[-1][1] + 1)
         else:
             self._drop_old(second)
-            self._accepted_in.append((second, 1))
+            self._delivered_in.append((second, 1))
 
     def _drop_old(self, second: int) -> None:
-        while self._accepted_in and self._accepted_in[0][0] <= second - RATE_OVER_SECONDS:
-            self._accepted_in.popleft()
+        while self._delivered_in and self._delivered_in[0][0] <= second - RATE_OVER_SECONDS:
+            self._delivered_in.popleft()
 
-    def _facts(self, delivery: Delivery, attempt: Attempt) -> dict[str, object]:
+    def _facts(self, delivery: InFlight, attempt: Attempt) -> dict[str, object]:
         return {
             "endpoint": self._endpoint,
             "reservation_id": delivery.change.reservation_id,

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import psycopg
 import structlog
 
-from cdc_bridge.database import UNAVAILABLE, backoff_seconds, problem_of, refusal
+from cdc_bridge.database import RECONNECT, UNAVAILABLE, problem_of, refusal
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
@@ -195,7 +195,7 @@ class LeaseCoordinator:
         if not self._supervisor.leased and not self._loss_logged:
             self._loss_logged = True
             _log.warning("database lost", problem=problem_of(error))
-        self._next_look_in_seconds = backoff_seconds(self._failures, self._jitter())
+        self._next_look_in_seconds = RECONNECT.pause_seconds(self._failures, self._jitter())
 
     def _on_looked(self) -> None:
         self._failures = 0
@@ -273,7 +273,7 @@ class LeaseCoordinator:
         for acquired in await self._store.acquire([listed for listed, _ in wanted]):
             endpoint_id = acquired.lease.endpoint_id
             acquired.lease.renew(asked_at, self.lease_seconds)
-            if not self._supervisor.start(definitions.pop(endpoint_id), acquired):
+            if not await self._supervisor.start(definitions.pop(endpoint_id), acquired):
                 self._definitions.forget(endpoint_id)
         if definitions:
             # Another daemon was faster, or a frozen one locks the row in mid-recording.

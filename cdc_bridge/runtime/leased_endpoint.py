@@ -29,7 +29,7 @@ class EndpointPipeline(Protocol):
         """Time of the oldest change that was read and is not recorded yet."""
 
     @property
-    def has_waiting(self) -> bool:
+    def has_retrying(self) -> bool:
         """Whether some delivery is retrying."""
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
 
@@ -25,7 +25,7 @@ from cdc_bridge.tasks import end
 RESTART_AFTER_SECONDS = 5.0
 _RELEASE_PAUSE_SECONDS = 0.3
 
-PipelineFactory = Callable[[Endpoint, NewLease, Callable[[], None]], AbstractContextManager[EndpointPipeline]]
+PipelineFactory = Callable[[Endpoint, NewLease, Callable[[], None]], AbstractAsyncContextManager[EndpointPipeline]]
 """Opens a pipeline for an endpoint just leased; calls the last argument when the pipeline's state has changed.
 
 Raises ``OSError`` on entry if a certificate file cannot be read.
@@ -83,15 +83,15 @@ class Supervisor:
         # that answered 410 would not be disabled.
         return pauses | dict.fromkeys(self._releases.under_way, _RELEASE_PAUSE_SECONDS)
 
-    def start(self, endpoint: Endpoint, acquired: NewLease) -> bool:
+    async def start(self, endpoint: Endpoint, acquired: NewLease) -> bool:
         """Start the pipeline of an endpoint just leased.
 
         Returns:
             Whether it could be started. If not, the lease is released.
         """
-        lease, certificates, opened = acquired.lease, certificates_of(endpoint), ExitStack()
+        lease, certificates, opened = acquired.lease, certificates_of(endpoint), AsyncExitStack()
         try:
-            pipeline = opened.enter_context(self._open_pipeline(endpoint, acquired, self.changed.set))
+            pipeline = await opened.enter_async_context(self._open_pipeline(endpoint, acquired, self.changed.set))
         except OSError as error:
             problem = f"a certificate file can no longer be read: {error.strerror or type(error).__name__}"
             self._endpoint_log.invalid(lease.endpoint_id, endpoint.name, problem)
@@ -153,10 +153,10 @@ class Supervisor:
     def _pause(self, endpoint_id: EndpointId) -> None:
         self._restart_at[endpoint_id] = self._clock() + RESTART_AFTER_SECONDS
 
-    async def _deliver(self, leased: LeasedEndpoint, opened: ExitStack) -> None:
+    async def _deliver(self, leased: LeasedEndpoint, opened: AsyncExitStack) -> None:
         endpoint_id, problem = leased.lease.endpoint_id, None
         try:
-            with opened:
+            async with opened:
                 await leased.pipeline.run(leased.stopping, self._finish_within_seconds)
         except LeaseLost:
             self._endpoint_log.lost(endpoint_id, leased.endpoint.name)

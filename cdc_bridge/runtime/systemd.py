@@ -87,4 +87,4 @@ def _endpoint_status(leased: LeasedEndpoint) -> str:
         return f"{name} is failing since {state.failing_since:%H:%M:%S} UTC ({state.problem})"
     if oldest is not None:
         return f"{name} is {max(0.0, (datetime.now(UTC) - oldest).total_seconds()):.0f} s behind"
-    return f"{name} is up to date" + (", rejected deliveries are retrying" if leased.pipeline.has_waiting else "")
+    return f"{name} is up to date" + (", rejected deliveries are retrying" if leased.pipeline.has_retrying else "")

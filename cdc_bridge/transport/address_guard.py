@@ -1,7 +1,7 @@
 """Which network addresses may be connected to.
 
-Looked at when a connection is made, after the name was resolved: a look at the URL alone would miss a name that
-resolves to a forbidden address, today or after its DNS entry was changed.
+Checked when a connection is made, after the name was resolved: a check of the URL alone would miss a name that resolves
+to a forbidden address, today or after its DNS entry was changed.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 
 
 class ForbiddenAddress(OSError):
-    """The endpoint's name resolves to an address that is never called."""
+    """The endpoint's name resolves to an address that requests are never sent to."""
 
 
-def refusal(address: str, *, only_loopback: bool) -> str | None:
-    """Return why an address may not be called, or ``None``.
+def forbidden_reason(address: str, *, only_loopback: bool) -> str | None:
+    """Return why an address may not be connected to, or ``None``.
 
     Args:
-        address: an IPv4 or IPv6 address.
-        only_loopback: without TLS nothing leaves this machine.
+        address: An IPv4 or IPv6 address.
+        only_loopback: Without TLS nothing leaves this machine.
     """
     ip = _unmapped(address)
     if any(ip in network for network in _FORBIDDEN):
-        return f"{ip} is a link-local, metadata or multicast address, which is never called"
+        return f"{ip} is a link-local, metadata or multicast address, which is never connected to"
     if only_loopback and not ip.is_loopback:
         return f"{ip} is not this machine, and http:// is for this machine only; use https://"
     return None
@@ -56,7 +56,7 @@ def guarded_socket_factory(*, only_loopback: bool) -> Callable[[AddressInfo], so
 
     def make_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
-        if reason := refusal(address[0], only_loopback=only_loopback):
+        if reason := forbidden_reason(address[0], only_loopback=only_loopback):
             raise ForbiddenAddress(reason)
         return socket.socket(family, kind, protocol)
 

@@ -1,9 +1,9 @@
-"""One call's identity and headers, beside those that the endpoint's settings add.
+"""A request's identity and headers, beside those that the endpoint's options add.
 
-``webhook-id`` names one body: it is made of the change's number and the body's hash, so a retry, even after a
-crash, has the same id when it posts the same bytes and another when it does not, and nothing need be stored for it.
+``webhook-id`` names one body: it consists of the change's number and the body's hash. So a retry, even after a crash,
+has the same id if it sends the same bytes and another if it does not, and nothing need be stored for it.
 
-CloudEvents 1.0 in binary mode: the context travels in ``ce-`` headers, the body is the data as it is
+CloudEvents 1.0 in binary mode: the context travels in ``ce-`` headers, the body is the unchanged data
 (https://github.com/cloudevents/spec, "HTTP Protocol Binding", 3.1).
 """
 
@@ -28,7 +28,7 @@ _SEQUENCE_DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A body and what its headers are made of."""
+    """A body and what its headers are made from."""
 
     id: str
     type: str
@@ -36,16 +36,16 @@ class Message:
     time: datetime
     body: bytes
     subject: str | None = None
-    """The reservation; ``None``: it is about none."""
+    """The reservation; ``None``: the message is about none."""
     sequence: int | None = None
-    """Its change's number, where it is about one."""
+    """The change's number; ``None``: the message is about none."""
 
     def headers(self, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
         """Return the headers of an attempt.
 
         Args:
-            at: the time of the attempt.
-            secrets: the endpoint's signing keys, the current one first; none leaves the signature out.
+            at: The time of the attempt.
+            secrets: The endpoint's signing keys, the current one first; without any the signature is left out.
         """
         timestamp = int(at.timestamp())
         headers = {
@@ -86,10 +86,10 @@ def message_id(number: int, body: bytes) -> str:
 
 
 def body_hash(body: bytes) -> str:
-    """Return what tells a body from others: the part of the webhook-id behind the number."""
+    """Return a body's fingerprint: the part of the webhook-id behind the number."""
     return sha256(body).hexdigest()[:16]
 
 
-@lru_cache(maxsize=64)  # the source is the same in every call
+@lru_cache(maxsize=64)  # the source is the same in every request
 def _percent_encoded(text: str) -> str:
     return text if text.isascii() and text.isalnum() else quote(text, safe=_UNQUOTED)

@@ -1,7 +1,7 @@
-"""What an attempt came to, as a value: a refusal is expected, not an error.
+"""The outcome of an attempt, as a value: a failed request is expected, not an error.
 
-All that is kept of a refusal is our own words and the status code. What the endpoint wrote is not: it may
-repeat the body, and guests' data must not come to rest in the ledger or the log.
+Of a failure only the status code and our own words are kept. What the endpoint wrote is not: it may repeat the body,
+and guests' data must not come to rest in the delivery log or the log.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from enum import StrEnum
 from http import HTTPStatus
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
-"""An endpoint that asks for more has made a mistake, or its clock is wrong."""
+"""Limit of ``Retry-After``: an endpoint that asks for more has made a mistake, or its clock is wrong."""
 
 _OF_THE_ENDPOINT = {401, 403, 404, 407, 408}
 
 
 class Fault(StrEnum):
-    """Whose fault a refusal may be."""
+    """What a failed attempt speaks of."""
 
     ENDPOINT = "endpoint"
-    """No answer, or one that speaks of the endpoint; or else of this delivery, which only other calls can tell."""
+    """No response, or one that speaks of the endpoint; or of this delivery, which only other requests can tell."""
     OVERLOAD = "overload"
     """The endpoint asks for a pause."""
     WITHDRAWN = "withdrawn"
-    """The endpoint is gone for good and wants no more calls (410)."""
+    """The endpoint wants no more requests, ever (410)."""
     DELIVERY = "delivery"
-    """The endpoint has judged this delivery."""
+    """The endpoint rejected this delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The endpoint answered with 2xx."""
+    """The response was 2xx."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The endpoint answered with anything else, or not at all."""
+    """The response was anything else, or there was none."""
 
     status: int | None
-    """HTTP status; ``None`` where there was no answer."""
+    """HTTP status; ``None``: there was no response."""
     reason: str
-    """Why, and where one can tell what to do about it."""
+    """Why, and where possible what to do about it."""
     fault: Fault = Fault.ENDPOINT
     retry_after_seconds: float | None = None
-    """Pause that the endpoint asked for."""
+    """The pause that the endpoint asked for."""
 
 
 Outcome = Delivered | Failed
@@ -57,22 +57,22 @@ Outcome = Delivered | Failed
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A call that was made."""
+    """One request, or the failure to build one."""
 
     message_id: str | None
-    """``None``: it did not come to a call, as there was no body."""
+    """``None``: no request was sent, as there was no body."""
     began_at: datetime
     duration_seconds: float
     outcome: Outcome
 
 
 def judge(status: int, headers: Mapping[str, str], now: datetime) -> Outcome:
-    """Return what an answer means. A redirect is a refusal and never followed.
+    """Return the outcome that a response means. A redirect is a failure and never followed.
 
     Args:
         status: HTTP status.
-        headers: of the answer, by names in any case.
-        now: the time, where the answer does not tell it.
+        headers: The response's headers, by names in any case.
+        now: The time, if the response does not tell it.
     """
     if 200 <= status < 300:
         return Delivered(status)
@@ -94,10 +94,10 @@ def _fault(status: int, *, asks_for_pause: bool) -> Fault:
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the pause that ``Retry-After`` asks for, at most an hour; ``None`` where it is missing or makes no sense.
+    """Return the pause that ``Retry-After`` asks for, at most an hour; ``None``: it is missing or malformed.
 
-    It is a number of seconds or a date (RFC 9110, section 10.2.3). A date is taken by the endpoint's own clock,
-    if the answer tells it: clocks differ.
+    It is a number of seconds or a date (RFC 9110, section 10.2.3). A date is measured by the endpoint's own clock, if
+    the response tells it: clocks differ.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():

@@ -1,4 +1,4 @@
-"""Whether an endpoint can be connected to: name, address, TLS and certificate, and not a byte of HTTP."""
+"""Connection test of an endpoint: name, address, TLS and certificate, and not a byte of HTTP."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from yarl import URL
 
 from cdc_bridge.model import Endpoint
-from cdc_bridge.transport.address_guard import refusal
-from cdc_bridge.transport.client import certificate_reason, tls_context
+from cdc_bridge.transport.address_guard import forbidden_reason
+from cdc_bridge.transport.client import tls_context
+from cdc_bridge.transport.reasons import certificate_reason
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A connection came about."""
+    """The connection was established."""
 
     address: str
     certificate_ends_at: datetime | None
@@ -26,13 +27,13 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Unreached:
-    """None came about."""
+    """The connection failed."""
 
     reason: str
 
 
-async def reach(endpoint: Endpoint) -> Reached | Unreached:  # noqa: PLR0911 - one a kind of failure
-    """Connect as a call does, and hang up. Whether the endpoint wants our certificate TLS 1.3 tells only later."""
+async def reach(endpoint: Endpoint) -> Reached | Unreached:  # noqa: PLR0911 - one for each kind of failure
+    """Connect as a request does, and close. TLS 1.3 tells only later whether the endpoint wants our certificate."""
     url = URL(endpoint.url)
     host, port = url.raw_host or "", url.port or 443
     try:
@@ -43,7 +44,7 @@ async def reach(endpoint: Endpoint) -> Reached | Unreached:  # noqa: PLR0911 - o
     except socket.gaierror as error:
         return Unreached(f"the name {host} cannot be resolved: {error.strerror}")
     except UnicodeError:
-        return Unreached(f"{host} is no name of a host")
+        return Unreached(f"{host} is not a host name")
     except ssl.SSLCertVerificationError as error:
         return Unreached(certificate_reason(error))
     except ssl.SSLError as error:
@@ -55,8 +56,8 @@ async def reach(endpoint: Endpoint) -> Reached | Unreached:  # noqa: PLR0911 - o
 async def _connect(endpoint: Endpoint, host: str, port: int, *, tls: bool) -> Reached | Unreached:
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, address in found:
-        if forbidden := refusal(str(address[0]), only_loopback=not tls):
-            return Unreached(f"address refused: {forbidden}")
+        if forbidden := forbidden_reason(str(address[0]), only_loopback=not tls):
+            return Unreached(f"address not allowed: {forbidden}")
     context = tls_context(endpoint) if tls else None
     _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host if tls else None)
     try:
@@ -65,4 +66,4 @@ async def _connect(endpoint: Endpoint, host: str, port: int, *, tls: bool) -> Re
         ends_at = None if ends is None else datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
         return Reached(f"{writer.get_extra_info('peername')[0]}:{port}", ends_at)
     finally:
-        writer.transport.abort()  # At once: whether the other side says goodbye as TLS wants it says nothing.
+        writer.transport.abort()  # At once: an endpoint that does not close TLS properly is reachable all the same.

@@ -1,7 +1,7 @@
-"""Signs a call as Standard Webhooks 1.0.0 asks (https://www.standardwebhooks.com, "Signature scheme").
+"""Signs a request as Standard Webhooks 1.0.0 defines (https://www.standardwebhooks.com, "Signature scheme").
 
 ``webhook-signature`` is ``v1,`` and the base64 of HMAC-SHA256 over ``<id>.<timestamp>.<body>``; during a rotation one
-for each secret, parted by spaces.
+for each secret, separated by spaces.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ def sign(message_id: str, timestamp: int, body: bytes, secrets: Sequence[bytes])
     """Return the value of ``webhook-signature``.
 
     Args:
-        message_id: the value of ``webhook-id``.
-        timestamp: the attempt's time, in whole seconds since 1970 UTC, as in ``webhook-timestamp``.
-        body: the bytes that are posted.
-        secrets: the keys, decoded; the current one first.
+        message_id: The value of ``webhook-id``.
+        timestamp: The attempt's time, in whole seconds since 1970 UTC, as in ``webhook-timestamp``.
+        body: The bytes that are sent.
+        secrets: The keys, decoded; the current one first.
     """
     signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
     return " ".join("v1," + b64encode(hmac.digest(secret, signed, "sha256")).decode() for secret in secrets)

@@ -46,7 +46,7 @@ async def test_view_that_can_show_no_reservation_uses_up_no_schedule(
     install_mapping(database, "(r.adults::text || ' persons')::integer as adults")
     book(database, 4, 9)
     database.execute("update reservations set adults = 7 where id = 'R1'")
-    reason = "the payload view cannot show it"
+    reason = "the payload view fails for it"
     await until(
         lambda: database.value("select problem like %s from cdc_bridge.endpoint", (f"{reason}%",)) is True,
         "the endpoint's row says why nothing is called",

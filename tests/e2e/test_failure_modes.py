@@ -210,7 +210,7 @@ async def test_doorbell_that_cannot_be_heard_means_polling_and_is_said(
     assert "! doorbell" in output
     assert "CDC_BRIDGE_WAKE=poll" in output
     bridge = await bridges.start(**settings)
-    line = await bridge.wait_for_log("doorbell not heard, polling instead")
+    line = await bridge.wait_for_log("notifications not received, polling instead")
     assert "wake = poll" in line["remedy"]
     database.execute(BOOKING)
     await receiver.wait_for_accepted(1)

@@ -43,7 +43,7 @@ async def test_after_an_outage_each_reservation_is_called_once_however_many_chan
     # One call at a time, so that none is still under way with a body of before when the endpoint recovers.
     settings = LATEST_ONLY | {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": "1"}
     bridge = await bridges.start(**settings, CDC_BRIDGE_BATCH_SIZE=batch_size)
-    await bridge.wait_for_log("endpoint backs off")
+    await bridge.wait_for_log("endpoint failing")
     change_all(database)
     await receiver.wait_for_calls(len(receiver.calls) + 1)
     receiver.script = lambda _: Answer()

@@ -36,19 +36,19 @@ async def test_one_delivery_is_followed_by_its_number_and_by_its_webhook_id(
     await bridge.until_assigned()
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-    refused = await bridge.wait_for_log("refused")
+    refused = await bridge.wait_for_log("delivery rejected")
     assert (refused["endpoint"], refused["reservation_id"], refused["attempt"]) == ("default", "R", 1)
     assert refused["status"] == 422
     assert 2 < refused["next_attempt_in_seconds"] < 8
     await run_command("delivery", "retry", str(refused["seq"]), **bridges.settings)
-    await bridge.wait_for_log("recorded", state="delivered")
+    await bridge.wait_for_log("delivery recorded", state="delivered")
     way = [(line["event"], line.get("attempt")) for line in bridge.log if line.get("seq") == refused["seq"]]
     assert way == [
         ("change read", None),
-        ("refused", 1),
-        ("recorded", None),
+        ("delivery rejected", 1),
+        ("delivery recorded", None),
         ("delivered", 2),
-        ("recorded", None),
+        ("delivery recorded", None),
     ]
     (delivered,) = [line for line in bridge.log if line["event"] == "delivered"]
     (call,) = receiver.accepted
@@ -77,7 +77,7 @@ async def test_whole_run_shows_no_guest_and_no_secret(
         await until(lambda: len(receiver.calls) >= count, "all were called")
         await receiver.stop()
         database.execute("update reservations set adults = adults + 1")
-        await bridge.wait_for_log("endpoint backs off")
+        await bridge.wait_for_log("endpoint failing")
         database.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cdc_bridge'")
         readiness = await until_told(port, 503, "lag: endpoint default")
         _, health = await get(port, "/healthz")

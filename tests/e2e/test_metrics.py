@@ -58,7 +58,7 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
         "insert into reservations (id, cust_id, reference) values ('A', 'C', 1), ('B', 'C', 2), ('REFUSED', 'C', 3)"
     )
     await receiver.wait_for_accepted(2)
-    await bridge.wait_for_log("recorded", state="retrying")
+    await bridge.wait_for_log("delivery recorded", state="retrying")
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all is in the ledger")
     found = await figures(port)
     assert found["cdc_bridge_changes_read_total", "default"] == 3
@@ -72,7 +72,7 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
     assert found["cdc_bridge_endpoint_active", "default"] == found["cdc_bridge_endpoint_served", "default"] == 1
     assert found["cdc_bridge_breaker_open", "default"] == found["cdc_bridge_in_flight_calls", "default"] == 0
     assert found["cdc_bridge_doorbell_listening",] == found["cdc_bridge_database_up",] == 1
-    assert found["cdc_bridge_wake_ups_total", "doorbell"] >= 0
+    assert found["cdc_bridge_wake_ups_total", "notification"] >= 0
     assert {value for (name, *_), value in found.items() if name == "cdc_bridge_problem"} == {0}
     assert [name for name, *_ in found if name == "cdc_bridge_build_info"]
 

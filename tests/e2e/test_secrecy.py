@@ -58,7 +58,7 @@ async def test_guest_s_value_that_the_view_cannot_cast_is_not_repeated(
     database.execute(
         "insert into reservations (id, cust_id, reference, notes) values ('R', 'C', 1, 'Mrs Guest'), ('S', 'C', 2, '')"
     )
-    line = await bridge.wait_for_log("refused", reservation_id="R")
+    line = await bridge.wait_for_log("delivery failed", reservation_id="R")
     assert "SQLSTATE 22P02" in line["reason"]
     assert await bridge.terminate() == 0
     code, output, errors = await run_command("payload", "R", **bridges.settings)

@@ -151,7 +151,7 @@ async def test_endpoint_declared_later_is_called_after_a_hangup_also_one_that_ca
             "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
             "where usename = 'cdc_bridge'"
         )
-        await bridge.wait_for_log("doorbell not heard, polling instead")
+        await bridge.wait_for_log("notifications not received, polling instead")
         bridge.send(signal.SIGHUP)
         await bridge.wait_for_log("settings reloaded")
     finally:

@@ -89,14 +89,14 @@ async def test_endpoint_that_does_not_answer_or_cannot_be_trusted_is_told(
 ) -> None:
     never = asyncio.Event()
     receiver.script = lambda _: Answer(after=never)
-    assert "no answer within 0.5 s" in await endpoint.run("ping", "till", code=1)
+    assert "no response within 0.5 s" in await endpoint.run("ping", "till", code=1)
     never.set()
     await endpoint.run("set", "till", "--ca-file", str(certificates.other_ca_file))
     told = await endpoint.run("ping", "till", code=1)
     assert "certificate cannot be verified" in told
     assert "--ca-file" in told
     await endpoint.run("set", "till", "--url", "https://169.254.169.254/latest")
-    assert "address refused" in await endpoint.run("ping", "till", code=1)
+    assert "address not allowed" in await endpoint.run("ping", "till", code=1)
 
 
 async def test_endpoint_of_the_settings_is_called_by_those_of_the_command(

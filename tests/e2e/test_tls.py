@@ -29,7 +29,7 @@ async def refusal(database: Database, bridges: Bridges, **settings: str) -> str:
     """Book, let the daemon try once and stop it; return why the endpoint could not be called."""
     bridge = await bridges.start(**settings)
     database.execute(BOOKING)
-    line = await bridge.wait_for_log("held")
+    line = await bridge.wait_for_log("attempt failed")
     assert await bridge.terminate() == 0
     return str(line["reason"])
 
@@ -39,7 +39,7 @@ async def book_and_be_refused(database: Database, receiver: Receiver, bridges: B
     receiver.script = lambda _: Answer(422)
     bridge = await bridges.start()
     database.execute(BOOKING)
-    line = await bridge.wait_for_log("refused")
+    line = await bridge.wait_for_log("delivery rejected")
     await until(lambda: bool(database.execute(WAITING)), "the ledger has it")
     assert await bridge.terminate() == 0
     assert database.execute(WAITING) == [(1, 422, line["reason"])]
@@ -126,7 +126,7 @@ async def test_plain_http_to_this_machine_can_be_admitted(database: Database, br
 
 async def test_metadata_address_is_never_called(database: Database, receiver: Receiver, bridges: Bridges) -> None:
     reason = await refusal(database, bridges, CDC_BRIDGE_ENDPOINT_URL="https://169.254.169.254/latest")
-    assert "address refused: 169.254.169.254 is a link-local" in reason
+    assert "address not allowed: 169.254.169.254 is a link-local" in reason
     await assert_not_lost(database, receiver, bridges)
 
 
@@ -170,11 +170,11 @@ async def test_endpoint_that_is_not_there_or_too_slow_is_a_refusal(
     never = asyncio.Event()
     receiver.script = lambda _: Answer(after=never)
     reason = await refusal(database, bridges, CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="0.5")
-    assert reason == "no answer within 0.5 s"
+    assert reason == "no response within 0.5 s"
     never.set()
     await receiver.stop()
     bridge = await bridges.start()
-    line = await bridge.wait_for_log("held")
+    line = await bridge.wait_for_log("attempt failed")
     assert "cannot connect to localhost" in line["reason"]
     assert await bridge.terminate() == 0
     receiver.script = lambda _: Answer()
@@ -208,7 +208,7 @@ async def test_retry_has_the_same_id_for_the_same_body_and_another_for_another(
     await book_and_be_refused(database, receiver, bridges)
     database.execute(DUE_NOW)
     bridge = await bridges.start()
-    await bridge.wait_for_log("refused", attempt=2)
+    await bridge.wait_for_log("delivery rejected", attempt=2)
     assert await bridge.terminate() == 0
     database.execute(
         "update customers set surname = 'Changed' where id = 'C'"
@@ -254,7 +254,7 @@ async def test_other_reservations_go_on_while_one_is_refused(
     receiver.script = lambda call: Answer(422 if call.reservation_id == "R" else 200)
     bridge = await bridges.start()
     database.execute(BOOKING)
-    await bridge.wait_for_log("refused", status=422)
+    await bridge.wait_for_log("delivery rejected", status=422)
     database.execute(
         "insert into reservations (id, cust_id, reference) select 'O' || n, 'C', n from generate_series(1, 50) n"
     )

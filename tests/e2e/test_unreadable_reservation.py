@@ -37,9 +37,9 @@ async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
     await until(lambda: database.execute(STATE), "it is in the ledger")
     ((state, failures, error),) = database.execute(STATE)
     assert (state, failures) == ("retrying", 1)
-    assert error.startswith("the payload view cannot show it: a value cannot be used where it stands")
+    assert error.startswith("the payload view fails for it: a value cannot be used where it stands")
     assert WORDS_OF_A_GUEST not in error + bridge.text
-    line = await bridge.wait_for_log("refused", reservation_id="BAD")
+    line = await bridge.wait_for_log("delivery failed", reservation_id="BAD")
     assert line["reason"] == error
 
     database.execute("update reservations set notes = '4' where id = 'BAD'")

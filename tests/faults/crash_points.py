@@ -27,7 +27,7 @@ from cdc_bridge.queries import all_queries
 POINT_VARIABLE = "CDC_BRIDGE_TEST_CRASH_POINT"
 NUMBER_VARIABLE = "CDC_BRIDGE_TEST_CRASH_AT"
 
-_RECORD = "cdc_bridge.pipeline.recorder:record"
+_RECORD = "cdc_bridge.pipeline.delivery_log:record"
 
 When = Literal["before", "after"]
 Reached = Callable[[], None]
@@ -75,8 +75,8 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class InLedgerTransaction:
-    """Before or after a step of psycopg's transactions, of those alone in which settlements are recorded."""
+class InRecordingTransaction:
+    """Before or after a step of psycopg's transactions, of those alone in which deliveries are recorded."""
 
     when: When
     step: Literal["__aenter__", "__aexit__"]
@@ -134,13 +134,13 @@ def around(what: str, name: str) -> dict[str, Function]:
     return {f"before {what}": Function("before", name), f"after {what}": Function("after", name)}
 
 
-Point = Function | Statement | InLedgerTransaction | Request
+Point = Function | Statement | InRecordingTransaction | Request
 
 _TAKING = around("endpoints are acquired", "cdc_bridge.endpoints.lease_store:DatabaseLeaseStore.acquire")
-_SCHEDULE = around("it is asked what is due", "cdc_bridge.pipeline.pipeline:seconds_until_next_due")
+_SCHEDULE = around("it is asked what is due", "cdc_bridge.pipeline.delivery_log:seconds_until_next_due")
 _DUE = {
-    **around("due deliveries are read", "cdc_bridge.pipeline.pipeline:due_deliveries"),
-    **around("due deliveries are queued", "cdc_bridge.pipeline.pipeline:Pipeline._retry"),
+    **around("due retries are read", "cdc_bridge.pipeline.delivery_log:due_retries"),
+    **around("due retries are handed over", "cdc_bridge.pipeline.queue:DeliveryQueue.hand_over_due"),
 }
 SELDOM = dict.fromkeys(_TAKING | _DUE, 1) | dict.fromkeys(_SCHEDULE, 2)
 """How often points are sure to be reached that are not reached for each change."""
@@ -149,9 +149,9 @@ POINTS: dict[str, Point] = {
     **_TAKING,
     **_SCHEDULE,
     **_DUE,
-    **around("a page is read", "cdc_bridge.pipeline.pipeline:read_page"),
-    **around("a page is handed over", "cdc_bridge.pipeline.pipeline:Pipeline._hand_over"),
-    **around("deliveries are taken from their lanes", "cdc_bridge.pipeline.lanes:Lanes.take"),
+    **around("a page is read", "cdc_bridge.capture.change_log:read_page"),
+    **around("a page is handed over", "cdc_bridge.pipeline.queue:DeliveryQueue.hand_over"),
+    **around("deliveries are taken", "cdc_bridge.pipeline.queue:DeliveryQueue.take"),
     **around("reservations are loaded", "cdc_bridge.payload.loader:ReservationLoader.load"),
     **around("a message is composed", "cdc_bridge.pipeline.dispatcher:compose"),
     "after a message is signed": Function("after", "cdc_bridge.transport.message:sign"),
@@ -159,21 +159,22 @@ POINTS: dict[str, Point] = {
     "when a connection is made": Request("on_connection_create_end"),
     "when a request's headers are written": Request("on_request_headers_sent"),
     "when a request's body is written": Request("on_request_chunk_sent"),
-    "when the head of an answer is read": Request("on_request_end"),
-    **around("an answer is judged", "cdc_bridge.transport.client:judge"),
-    "after a call is made": Function("after", "cdc_bridge.transport.client:Sender.send"),
-    **around("a settlement is put", "cdc_bridge.pipeline.recorder:Recorder.put"),
-    **around("the position is reckoned", "cdc_bridge.pipeline.progress:Progress.reached"),
-    "before settlements are recorded": Function("before", _RECORD),
-    "after the ledger's transaction has begun": InLedgerTransaction("after", "__aenter__"),
+    "when the head of a response is read": Request("on_request_end"),
+    **around("a response is judged", "cdc_bridge.transport.client:judge"),
+    "after a request is sent": Function("after", "cdc_bridge.transport.client:HttpTransport.send"),
+    **around("a delivery is settled", "cdc_bridge.pipeline.queue:DeliveryQueue.settle"),
+    **around("a batch is taken", "cdc_bridge.pipeline.queue:DeliveryQueue.next_batch"),
+    **around("the position is computed", "cdc_bridge.pipeline.recorded_position:RecordedPosition.reached"),
+    "before deliveries are recorded": Function("before", _RECORD),
+    "after the recording transaction has begun": InRecordingTransaction("after", "__aenter__"),
     "after the position is moved": Statement("after", "move_position"),
     "after deliveries are written": Statement("after", "record_deliveries"),
     "after older deliveries are settled": Statement("after", "settle_older"),
-    "before the ledger's transaction commits": InLedgerTransaction("before", "__aexit__"),
-    "after the ledger's transaction has committed": InLedgerTransaction("after", "__aexit__"),
-    **around("a lane is released", "cdc_bridge.pipeline.lanes:Lanes.release"),
+    "before the recording transaction commits": InRecordingTransaction("before", "__aexit__"),
+    "after the recording transaction has committed": InRecordingTransaction("after", "__aexit__"),
+    **around("recorded deliveries are forgotten", "cdc_bridge.pipeline.queue:DeliveryQueue.recorded"),
 }
-"""The way of a change from the log into the ledger."""
+"""The way of a change from the change log into the delivery log."""
 
 
 def find(name: str) -> tuple[Any, str]:

@@ -73,7 +73,7 @@ async def test_reservation_that_alone_is_refused_with_5xx_holds_up_nobody_and_us
         load.commit(BOOK.format("BAD", 1))
         await until(lambda: database.execute(WAITING) == [("BAD1", 1, status)], "its own schedule has begun")
         await load.accepted(chosen(20, 500))
-    assert [line for line in bridge.log if line["event"] == "endpoint backs off"] == []
+    assert [line for line in bridge.log if line["event"] == "endpoint failing"] == []
     receiver.script = lambda _: Answer()
     load.commit(CHANGE.format("BAD"))
     await load.assert_promises_kept()
@@ -100,7 +100,7 @@ async def test_deliveries_refused_with_422_wait_for_their_schedule_and_do_not_op
         await load.accepted(20)
         load.commit(CHANGE.format("BAD1"))  # A newer change does not wait for the older one's schedule.
         await receiver.wait_for(lambda: {"BAD1", "BAD10"} <= accepted_ids(receiver), "the newer changes")
-    assert [line for line in bridge.log if line["event"] == "endpoint backs off"] == []
+    assert [line for line in bridge.log if line["event"] == "endpoint failing"] == []
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
     assert accepted_ids(receiver) >= refused

@@ -33,7 +33,7 @@ async def test_nothing_is_lost_when_the_endpoint_comes_and_goes(
             await load.accepted(15)
             logged = len(bridge.log)
             await receiver.stop()
-            await bridge.wait_for_log("held", since=logged)
+            await bridge.wait_for_log("attempt failed", since=logged)
             await receiver.start()
     found = await load.assert_promises_kept()
     assert found.duplicates <= TIMES_AWAY * MAX_IN_FLIGHT  # calls that the endpoint took when it went

@@ -79,7 +79,7 @@ async def test_endpoint_with_a_bad_certificate_costs_the_other_nothing(
     database.execute("insert into customers (id) values ('C')")
     database.execute(MANY, (50,))
     await receiver.wait_for_accepted(50)
-    line = await bridge.wait_for_log("endpoint backs off", endpoint="bad")
+    line = await bridge.wait_for_log("endpoint failing", endpoint="bad")
     assert "certificate cannot be verified" in line["reason"]
     assert bad.calls == []
 
@@ -93,7 +93,7 @@ async def test_endpoint_that_recovers_gets_everything_it_missed(
     database.execute("insert into customers (id) values ('C')")
     database.execute(MANY, (300,))
     await receiver.wait_for_accepted(300)
-    await bridge.wait_for_log("endpoint backs off", endpoint="bad")
+    await bridge.wait_for_log("endpoint failing", endpoint="bad")
     bad.script = lambda _: Answer()
     await bad.wait_for_accepted(300)
     assert len({call.reservation_id for call in bad.accepted}) == 300

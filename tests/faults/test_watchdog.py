@@ -23,7 +23,7 @@ SETTINGS = {
     "CDC_BRIDGE_SAFETY_READ_SECONDS": "1",
 }
 PROBLEMS = {
-    "a call": "endpoint default: no progress for",
+    "a request": "endpoint default: no progress for",
     "loading": "endpoint default: no progress for",
     "recording": "endpoint default: no progress for",
     "reading": "endpoint default: change log not read for",

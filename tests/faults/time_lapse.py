@@ -7,6 +7,8 @@ ledger takes seconds.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 FACTOR = 6000
 PROBES_IN_SIX_HOURS = 6 + (6 * 3600 - 63) // 60  # 1, 2, 4, ... 32 s, and then one a minute
 
@@ -16,10 +18,12 @@ def main() -> None:
     from cdc_bridge.cli.app import main as run_command  # noqa: PLC0415
     from cdc_bridge.pipeline import breaker  # noqa: PLC0415
 
-    if (breaker.FIRST_PAUSE_SECONDS, breaker.LONGEST_PAUSE_SECONDS) != (1.0, 60.0):
+    pauses = breaker.PAUSES
+    if (pauses.first_seconds, pauses.longest_seconds) != (1.0, 60.0):
         raise RuntimeError("the breaker's pauses are others now: reckon anew")
-    breaker.FIRST_PAUSE_SECONDS /= FACTOR
-    breaker.LONGEST_PAUSE_SECONDS /= FACTOR
+    breaker.PAUSES = replace(
+        pauses, first_seconds=pauses.first_seconds / FACTOR, longest_seconds=pauses.longest_seconds / FACTOR
+    )
     run_command()
 
 

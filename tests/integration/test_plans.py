@@ -120,7 +120,7 @@ ASKED = [
         LEASED | {"seqs": [CHANGES], "reservation_ids": ["R7"], "states": ["delivered"], "skip_reasons": [None]},
         index="delivery_pending",
     ),
-    Asked("due_deliveries", PAGE_OF_TILL | {"occupied": SOME}, index="delivery_due"),
+    Asked("due_retries", PAGE_OF_TILL | {"occupied": SOME}, index="delivery_due"),
     Asked("seconds_until_next_due", TILL | {"occupied": SOME}, index="delivery_due"),
     Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
     Asked("move_position", LEASED | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None}),

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import Endpoint
-from cdc_bridge.transport.client import Sender
+from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.message import Message
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
 from cdc_bridge.vendor.conformance.requests import Calls
@@ -54,7 +54,7 @@ async def try_endpoint(endpoint: Endpoint) -> AsyncIterator[Result]:
         BridgeError: a certificate's file cannot be read.
     """
     try:
-        sender = Sender(endpoint, may_call=lambda: True)
+        sender = HttpTransport(endpoint, may_send=lambda: True)
     except OSError as error:
         raise BridgeError(f"a certificate's file cannot be read: {error.strerror or error}") from error
     calls, taken = Calls(), True
@@ -72,7 +72,7 @@ async def try_endpoint(endpoint: Endpoint) -> AsyncIterator[Result]:
         await sender.close()
 
 
-async def _try(sender: Sender, requirement: Requirement, calls: Calls) -> Result:
+async def _try(sender: HttpTransport, requirement: Requirement, calls: Calls) -> Result:
     messages = requirement.calls(calls)
     if requirement.at_once:
         return await _try_at_once(sender, requirement, messages)
@@ -86,7 +86,7 @@ async def _try(sender: Sender, requirement: Requirement, calls: Calls) -> Result
     return _result(requirement, attempts, _said(outcome), met=_is_wanted(requirement, outcome))
 
 
-async def _try_at_once(sender: Sender, requirement: Requirement, messages: Sequence[Message]) -> Result:
+async def _try_at_once(sender: HttpTransport, requirement: Requirement, messages: Sequence[Message]) -> Result:
     attempts = await asyncio.gather(*(_send(sender, message) for message in messages))
     put_off = [number for number, attempt in enumerate(attempts) if _pause_seconds(attempt.outcome)]
     await asyncio.sleep(max((_pause_seconds(attempts[number].outcome) for number in put_off), default=0.0))
@@ -101,7 +101,7 @@ async def _try_at_once(sender: Sender, requirement: Requirement, messages: Seque
     return _result(requirement, attempts, f"all were accepted{later}", met=True)
 
 
-async def _send_patiently(sender: Sender, message: Message) -> Attempt:
+async def _send_patiently(sender: HttpTransport, message: Message) -> Attempt:
     attempt = await _send(sender, message)
     for _ in range(_TRIES - 1):
         if not (pause_seconds := _pause_seconds(attempt.outcome)):
@@ -111,7 +111,7 @@ async def _send_patiently(sender: Sender, message: Message) -> Attempt:
     return attempt
 
 
-async def _send(sender: Sender, message: Message) -> Attempt:
+async def _send(sender: HttpTransport, message: Message) -> Attempt:
     attempt = await sender.send(message)
     if attempt is None:  # Only a lease withholds a call, and there is none.
         raise BridgeError("the call was not made")

@@ -157,7 +157,7 @@ async def test_endpoint_that_cannot_be_reached_is_told_and_why(
     assert "certificate cannot be verified" in detail
     verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_URL="https://169.254.169.254/")
     assert verdict == "failed"
-    assert "address refused" in detail
+    assert "address not allowed" in detail
     verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_URL="https://nowhere.invalid/")
     assert verdict == "failed"
     assert "nowhere.invalid cannot be resolved" in detail

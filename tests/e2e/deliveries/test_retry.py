@@ -186,5 +186,5 @@ async def test_refusal_of_the_database_is_told_in_words(
     database.execute("alter table cdc_bridge.delivery rename column failures to refusals")
     code, output, errors = await run_command("delivery", "show", "1", **bridges.settings)
     assert (code, output) == (1, "")
-    assert "the database refused a statement: column d.failures does not exist" in errors
+    assert "a statement failed: column d.failures does not exist" in errors
     assert "Traceback" not in errors

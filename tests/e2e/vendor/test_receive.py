@@ -153,8 +153,8 @@ async def test_call_that_is_dropped_has_no_answer(receive: Start, database: Data
     bridge = await bridges.start(**receiving.settings)
     book(database, R)
     await receiving.wait_for("no answer", f" {R} #")
-    held = await bridge.wait_for_log("held", reservation_id=R)
-    assert held["reason"] == "the endpoint closed the connection without an answer"
+    held = await bridge.wait_for_log("attempt failed", reservation_id=R)
+    assert held["reason"] == "the endpoint closed the connection without a response"
 
 
 async def test_slow_answers_come_late(receive: Start, database: Database, bridges: Bridges) -> None:

@@ -235,7 +235,7 @@ async def test_bridge_with_another_secret_is_refused_until_it_has_the_right_one(
 ) -> None:
     bridge = await bridges.start(**vendor.settings | {"CDC_BRIDGE_ENDPOINT_SECRET": OTHER_SECRET})
     book(database, "R")
-    held = await bridge.wait_for_log("held", reservation_id="R")
+    held = await bridge.wait_for_log("attempt failed", reservation_id="R")
     assert "401" in held["reason"]
     assert vendor.rows("select * from newest") == []
     assert await bridge.terminate() == 0

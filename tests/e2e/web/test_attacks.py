@@ -430,7 +430,7 @@ async def test_what_the_database_refuses_is_told_without_its_statement(
     database.execute("alter table cdc_bridge.delivery rename column attempts to attempts_before")
     answer = await operator.get("/deliveries")
     assert answer.status == 503
-    assert "The database refused a statement" in answer.text
+    assert "A statement failed" in answer.text
     assert "Traceback" not in answer.html
     assert "select" not in answer.html
     database.execute("alter table cdc_bridge.delivery rename column attempts_before to attempts")

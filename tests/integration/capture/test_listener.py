@@ -1,4 +1,4 @@
-"""The doorbell on a real PostgreSQL: it wakes at once, costs writers nothing while nobody sleeps, and loses nothing."""
+"""The wake-up on a real PostgreSQL: it is immediate, costs writers nothing while no daemon sleeps, and loses nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from cdc_bridge.capture.listener import Listener, Reader
+from cdc_bridge.capture.listener import Listener
+from cdc_bridge.capture.reader import Reader
 from cdc_bridge.database import Database as BridgeDatabase
 from tests.support.databases import Database
 from tests.support.proxy import Proxy
@@ -46,7 +47,7 @@ class CountingReader:
                     self._reader.found()
                     self.seen |= fresh
                 self.changed.notify_all()
-            await self._reader.rest()
+            await self._reader.until_woken()
 
     @staticmethod
     async def _read(connection: object) -> set[str]:
@@ -92,29 +93,29 @@ def customer(database: Database) -> None:
 
 
 async def asleep(database: Database, reader: CountingReader) -> None:
-    """Wait until a reader rests while the lock is held: from here on only a ring can wake it."""
+    """Wait until a reader is idle while the lock is held: from here on only a notification can wake it."""
     await until(lambda: bool(database.value(ASLEEP)), "the listener holds the lock")
     await reader.wait_for(lambda: reader.reads > 1)
 
 
 @asynccontextmanager
-async def counted_rings(database: Database) -> AsyncIterator[Callable[[], int]]:
+async def counted_notifications(database: Database) -> AsyncIterator[Callable[[], int]]:
     """Count the NOTIFYs that are committed meanwhile."""
-    rings = 0
+    notifications = 0
 
     async with database.connection() as connection:
         await connection.execute("listen cdc_bridge_change")
 
         async def count() -> None:
-            nonlocal rings
-            async for ring in connection.notifies():
-                if ring.payload == "the end":
+            nonlocal notifications
+            async for notification in connection.notifies():
+                if notification.payload == "the end":
                     return
-                rings += ring.payload == ""
+                notifications += notification.payload == ""
 
         counting = asyncio.create_task(count())
         try:
-            yield lambda: rings
+            yield lambda: notifications
             database.execute("select pg_notify('cdc_bridge_change', 'the end')")
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await counting
@@ -139,21 +140,21 @@ async def test_commit_wakes_a_sleeping_daemon_without_any_polling(database: Data
             await reader.wait_for(lambda wanted=f"R{number}": wanted in reader.seen)  # type: ignore[misc]
 
 
-async def test_writers_ring_while_a_daemon_sleeps(database: Database) -> None:
+async def test_writers_notify_while_a_daemon_sleeps(database: Database) -> None:
     async with listening(database.bridge_url) as reader:
         await asleep(database, reader)
-        async with counted_rings(database) as rings:
+        async with counted_notifications(database) as notifications:
             database.execute(NEW_RESERVATION, ("R1",))
-        assert rings() == 1
+        assert notifications() == 1
 
 
-async def test_writers_never_ring_while_no_daemon_is_there(database: Database) -> None:
-    async with counted_rings(database) as rings:
+async def test_writers_never_notify_while_no_daemon_is_there(database: Database) -> None:
+    async with counted_notifications(database) as notifications:
         await write(database, "absent")
-    assert rings() == 0
+    assert notifications() == 0
 
 
-async def test_writers_never_ring_while_the_daemon_is_busy(database: Database) -> None:
+async def test_writers_never_notify_while_the_daemon_is_busy(database: Database) -> None:
     bridge_database = BridgeDatabase(database.bridge_url)
     await bridge_database.open()
     listener = Listener(
@@ -162,21 +163,21 @@ async def test_writers_never_ring_while_the_daemon_is_busy(database: Database) -
     listener.reader()  # begins by reading, and never comes to its end
     running = asyncio.create_task(listener.run())
     try:
-        async with counted_rings(database) as rings:
+        async with counted_notifications(database) as notifications:
             await write(database, "busy")
-        assert rings() == 0
+        assert notifications() == 0
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await bridge_database.close()
 
 
-async def test_statement_that_touches_no_row_neither_logs_nor_rings(database: Database) -> None:
+async def test_statement_that_touches_no_row_neither_logs_nor_notifies(database: Database) -> None:
     async with listening(database.bridge_url) as reader:
         await asleep(database, reader)
-        async with counted_rings(database) as rings:
+        async with counted_notifications(database) as notifications:
             database.execute("update reservations set notes = 'x' where id = 'nobody'")
-        assert rings() == 0
+        assert notifications() == 0
     assert database.value("select count(*) from cdc_bridge.change") == 0
 
 
@@ -188,7 +189,7 @@ async def test_transaction_that_tested_the_lock_just_before_the_sleep_is_seen_wh
         reader.may_read.clear()
         database.execute(NEW_RESERVATION, ("WAKES",))
         await until(lambda: not database.value(ASLEEP), "the daemon is awake and busy")
-        async with database.connection(autocommit=False) as writer, counted_rings(database) as rings:
+        async with database.connection(autocommit=False) as writer, counted_notifications(database) as notifications:
             # The only transaction that runs, and the newest: a snapshot's xmax is not above it.
             await writer.execute(NEW_RESERVATION, ("EARLY",))
             reader.may_read.set()
@@ -197,7 +198,7 @@ async def test_transaction_that_tested_the_lock_just_before_the_sleep_is_seen_wh
             await reader.wait_for(lambda: reader.reads > reads + 3)  # it polls, as long as the writer may commit
             await writer.commit()
             await reader.wait_for(lambda: "EARLY" in reader.seen)
-        assert rings() == 0
+        assert notifications() == 0
         await asleep(database, reader)
         database.execute(NEW_RESERVATION, ("LATER",))
         await reader.wait_for(lambda: "LATER" in reader.seen)
@@ -245,12 +246,12 @@ async def test_lost_notifications_are_noticed_and_polling_takes_over_until_they_
     async with listening(url, poll_interval_seconds=0.1, test_interval_seconds=0.5) as reader:
         await asleep(database, reader)
         proxy.drop_notifications = True
-        await until(lambda: "doorbell not heard, polling instead" in capsys.readouterr().out, "it says so")
+        await until(lambda: "notifications not received, polling instead" in capsys.readouterr().out, "it says so")
         assert proxy.dropped > 0
         database.execute(NEW_RESERVATION, ("R1",))
         await reader.wait_for(lambda: "R1" in reader.seen)
         proxy.drop_notifications = False
-        await until(lambda: bool(database.value(ASLEEP)), "it sleeps by the doorbell again")
+        await until(lambda: bool(database.value(ASLEEP)), "it sleeps until notified again")
         database.execute(NEW_RESERVATION, ("R2",))
         await reader.wait_for(lambda: "R2" in reader.seen)
 
@@ -262,7 +263,7 @@ async def test_lost_connection_is_made_anew(database: Database, proxy: Proxy) ->
         database.execute(NEW_RESERVATION, ("R1",))
         await proxy.start()
         await reader.wait_for(lambda: "R1" in reader.seen)
-        await until(lambda: bool(database.value(ASLEEP)), "it sleeps by the doorbell again")
+        await until(lambda: bool(database.value(ASLEEP)), "it sleeps until notified again")
 
 
 async def test_cancelled_statement_never_leaves_the_lock_behind(database: Database) -> None:

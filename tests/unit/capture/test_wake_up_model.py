@@ -1,8 +1,8 @@
-"""Every interleaving of a daemon that goes to sleep with writers that commit, in a model of the doorbell.
+"""Every interleaving of a daemon that goes to sleep with writers that commit, in a model of the wake-up.
 
-The model is that of ``cdc_bridge.capture.listener`` and ``sql/functions/attach.sql``. A wake-up is lost where the
-daemon waits for the bell, all writers are done, none of their rings is under way, and a committed change was not
-read.
+The model is that of ``cdc_bridge.capture.wake_up`` and ``sql/functions/define_capture.sql``. A wake-up is lost if the
+daemon waits for a notification, all writers are done, none of their notifications is under way, and a committed change
+was not read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 import pytest
 
-WriterState = Literal["idle", "wrote", "will ring", "silent", "committed"]
+WriterState = Literal["idle", "wrote", "will notify", "silent", "committed"]
 SleeperStep = Literal["lock", "note horizon", "look for silent writers", "read", "wait"]
 
 RIGHT_ORDER: tuple[SleeperStep, ...] = ("lock", "note horizon", "look for silent writers", "read", "wait")
@@ -32,7 +32,7 @@ class World:
     locked: bool = False
     horizon: int = 0
     silent_writers: bool = True
-    rung: bool = False
+    notified: bool = False
     read: frozenset[int] = frozenset()
 
     def with_writer(self, number: int, state: WriterState, **changes: object) -> World:
@@ -47,9 +47,9 @@ def writer_steps(world: World) -> Iterator[World]:
                 xids = (*world.xids[:number], world.next_xid, *world.xids[number + 1 :])
                 yield world.with_writer(number, "wrote", xids=xids, next_xid=world.next_xid + 1)
             case "wrote":
-                yield world.with_writer(number, "will ring" if world.locked else "silent")
-            case "will ring":
-                yield world.with_writer(number, "committed", rung=True)
+                yield world.with_writer(number, "will notify" if world.locked else "silent")
+            case "will notify":
+                yield world.with_writer(number, "committed", notified=True)
             case "silent":
                 yield world.with_writer(number, "committed")
             case "committed":
@@ -69,8 +69,8 @@ def sleeper_steps(world: World, order: tuple[SleeperStep, ...]) -> Iterator[Worl
         case "read":
             yield replace(onward, read=frozenset(n for n, state in enumerate(world.writers) if state == "committed"))
         case "wait":
-            if world.rung:
-                yield replace(world, sleeper=0, locked=False, rung=False)
+            if world.notified:
+                yield replace(world, sleeper=0, locked=False, notified=False)
             elif world.silent_writers:  # polling: back to looking
                 yield replace(world, sleeper=order.index("look for silent writers"))
 

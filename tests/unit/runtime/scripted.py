@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -86,7 +86,7 @@ class ScriptedPipeline:
         self.state = EndpointState()
         self.withdrawn = False
         self.oldest_in_hand: datetime | None = None
-        self.has_waiting = False
+        self.has_retrying = False
         self.stalled_since: float | None = None
         self.unread_since: float | None = None
         self.schedule_looks = 0
@@ -244,10 +244,10 @@ class Daemon:
             jitter=lambda: 0.0,
         )
 
-    @contextmanager
-    def _open_pipeline(
+    @asynccontextmanager
+    async def _open_pipeline(
         self, endpoint: Endpoint, acquired: NewLease, state_changed: Callable[[], None]
-    ) -> Iterator[ScriptedPipeline]:
+    ) -> AsyncIterator[ScriptedPipeline]:
         if endpoint.name in self.unreadable:
             raise FileNotFoundError(2, "No such file or directory")
         pipeline = ScriptedPipeline(endpoint, acquired, state_changed)

@@ -12,7 +12,7 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 async def test_status_line_names_each_endpoint_in_order(daemon: Daemon) -> None:
     till, bar, kitchen = await daemon.lease(listed(), listed(2, "bar"), listed(3, "kitchen"))
-    bar.has_waiting = True
+    bar.has_retrying = True
     kitchen.state = EndpointState(failing_since=NOON, problem="HTTP 503 Service Unavailable")
     assert status_line(daemon.supervisor.leased, database_lost=False, fallen_back=False) == (
         "bar is up to date, rejected deliveries are retrying; "

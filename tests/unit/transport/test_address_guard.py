@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_bridge.transport.address_guard import refusal
+from cdc_bridge.transport.address_guard import forbidden_reason
 
 
 @pytest.mark.parametrize(
@@ -20,15 +20,15 @@ from cdc_bridge.transport.address_guard import refusal
     ],
 )
 def test_link_local_metadata_and_multicast_addresses_are_refused(address: str) -> None:
-    assert "never called" in (refusal(address, only_loopback=False) or "")
+    assert "never connected to" in (forbidden_reason(address, only_loopback=False) or "")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.168.1.20", "10.0.0.5", "203.0.113.9", "2001:db8::1"])
 def test_other_addresses_may_be_called_with_tls(address: str) -> None:
-    assert refusal(address, only_loopback=False) is None
+    assert forbidden_reason(address, only_loopback=False) is None
 
 
 def test_without_tls_only_this_machine_is_called() -> None:
-    assert refusal("127.0.0.1", only_loopback=True) is None
-    assert refusal("::1", only_loopback=True) is None
-    assert "https://" in (refusal("192.168.1.20", only_loopback=True) or "")
+    assert forbidden_reason("127.0.0.1", only_loopback=True) is None
+    assert forbidden_reason("::1", only_loopback=True) is None
+    assert "https://" in (forbidden_reason("192.168.1.20", only_loopback=True) or "")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cdc_bridge.model import Change, Operation, ReservationId, Seq
-from cdc_bridge.transport.client import Sender
+from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.message import compose
 from cdc_bridge.transport.outcome import Delivered
 from tests.support.certificates import Certificates
@@ -24,7 +24,7 @@ async def test_call_is_withheld_when_the_lease_ends_while_it_connects(
     receiver: Receiver, certificates: Certificates
 ) -> None:
     may_call = False
-    sender = Sender(replace(TILL, url=receiver.url, ca_file=certificates.ca_file), lambda: may_call)
+    sender = HttpTransport(replace(TILL, url=receiver.url, ca_file=certificates.ca_file), lambda: may_call)
     try:
         assert await sender.send(MESSAGE) is None
         assert receiver.calls == []

@@ -3,12 +3,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cdc_bridge.pipeline.progress import Progress
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.model import Seq, Xid
-from cdc_bridge.pipeline.progress import Progress
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from cdc_bridge.pipeline.lanes import Lanes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_bridge.model import Change, Delivery, Operation, ReservationId, Seq
-from cdc_bridge.pipeline.lanes import Lanes
 
 
 def delivery(seq: int, reservation: str = "r") -> Delivery:

@@ -1,0 +1,96 @@
+"""One delivery under way, and all that is known of it.
+
+queued -> sending -> settled -> recorded
+            |  ^
+            v  |
+            held
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import assert_never
+
+from cdc_bridge.model import Change, DeliveryState, SkipReason
+from cdc_bridge.pipeline.recorded_position import PageUnderWay
+from cdc_bridge.pipeline.retry_schedule import pause_seconds
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed
+
+
+class Stage(Enum):
+    """Where a delivery is on its way through the queue."""
+
+    QUEUED = auto()
+    """Waits for its turn."""
+    SENDING = auto()
+    """Taken by the dispatcher: its body is being loaded or its request is under way."""
+    HELD = auto()
+    """Its attempt failed, and whose fault that is is open. Only a probe or the next success moves it on."""
+    SETTLED = auto()
+    """Its state is known and has to be recorded."""
+
+
+@dataclass(slots=True, eq=False)
+class InFlight:
+    """The record of one delivery from its hand-over until it is in the delivery log."""
+
+    change: Change
+    attempts: int = 0
+    """Requests sent for it so far, over all daemons."""
+    failures: int = 0
+    """Failed attempts that count as its own: its place in the retry schedule."""
+    page: PageUnderWay | None = None
+    """The page of the change log that brought it; ``None``: it is a retry from the delivery log."""
+    stage: Stage = Stage.QUEUED
+    last_attempt: Attempt | None = None
+    """The last attempt of this daemon."""
+    suspected: bool = False
+    """It failed while others succeeded, once. If that happens again, the failure counts as its own."""
+    state: DeliveryState = DeliveryState.QUEUED
+    """The state to record, once it is settled."""
+    skip_reason: SkipReason | None = None
+    """Why it was skipped, if it was."""
+    pause_seconds: float | None = None
+    """Time until the next attempt of a delivery to retry, counted from when it is recorded."""
+
+    def apply(self, attempt: Attempt, random: float) -> None:
+        """Set its state by an attempt that counts as its own.
+
+        Args:
+            attempt: The attempt.
+            random: A random number in [0, 1), for the jitter of the retry schedule.
+        """
+        self.last_attempt = attempt
+        match attempt.outcome:
+            case Delivered():
+                self.state = DeliveryState.DELIVERED
+            case Failed(retry_after_seconds=retry_after):
+                self.failures += 1
+                pause = pause_seconds(self.failures, random)
+                self.state = DeliveryState.DEAD if pause is None else DeliveryState.RETRYING
+                self.pause_seconds = None if pause is None else max(pause, retry_after or 0.0)
+            case _ as never:
+                assert_never(never)
+
+    @property
+    def last_status(self) -> int | None:
+        """HTTP status of the last response, if there was one."""
+        return self.last_attempt.outcome.status if self.last_attempt else None
+
+    @property
+    def last_error(self) -> str | None:
+        """Why the last attempt failed, if it did."""
+        outcome = self.last_attempt.outcome if self.last_attempt else None
+        return outcome.reason if isinstance(outcome, Failed) else None
+
+
+@dataclass(frozen=True, slots=True)
+class DueRetry:
+    """A delivery in the delivery log whose next attempt is due."""
+
+    change: Change
+    attempts: int
+    failures: int
+    overtaken: bool
+    """A newer change of its reservation was delivered, so a request now would go back in time."""

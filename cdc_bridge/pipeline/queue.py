@@ -1,0 +1,339 @@
+"""The deliveries of one endpoint that are under way: the only thing that the stages of the pipeline share.
+
+    intake -> DeliveryQueue -> dispatcher -> transport -> DeliveryQueue -> recorder
+
+**Order.** Each reservation has a queue of its own, ordered by ``seq`` whatever the order of arrival: a transaction that
+began early and committed late has a low id but high numbers. One delivery of a reservation is under way at a time,
+until it is *recorded*, not only sent: if the daemon were killed in between, the delivery would be repeated, and must
+not come after a newer one. Different reservations do not wait for one another.
+
+**Supersession.** A delivered change supersedes the older ones of its reservation, also one that is read later. With
+``latest_only`` the newest change supersedes the older ones as soon as it is queued. Nothing is lost by that: the
+numbers of one reservation's changes are in the order of their commits, so the newest one's body, loaded later, has them
+all; and as long as it is not recorded itself, the position does not pass it, or the delivery log has it to be retried.
+An older one whose request is under way is not stopped, and a change that is read after a body was loaded is queued
+anew: it may lead to one more request with the same content.
+
+**Window.** What is in memory is bounded: reading pauses while more than a page would not fit.
+
+The events are for the stages to wait on. Nothing here waits for I/O or knows the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from cdc_bridge.capture.change_log import Page
+from cdc_bridge.capture.position import Position
+from cdc_bridge.model import Change, DeliveryState, ReservationId, Seq
+from cdc_bridge.pipeline.in_flight import DueRetry, InFlight, Stage
+from cdc_bridge.pipeline.recorded_position import RecordedPosition
+
+
+class DeliveredMeanwhile(dict[ReservationId, Seq]):
+    """The last delivered change of each reservation since a read began, which the read may not know of."""
+
+    def supersedes(self, change: Change) -> bool:
+        """Return whether a newer change of the reservation was delivered."""
+        return self.get(change.reservation_id, 0) > change.seq
+
+
+class DeliveryQueue:
+    """The deliveries under way, from their hand-over until they are recorded."""
+
+    def __init__(self, position: Position, *, window: int, page_size: int, latest_only: bool = False) -> None:
+        """Begin empty.
+
+        Args:
+            position: What is recorded already.
+            window: Most deliveries in memory, as far as intake asks for :attr:`has_room`.
+            page_size: Most changes, and most retries, that are handed over at once.
+            latest_only: Whether the newest change of a reservation supersedes those that are queued.
+        """
+        self._window = window
+        self._page_size = page_size
+        self._latest_only = latest_only
+        self._position = RecordedPosition(position)
+        self._records: dict[Seq, InFlight] = {}
+        self._queues: dict[ReservationId, list[InFlight]] = {}
+        self._ready: deque[ReservationId] = deque()
+        self._held: dict[InFlight, None] = {}  # in the order in which they are probed
+        self._settled: deque[InFlight] = deque()
+        self._reads: list[DeliveredMeanwhile] = []
+        self._with_newer_unread: Collection[ReservationId] = ()
+        self._read_to_end = False
+        self._retries = 0
+        self.sending = 0
+        """How many deliveries the dispatcher has taken and not settled or held."""
+        self.dispatchable = asyncio.Event()
+        """Set when there may be something to dispatch."""
+        self.unrecorded = asyncio.Event()
+        """Set while there is something to record."""
+        self.all_recorded = asyncio.Event()
+        self.all_recorded.set()
+        self.schedule_changed = asyncio.Event()
+        """Set when the next retry may be due earlier than was known."""
+        self._recorded = asyncio.Event()
+
+    # For intake
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a page of changes fits into the window."""
+        return len(self._records) <= self._window - self._page_size
+
+    @property
+    def room_for_retries(self) -> int:
+        """How many retries may be handed over. However many are due, new changes have the rest of the window."""
+        return self._page_size - self._retries
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition that comes about by recording."""
+        while not condition():
+            self._recorded.clear()
+            await self._recorded.wait()
+
+    @contextmanager
+    def reading(self) -> Iterator[DeliveredMeanwhile]:
+        """Note what is delivered during a read, for :meth:`hand_over` and :meth:`hand_over_due`."""
+        meanwhile = DeliveredMeanwhile()
+        self._reads.append(meanwhile)
+        try:
+            yield meanwhile
+        finally:
+            # Not remove(): two reads that saw the same are equal, and it would take out the other one.
+            self._reads = [other for other in self._reads if other is not meanwhile]
+
+    def hand_over(self, page: Page, meanwhile: DeliveredMeanwhile) -> None:
+        """Add the changes of a page that are not recorded yet.
+
+        Raises:
+            RuntimeError: A change is under way already: the position went back. It is better to end and begin anew
+                from the delivery log than to block its reservation for good.
+        """
+        unrecorded = [logged for logged in page.changes if not logged.recorded]
+        if twice := [logged.change.seq for logged in unrecorded if logged.change.seq in self._records]:
+            raise RuntimeError(f"handed over twice: {twice}")
+        under_way = self._position.hand_over(page.position, len(unrecorded))
+        for logged in unrecorded:
+            superseded = logged.overtaken or meanwhile.supersedes(logged.change)
+            self._add(InFlight(logged.change, page=under_way), superseded=superseded)
+        if page.changes and not unrecorded:
+            self._note_unrecorded()  # Else the position would stay in front of a page without deliveries.
+        if page.at_end and not self._read_to_end:
+            self._read_to_end = True
+            self._with_newer_unread = ()
+            self.schedule_changed.set()
+
+    def hold_back_retries(self, with_newer_unread: Collection[ReservationId]) -> None:
+        """Let no retry of some reservations be handed over until the log was read to its end once.
+
+        A daemon that died may have sent a change and not recorded it. That one is sent again, and nothing older of its
+        reservation may be sent before it.
+        """
+        if not self._read_to_end:
+            self._with_newer_unread = with_newer_unread
+
+    def occupied(self) -> set[ReservationId]:
+        """Return the reservations of which no retry may be handed over."""
+        return {record.change.reservation_id for record in self._records.values()}.union(self._with_newer_unread)
+
+    def hand_over_due(self, due: Iterable[DueRetry], meanwhile: DeliveredMeanwhile) -> None:
+        """Add retries that are due."""
+        occupied = self.occupied()
+        for found in due:
+            if found.change.reservation_id in occupied:
+                continue  # It, or a newer change of its reservation, was handed over during the read.
+            self._retries += 1
+            superseded = found.overtaken or meanwhile.supersedes(found.change)
+            self._add(InFlight(found.change, found.attempts, found.failures), superseded=superseded)
+
+    # For the dispatcher
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether there is a delivery that may be taken."""
+        return bool(self._ready)
+
+    @property
+    def held(self) -> int:
+        """How many deliveries are held."""
+        return len(self._held)
+
+    def take(self, limit: int) -> list[InFlight]:
+        """Take the next delivery of each of up to ``limit`` reservations."""
+        return [self._take_first(self._ready.popleft()) for _ in range(min(limit, len(self._ready)))]
+
+    def take_probe(self, *, ready_first: bool) -> InFlight | None:
+        """Take one delivery for a probe, if there is any.
+
+        Args:
+            ready_first: Whether one that never failed is preferred to those that are held.
+        """
+        if ready_first and self._ready:
+            return self._take_first(self._ready.popleft())
+        if not self._held:
+            return None
+        probe = next(iter(self._held))
+        del self._held[probe]
+        return self._send(probe)
+
+    def hold(self, delivery: InFlight) -> None:
+        """Hold a delivery that was taken, with all of its reservation, behind those that are held already."""
+        self._end_sending()
+        delivery.stage = Stage.HELD
+        if self._latest_only and (newer := self._queues[delivery.change.reservation_id][-1]) is not delivery:
+            self._take_place(delivery, newer)
+        else:
+            self._held[delivery] = None
+
+    def release_held(self) -> list[InFlight]:
+        """Return all that is held, each to be either queued again or settled."""
+        held = list(self._held)
+        self._held.clear()
+        return held
+
+    def queue_again(self, delivery: InFlight) -> None:
+        """Queue a delivery that was held, behind those that never failed."""
+        delivery.stage = Stage.QUEUED
+        self._make_ready(delivery.change.reservation_id)
+
+    def settle(self, delivery: InFlight) -> None:
+        """Have a delivery recorded in its state."""
+        if delivery.stage is Stage.SENDING:
+            self._end_sending()
+        delivery.stage = Stage.SETTLED
+        self._settled.append(delivery)
+        self._note_unrecorded()
+        if delivery.state is DeliveryState.DELIVERED:
+            self._supersede_older(delivery)
+
+    # For the recorder
+
+    def next_batch(self, limit: int) -> tuple[list[InFlight], Position]:
+        """Return the deliveries to record next, at most ``limit``, and the position once they are."""
+        batch = [self._settled.popleft() for _ in range(min(limit, len(self._settled)))]
+        for delivery in batch:
+            if delivery.page is not None:
+                delivery.page.outstanding -= 1
+        if not self._settled:
+            self.unrecorded.clear()
+        return batch, self._position.reached()
+
+    def recorded(self, batch: Sequence[InFlight]) -> None:
+        """Forget deliveries that are recorded, and let the next ones of their reservations be taken."""
+        for delivery in batch:
+            del self._records[delivery.change.seq]
+            if delivery.page is None:
+                self._retries -= 1
+            if delivery.state is not DeliveryState.SUPERSEDED:
+                self._leave(delivery)
+            if delivery.state.is_pending:
+                self.schedule_changed.set()
+        self._recorded.set()
+        if not self.unrecorded.is_set():
+            self.all_recorded.set()
+
+    # For whoever watches
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest change was made that was read and is not recorded."""
+        records = self._records.values()
+        return min((record.change.changed_at for record in records if record.page is not None), default=None)
+
+    def _add(self, delivery: InFlight, *, superseded: bool) -> None:
+        change = delivery.change
+        self._records[change.seq] = delivery
+        queue = self._queues.get(change.reservation_id)
+        if superseded or (queue is not None and self._is_superseded_in(queue, delivery)):
+            self._supersede(delivery)
+        elif queue is None:
+            self._queues[change.reservation_id] = [delivery]
+            self._make_ready(change.reservation_id)
+        elif self._latest_only:
+            self._supersede_queued(queue, delivery)
+        else:
+            _insert(queue, delivery)
+
+    def _is_superseded_in(self, queue: list[InFlight], delivery: InFlight) -> bool:
+        seq = delivery.change.seq
+        if queue[-1].change.seq < seq:
+            return False
+        return self._latest_only or any(
+            other.state is DeliveryState.DELIVERED for other in queue if other.change.seq > seq
+        )
+
+    def _supersede_queued(self, queue: list[InFlight], newest: InFlight) -> None:
+        queue.append(newest)
+        older = queue[0]  # There is one queued or held at most, and perhaps one in front of it that is under way.
+        if older.stage is Stage.HELD:
+            del self._held[older]
+            self._take_place(older, newest)
+            return
+        for other in queue[:-1]:
+            if other.stage is Stage.QUEUED:
+                queue.remove(other)
+                self._supersede(other)
+
+    def _take_place(self, held: InFlight, newest: InFlight) -> None:
+        """Hold the newest change of a reservation in place of an older one, which it supersedes."""
+        newest.stage, newest.suspected = Stage.HELD, held.suspected
+        self._held[newest] = None
+        self._queues[held.change.reservation_id].remove(held)
+        self._supersede(held)
+
+    def _supersede_older(self, delivered: InFlight) -> None:
+        queue = self._queues[delivered.change.reservation_id]
+        if len(queue) > 1:
+            for other in queue[: queue.index(delivered)]:
+                queue.remove(other)
+                self._supersede(other)
+
+    def _supersede(self, delivery: InFlight) -> None:
+        delivery.state = DeliveryState.SUPERSEDED
+        self.settle(delivery)
+
+    def _take_first(self, reservation_id: ReservationId) -> InFlight:
+        return self._send(self._queues[reservation_id][0])
+
+    def _send(self, delivery: InFlight) -> InFlight:
+        delivery.stage = Stage.SENDING
+        self.sending += 1
+        return delivery
+
+    def _end_sending(self) -> None:
+        self.sending -= 1
+        self.dispatchable.set()
+
+    def _leave(self, delivery: InFlight) -> None:
+        reservation_id = delivery.change.reservation_id
+        if delivery.state is DeliveryState.DELIVERED:
+            for meanwhile in self._reads:
+                meanwhile[reservation_id] = delivery.change.seq
+        queue = self._queues[reservation_id]
+        queue.remove(delivery)
+        if queue:
+            self._make_ready(reservation_id)
+        else:
+            del self._queues[reservation_id]
+
+    def _make_ready(self, reservation_id: ReservationId) -> None:
+        self._ready.append(reservation_id)
+        self.dispatchable.set()
+
+    def _note_unrecorded(self) -> None:
+        self.unrecorded.set()
+        self.all_recorded.clear()
+
+
+def _insert(queue: list[InFlight], delivery: InFlight) -> None:
+    """Insert a delivery behind those of its reservation with lower numbers: nearly always at the end."""
+    index = len(queue)
+    while index and queue[index - 1].change.seq > delivery.change.seq:
+        index -= 1
+    queue.insert(index, delivery)
