@@ -132,7 +132,7 @@ def test_removed_endpoint_counts_as_settled(database: Database) -> None:
         record(database, 77, number, state, state, "8 days")
         record(database, 77, number + 10, f"newer-{state}", state, "1 day")
     assert prune(database) == (0, 2)
-    assert database.value(LEDGER) == ["dead", "newer-dead", "newer-delivered", "newer-retrying"]
+    assert database.value(LEDGER) == ["dead", "newer-dead", "newer-delivered", "newer-waiting"]
 
 
 def test_ledger_of_an_endpoint_that_has_an_old_change_unread_is_kept(database: Database) -> None:
