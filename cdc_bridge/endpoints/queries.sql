@@ -27,9 +27,9 @@ on conflict (name) do update set
   connect_timeout_seconds = excluded.connect_timeout_seconds
 
 -- name: renew_and_list
--- Keeps the endpoints that are ours for some time more and says how they are; one that was given back meanwhile stays so.
--- Then every endpoint as it is to be called and as it was when this began, and whether it is free: its lease has run out, or
--- its daemon_number's session is gone. "renewed": it was ours, and still is.
+-- Renews our leases and reports the state of their endpoints; a lease released meanwhile stays released. Returns every
+-- endpoint as it was when the statement began. "free": its lease has expired, or its daemon's session has ended.
+-- "renewed": its lease was ours and still is.
 with renewed as (
   update cdc_bridge.endpoint e
   set
@@ -95,8 +95,8 @@ from cdc_bridge.endpoint e
 order by endpoint_id
 
 -- name: acquire_leases
--- Takes those of some endpoints that nobody else took or renewed since they were listed, and says how far they are and
--- how they were called in the last hour.
+-- Leases those of some endpoints that no other daemon has leased or renewed since they were listed. Returns their
+-- positions and their attempts of the last hour.
 update cdc_bridge.endpoint e
 set
   fencing_token = e.fencing_token + 1,
@@ -122,8 +122,8 @@ returning
   e.last_minute_at, e.delivered_by_minute, e.failed_by_minute
 
 -- name: end_sessions_of_expired_leases
--- Ends the sessions of daemons that hold some of these endpoints and have let their leases run out. One that is frozen
--- in the midst of recording locks the endpoint's row, and no time-out of PostgreSQL ends that for certain.
+-- Ends the sessions of daemons that let their leases of some of these endpoints expire. A daemon frozen in mid-recording
+-- locks the endpoint's row, and no time-out of PostgreSQL ends that for certain.
 select count(pg_terminate_backend(a.pid))
 from pg_stat_activity a
 where a.datname = current_database() and a.usename = current_user and a.application_name in (
@@ -133,7 +133,7 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 )
 
 -- name: release_lease
--- Gives an endpoint back, so that another daemon may take it at once, and says how it was called since the last renewal.
+-- Releases a lease, so that another daemon may acquire the endpoint at once, and reports its state since the last renewal.
 update cdc_bridge.endpoint
 set
   daemon_number = null, daemon_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
@@ -147,13 +147,13 @@ set
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: record_problem
--- Says what keeps an endpoint from being called; what its last daemon_number found, if that was killed, is of the past.
+-- Records why an endpoint is invalid; what its last daemon reported before it was killed no longer holds.
 update cdc_bridge.endpoint
 set problem = %(problem)s, failing_since = null, next_probe_at = null
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: disable_endpoint
--- Calls an endpoint no more until somebody resumes it: it has answered 410.
+-- Stops deliveries to an endpoint that answered 410, until somebody resumes it.
 update cdc_bridge.endpoint
 set disabled_at = now()
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s

@@ -55,7 +55,7 @@ class ListedEndpoint:
 
     @property
     def description(self) -> tuple[Any, ...]:
-        """The columns that define how to deliver to it."""
+        """The columns that hold its definition."""
         return tuple(self.row[name] for name in _DESCRIPTION)
 
 

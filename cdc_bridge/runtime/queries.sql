@@ -2,12 +2,12 @@
 -- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
 
 -- name: try_heartbeat_lock
--- Says that the daemon of this number lives, for as long as this session does.
+-- Marks the daemon of this number as alive for as long as this session lasts.
 select pg_try_advisory_lock(52684, %(daemon_number)s)
 
 -- name: reconcile_due
--- From when on an endpoint can be compared with e-Res's rows, and in how many seconds that is due. No row: it is not ours
--- any more, or its position is of another cluster.
+-- Start of the period that an endpoint can be reconciled for, and the seconds until that is due. No row: its lease is not
+-- ours any more, or its position is of another cluster.
 select
   greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
   extract(epoch from coalesce(reconciled_at + %(interval_seconds)s * interval '1 second', now()) - now())::float8
@@ -16,11 +16,11 @@ where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
   and cluster = (select system_identifier from pg_control_system())
 
 -- name: note_reconciled
--- What the comparison of an endpoint with e-Res's rows has found.
+-- Records the result of a reconcile.
 update cdc_bridge.endpoint
 set reconciled_at = now(), reconciled_missing = %(missing)s, reconciled_stale = %(stale)s
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: prune
--- Deletes what was settled long ago, page by page, each in a transaction of its own; not inside a transaction.
+-- Deletes what was settled long ago, page by page, each in a transaction of its own; cannot run inside a transaction.
 call cdc_bridge.prune(%(keep_days)s * interval '1 day', %(keep_dead_days)s * interval '1 day')

@@ -12,7 +12,7 @@ from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.model import EndpointId
 
-_RELEASE_WITHIN_SECONDS = 5.0
+_WITHIN_SECONDS = 5.0
 
 
 class ReleaseStore(Protocol):
@@ -25,8 +25,15 @@ class ReleaseStore(Protocol):
 class Releases:
     """Releases leases and knows which releases are under way."""
 
-    def __init__(self, store: ReleaseStore) -> None:
+    def __init__(self, store: ReleaseStore, within_seconds: float = _WITHIN_SECONDS) -> None:
+        """Prepare to release.
+
+        Args:
+            store: Where leases are released.
+            within_seconds: Time after which a release is given up.
+        """
         self._store = store
+        self._within_seconds = within_seconds
         self._under_way: set[EndpointId] = set()
 
     @property
@@ -49,7 +56,7 @@ class Releases:
         try:
             # If the release fails, other daemons wait until our session or the lease has ended.
             with suppress(TimeoutError, InstallationError):
-                async with asyncio.timeout(_RELEASE_WITHIN_SECONDS):
+                async with asyncio.timeout(self._within_seconds):
                     await self._store.release(lease, state, problem, disable=disable)
         finally:
             self._under_way.discard(lease.endpoint_id)

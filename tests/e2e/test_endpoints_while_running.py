@@ -388,7 +388,7 @@ async def test_ca_file_of_the_settings_that_vanishes_does_not_stop_the_others(
     await until(lambda: database.value(HELD, ("default",)) == 0, "the daemon has let go of it")
     database.execute("update cdc_bridge.endpoint set paused_at = null where name = 'default'")
     line = await bridge.wait_for_log("endpoint invalid", endpoint="default")
-    assert line["problem"] == "a certificate's file cannot be read any more: No such file or directory"
+    assert line["problem"] == "a certificate file can no longer be read: No such file or directory"
     database.execute(BOOKING, ("R",))
     assert ids(await other.wait_for_accepted(1)) == ["R"]
     copy(certificates.ca_file, ca_file)

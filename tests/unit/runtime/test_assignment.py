@@ -3,44 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from cdc_bridge.endpoints.status import OTHER_CLUSTER
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import Endpoint, EndpointId
 from cdc_bridge.runtime.assignment import plan
-
-TILL = Endpoint(
-    name="till",
-    url="https://till.example",
-    headers=(),
-    secret=None,
-    previous_secret=None,
-    previous_secret_until=None,
-    ca_file=None,
-    client_certificate_file=None,
-    client_key_file=None,
-    max_in_flight=16,
-    latest_only=False,
-    timeout_seconds=15,
-    connect_timeout_seconds=5,
-)
-
-
-def listed(number: int = 1, **changes: Any) -> ListedEndpoint:
-    endpoint = ListedEndpoint(
-        endpoint_id=EndpointId(number),
-        name="till",
-        in_settings=False,
-        paused=False,
-        disabled=False,
-        same_cluster=True,
-        free=True,
-        fencing_token=0,
-        lease_ends_in_seconds=None,
-        row={},
-    )
-    return replace(endpoint, **changes)
+from tests.unit.runtime.scripted import TILL, listed
 
 
 def as_defined(_: ListedEndpoint) -> Endpoint | None:

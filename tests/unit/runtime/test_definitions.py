@@ -2,28 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cdc_bridge.endpoints import store
-from cdc_bridge.runtime import definitions
 from cdc_bridge.runtime.definitions import EndpointDefinitions, certificates_of
 from tests.unit.runtime.scripted import TILL, listed
-
-
-@pytest.fixture
-def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the endpoints whose rows were checked."""
-    names: list[str] = []
-    definition_of = store.definition_of
-
-    def counting(row: dict[str, Any], *, allow_http: bool) -> object:
-        names.append(str(row["name"]))
-        return definition_of(row, allow_http=allow_http)
-
-    monkeypatch.setattr(definitions, "definition_of", counting)
-    return names
 
 
 def test_row_is_checked_anew_only_if_it_has_changed_or_on_request(checked: list[str]) -> None:

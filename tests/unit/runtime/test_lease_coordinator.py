@@ -33,8 +33,9 @@ async def test_free_endpoints_are_leased_half_of_them_at_a_time(daemon: Daemon) 
 
 async def test_leased_endpoint_is_renewed_and_not_acquired_again(daemon: Daemon) -> None:
     (pipeline,) = await daemon.lease(listed())
+    daemon.leased("till").lease.renew(asked_at=0.0, lease_seconds=0.0)
     await daemon.coordinator.look()
-    await daemon.coordinator.look()
+    assert daemon.leased("till").lease.valid
     assert daemon.pipelines == {"till": [pipeline]}
     assert daemon.leased("till").lease.fencing_token == 1
 
@@ -92,14 +93,20 @@ async def test_lost_lease_ends_the_pipeline_at_once_and_releases_nothing(daemon:
     assert [line["event"] for line in logs] == ["endpoint lease lost"]
 
 
-async def test_removed_endpoint_is_logged_as_removed(daemon: Daemon) -> None:
+async def test_removed_endpoint_is_logged_as_removed_and_loses_its_metrics(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[str] = []
+    monkeypatch.setattr("cdc_bridge.runtime.lease_coordinator.forget_endpoint", forgotten.append)
     await daemon.lease(listed(), BAR)
+    assert forgotten == []
     daemon.store.lost = {EndpointId(1)}
     daemon.store.listed = [BAR]
     with capture_logs() as logs:
         await daemon.coordinator.look()
     assert daemon.names == ["bar"]
     assert [(line["event"], line["endpoint"]) for line in logs] == [("endpoint removed", "till")]
+    assert forgotten == ["till"]
 
 
 async def test_pipeline_that_finds_its_lease_lost_releases_nothing(daemon: Daemon) -> None:
@@ -179,7 +186,9 @@ async def test_position_of_another_cluster_is_recorded_as_a_problem(daemon: Daem
     assert daemon.names == []
 
 
-async def test_certificate_that_cannot_be_read_any_more_releases_the_lease_and_is_tried_again(daemon: Daemon) -> None:
+async def test_certificate_that_cannot_be_read_any_more_releases_the_lease_and_is_checked_anew_after_a_pause(
+    daemon: Daemon, checked: list[str]
+) -> None:
     daemon.unreadable = {"till"}
     daemon.store.listed = [listed()]
     with capture_logs() as logs:
@@ -189,8 +198,10 @@ async def test_certificate_that_cannot_be_read_any_more_releases_the_lease_and_i
     assert released == Released(EndpointId(1), 1, problem, False)
     assert [line["event"] for line in logs] == ["endpoint invalid"]
     assert daemon.names == []
+    assert len(checked) == 1
     daemon.unreadable = set()
     await daemon.coordinator.look()
+    assert len(checked) == 2
     assert daemon.names == []
     daemon.now += RESTART_AFTER_SECONDS
     await daemon.coordinator.look()
@@ -206,6 +217,7 @@ async def test_sessions_of_expired_leases_are_ended_only_if_an_endpoint_could_no
     with capture_logs() as logs:
         await daemon.coordinator.look()
     assert daemon.store.expired == [{1}]
+    assert daemon.coordinator._next_look_in_seconds < 1
     assert [(line["event"], line["sessions"]) for line in logs] == [("sessions of an expired lease ended", 2)]
 
 
@@ -345,6 +357,17 @@ async def test_stop_reaches_pipelines_at_once_also_while_a_look_waits_for_the_da
     may_go_on.set()
     await running.task
     assert [released.endpoint_id for released in daemon.store.releases] == [1]
+
+
+async def test_lease_that_is_lost_while_the_daemon_stops_is_logged(daemon: Daemon, running: Running) -> None:
+    pipeline = daemon.pipeline("till")
+    pipeline.requests_end.clear()
+    running.stopping.set()
+    await pipeline.stopped.wait()
+    daemon.store.lost = {EndpointId(1)}
+    with capture_logs() as logs:
+        await running.task
+    assert [(line["event"], line["endpoint"]) for line in logs] == [("endpoint lease lost", "till")]
 
 
 async def test_installation_error_ends_the_daemon_and_the_other_endpoint_is_released(

@@ -13,7 +13,7 @@ from cdc_bridge.transport.message import compose
 from cdc_bridge.transport.outcome import Delivered
 from tests.support.certificates import Certificates
 from tests.support.receiver import Receiver
-from tests.unit.runtime.test_assignment import TILL
+from tests.unit.runtime.scripted import TILL
 
 CHANGE = Change(Seq(1), ReservationId("R"), Operation.CREATED, datetime.now(UTC))
 MESSAGE = compose(CHANGE, "R", "/tests", b'{"id":"R"}')
