@@ -1,4 +1,4 @@
-"""One call for several changes of a reservation that wait for theirs."""
+"""One request for several queued changes of a reservation."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ def change_all(database: Database) -> None:
 
 
 @pytest.mark.parametrize("batch_size", ["5", "1000"])
-async def test_after_an_outage_each_reservation_is_called_once_however_many_changes_wait(
+async def test_after_an_outage_each_reservation_is_sent_once_however_often_it_changed(
     batch_size: str, database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
     """Also where not all of them fit into memory: with pages of 5, a window holds 15 of 310."""
     receiver.script = lambda _: Answer(503)
-    # One call at a time, so that none is still under way with a body of before when the endpoint recovers.
+    # One request at a time, so that none is still under way with an older body when the endpoint recovers.
     settings = LATEST_ONLY | {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": "1"}
     bridge = await bridges.start(**settings, CDC_BRIDGE_BATCH_SIZE=batch_size)
     await bridge.wait_for_log("endpoint failing")
     change_all(database)
+    await until(lambda: database.value(UNSETTLED) == RESERVATIONS, "the newest changes supersede all others")
     await receiver.wait_for_calls(len(receiver.calls) + 1)
     receiver.script = lambda _: Answer()
     await until(lambda: database.value(UNSETTLED) == 0, "all changes are settled")
@@ -57,7 +58,7 @@ async def test_after_an_outage_each_reservation_is_called_once_however_many_chan
     assert await bridge.terminate() == 0
 
 
-async def test_change_after_the_body_was_loaded_is_a_call_of_its_own(
+async def test_change_after_the_body_was_loaded_is_a_request_of_its_own(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
     def change_in_mid_call(call: object) -> Answer:
@@ -72,7 +73,7 @@ async def test_change_after_the_body_was_loaded_is_a_call_of_its_own(
     assert [call.json["duration"] for call in receiver.accepted if call.reservation_id == "R1"] == [0, 7]
 
 
-async def test_without_it_every_change_is_a_call(database: Database, bridges: Bridges, receiver: Receiver) -> None:
+async def test_without_it_every_change_is_a_request(database: Database, bridges: Bridges, receiver: Receiver) -> None:
     change_all(database)
     await bridges.start()
     await receiver.wait_for_accepted(RESERVATIONS * (ROUNDS + 1))

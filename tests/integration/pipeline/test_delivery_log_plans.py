@@ -1,40 +1,40 @@
-"""The ledger's statements look at what they are about, and not at all that waits."""
+"""The delivery log's statements read what they are about, and not all that is to be retried."""
 
 from __future__ import annotations
 
 import pytest
 
 from cdc_bridge.capture.position import Position, Snapshot
-from cdc_bridge.model import Change, Delivery, EndpointId, Operation, ReservationId, Seq, Xid
-from cdc_bridge.pipeline.delivery_log import due_deliveries, record, seconds_until_next_due
-from cdc_bridge.pipeline.settlement import gone
+from cdc_bridge.model import Change, DeliveryState, EndpointId, Operation, ReservationId, Seq, Xid
+from cdc_bridge.pipeline.delivery_log import due_retries, record, seconds_until_next_due
+from cdc_bridge.pipeline.in_flight import InFlight
 from tests.support.databases import Database
 from tests.support.plans import explained, most_rows_seen
 
 ENDPOINT = EndpointId(1)
-WAITING = 20_000
-OCCUPIED = [ReservationId(f"R{number}") for number in range(WAITING // 2)]
+RETRYING = 20_000
+OCCUPIED = [ReservationId(f"R{number}") for number in range(RETRYING // 2)]
 
 
 @pytest.fixture
-def many_waiting(database: Database) -> Database:
-    """A ledger in which very many deliveries wait, half of them of reservations that are occupied."""
+def many_retrying(database: Database) -> Database:
+    """A delivery log with very many deliveries to retry, half of them of reservations that are occupied."""
     database.execute(
         "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
         "failures, next_attempt_at) select 1, i, 'R' || i, 'U', now(), 'retrying', 1, 1, now() - interval '1 day' "
         "+ i * interval '1 second' from generate_series(0, %s - 1) as i",
-        (WAITING,),
+        (RETRYING,),
     )
     database.execute("analyze cdc_bridge.delivery")
     return database
 
 
-async def test_occupied_reservations_are_looked_up_by_hash(many_waiting: Database) -> None:
-    async with many_waiting.connection() as connection:
+async def test_occupied_reservations_are_looked_up_by_hash(many_retrying: Database) -> None:
+    async with many_retrying.connection() as connection:
         plans = await explained(connection, as_daemon=True)
-        due = await due_deliveries(connection, ENDPOINT, OCCUPIED, 10)
+        due = await due_retries(connection, ENDPOINT, OCCUPIED, 10)
         seconds = await seconds_until_next_due(connection, ENDPOINT, OCCUPIED)
-    assert [found.delivery.change.seq for found in due] == list(range(WAITING // 2, WAITING // 2 + 10))
+    assert [found.change.seq for found in due] == list(range(RETRYING // 2, RETRYING // 2 + 10))
     assert seconds is not None
     assert seconds < 0
     for plan in plans:
@@ -43,17 +43,18 @@ async def test_occupied_reservations_are_looked_up_by_hash(many_waiting: Databas
         assert "Sort" not in plan
 
 
-async def test_recording_looks_at_the_reservations_recorded_alone(many_waiting: Database) -> None:
-    many_waiting.execute(
+async def test_recording_looks_at_the_reservations_recorded_alone(many_retrying: Database) -> None:
+    many_retrying.execute(
         "insert into cdc_bridge.endpoint (name, in_settings, url, headers, max_in_flight, latest_only, "
         "timeout_seconds, connect_timeout_seconds, position, cluster) "
         "values ('till', false, 'https://till.example', '{}', 1, false, 1, 1, '1:1:', 1)"
     )
-    settled = gone(Delivery(Change(Seq(WAITING), OCCUPIED[7], Operation.UPDATED, many_waiting.value("select now()"))))
-    async with many_waiting.connection() as connection:
+    change = Change(Seq(RETRYING), OCCUPIED[7], Operation.UPDATED, many_retrying.value("select now()"))
+    settled = InFlight(change, state=DeliveryState.SKIPPED)
+    async with many_retrying.connection() as connection:
         plans = await explained(connection, as_daemon=True)
         await connection.execute("set auto_explain.log_analyze = on")
         plans.clear()
         await record(connection, ENDPOINT, 0, [settled], Position(Snapshot(Xid(2), frozenset())))
-    assert many_waiting.value("select state from cdc_bridge.delivery where seq = 7") == "skipped"
+    assert many_retrying.value("select state from cdc_bridge.delivery where seq = 7") == "skipped"
     assert max(map(most_rows_seen, plans)) < 10

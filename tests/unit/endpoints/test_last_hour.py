@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_bridge.endpoints.last_hour import MINUTES, LastHour, with_attempt
-from cdc_bridge.model import Change, Delivery, Operation, ReservationId, Seq
+from cdc_bridge.model import Change, Operation, ReservationId, Seq
+from cdc_bridge.pipeline.in_flight import InFlight
 from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
 
@@ -89,6 +90,6 @@ def test_attempts_are_counted_when_they_ended_and_only_if_a_request_was_sent() -
         (None, failed),  # The view could not show it.
     ]
     for message_id, outcome in outcomes:
-        log.attempted(Delivery(change), Attempt(message_id, after(0.9), 12.0, outcome), 0.0)
+        log.attempted(InFlight(change), Attempt(message_id, after(0.9), 12.0, outcome), 0.0)
     assert log.last_hour is not None
     assert (log.last_hour.last_minute_at, log.last_hour.attempts[-3:]) == (after(1), [(1, 0), (0, 0), (1, 1)])

@@ -1,185 +1,276 @@
-"""The breaker's decisions, with a clock of the test's own."""
+"""The breaker's decisions on the deliveries that are held, with a clock of the test's own."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
+from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdc_bridge.model import ReservationId
-from cdc_bridge.pipeline.breaker import LONGEST_PAUSE_SECONDS, OPENS_AT, Breaker, Ruling
-from cdc_bridge.transport.outcome import Failed, Fault
+from cdc_bridge.capture.change_log import LoggedChange, Page
+from cdc_bridge.capture.position import Position, Snapshot
+from cdc_bridge.model import Change, DeliveryState, Operation, ReservationId, Seq, Xid
+from cdc_bridge.pipeline.breaker import OPENS_AT, PAUSES, Breaker, is_at_fault
+from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.pipeline.queue import DeliveryQueue
+from cdc_bridge.transport.outcome import Attempt, Failed, Fault
 
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 A, B, C, D = (ReservationId(letter) for letter in "ABCD")
 UNAVAILABLE = Failed(503, "HTTP 503", Fault.ENDPOINT)
-INVALID = Failed(422, "HTTP 422", Fault.DELIVERY)
 
 
 def busy(seconds: float | None) -> Failed:
     return Failed(429, "HTTP 429", Fault.OVERLOAD, seconds)
 
 
-def fail(breaker: Breaker, *reservations: ReservationId, now: float = 0.0) -> None:
-    for reservation in reservations:
-        assert breaker.refused(reservation, UNAVAILABLE, now, 0.0) == Ruling(held=True)
+class Model:
+    """A breaker and the queue that it decides on, put together as the dispatcher does."""
+
+    def __init__(self, max_in_flight: int = 16) -> None:
+        self.breaker = Breaker(max_in_flight)
+        self.queue = DeliveryQueue(Position(Snapshot(Xid(0), frozenset())), window=1000, page_size=100)
+        self.sending: dict[ReservationId, InFlight] = {}
+        self._seq = 0
+
+    def add(self, *reservations: ReservationId) -> None:
+        for reservation in reservations:
+            self._seq += 1
+            change = Change(Seq(self._seq), reservation, Operation.UPDATED, NOW)
+            logged = LoggedChange(Xid(self._seq), change, recorded=False, overtaken=False)
+            with self.queue.reading() as meanwhile:
+                position = Position(Snapshot(Xid(self._seq), frozenset()))
+                self.queue.hand_over(Page((logged,), position, at_end=True), meanwhile)
+
+    def send(self, limit: int) -> None:
+        self.sending |= {delivery.change.reservation_id: delivery for delivery in self.queue.take(limit)}
+
+    def probe(self, now: float) -> ReservationId | None:
+        """Send a probe, if one is due."""
+        if self.breaker.probe_at is None or now < self.breaker.probe_at:
+            return None
+        probe = self.queue.take_probe(ready_first=self.breaker.is_open)
+        if probe is None:
+            return None
+        reservation = probe.change.reservation_id
+        self.breaker.begin_probe(reservation)
+        self.sending[reservation] = probe
+        return reservation
+
+    def fail(self, *reservations: ReservationId, failure: Failed = UNAVAILABLE, now: float = 0.0) -> None:
+        """Have attempts fail, of reservations that are sent now if they are not yet."""
+        for reservation in reservations:
+            if reservation not in self.sending:
+                self.add(reservation)
+                self.send(1000)
+            delivery = self.sending.pop(reservation)
+            delivery.last_attempt = Attempt("id", NOW, 0.0, failure)
+            self.queue.hold(delivery)
+            self.breaker.failed(reservation, failure, held=self.queue.held, now=now, random=0.0)
+
+    def succeed(self, reservation: ReservationId, *, accuses: bool = True) -> tuple[list[str], list[str]]:
+        """Have an attempt succeed; return which held reservations are queued again, and which are at fault."""
+        if delivery := self.sending.pop(reservation, None):
+            self._settle(delivery)
+        self.breaker.succeeded()
+        again, at_fault = list[str](), list[str]()
+        for held in self.queue.release_held():
+            if accuses and is_at_fault(held):
+                at_fault.append(held.change.reservation_id)
+                self._settle(held)
+            else:
+                again.append(held.change.reservation_id)
+                self.queue.queue_again(held)
+        return again, at_fault
+
+    def _settle(self, delivery: InFlight) -> None:
+        delivery.state = DeliveryState.DELIVERED
+        self.queue.settle(delivery)
+        batch, _ = self.queue.next_batch(1000)
+        self.queue.recorded(batch)
 
 
-def opened() -> Breaker:
-    breaker = Breaker(16)
-    fail(breaker, A, B, C)
-    assert breaker.is_open
-    return breaker
+def opened() -> Model:
+    model = Model()
+    model.fail(A, B, C)
+    assert model.breaker.is_open
+    return model
 
 
 def test_one_failing_reservation_leaves_the_others_alone() -> None:
-    breaker = Breaker(16)
-    fail(breaker, A)
-    assert not breaker.is_open
-    assert breaker.allows(0) == 8
+    model = Model()
+    model.fail(A)
+    assert not model.breaker.is_open
+    assert model.breaker.allows(0) == 8
 
 
-def test_reservation_that_fails_again_while_others_succeed_is_charged() -> None:
-    breaker = Breaker(16)
-    fail(breaker, A)
-    assert breaker.accepted(B) == Ruling(freed=(A,))
-    fail(breaker, A)
-    assert breaker.accepted(B) == Ruling(charged=(A,))
-    assert breaker.probe_at is None
+def test_reservation_that_fails_again_while_others_succeed_is_at_fault() -> None:
+    model = Model()
+    model.fail(A)
+    assert model.succeed(B) == ([A], [])
+    model.send(1)
+    model.fail(A)
+    assert model.succeed(B) == ([], [A])
+    assert model.breaker.probe_at is None
 
 
-def test_one_failing_reservation_in_a_quiet_system_is_tried_again_and_again_uncharged() -> None:
-    breaker = Breaker(16)
-    fail(breaker, A)
-    pauses, now = [], 0.0
+def test_one_failing_reservation_alone_is_probed_again_and_again_and_not_at_fault() -> None:
+    model, pauses, now = Model(), [], 0.0
+    model.fail(A)
     for _ in range(9):
-        assert breaker.probe_at is not None
-        pauses.append(breaker.probe_at - now)
-        now = breaker.probe_at
-        assert breaker.begin_probe(now, None) == A
-        assert breaker.probe_at is None
-        fail(breaker, A, now=now)
+        assert model.breaker.probe_at is not None
+        pauses.append(model.breaker.probe_at - now)
+        now = model.breaker.probe_at
+        assert model.probe(now) == A
+        assert model.breaker.probe_at is None
+        model.fail(A, now=now)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert breaker.backs_off
-    assert breaker.accepted(B) == Ruling(freed=(A,))
-    assert not breaker.backs_off
+    assert model.breaker.is_failing
+    assert model.succeed(B) == ([A], [])
+    assert not model.breaker.is_failing
 
 
 def test_several_failing_reservations_open_it() -> None:
-    breaker = opened()
-    assert breaker.allows(0) == 0
-    assert breaker.reason == "HTTP 503"
+    model = opened()
+    assert model.breaker.allows(0) == 0
+    assert model.breaker.reason == "HTTP 503"
 
 
 def test_failures_with_a_success_in_between_do_not_open_it() -> None:
-    breaker = Breaker(16)
-    fail(breaker, A, B)
-    breaker.accepted(D)
-    fail(breaker, C)
-    assert not breaker.is_open
+    model = Model()
+    model.fail(A, B)
+    model.succeed(D)
+    model.fail(C)
+    assert not model.breaker.is_open
 
 
 def test_while_open_one_probe_at_a_time_by_turns() -> None:
-    breaker, now, probed = opened(), 0.0, []
-    assert breaker.begin_probe(0.5, None) is None
+    model, now, probed = opened(), 0.0, []
+    assert model.probe(0.5) is None
     for _ in range(6):
-        now = breaker.probe_at or 0.0
-        probe = breaker.begin_probe(now, None)
+        now = model.breaker.probe_at or 0.0
+        probe = model.probe(now)
         assert probe is not None
-        assert breaker.begin_probe(now + 1000, D) is None
+        assert model.probe(now + 1000) is None
         probed.append(probe)
-        fail(breaker, probe, now=now)
+        model.fail(probe, now=now)
     assert probed == [A, B, C, A, B, C]
 
 
-def test_calls_under_way_when_it_opened_do_not_lengthen_the_pause() -> None:
-    breaker = opened()
-    before = breaker.probe_at
-    fail(breaker, *(ReservationId(f"straggler-{n}") for n in range(13)))
-    assert breaker.probe_at == before
+def test_requests_under_way_when_it_opened_do_not_lengthen_the_pause() -> None:
+    model = opened()
+    before = model.breaker.probe_at
+    model.fail(*(ReservationId(f"straggler-{n}") for n in range(13)))
+    assert model.breaker.probe_at == before
 
 
-def test_success_of_a_probe_frees_the_held_uncharged_and_begins_with_one_call() -> None:
-    breaker = opened()
-    assert breaker.begin_probe(1.0, None) == A
-    assert breaker.accepted(A) == Ruling(freed=(B, C))
-    assert (breaker.is_open, breaker.reason, breaker.allows(0)) == (False, None, 1)
+def test_success_of_a_probe_queues_the_held_again_and_begins_with_one_request() -> None:
+    model = opened()
+    assert model.probe(1.0) == A
+    assert model.succeed(A) == ([B, C], [])
+    assert (model.breaker.is_open, model.breaker.reason, model.breaker.allows(0)) == (False, None, 1)
 
 
-def test_endpoint_that_fails_again_after_one_success_charges_nobody() -> None:
-    breaker = opened()
-    breaker.begin_probe(1.0, None)
-    breaker.accepted(A)
-    fail(breaker, B, C, D, now=1.0)
-    assert breaker.is_open
+def test_endpoint_that_fails_again_after_one_success_leaves_none_at_fault() -> None:
+    model = opened()
+    model.probe(1.0)
+    model.succeed(A)
+    model.send(10)
+    model.fail(B, C, D, now=1.0)
+    assert model.breaker.is_open
 
 
 def test_concurrency_grows_with_success_and_halves_with_failure() -> None:
-    breaker = opened()
-    breaker.accepted(A)
+    model = opened()
+    model.succeed(A)
     for n in range(10):
-        breaker.accepted(ReservationId(f"ok-{n}"))
-    assert breaker.limit == 11
-    fail(breaker, B)
-    assert breaker.limit == 5
+        model.succeed(ReservationId(f"ok-{n}"))
+    assert model.breaker.limit == 11
+    model.fail(D)
+    assert model.breaker.limit == 5
     for n in range(100):
-        breaker.accepted(ReservationId(f"ok-{n}"))
-    assert breaker.limit == 16
+        model.succeed(ReservationId(f"ok-{n}"))
+    assert model.breaker.limit == 16
 
 
-def test_answer_that_judges_the_delivery_shows_that_the_endpoint_works() -> None:
-    breaker = opened()
-    assert breaker.refused(D, INVALID, 0.0, 0.0) == Ruling(freed=(A, B, C))
-    assert not breaker.is_open
-    fail(breaker, A)
-    assert breaker.accepted(D) == Ruling(freed=(A,))  # the first success beside it
+def test_response_that_rejects_a_delivery_shows_that_the_endpoint_works_and_accuses_none() -> None:
+    model = opened()
+    assert model.succeed(D, accuses=False) == ([A, B, C], [])
+    assert not model.breaker.is_open
+    model.send(10)
+    model.fail(A)
+    assert model.succeed(D) == ([A], []), "the first success beside it"
 
 
 def test_429_opens_it_at_once_for_as_long_as_asked() -> None:
-    breaker = Breaker(16)
-    assert breaker.refused(A, busy(30), 100.0, 0.0) == Ruling(held=True)
-    assert breaker.is_open
-    assert breaker.probe_at == 130
+    model = Model()
+    model.fail(A, failure=busy(30), now=100.0)
+    assert model.breaker.is_open
+    assert model.breaker.probe_at == 130
 
 
 def test_retry_after_never_shortens_a_pause() -> None:
-    breaker, now = opened(), 0.0
+    model, now = opened(), 0.0
     for _ in range(6):
-        now = breaker.probe_at or 0.0
-        probe = breaker.begin_probe(now, None)
+        now = model.breaker.probe_at or 0.0
+        probe = model.probe(now)
         assert probe is not None
-        breaker.refused(probe, busy(0.1), now, 0.0)
-    assert breaker.probe_at == now + LONGEST_PAUSE_SECONDS
-    breaker.refused(D, busy(1), now, 0.0)
-    assert breaker.probe_at == now + LONGEST_PAUSE_SECONDS
+        model.fail(probe, failure=busy(0.1), now=now)
+    assert model.breaker.probe_at == now + PAUSES.longest_seconds
+    model.fail(D, failure=busy(1), now=now)
+    assert model.breaker.probe_at == now + PAUSES.longest_seconds
 
 
-def test_reservations_that_are_always_refused_do_not_keep_the_others_out() -> None:
-    breaker = Breaker(16)
-    breaker.refused(A, busy(None), 0.0, 0.0)
-    assert breaker.begin_probe(1.0, B) == B
-    assert breaker.accepted(B) == Ruling(freed=(A,))
+def test_reservations_that_always_fail_do_not_keep_the_others_out() -> None:
+    model = Model()
+    model.fail(A, failure=busy(None))
+    model.add(B)
+    assert model.probe(1.0) == B
+    assert model.succeed(B) == ([A], [])
 
 
-def test_request_for_a_pause_is_never_charged() -> None:
-    breaker = Breaker(16)
+def test_request_for_a_pause_is_nobody_s_fault() -> None:
+    model = Model()
     for _ in range(5):
-        breaker.refused(A, busy(None), 0.0, 0.0)
-        assert breaker.accepted(B) == Ruling(freed=(A,))
+        model.fail(A, failure=busy(None))
+        assert model.succeed(B) == ([A], [])
+        model.send(1)
 
 
-def test_reservation_being_probed_is_not_freed_by_the_success_of_another() -> None:
-    breaker = opened()
-    breaker.begin_probe(1.0, None)
-    assert breaker.accepted(D) == Ruling(freed=(B, C))
+def test_reservation_being_probed_is_not_released_by_the_success_of_another() -> None:
+    model = opened()
+    model.probe(1.0)
+    assert model.succeed(D) == ([B, C], [])
 
 
-def test_forgotten_probe_makes_room_for_the_next() -> None:
-    breaker = opened()
-    assert breaker.begin_probe(1.0, None) == A
-    breaker.forget(A)
-    assert breaker.begin_probe(1.0, None) == B
+def test_probe_that_came_to_no_request_makes_room_for_the_next() -> None:
+    model = opened()
+    assert model.probe(1.0) == A
+    model.breaker.cancel_probe(A)
+    assert model.probe(1.0) == B
+
+
+def test_open_breaker_with_nothing_left_to_probe_probes_what_comes() -> None:
+    model = Model()
+    model.fail(A, failure=busy(None))
+    assert model.probe(1.0) == A
+    model.breaker.cancel_probe(A)  # Its reservation was deleted.
+    assert model.probe(2.0) is None
+    model.add(B)
+    assert model.probe(3.0) == B
+    model.succeed(B)
+    assert model.breaker.allows(0) == 1
+
+
+@pytest.mark.parametrize("failure", [None, busy(None)])
+def test_what_has_not_failed_itself_is_never_at_fault(failure: Failed | None) -> None:
+    """As a newer change that took the place of a held one (``latest_only``)."""
+    held = InFlight(Change(Seq(1), A, Operation.UPDATED, NOW), suspected=True)
+    held.last_attempt = None if failure is None else Attempt("id", NOW, 0.0, failure)
+    assert not is_at_fault(held)
 
 
 @given(
@@ -188,48 +279,40 @@ def test_forgotten_probe_makes_room_for_the_next() -> None:
     gap=st.floats(0.01, 5),
     seed=st.integers(0, 10_000),
 )
-@settings(max_examples=300, deadline=None)
-def test_after_any_outage_all_healthy_reservations_arrive_soon_and_uncharged(
+@settings(max_examples=100, deadline=None)
+def test_after_any_outage_all_healthy_reservations_arrive_soon_and_none_is_at_fault(
     outage: tuple[float, float], poison: set[int], gap: float, seed: int
 ) -> None:
-    """A model of lanes and endpoint: one call takes 0.05 s; poisoned reservations are always refused."""
+    """A model of the endpoint: a request takes 0.05 s and a bit; poisoned reservations always fail."""
     chance = random.Random(seed)
-    breaker, now = Breaker(8), 0.0
+    model, now = Model(8), 0.0
     start, length = outage
     coming = deque((n * gap, ReservationId(str(n))) for n in range(60))
-    ready: deque[ReservationId] = deque()
-    calls: list[tuple[float, ReservationId]] = []
-    arrived: set[ReservationId] = set()
-    charged: set[ReservationId] = set()
-    last_coming = coming[-1][0]
+    ends: dict[ReservationId, float] = {}
+    arrived, charged = set[str](), set[str]()
     # The first probes after the outage may be of poisoned ones.
-    deadline = max(start + length, last_coming) + (2 + len(poison)) * LONGEST_PAUSE_SECONDS + 10
+    deadline = max(start + length, coming[-1][0]) + (2 + len(poison)) * PAUSES.longest_seconds + 10
     while now < deadline and len(arrived | charged) < 60:
         while coming and coming[0][0] <= now:
-            ready.append(coming.popleft()[1])
-        probe = breaker.begin_probe(now, ready[0] if ready else None)
-        if probe is not None:
-            if probe in ready:
-                ready.remove(probe)
-            calls.append((now + 0.05, probe))
-        may_begin = min(breaker.allows(len(calls)), len(ready))
-        calls += [(now + 0.05 + chance.random() / 20, ready.popleft()) for _ in range(may_begin)]
-        times = [time for time, _ in calls] + [time for time, _ in list(coming)[:1]]
-        times += [breaker.probe_at] if breaker.probe_at is not None else []
+            model.add(coming.popleft()[1])
+        model.probe(now)
+        model.send(model.breaker.allows(model.queue.sending))
+        for reservation in model.sending.keys() - ends.keys():
+            ends[reservation] = now + 0.05 + chance.random() / 20
+        times = [*ends.values(), *(time for time, _ in list(coming)[:1])]
+        if model.breaker.probe_at is not None and model.queue.held:
+            times.append(model.breaker.probe_at)
         if not times:
             break
         now = max(now, min(times))
-        for call in [call for call in calls if call[0] <= now]:
-            calls.remove(call)
-            reservation = call[1]
+        for reservation in [reservation for reservation, end in ends.items() if end <= now]:
+            del ends[reservation]
             if int(reservation) in poison or start <= now < start + length:
-                ruling = breaker.refused(reservation, UNAVAILABLE, now, chance.random())
+                model.fail(reservation, now=now)
             else:
                 arrived.add(reservation)
-                ruling = breaker.accepted(reservation)
-            ready.extend(ruling.freed)
-            charged.update(ruling.charged)
-    healthy = {ReservationId(str(n)) for n in range(60) if n not in poison}
+                charged.update(model.succeed(reservation)[1])
+    healthy = {str(n) for n in range(60) if n not in poison}
     assert healthy - charged <= arrived
-    # Charged wrongly can be who failed at the very edges of the outage, at most what was under way.
+    # At fault wrongly can be who failed at the very edges of the outage, at most what was under way.
     assert len(charged & healthy) <= 2 * 8 + OPENS_AT

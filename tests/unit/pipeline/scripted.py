@@ -1,0 +1,267 @@
+"""A pipeline with a scripted transport and a scripted store, and no database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from cdc_bridge.capture.change_log import LoggedChange, Page
+from cdc_bridge.capture.position import Position, Snapshot
+from cdc_bridge.capture.reader import Reader
+from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.errors import LeaseLost
+from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
+from cdc_bridge.payload.loader import Loaded, Reservation
+from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
+from cdc_bridge.pipeline.pipeline import Pipeline
+from cdc_bridge.pipeline.telemetry import Telemetry
+from cdc_bridge.transport.message import Message
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
+from tests.unit.runtime.test_assignment import TILL
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+REQUEST_SECONDS = 0.01
+FENCING_TOKEN = 7
+
+OK = Delivered(200)
+UNAVAILABLE = Failed(503, "HTTP 503", Fault.ENDPOINT)
+INVALID = Failed(422, "HTTP 422", Fault.DELIVERY)
+GONE = Failed(410, "HTTP 410", Fault.WITHDRAWN)
+
+Script = Callable[[Message], Outcome]
+
+
+def change(seq: int, reservation: str = "r") -> Change:
+    return Change(Seq(seq), ReservationId(reservation), Operation.UPDATED, NOW)
+
+
+def position(number: int) -> Position:
+    return Position(Snapshot(Xid(number), frozenset()))
+
+
+class Happened:
+    """Wakes whoever waits for something that the pipeline does."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def note(self) -> None:
+        self._event.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._event.clear()
+            await self._event.wait()
+
+
+class Gate:
+    """Lets pass whoever comes, unless it is shut."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self.waiting = 0
+
+    def shut(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def pass_through(self, happened: Happened) -> None:
+        self.waiting += 1
+        happened.note()
+        await self._open.wait()
+        self.waiting -= 1
+
+
+class ScriptedTransport:
+    """Answers each request as its script says."""
+
+    def __init__(self, happened: Happened) -> None:
+        self._happened = happened
+        self.script: Script = lambda _: OK
+        self.sent: list[tuple[str, int]] = []
+        """Reservation and number of each request, in order."""
+        self.under_way = self.most_under_way = 0
+        self.withheld = 0
+        """So many of the next requests find that the lease has ended."""
+        self.gate = Gate()
+
+    @property
+    def seqs(self) -> list[int]:
+        return [seq for _, seq in self.sent]
+
+    async def send(self, message: Message) -> Attempt | None:
+        if self.withheld:
+            self.withheld -= 1
+            return None
+        assert message.subject is not None
+        assert message.sequence is not None
+        self.sent.append((message.subject, message.sequence))
+        self.under_way += 1
+        self.most_under_way = max(self.under_way, self.most_under_way)
+        await self.gate.pass_through(self._happened)
+        await asyncio.sleep(REQUEST_SECONDS)
+        self.under_way -= 1
+        return Attempt(message.id, NOW, REQUEST_SECONDS, self.script(message))
+
+
+class ScriptedStore:
+    """Hands out the pages and retries that it is given, and keeps what is recorded."""
+
+    def __init__(self, happened: Happened, reader: Reader) -> None:
+        self._happened = happened
+        self._reader = reader
+        self._unread: deque[LoggedChange] = deque()
+        self._read = 0
+        self.pages_read = 0
+        self.retries: list[tuple[float, DueRetry]] = []
+        """When each is due, by the loop's clock."""
+        self.newer_unread: set[ReservationId] = set()
+        self.loaded: list[list[ReservationId]] = []
+        self.deleted: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.fencing_token = FENCING_TOKEN
+        self.recorded: list[tuple[int, str]] = []
+        """Number and state of each delivery, in order."""
+        self.batches: list[list[InFlight]] = []
+        self.position = 0
+        self.recording = Gate()
+
+    def commit(self, *changes: Change, overtaken: bool = False, recorded: bool = False) -> None:
+        """Add changes to the log."""
+        for one in changes:
+            self._unread.append(LoggedChange(Xid(one.seq), one, recorded=recorded, overtaken=overtaken))
+        self._reader.wake()
+
+    def retry_in(self, seconds: float, *due: DueRetry) -> None:
+        """Have deliveries in the log that are due after some time."""
+        at = asyncio.get_running_loop().time() + seconds
+        self.retries += [(at, one) for one in due]
+
+    @property
+    def states(self) -> dict[int, str]:
+        return dict(self.recorded)
+
+    async def read_page(self, position: Position, limit: int) -> Page:
+        assert position.snapshot.xmax == self._read
+        page = tuple(self._unread.popleft() for _ in range(min(limit, len(self._unread))))
+        self._read += len(page)
+        self.pages_read += 1
+        self._happened.note()
+        return Page(page, Position(Snapshot(Xid(self._read), frozenset())), at_end=len(page) < limit)
+
+    async def with_newer_unread(self) -> set[ReservationId]:
+        return self.newer_unread
+
+    async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
+        now = asyncio.get_running_loop().time()
+        self._happened.note()
+        return min((at - now for at, one in self.retries if one.change.reservation_id not in occupied), default=None)
+
+    async def due_retries(self, occupied: Collection[ReservationId], limit: int) -> list[DueRetry]:
+        now = asyncio.get_running_loop().time()
+        due = [one for at, one in self.retries if at <= now and one.change.reservation_id not in occupied]
+        return due[:limit]
+
+    async def load(self, reservation_ids: Sequence[ReservationId]) -> Loaded:
+        self.loaded.append(list(reservation_ids))
+        unreadable = {id_: "a cast" for id_ in reservation_ids if id_ in self.unreadable}
+        found = {
+            id_: Reservation(id_, id_, b"{}")
+            for id_ in reservation_ids
+            if id_ not in self.deleted and id_ not in unreadable
+        }
+        return Loaded(found, self.fencing_token if found else None, unreadable)
+
+    async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
+        await self.recording.pass_through(self._happened)
+        if self.fencing_token != FENCING_TOKEN:
+            raise LeaseLost("another daemon has acquired the lease of the endpoint")
+        self.batches.append(list(deliveries))
+        self.position = position.snapshot.xmax
+        for delivery in deliveries:
+            self.recorded.append((delivery.change.seq, delivery.state.value))
+            self.retries = [(at, one) for at, one in self.retries if one.change.seq != delivery.change.seq]
+            if delivery.pause_seconds is not None:
+                due = DueRetry(delivery.change, delivery.attempts, delivery.failures, overtaken=False)
+                self.retry_in(delivery.pause_seconds, due)
+        self._happened.note()
+
+
+class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
+    """A pipeline that runs within the context; whatever it raised, :meth:`stop` raises."""
+
+    def __init__(self, *, max_in_flight: int = 4, latest_only: bool = False, page_size: int = 100) -> None:
+        self.happened = Happened()
+        self.reader = Reader(asyncio.Event())
+        self.transport = ScriptedTransport(self.happened)
+        self.store = ScriptedStore(self.happened, self.reader)
+        self.lease = Lease(EndpointId(1), FENCING_TOKEN)
+        self.lease.renew(Lease.now(), 3600)
+        self.state_changes = 0
+        self._stopping = asyncio.Event()
+        self.pipeline = Pipeline(
+            replace(TILL, max_in_flight=max_in_flight, latest_only=latest_only),
+            self.lease,
+            position(0),
+            reader=self.reader,
+            changes=self.store,
+            reservations=self.store,
+            delivery_log=self.store,
+            transport=self.transport,
+            telemetry=Telemetry("till", None),
+            source="/tests",
+            page_size=page_size,
+            state_changed=self._note_state,
+        )
+        self.finish_within_seconds = 30.0
+        self._running: asyncio.Task[None] | None = None
+
+    def _note_state(self) -> None:
+        self.state_changes += 1
+        self.happened.note()
+
+    def start(self) -> asyncio.Task[None]:
+        self._running = asyncio.create_task(self.pipeline.run(self._stopping, self.finish_within_seconds))
+        self._running.add_done_callback(lambda _: self.happened.note())
+        return self._running
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.stop()
+        elif self._running is not None:
+            self._running.cancel()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what the pipeline does."""
+        running = self._running
+        assert running is not None
+        await self.happened.until(lambda: condition() or running.done())
+        assert condition() or running.result() is None
+
+    async def until_recorded(self, *seqs: int, state: str = "delivered") -> None:
+        await self.until(lambda: all(self.store.states.get(seq) == state for seq in seqs))
+
+    async def stop(self) -> None:
+        """Stop it as the supervisor does, and wait for its end."""
+        self._stopping.set()
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Wait until it ends by itself."""
+        assert self._running is not None
+        await self._running

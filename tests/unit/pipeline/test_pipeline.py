@@ -1,0 +1,434 @@
+"""The pipeline with a scripted transport and a scripted store: what is sent when, and what is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.errors import LeaseLost
+from cdc_bridge.model import ReservationId
+from cdc_bridge.pipeline.in_flight import DueRetry
+from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
+from cdc_bridge.transport.message import Message
+from cdc_bridge.transport.outcome import Failed, Fault, Outcome
+from tests.unit.pipeline.scripted import GONE, INVALID, OK, UNAVAILABLE, ScriptedPipeline, change
+from tests.unit.pipeline.virtual_time import in_virtual_time
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@in_virtual_time
+async def test_changes_of_one_reservation_are_sent_one_after_another_and_others_beside_them() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.commit(change(1, "a"), change(2, "a"), change(3, "b"), change(4, "a"))
+        await run.until_recorded(1, 2, 3, 4)
+        assert [seq for reservation, seq in run.transport.sent if reservation == "a"] == [1, 2, 4]
+        assert run.transport.seqs.index(3) < run.transport.seqs.index(2)
+        assert run.store.position == 4
+
+
+@in_virtual_time
+async def test_next_change_of_a_reservation_waits_until_the_last_one_is_recorded() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.recording.shut()
+        run.store.commit(change(1, "a"), change(2, "a"), change(3, "b"))
+        await run.until(lambda: run.transport.seqs == [1, 3] and run.store.recording.waiting == 1)
+        await asyncio.sleep(100)
+        assert run.transport.seqs == [1, 3]
+        run.store.recording.open()
+        await run.until_recorded(1, 2, 3)
+
+
+@in_virtual_time
+async def test_no_more_requests_are_under_way_than_allowed() -> None:
+    async with ScriptedPipeline(max_in_flight=3) as run:
+        run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 21)))
+        await run.until_recorded(*range(1, 21))
+        assert run.transport.most_under_way == 3
+
+
+@in_virtual_time
+async def test_change_that_was_recorded_before_is_not_sent_and_moves_the_position() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.commit(change(1), recorded=True)
+        await run.until(lambda: run.store.position == 1)
+        assert (run.transport.sent, run.store.recorded) == ([], [])
+
+
+@in_virtual_time
+async def test_reservation_that_is_deleted_is_skipped() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.deleted = {"a"}
+        run.store.commit(change(1, "a"), change(2, "b"))
+        await run.until_recorded(1, state="skipped")
+        await run.until_recorded(2)
+        assert run.transport.seqs == [2]
+
+
+@in_virtual_time
+async def test_rejected_delivery_is_retried_by_the_schedule_until_it_is_dead() -> None:
+    async with ScriptedPipeline() as run:
+        times: list[float] = []
+
+        def reject(_: Message) -> Outcome:
+            times.append(now())
+            return INVALID
+
+        run.transport.script = reject
+        run.store.commit(change(1))
+        await run.until_recorded(1, state="dead")
+        assert [state for _, state in run.store.recorded] == ["retrying"] * 10 + ["dead"]
+        pauses = [later - earlier for earlier, later in pairwise(times)]
+        assert pauses == [pytest.approx(seconds, rel=0.11) for seconds in SCHEDULE_SECONDS]
+        assert run.store.batches[-1][0].attempts == 11
+        await run.until(lambda: not run.pipeline.has_retrying)
+
+
+@in_virtual_time
+async def test_newer_change_is_sent_at_once_while_an_older_one_is_retrying() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda message: INVALID if message.sequence == 1 else OK
+        run.store.commit(change(1))
+        await run.until_recorded(1, state="retrying")
+        await run.until(lambda: run.pipeline.has_retrying)
+        run.store.commit(change(2))
+        await run.until_recorded(2)
+        assert run.transport.seqs == [1, 2]
+
+
+@in_virtual_time
+async def test_retry_is_superseded_if_a_newer_change_was_delivered() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.retry_in(60, DueRetry(change(1), 1, 1, overtaken=True))
+        run.pipeline.look_at_schedule()
+        await run.until_recorded(1, state="superseded")
+        assert run.transport.sent == []
+
+
+@in_virtual_time
+async def test_retry_below_an_unread_change_is_not_sent_before_it() -> None:
+    run = ScriptedPipeline(page_size=2)
+    run.store.newer_unread = {ReservationId("a")}
+    run.store.retry_in(0, DueRetry(change(1, "a"), 1, 1, overtaken=False))
+    run.store.commit(*(change(seq, f"r{seq}") for seq in range(2, 8)), change(8, "a"))
+    async with run:
+        await run.until_recorded(8)
+        assert "a" not in [reservation for reservation, _ in run.transport.sent[:-1]]
+
+
+@in_virtual_time
+async def test_change_that_the_log_knows_to_be_overtaken_is_superseded() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.commit(change(1), overtaken=True)
+        await run.until_recorded(1, state="superseded")
+        assert run.transport.sent == []
+
+
+@in_virtual_time
+async def test_latest_only_sends_the_newest_change_and_supersedes_the_others() -> None:
+    async with ScriptedPipeline(latest_only=True) as run:
+        run.store.commit(change(1, "a"), change(2, "b"), change(3, "a"), change(4, "a"))
+        await run.until_recorded(2, 4)
+        assert sorted(run.transport.seqs) == [2, 4]
+        assert run.store.states == {1: "superseded", 2: "delivered", 3: "superseded", 4: "delivered"}
+
+
+@in_virtual_time
+async def test_latest_only_reads_on_during_an_outage_and_sends_each_reservation_once_after_it() -> None:
+    """A window of six holds two reservations however often they change."""
+    async with ScriptedPipeline(latest_only=True, page_size=2) as run:
+        run.transport.script = lambda _: UNAVAILABLE
+        for seq in range(1, 101):
+            run.store.commit(change(seq, "ab"[seq % 2]))
+        await run.until(lambda: len(run.store.recorded) == 98)
+        failed = len(run.transport.sent)
+        run.transport.script = lambda _: OK
+        await run.until_recorded(99, 100)
+        assert sorted(run.transport.seqs[failed:][-2:]) == [99, 100]
+
+
+@in_virtual_time
+async def test_latest_only_sends_a_change_that_is_read_during_the_request_as_well() -> None:
+    async with ScriptedPipeline(latest_only=True) as run:
+        run.transport.gate.shut()
+        run.store.commit(change(1))
+        await run.until(lambda: run.transport.gate.waiting == 1)
+        run.store.commit(change(2), change(3))
+        await run.until_recorded(2, state="superseded")
+        run.transport.gate.open()
+        await run.until_recorded(1, 3)
+        assert run.transport.seqs == [1, 3]
+
+
+@in_virtual_time
+async def test_failing_endpoint_gets_probes_alone_and_all_once_it_recovers_with_no_schedule_used_up() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: UNAVAILABLE
+        run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 11)))
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        assert run.pipeline.state.problem == "HTTP 503"
+        begun, requests = now(), len(run.transport.sent)
+        await asyncio.sleep(3600)
+        assert run.store.recorded == []
+        probes = len(run.transport.sent) - requests
+        assert (now() - begun) / 60 <= probes <= (now() - begun) / 54 + 10
+        run.transport.script = lambda _: OK
+        await run.until_recorded(*range(1, 11))
+        assert {delivery.failures for batch in run.store.batches for delivery in batch} == {0}
+        assert run.pipeline.state.failing_since is None
+        assert run.pipeline.state.problem is None
+
+
+@in_virtual_time
+async def test_retry_after_is_honoured() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: Failed(429, "HTTP 429", Fault.OVERLOAD, 600.0)
+        run.store.commit(change(1))
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        run.transport.script = lambda _: OK
+        begun = now()
+        await run.until_recorded(1)
+        assert now() - begun >= 600
+
+
+@in_virtual_time
+async def test_failure_in_the_midst_of_successes_counts_as_the_delivery_s_own() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda message: UNAVAILABLE if message.subject == "bad" else OK
+        run.store.commit(change(1, "bad"), *(change(seq, f"r{seq}") for seq in range(2, 12)))
+        await run.until_recorded(1, state="retrying")
+        await run.until_recorded(*range(2, 12))
+        (bad,) = [delivery for batch in run.store.batches for delivery in batch if delivery.change.seq == 1]
+        assert (bad.failures, bad.last_status, bad.last_error) == (1, 503, "HTTP 503")
+        assert run.pipeline.state.failing_since is None
+
+
+@in_virtual_time
+async def test_reservation_deleted_while_it_is_probed_does_not_keep_the_endpoint_shut() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: Failed(429, "HTTP 429", Fault.OVERLOAD)
+        run.store.commit(change(1, "a"))
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        run.store.deleted = {"a"}
+        await run.until_recorded(1, state="skipped")
+        run.transport.script = lambda _: OK
+        run.store.commit(change(2, "b"), change(3, "c"))
+        await run.until_recorded(2, 3)
+
+
+@in_virtual_time
+async def test_row_that_the_view_fails_for_delays_itself_alone() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.unreadable = {"bad"}
+        run.store.commit(change(1, "bad"), change(2, "good"))
+        await run.until_recorded(1, state="retrying")
+        await run.until_recorded(2)
+        (bad,) = [delivery for batch in run.store.batches for delivery in batch if delivery.change.seq == 1]
+        assert (bad.attempts, bad.failures, bad.last_error) == (0, 1, "the payload view fails for it: a cast")
+
+
+@in_virtual_time
+async def test_view_that_fails_for_every_row_makes_the_endpoint_fail_and_uses_up_no_schedule() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.unreadable = {"a", "b", "c"}
+        run.store.commit(change(1, "a"), change(2, "b"), change(3, "c"))
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        assert (run.transport.sent, run.store.recorded) == ([], [])
+        run.store.unreadable = set()
+        await run.until_recorded(1, 2, 3)
+
+
+@in_virtual_time
+async def test_window_bounds_what_is_read_and_reading_goes_on_when_there_is_room() -> None:
+    async with ScriptedPipeline(page_size=5) as run:
+        run.transport.gate.shut()
+        run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 101)))
+        await run.until(lambda: run.store.pages_read == 3)
+        await asyncio.sleep(100)
+        assert run.store.pages_read == 3
+        assert run.pipeline.unread_since is None
+        assert run.pipeline.oldest_in_hand is not None
+        run.transport.gate.open()
+        await run.until_recorded(*range(1, 101))
+        assert run.pipeline.oldest_in_hand is None
+
+
+@in_virtual_time
+async def test_many_due_retries_leave_room_for_new_changes() -> None:
+    run = ScriptedPipeline(page_size=5)
+    run.transport.gate.shut()
+    run.store.retry_in(0, *(DueRetry(change(seq, f"old{seq}"), 1, 1, overtaken=False) for seq in range(1, 50)))
+    async with run:
+        await run.until(lambda: run.transport.under_way == 4)
+        run.store.commit(*(change(seq, f"new{seq}") for seq in range(51, 61)))
+        await run.until(lambda: run.store.pages_read > 2)
+        run.transport.gate.open()
+        await run.until_recorded(*range(1, 50), *range(51, 61))
+
+
+@in_virtual_time
+async def test_nothing_is_sent_once_another_daemon_has_the_lease() -> None:
+    run = ScriptedPipeline()
+    run.start()
+    run.store.fencing_token += 1
+    run.store.commit(change(1))
+    with pytest.raises(LeaseLost):
+        await run.ended()
+    assert (run.transport.sent, run.store.recorded) == ([], [])
+
+
+@in_virtual_time
+async def test_lease_lost_during_a_request_ends_it_and_records_nothing() -> None:
+    run = ScriptedPipeline()
+    run.start()
+    run.transport.gate.shut()
+    run.store.commit(change(1))
+    await run.until(lambda: run.transport.gate.waiting == 1)
+    run.store.fencing_token += 1
+    run.transport.gate.open()
+    with pytest.raises(LeaseLost):
+        await run.ended()
+    assert run.store.recorded == []
+
+
+@in_virtual_time
+async def test_nothing_is_taken_while_the_lease_has_ended() -> None:
+    async with ScriptedPipeline() as run:
+        run.lease.renew(Lease.now() - 3600, 1)
+        run.store.commit(change(1))
+        await asyncio.sleep(100)
+        assert run.store.loaded == []
+        run.lease.renew(Lease.now(), 3600)
+        await run.until_recorded(1)
+
+
+@in_virtual_time
+async def test_reservation_is_loaded_anew_if_the_lease_ended_before_its_body_was_written() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.withheld = 1
+        run.store.commit(change(1))
+        await run.until_recorded(1)
+        assert run.store.loaded == [["r"], ["r"]]
+        assert run.store.batches[-1][0].attempts == 1
+
+
+@in_virtual_time
+async def test_stopping_finishes_and_records_what_is_under_way_and_begins_nothing_new() -> None:
+    run = ScriptedPipeline(max_in_flight=2)
+    running = run.start()
+    run.transport.gate.shut()
+    run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 11)))
+    await run.until(lambda: run.transport.gate.waiting == 2)
+    stopping = asyncio.create_task(run.stop())
+    await asyncio.sleep(1)
+    assert not running.done()
+    run.transport.gate.open()
+    await stopping
+    assert run.store.recorded == [(1, "delivered"), (2, "delivered")]
+    assert run.transport.seqs == [1, 2]
+
+
+@in_virtual_time
+async def test_request_that_takes_too_long_is_abandoned_when_stopping() -> None:
+    run = ScriptedPipeline()
+    run.start()
+    run.transport.gate.shut()
+    run.store.commit(change(1))
+    await run.until(lambda: run.transport.gate.waiting == 1)
+    begun = now()
+    await run.stop()
+    assert now() - begun == pytest.approx(run.finish_within_seconds)
+    assert run.store.recorded == []
+
+
+@in_virtual_time
+async def test_endpoint_that_wants_no_more_requests_ends_it_and_nothing_is_settled() -> None:
+    run = ScriptedPipeline(max_in_flight=1)
+    run.start()
+    run.transport.script = lambda _: GONE
+    run.store.commit(change(1, "a"), change(2, "b"))
+    await run.ended()
+    assert run.pipeline.withdrawn
+    assert (run.transport.seqs, run.store.recorded) == ([1], [])
+
+
+@in_virtual_time
+async def test_exception_in_a_request_ends_it() -> None:
+    def crash(_: Message) -> Outcome:
+        raise ZeroDivisionError
+
+    run = ScriptedPipeline()
+    run.start()
+    run.transport.script = crash
+    run.store.commit(change(1))
+    with pytest.raises(ZeroDivisionError):
+        await run.ended()
+
+
+@in_virtual_time
+async def test_change_read_twice_ends_it() -> None:
+    run = ScriptedPipeline(page_size=1)
+    run.start()
+    run.transport.gate.shut()
+    run.store.commit(change(1), change(1))
+    with pytest.raises(RuntimeError, match="handed over twice"):
+        await run.ended()
+
+
+@in_virtual_time
+async def test_idle_pipeline_is_neither_stalled_nor_behind() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.commit(change(1))
+        await run.until_recorded(1)
+        await asyncio.sleep(3600)
+        assert run.pipeline.at_rest
+        assert run.pipeline.stalled_since is None
+        assert run.pipeline.oldest_in_hand is None
+        run.store.commit(change(2))
+        assert run.pipeline.stalled_since is None
+        await run.until_recorded(2)
+
+
+@in_virtual_time
+async def test_request_that_never_ends_counts_as_stalled_since_it_began() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.gate.shut()
+        await asyncio.sleep(3600)
+        run.store.commit(change(1))
+        await run.until(lambda: run.transport.gate.waiting == 1)
+        begun = now()
+        await asyncio.sleep(60)
+        assert run.pipeline.stalled_since == begun
+        run.transport.gate.open()
+        await run.until_recorded(1)
+
+
+@in_virtual_time
+async def test_recording_that_never_ends_counts_as_stalled_since_it_began() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.recording.shut()
+        run.store.commit(change(1))
+        await run.until(lambda: run.store.recording.waiting == 1)
+        begun = now()
+        await asyncio.sleep(60)
+        assert run.pipeline.stalled_since == begun
+        run.store.recording.open()
+        await run.until_recorded(1)
+
+
+@in_virtual_time
+async def test_endpoint_between_two_probes_is_not_stalled() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: Failed(429, "HTTP 429", Fault.OVERLOAD, 3600.0)
+        run.store.commit(change(1))
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        await asyncio.sleep(1800)
+        assert run.pipeline.stalled_since is None
+        assert run.pipeline.state.next_probe_at is not None
+        run.transport.script = lambda _: OK
+        await run.until_recorded(1)
