@@ -9,7 +9,7 @@ from cdc_bridge.packaging.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER
 from cdc_bridge.settings import DEFAULT_CONFIG, PREFIX, Settings
 from tests.bench.publishing import published_cost_table, published_table
-from tests.unit.cli.test_cli import ENDPOINT_COMMANDS
+from tests.e2e.test_cli import ENDPOINT_COMMANDS
 
 _PROJECT = Path(__file__).parents[2]
 README = (_PROJECT / "README.md").read_text(encoding="utf-8")
