@@ -92,7 +92,12 @@ class ThrowawayPostgres:
     """One server on a free port of 127.0.0.1; a context manager."""
 
     def __init__(
-        self, binaries: Path | None = None, *, durable: bool = False, settings: Mapping[str, str] | None = None
+        self,
+        binaries: Path | None = None,
+        *,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+        parent: Path | None = None,
     ) -> None:
         """Choose a server; nothing is started yet.
 
@@ -100,6 +105,7 @@ class ThrowawayPostgres:
             binaries: folder of PostgreSQL's programs; default: :func:`find_binaries`.
             durable: write as a production server does, to survive being killed; else quick and volatile.
             settings: further server settings.
+            parent: where its temporary folder is made; default: where the system has such.
 
         Raises:
             PostgresNotAvailable: there are no programs.
@@ -107,6 +113,7 @@ class ThrowawayPostgres:
         self._binaries = binaries or find_binaries()
         self._settings = _ALWAYS | ({} if durable else _THROWAWAY) | dict(settings or {})
         self._password = secrets.token_urlsafe(12)
+        self._parent = parent
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -139,7 +146,7 @@ class ThrowawayPostgres:
 
     def __enter__(self) -> Self:
         """Make the server and start it."""
-        self._folder = Path(tempfile.mkdtemp(prefix="cdc-bridge-postgres-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="cdc-bridge-postgres-", dir=self._parent))
         self._folder.chmod(0o755)
         try:
             self._reach_programs()

@@ -19,7 +19,7 @@ from cdc_bridge.endpoints.overview import endpoints_now
 from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
-from tests.support.receiver import Receiver
+from tests.support.receiver import Call, Receiver
 from tests.support.waiting import until
 
 T = TypeVar("T")
@@ -31,8 +31,9 @@ select
   coalesce((select sum(calls) from unnest(failed_by_minute) calls), 0)::int
 from cdc_bridge.endpoint
 """
+RECORDED = "select count(*) from cdc_bridge.delivery"
 LEASED_UNTIL = "select leased_until from cdc_bridge.endpoint"
-SOON = {"CDC_BRIDGE_LEASE_SECONDS": "1"}
+SOON = {"CDC_BRIDGE_LEASE_SECONDS": "3", "CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "300"}
 LATE = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
 
 
@@ -42,7 +43,16 @@ def customer(database: Database) -> None:
 
 
 def refuse_bad(receiver: Receiver) -> None:
-    receiver.script = lambda call: Answer(status=422 if call.reservation_id == "BAD" else 200)
+    """Reject BAD once. Its retry gets no answer, so that no count changes while a test looks."""
+    never = asyncio.Event()
+
+    def script(call: Call) -> Answer:
+        if call.reservation_id != "BAD":
+            return Answer()
+        is_retry = any(earlier.reservation_id == "BAD" for earlier in receiver.calls)
+        return Answer(after=never) if is_retry else Answer(422)
+
+    receiver.script = script
 
 
 async def last_hour(database: Database, role: str = "cdc_bridge") -> LastHour:
@@ -78,6 +88,8 @@ async def test_next_daemon_goes_on_after_kill(database: Database, bridges: Bridg
     database.execute(BOOKING, ("BAD",))
     database.execute(BOOKING, ("R",))
     await until_counted(database, 1, 1)
+    # A delivery that is not recorded when the daemon dies is made again, and counted again.
+    await until(lambda: database.value(RECORDED) == 2, "both are recorded")
     await bridge.kill()
     assert sum((await last_hour(database)).delivered) == 1
     next_one = await bridges.start(**SOON)

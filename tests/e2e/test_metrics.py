@@ -10,11 +10,11 @@ from collections.abc import Callable
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.answers import Answer
-from tests.support.bridge import PATIENCE_SECONDS, Bridges, run_command
+from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 from tests.support.http import figures, free_port, get
 from tests.support.receiver import Receiver
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 
 async def test_result_of_the_scheduled_comparison_is_a_metric(

@@ -17,7 +17,8 @@ from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 HOLDER = "select split_part(daemon_name, ':', 2)::int from cdc_bridge.endpoint"
-LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "3"}
+SHORT_LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "3"}
+LONG_LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +26,13 @@ def customer(database: Database) -> None:
     database.execute("insert into customers (id) values ('C')")
 
 
-async def holder_and_other(bridges: Bridges, database: Database) -> tuple[Bridge, Bridge]:
-    """Start two daemons; the first one holds the endpoint."""
-    holder = await bridges.start(**LEASE)
+async def holder_and_other(
+    bridges: Bridges, database: Database, lease: dict[str, str] = LONG_LEASE
+) -> tuple[Bridge, Bridge]:
+    """Start two daemons; the first one has the endpoint, the second one would keep it for long."""
+    holder = await bridges.start(**lease)
     await holder.until_assigned()
-    other = await bridges.start(**LEASE)
+    other = await bridges.start(**LONG_LEASE)
     assert database.value(HOLDER) == holder.pid
     return holder, other
 
@@ -46,10 +49,9 @@ async def test_second_daemon_stands_by(bridges: Bridges, database: Database, rec
 
 async def test_clean_stop_hands_over_at_once(bridges: Bridges, database: Database, receiver: Receiver) -> None:
     """Also with a lease that would last for minutes."""
-    long = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
-    holder = await bridges.start(**long)
+    holder = await bridges.start(**LONG_LEASE)
     await holder.until_assigned()
-    other = await bridges.start(**long)
+    other = await bridges.start(**LONG_LEASE)
     assert await holder.terminate() == 0
     await other.until_assigned()
     database.execute(BOOKING, ("R",))
@@ -59,11 +61,10 @@ async def test_clean_stop_hands_over_at_once(bridges: Bridges, database: Databas
 async def test_killed_holder_is_replaced_without_waiting_for_its_lease(
     bridges: Bridges, database: Database, receiver: Receiver
 ) -> None:
-    long = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
-    holder = await bridges.start(**long)
+    holder = await bridges.start(**LONG_LEASE)
     await holder.until_assigned()
     await holder.kill()
-    other = await bridges.start(**long)
+    other = await bridges.start(**LONG_LEASE)
     await other.until_assigned()
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_accepted(1)
@@ -72,7 +73,7 @@ async def test_killed_holder_is_replaced_without_waiting_for_its_lease(
 async def test_frozen_holder_is_replaced_and_can_record_and_call_nothing_after_thawing(
     bridges: Bridges, database: Database, receiver: Receiver
 ) -> None:
-    holder, other = await holder_and_other(bridges, database)
+    holder, other = await holder_and_other(bridges, database, SHORT_LEASE)
     answering = asyncio.Event()
     receiver.script = lambda call: Answer(after=answering if call.reservation_id == "UNDER-WAY" else None)
     database.execute(BOOKING, ("UNDER-WAY",))
@@ -108,7 +109,7 @@ async def test_daemons_that_start_together_share_endpoints(
         add_endpoint(
             database, f"till-{number}", f"{receiver.url}/{number}", Path(bridge_settings["CDC_BRIDGE_ENDPOINT_CA_FILE"])
         )
-    both = [bridges.make(**LEASE) for _ in range(2)]
+    both = [bridges.make() for _ in range(2)]
     for bridge in both:
         await bridge.start()
     everyone = "select count(*) from cdc_bridge.endpoint where leased_until > now()"

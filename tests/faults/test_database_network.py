@@ -11,6 +11,7 @@ from tests.support.databases import Database
 from tests.support.length import AT_LENGTH, chosen
 from tests.support.load import Load
 from tests.support.proxy import Proxy
+from tests.support.waiting import PATIENCE_SECONDS
 
 STALL_SECONDS = chosen(3, 70)
 """At length, longer than the minute after which the daemon gives a statement up."""
@@ -87,7 +88,7 @@ async def test_settlements_are_recorded_once_when_the_answer_to_their_commit_is_
             await load.accepted(10)
             proxy.answer_kept_back.clear()
             proxy.keep_back_answer_to = COMMIT
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await proxy.answer_kept_back.wait()
             logged = len(bridge.log)
             await proxy.cut()

@@ -53,7 +53,7 @@ async def test_nothing_is_lost_and_no_schedule_used_when_the_endpoint_answers_fo
     receiver.script = lambda _: wrong if len(receiver.calls) < WRONG_ONES else Answer()
     load.commit(BOOK.format("R", 15))
     load.commit(CHANGE.format("R1"))
-    patience = "2" if wrong.manner is Manner.TOO_LATE else "15"
+    patience = "6" if wrong.manner is Manner.TOO_LATE else "15"
     bridge = await bridges.start(**SETTINGS, CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS=patience)
     found = await load.assert_promises_kept()
     assert database.value(STEPS_USED) == 0

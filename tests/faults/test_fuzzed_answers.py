@@ -63,7 +63,7 @@ async def fuzz(
     )
     fuzz = Fuzz(bridge, database, raw_receiver)
     yield fuzz
-    await wait_until_settled(database, patience_seconds=60)
+    await wait_until_settled(database)
     assert await bridge.terminate() == 0
     figures(f"{fuzz.given} answers; {fuzz.warm_bytes >> 20} MiB in the warm-up, {fuzz.most_bytes >> 20} MiB at most")
 

@@ -17,7 +17,7 @@ from tests.support.figures import Figures
 from tests.support.length import chosen
 from tests.support.proxy import Proxy
 from tests.support.receiver import Call, Receiver, Script
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 NUMBERS = chosen([2], [1, 2, 5])
 """A point is met for the n-th time."""
@@ -86,7 +86,7 @@ async def test_nothing_is_lost_when_the_daemon_is_killed_before_it_knows_that_it
     truth = some_changes(database)
     proxy.keep_back_answer_to = b"COMMIT\0"
     dying = await bridges.start(**SETTINGS, CDC_BRIDGE_DATABASE_URL=proxy.through(database.bridge_url))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await proxy.answer_kept_back.wait()
     await dying.kill()
     assert database.value("select count(*) from cdc_bridge.delivery") > 0
@@ -105,7 +105,7 @@ async def assert_only_what_was_left_behind_is_repeated(
     commit(database, truth, CHANGE.format(4))
     database.execute(DUE_NOW)
     bridge = await bridges.start(**SETTINGS)
-    await wait_until_settled(database, patience_seconds=60)
+    await wait_until_settled(database)
     assert await bridge.terminate() == 0
     found = audit(database, truth, receiver.accepted)
     found.assert_promises_kept()

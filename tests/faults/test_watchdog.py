@@ -46,7 +46,7 @@ async def test_standstill_is_said_and_ends_the_daemon_and_nothing_is_lost(
         assert database.value("select problem from cdc_bridge.endpoint").startswith("stuck: ")
 
     receiver.accepted.clear()
-    await bridges.start(**SETTINGS)
+    await bridges.start()
     await receiver.wait_for_accepted(1)
 
 

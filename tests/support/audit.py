@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.databases import Database
 from tests.support.receiver import Call
+from tests.support.waiting import PATIENCE_SECONDS
 
 UNSETTLED = """
 select count(*)
@@ -63,7 +64,7 @@ def commit(database: Database, truth: Truth, statement: str) -> None:
     truth.changed[changed[0][0]] = {id_ for _, id_ in changed}
 
 
-async def wait_until_settled(database: Database, patience_seconds: float) -> None:
+async def wait_until_settled(database: Database, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until no delivery is left that is neither answered nor given up."""
     left = None
     try:

@@ -17,11 +17,10 @@ from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.launcher import PRODUCT, PROJECT, Process, forking, start
 from tests.support.receiver import Receiver
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
-PATIENCE_SECONDS = 30.0
 SURPRISE = "delivery task crashed"
 _ASSIGNED = """
 select name, fencing_token from cdc_bridge.endpoint
@@ -45,7 +44,7 @@ async def run_command_with(standard_input: bytes, *arguments: str, **settings: s
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS * 2):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             output, errors, _ = await asyncio.gather(process.stdout.read(), process.stderr.read(), process.wait())
     finally:
         if process.returncode is None:
@@ -149,7 +148,7 @@ class Bridge:
             return new.issuperset(names) if names else bool(new)
 
         try:
-            await until(assigned, f"{wanted} is assigned to the daemon", PATIENCE_SECONDS)
+            await until(assigned, f"{wanted} is assigned to the daemon")
         except pytest.fail.Exception as failure:
             pytest.fail(f"{failure}\n{self.text}")
 

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.bridge import PATIENCE_SECONDS, clean_environment
+from tests.support.bridge import clean_environment
 from tests.support.launcher import PRODUCT, Process, start
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class RunningCommand:
@@ -45,7 +46,7 @@ class RunningCommand:
     def running(self) -> bool:
         return self._process.returncode is None
 
-    async def ended(self, patience_seconds: float = PATIENCE_SECONDS * 2) -> int:
+    async def ended(self, patience_seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for its end; return its exit code."""
         try:
             async with asyncio.timeout(patience_seconds):

@@ -61,7 +61,7 @@ def create(server: Server, name: str, template: str | None = None) -> Database:
     database = Database(server, name)
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("create database {} template {}").format(
+            sql.SQL("create database {} template {} strategy file_copy").format(
                 sql.Identifier(name), sql.Identifier(template or "template0")
             )
         )

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.bridge import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.contract import look_at_reservation
-from tests.support.receiver import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"

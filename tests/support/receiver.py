@@ -16,8 +16,7 @@ from aiohttp import web
 from tests.support.answers import Answer, give
 from tests.support.certificates import Certificates
 from tests.support.contract import look_at_call
-
-PATIENCE_SECONDS = 45.0
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)

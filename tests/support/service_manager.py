@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bridge import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class HeardService:

@@ -6,14 +6,14 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
-from tests.support.server import SETTINGS
+from tests.support.server import SETTINGS, in_memory
 
 
 class Standby(ThrowawayPostgres):
     """Streams from a primary from the moment it is started, and takes over when it is promoted."""
 
     def __init__(self, primary: ThrowawayPostgres) -> None:
-        super().__init__(primary.binaries, durable=True, settings=SETTINGS)
+        super().__init__(primary.binaries, durable=True, settings=SETTINGS, parent=in_memory())
         self._primary = primary
         self._password = primary._password
 

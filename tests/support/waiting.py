@@ -7,10 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+PATIENCE_SECONDS = 90.0
+"""How long anything is waited for that a loaded machine may be late with: much longer than any of it takes."""
+
 _LOOK_AGAIN_SECONDS = 0.02
 
 
-async def until(condition: Callable[[], object], what: str, patience_seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], object], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until a condition holds that nothing announces; look again and again."""
     try:
         async with asyncio.timeout(patience_seconds):

@@ -47,6 +47,8 @@ class Till:
     one_at_a_time_seconds: float = 0.0
     waiting: int = 0
     most_waiting: int = 1000
+    most_answered: int = 1000
+    """Of those that wait at the same time: the others never get an answer."""
     pauses: dict[str, str] = field(default_factory=dict)
     redirects: bool = False
     repeat: int = 204
@@ -82,10 +84,7 @@ class Till:
             return web.Response(status=500)
         if self.waiting >= self.most_waiting:
             return web.Response(status=429, headers=self.pauses)
-        self.waiting += 1
-        async with self.lock:
-            await asyncio.sleep(self.one_at_a_time_seconds)
-        self.waiting -= 1
+        await self._work()
         self.seen.add(headers["webhook-id"])
         if headers["ce-sequence"] < have:
             return web.Response(status=self.older)
@@ -93,6 +92,16 @@ class Till:
             return web.Response(status=self.equal)
         self.highest[headers["ce-subject"]] = headers["ce-sequence"]
         return web.Response(status=204)
+
+    async def _work(self) -> None:
+        self.waiting += 1
+        try:
+            if self.waiting > self.most_answered:
+                await asyncio.Event().wait()
+            async with self.lock:
+                await asyncio.sleep(self.one_at_a_time_seconds)
+        finally:
+            self.waiting -= 1
 
 
 def believes_everything(_: Webhook, __: bytes, ___: dict[str, str]) -> None: ...
@@ -122,6 +131,7 @@ def _signature(webhook: Webhook, body: bytes, headers: dict[str, str], timestamp
     return str(webhook.sign(headers["webhook-id"], datetime.fromtimestamp(timestamp, UTC), body.decode()))
 
 
+AT_ONCE = "takes 50 calls at once"
 FORGERIES = [
     "refuses a call signed with another secret",
     "refuses a body that was changed after it was signed",
@@ -165,10 +175,7 @@ WRONG: dict[str, tuple[Callable[[], Till], list[str]]] = {
     ),
     "refuses a number that it has": (lambda: Till(equal=409), ["takes newer content under a number that it has"]),
     "breaks over a test call": (lambda: Till(knows_no_ping=True), ["is not upset by a test call"]),
-    "works before it answers, one call after another": (
-        lambda: Till(one_at_a_time_seconds=0.05),
-        ["takes 50 calls at once"],
-    ),
+    "answers ten at once and no more": (lambda: Till(most_answered=10), [AT_ONCE]),
     "redirects": (lambda: Till(redirects=True), ["takes a rightly signed call"]),
 }
 
@@ -202,7 +209,7 @@ async def test_receiver_that_does_it_right_meets_everything(serve: Serve, option
     report = tmp_path / "report.md"
     code, output, errors = await run_command("conformance", url, *options, "--report", str(report))
     assert (code, errors) == (0, f"The report is in {report}.\n")
-    assert f"{len(ALL)} met; the slowest answer took 0." in output
+    assert re.search(rf"{len(ALL)} met; the slowest answer took \d", output)
     text = report.read_text()
     assert all(f"| ✓ | {title} |" in text for title in ALL)
     assert "not-to-be-shown" not in text + output
@@ -213,7 +220,9 @@ async def test_receiver_that_does_it_right_meets_everything(serve: Serve, option
 async def test_receiver_that_is_wrong_is_failed_for_just_that(how: str, serve: Serve, options: list[str]) -> None:
     make, not_met = WRONG[how]
     url = await serve(make())
-    code, output, _ = await run_command("conformance", url, *options, "--json", "--timeout-seconds", "1.5")
+    # Short only where a time-out is the finding: elsewhere a busy machine's late answer would be one, too.
+    patience = ["--timeout-seconds", "10"] if not_met == [AT_ONCE] else []
+    code, output, _ = await run_command("conformance", url, *options, *patience, "--json")
     told = json.loads(output)
     found = [asked["title"] for asked in told["requirements"] if asked["verdict"] == "not met"]
     assert (code, told["met"], found) == (1, False, not_met)

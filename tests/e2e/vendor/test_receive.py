@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bridge import PATIENCE_SECONDS, Bridges, clean_environment, run_command
+from tests.support.bridge import Bridges, clean_environment, run_command
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 
 class Receiving:

@@ -27,10 +27,10 @@ from cdc_bridge.setting_values import decoded_secret
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import example
-from tests.support.bridge import PATIENCE_SECONDS, SECRET, Bridges, clean_environment, run_command
+from tests.support.bridge import SECRET, Bridges, clean_environment, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 RECEIVERS = Path(contract.__file__).with_name("receivers")
 PROGRAMS = ("python/receiver.py", "node/receiver.mjs")

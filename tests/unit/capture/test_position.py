@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cdc_bridge.capture.position import Place, Position, Snapshot
 from cdc_bridge.model import Seq, Xid
+from tests.support.length import chosen
 
 
 @dataclass
@@ -71,7 +72,7 @@ _steps = st.lists(
 
 
 @given(_steps)
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=chosen(400, 4000), deadline=None)
 def test_every_committed_change_is_read_exactly_once_whatever_the_order_of_commits_and_whatever_crashes(
     steps: list[tuple[object, ...]],
 ) -> None:

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from cdc_bridge.settings import PREFIX, Settings
+from tests.e2e.test_cli import COMMANDS
 from tests.support.man_page import PAGE, date_of, man_page
-from tests.unit.cli.test_cli import COMMANDS
 
 TEXT = PAGE.read_text(encoding="utf-8")
 FORMATTERS = (

@@ -23,7 +23,7 @@ from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.transport.message import Message
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
-from tests.unit.runtime.test_assignment import TILL
+from tests.unit.runtime.scripted import TILL
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 REQUEST_SECONDS = 0.01
