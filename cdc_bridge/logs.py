@@ -15,6 +15,7 @@ from typing import Literal
 import structlog
 
 Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "console", "json"]
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -25,7 +26,7 @@ def set_level(level: Level) -> None:
     logging.getLogger().setLevel(max(_LEVELS[level], logging.WARNING))
 
 
-def set_up_logs(level: Level, log_format: Literal["auto", "console", "json"]) -> None:
+def set_up_logs(level: Level, log_format: Format) -> None:
     """Configure structlog and the standard library's logging to write the same lines."""
     on_terminal = sys.stderr.isatty()
     as_json = log_format == "json" or (log_format == "auto" and not on_terminal)
