@@ -126,7 +126,7 @@ def _root(
 def main() -> None:
     """Run the command line; print errors without a traceback."""
     try:
-        app()
+        app(prog_name="cdc-bridge")  # Also as python -m cdc_bridge, so that help and completion know it by its name.
     except BridgeError as error:
         problem, *more = str(error).splitlines()
         sys.stderr.write(f"cdc-bridge: {problem}\n" + "".join(f"            {line}\n" for line in more))

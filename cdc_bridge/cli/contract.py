@@ -15,7 +15,7 @@ from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, text_of
 
 app = typer.Typer(
     name="contract",
-    help="Print what an EPOS vendor builds against: schema, OpenAPI, examples, test vector, receivers. Needs no settings.",
+    help="Print what an EPOS vendor builds against. Needs no settings.",
     no_args_is_help=True,
 )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.packaging.service_files import Place, this_program, unit_text, write_service_files
+from cdc_bridge.packaging.service_files import Target, this_program, unit_text, write_service_files
 from cdc_bridge.packaging.settings_example import settings_example
 
 app = typer.Typer(name="systemd", help="Install the daemon as a systemd service.", no_args_is_help=True)
@@ -41,4 +41,4 @@ def install(
 
     Example: sudo cdc-bridge systemd install
     """
-    write_service_files(Place(root, this_program()), typer.echo, force=force)
+    write_service_files(Target(root, this_program()), typer.echo, force=force)

@@ -1,18 +1,26 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import pytest
+import typer
 
 from cdc_bridge import __version__
+from cdc_bridge.cli.app import app
+from cdc_bridge.errors import BridgeError
 from tests.support.bridge import run_command
 
 ENDPOINT_COMMANDS = ("add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "ping")
 COMMANDS = (
     "run",
+    "status",
     "check",
     "install",
     "uninstall",
     *(f"endpoint {command}" for command in ENDPOINT_COMMANDS),
     "payload",
+    "deliveries",
     "delivery show",
     "delivery retry",
     "replay",
@@ -20,16 +28,77 @@ COMMANDS = (
     "reconcile",
     "systemd print",
     "systemd install",
-    *(f"contract {command}" for command in ("guide", "schema", "openapi", "example", "vector")),
+    *(f"contract {command}" for command in ("guide", "schema", "openapi", "example", "vector", "receiver")),
+    "receive",
+    "conformance",
     "demo",
 )
+PANELS = ("Run and watch", "Endpoints", "Deliveries", "Database", "Vendors", "Help")
 
 
-async def test_help_lists_the_commands_and_the_exit_codes() -> None:
+def top_commands() -> dict[str, Any]:
+    root: Any = typer.main.get_command(app)
+    commands: dict[str, Any] = root.commands
+    return commands
+
+
+async def test_help_lists_every_command_in_panels_and_the_exit_codes() -> None:
     code, output, _ = await run_command("--help")
     assert code == 0
-    assert [command for command in COMMANDS if f" {command.split()[0]} " not in output] == []
+    assert {command.split()[0] for command in COMMANDS} == set(top_commands())
+    assert [command for command in top_commands() if f"│ {command} " not in output] == []
+    assert [panel for panel in PANELS if f"╭─ {panel} ─" not in output] == []
     assert "78" in output
+
+
+@pytest.mark.parametrize("name", top_commands())
+def test_help_in_the_table_is_that_of_the_command(name: str) -> None:
+    listed = top_commands()[name]
+    command = listed.load()
+    assert command.name == name
+    if not hasattr(command, "commands"):  # A group's own help says more.
+        assert command.help.partition("\n")[0] == listed.help
+
+
+async def test_help_and_completion_import_no_command() -> None:
+    measure = {"PYTHONPROFILEIMPORTTIME": "1"}
+    _, output, imports = await run_command("--help", **measure)
+    assert "reconcile" in output
+    assert "cdc_bridge.cli.app" in imports
+    assert [name for name in ("cdc_bridge.settings", "cdc_bridge.cli.run", "psycopg") if name in imports] == []
+    completing = {"_CDC_BRIDGE_COMPLETE": "complete_bash", "COMP_WORDS": "cdc-bridge re", "COMP_CWORD": "1"}
+    _, output, imports = await run_command(**measure, **completing)
+    assert output.split() == ["replay", "reconcile", "receive"]
+    assert "cdc_bridge.settings" not in imports
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("endpoint re", ["resume", "remove", "rotate-secret"]),
+        ("deliveries --st", ["--state"]),
+        ("deliveries --state de", ["delivered", "dead"]),
+    ],
+)
+async def test_completion_knows_commands_options_and_values(words: str, completed: list[str]) -> None:
+    line = f"cdc-bridge {words}"
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    _, output, _ = await run_command(_CDC_BRIDGE_COMPLETE="complete_bash", **variables)
+    assert set(completed) <= set(output.split())
+
+
+@pytest.mark.parametrize(("command", "extra"), [("demo", "demo"), ("receive", "receive")])
+async def test_command_of_an_extra_that_is_not_installed_says_how_to_install_it(
+    command: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("cdc_bridge.vendor.receive", "cdc_bridge.demo"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, f"cdc_bridge.cli.{command}", raising=False)
+    monkeypatch.setitem(sys.modules, "standardwebhooks", None)
+    with pytest.raises(BridgeError) as raised:
+        top_commands()[command].load()
+    assert raised.value.problem == f"{command} needs standardwebhooks, which is not installed"
+    assert f"'cdc-bridge[{extra}]'" in raised.value.remedy
 
 
 async def test_help_of_endpoint_lists_its_commands() -> None:
