@@ -159,8 +159,8 @@ def _require_same(unit: Path, text: str) -> None:
     if unit.exists() and unit.read_bytes() != text.encode():
         raise BridgeError(
             f"{unit} differs from the unit of this version, so nothing was written",
-            f"Compare: cdc-bridge systemd print | diff {unit} -. Overwrite it: cdc-bridge systemd install --force. Keep "
-            "your changes in a drop-in, which an upgrade leaves alone: systemctl edit cdc-bridge",
+            f"Compare: cdc-bridge systemd print | diff {unit} -. Overwrite it: cdc-bridge systemd install --force. "
+            "Keep your changes in a drop-in, which an upgrade leaves alone: systemctl edit cdc-bridge",
         )
 
 
