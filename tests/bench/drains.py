@@ -203,9 +203,8 @@ async def measure_backlog(stage: Stage, scale: Scale) -> Measured:
             url = await stack.enter_async_context(stage.receiver())
             return await drain(stage, database, url, few, usages if backlog > few else None)
 
-    found = await by_turns(
-        scale.rounds, {"many": partial(drain_of, scale.large_backlog), "few": partial(drain_of, few)}
-    )
+    many = scale.large_backlog
+    found = await by_turns(scale.rounds, {"many": partial(drain_of, many), "few": partial(drain_of, few)})
     return Measured(
         [
             compared(
