@@ -108,10 +108,10 @@ async def _reconcile(
 
 def _print(endpoint: EndpointRef, since: datetime, found: Reconciled, *, repair: set[Standing]) -> None:
     typer.echo(f"{endpoint.name}: {count_reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
-    for standing in Standing:
-        ids, number = found.ids.get(standing, []), found.found[standing]
+    for state in Standing:
+        ids, number = found.ids.get(state, []), found.found[state]
         more = f" and {number - len(ids):,} more" if ids and number > len(ids) else ""
-        typer.echo(f"  {standing:<11}{number:>9,}" + (f"  {', '.join(ids)}{more}" if ids else ""))
+        typer.echo(f"  {state:<11}{number:>9,}" + (f"  {', '.join(ids)}{more}" if ids else ""))
     if repair:
         typer.echo(f"  Queued: {count_reservations(found.queued)}.")
     elif found.found[Standing.MISSING] or found.found[Standing.STALE]:
@@ -125,7 +125,7 @@ def _as_json(endpoint: EndpointRef, since: datetime, found: Reconciled) -> dict[
         "endpoint": endpoint.name,
         "since": since.isoformat(),
         "compared": found.compared,
-        **{standing.name.lower(): found.found[standing] for standing in Standing},
-        "ids": {standing.name.lower(): ids for standing, ids in found.ids.items()},
+        **{state.name.lower(): found.found[state] for state in Standing},
+        "ids": {state.name.lower(): ids for state, ids in found.ids.items()},
         "queued": found.queued,
     }

@@ -160,7 +160,7 @@ class ThrowawayPostgres:
             self._remove()
 
     def start(self) -> None:
-        """Start the server and wait until it answers.
+        """Start the server and wait until it accepts connections.
 
         Raises:
             PostgresNotAvailable: It does not start.
@@ -170,7 +170,7 @@ class ThrowawayPostgres:
         while tries_left:
             port = self._port or free_port()
             self._process = self._launch(port)
-            if self._answers(port):
+            if self._accepts_connections(port):
                 self._port = port
                 return
             if _CHILDREN_LINGER in self._log_tail() and time.monotonic() < deadline:
@@ -238,7 +238,7 @@ class ThrowawayPostgres:
                 **_ordinary_user(),
             )  # fmt: skip
 
-    def _answers(self, port: int) -> bool:
+    def _accepts_connections(self, port: int) -> bool:
         deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         conninfo = (
             f"host=127.0.0.1 port={port} user=postgres password={self._password} dbname=postgres connect_timeout=2"

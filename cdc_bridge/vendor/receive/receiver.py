@@ -1,4 +1,4 @@
-"""A webhook receiver for development: verifies every request as a careful till would, and responds as it is told."""
+"""A webhook receiver for development: verifies every request as a careful till would, and responds as configured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_FORWARDED = {"host", "content-length", "connection", "transfer-encoding"}
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How requests are answered; the default is 204, or 401 where the signature is not valid."""
+    """How to respond; the default is 204, or 401 if the signature is not valid."""
 
     status: int | None = None
     """Respond with this status."""

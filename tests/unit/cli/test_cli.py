@@ -88,7 +88,7 @@ def test_help_and_completion_of_commands_import_none_of_them() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("cdc-bridge endpoint re", {"resume", "remove", "rotate-secret"}),
+        ("cdc-bridge endpoint re", {"resume", "remove"}),
         ("cdc-bridge deliveries --st", {"--state"}),
         ("cdc-bridge deliveries --state de", {"delivered", "dead"}),
     ],
