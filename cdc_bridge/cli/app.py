@@ -1,63 +1,113 @@
-"""The command ``cdc-bridge``: its commands, and what becomes of errors."""
+"""The command ``cdc-bridge``: the table of its commands, and exit codes for errors.
+
+A command's module is imported when the command is used, not when it is listed: ``--help`` and completion read the
+table alone. So every module imports what it needs at its top, and ``cdc-bridge --help`` stays quick.
+"""
 
 from __future__ import annotations
 
+import pkgutil
 import sys
+from typing import Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from cdc_bridge import __version__
-from cdc_bridge.cli import (
-    backfill,
-    check,
-    conformance,
-    contract,
-    deliveries,
-    delivery,
-    demo,
-    endpoint,
-    guide,
-    install,
-    payload,
-    receive,
-    reconcile,
-    replay,
-    run,
-    status,
-    systemd,
-)
 from cdc_bridge.errors import BridgeError
 
 _INTERRUPTED = 130
 
+_RUN = "Run and watch"
+_ENDPOINTS = "Endpoints"
+_DELIVERIES = "Deliveries"
+_DATABASE = "Database"
+_VENDORS = "Vendors"
+_HELP = "Help"
+
+
+class _Entry(NamedTuple):
+    panel: str
+    name: str
+    target: str
+    """Module below ``cdc_bridge.cli`` and the function, or the group, in it."""
+    help: str
+    extra: str = ""
+    """The extra that installs what the module needs beyond the package's own dependencies."""
+
+
+_COMMANDS = (
+    _Entry(_RUN, "run", "run:run", "Run the daemon until SIGTERM or Ctrl-C."),
+    _Entry(_RUN, "status", "status:status", "Show capture, wake-ups and the status of every endpoint."),
+    _Entry(_RUN, "check", "check:check", "Check everything the daemon needs."),
+    _Entry(_RUN, "systemd", "systemd:app", "Install the daemon as a systemd service."),
+    _Entry(_ENDPOINTS, "endpoint", "endpoint:app", "Add, show, change, test and remove endpoints."),
+    _Entry(_DELIVERIES, "deliveries", "deliveries:deliveries", "List deliveries, newest change first."),
+    _Entry(_DELIVERIES, "delivery", "delivery:app", "Show or retry single deliveries."),
+    _Entry(_DELIVERIES, "replay", "replay:replay", "Send reservations again that were sent before."),
+    _Entry(_DELIVERIES, "backfill", "backfill:backfill", "Send an endpoint the reservations it never received."),
+    _Entry(_DELIVERIES, "reconcile", "reconcile:reconcile", "Find reservations that an endpoint missed or has stale."),
+    _Entry(_DELIVERIES, "payload", "payload:payload", "Print the request body of a reservation as it is now."),
+    _Entry(_DATABASE, "install", "install:install", "Install or upgrade the schema in the e-Res database."),
+    _Entry(_DATABASE, "uninstall", "install:uninstall", "Remove the schema from the e-Res database."),
+    _Entry(_VENDORS, "contract", "contract:app", "Print schema, OpenAPI, examples, test vector, receivers."),
+    _Entry(_VENDORS, "receive", "receive:receive", "Receive and verify webhooks on this machine.", "receive"),
+    _Entry(_VENDORS, "conformance", "conformance:conformance", "Test a vendor's endpoint against the contract."),
+    _Entry(_HELP, "guide", "guide:guide", "Print a guide for DBA, operator or vendor."),
+    _Entry(_HELP, "demo", "demo:demo", "Run the whole bridge on this machine and count what arrives.", "demo"),
+)
+
+
+class LazyCommand(TyperCommand):
+    """A row of the table: listed as it is, replaced by the real command when it is used."""
+
+    def __init__(self, entry: _Entry) -> None:
+        super().__init__(entry.name, help=entry.help, rich_help_panel=entry.panel)
+        self._entry = entry
+
+    def load(self) -> Any:
+        """Import the command.
+
+        Raises:
+            BridgeError: A package of the command's extra is not installed.
+        """
+        name, target, extra = self._entry.name, self._entry.target, self._entry.extra
+        try:
+            loaded = pkgutil.resolve_name(f"cdc_bridge.cli.{target}")
+        except ModuleNotFoundError as error:
+            if not extra:
+                raise
+            raise BridgeError(
+                f"{name} needs {error.name}, which is not installed",
+                f"Install it: pip install 'cdc-bridge[{extra}]'",
+            ) from error
+        if isinstance(loaded, typer.Typer):
+            return typer.main.get_group(loaded)
+        single = typer.Typer(add_completion=False)
+        single.command(name)(loaded)
+        return typer.main.get_command(single)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the real command's context: what runs, completes or explains itself from here on is that one."""
+        return self.load().make_context(*args, **kwargs)
+
+
+class _CommandTable(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        commands = {entry.name: LazyCommand(entry) for entry in _COMMANDS}
+        super().__init__(**attributes | {"commands": commands})
+
+
 app = typer.Typer(
+    cls=_CommandTable,
     name="cdc-bridge",
-    help="Turns every change of a reservation in the e-Res database into a signed HTTPS call.",
+    help="Webhooks for the e-Res reservation system, straight from its PostgreSQL database.",
     epilog="Settings come from flags, the environment (CDC_BRIDGE_...), systemd credentials and a TOML file, "
     "in this order. Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong settings.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-app.command()(run.run)
-app.command()(status.status)
-app.command()(check.check)
-app.command()(install.install)
-app.command()(install.uninstall)
-app.add_typer(endpoint.app)
-app.command()(payload.payload)
-app.command()(deliveries.deliveries)
-app.add_typer(delivery.app)
-app.command()(replay.replay)
-app.command()(backfill.backfill)
-app.command()(reconcile.reconcile)
-app.add_typer(systemd.app)
-app.add_typer(contract.app)
-app.command()(guide.guide)
-app.command()(receive.receive)
-app.command()(conformance.conformance)
-app.command()(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,9 +125,9 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an error is told in words, without a traceback."""
+    """Run the command line; print errors without a traceback."""
     try:
-        app()
+        app(prog_name="cdc-bridge")  # Also as python -m cdc_bridge, so that help and completion know it by its name.
     except BridgeError as error:
         problem, *more = str(error).splitlines()
         sys.stderr.write(f"cdc-bridge: {problem}\n" + "".join(f"            {line}\n" for line in more))

@@ -2,63 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import Annotated
 
 import typer
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
-from cdc_bridge.cli.counted import reservations
-from cdc_bridge.cli.long_work import run_interruptibly, shown
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
-from cdc_bridge.cli.times import instant
-
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
-    from psycopg.rows import TupleRow
-
-    from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
-    from cdc_bridge.endpoints.lookup import EndpointRef
+from cdc_bridge.checks.preflight import require_ready
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
+from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
+from cdc_bridge.database import one_connection
+from cdc_bridge.deliveries import backfill as backfills
+from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
+from cdc_bridge.deliveries.reservation_keys import ReservationKeys
+from cdc_bridge.endpoints.lookup import EndpointRef, resolve_endpoint
 
 
 def backfill(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The endpoint that is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.")],
     since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Only reservations updated at this time or later; without a zone: UTC."),
+        datetime | None,
+        time_option("--since", "Only reservations updated at this time or later. UTC unless it has a zone."),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Also reservations that it had, each under a new number.")
+        bool, typer.Option("--again", help="Send also reservations that the endpoint has, each under a new number.")
     ] = False,
     at_most: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Queue no more while so many of its deliveries wait.")
+        int, typer.Option(min=1, metavar="N", help="Pause queueing while the endpoint has N pending deliveries.")
     ] = 10_000,
-    wait: Annotated[bool, typer.Option("--wait", help="End when all are delivered, not when they are queued.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count and do nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until everything queued is settled.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and queue nothing.")] = False,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Call an endpoint with the reservations that it never had; the running daemon makes the calls.
+    """Send an endpoint the reservations it never received.
 
-    May be interrupted at any time; started again, it goes on. (With --again it begins anew.)
+    Queues deliveries; the running daemon sends them. Safe to interrupt: run it again to continue. (With --again it
+    starts over.)
 
     Example: cdc-bridge backfill till --since 2026-01-01 --dry-run
     """
-    from_time = instant(since, "--since")
     url = database_url_from(config, database_url)
-    from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress  # noqa: PLC0415
-
-    wanted, done = BackfillOptions(from_time, again, at_most, wait), BackfillProgress()
+    wanted, done = BackfillOptions(since, again, at_most, wait), BackfillProgress()
     run_interruptibly(
         _run(url, name, wanted, done, dry_run=dry_run),
-        lambda: f"Queued by then: {reservations(done.queued)}. To go on, run it again.",
+        lambda: f"Queued so far: {count_reservations(done.queued)}. Run it again to continue.",
     )
 
 
 async def _run(url: str, name: str, wanted: BackfillOptions, done: BackfillProgress, *, dry_run: bool) -> None:
-    from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
-    from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.deliveries.backfill import count  # noqa: PLC0415
-    from cdc_bridge.endpoints.lookup import resolve_endpoint  # noqa: PLC0415
-
     async with one_connection(url) as connection:
         await require_ready(connection)
         endpoint = await resolve_endpoint(connection, name)
@@ -66,28 +59,26 @@ async def _run(url: str, name: str, wanted: BackfillOptions, done: BackfillProgr
         if endpoint.silence:
             typer.echo(endpoint.silence, err=True)
         if dry_run:
-            counted = await count(connection, endpoint, wanted)
-            queued = f"{reservations(counted.selected)} of {counted.read:,}"
-            typer.echo(f"To be queued for {endpoint.name}: {queued}. Nothing was done.")
+            counted = await backfills.count(connection, endpoint, wanted)
+            found = f"{count_reservations(counted.selected)} of {counted.read:,}"
+            typer.echo(f"Would queue for {endpoint.name}: {found}. Nothing was queued.")
             return
         await _backfill(connection, endpoint, wanted, done)
         typer.echo(
-            f"Queued for {endpoint.name}: {reservations(done.queued)}" + (", all settled." if wanted.wait else ".")
+            f"Queued for {endpoint.name}: {count_reservations(done.queued)}"
+            + (", all settled." if wanted.wait else ".")
         )
         if left_out := done.selected - done.queued:
-            typer.echo(f"Left out: {reservations(left_out)}, called by now or with a change on its way.")
+            typer.echo(f"Not queued: {count_reservations(left_out)}, delivered meanwhile or with a change in the log.")
 
 
 async def _backfill(
     connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: BackfillOptions, done: BackfillProgress
 ) -> None:
-    from cdc_bridge.deliveries.backfill import backfill as run  # noqa: PLC0415
-    from cdc_bridge.deliveries.reservation_keys import ReservationKeys  # noqa: PLC0415
-
     total = await ReservationKeys(wanted.since).count(connection)
-    with shown(f"backfill {endpoint.name}") as bar:
+    with progress_bar(f"backfill {endpoint.name}") as bar:
 
-        def told(done: BackfillProgress) -> None:
+        def show(done: BackfillProgress) -> None:
             bar.show(done.read, total, f"queued {done.queued:,}, settled {done.settled:,}", done.waiting_for)
 
-        await run(connection, endpoint, wanted, done, told)
+        await backfills.backfill(connection, endpoint, wanted, done, show)

@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, settings_from
+from cdc_bridge.checks.preflight import run_checks
+from cdc_bridge.checks.verdict import Check, Verdict
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, print_json, settings_from
+from cdc_bridge.web.listening import check_page
+
+_MARKS = {
+    Verdict.OK: "[green]✓[/]",
+    Verdict.WARNING: "[yellow]![/]",
+    Verdict.FAILED: "[red]✗[/]",
+    Verdict.SKIPPED: "-",
+}
 
 
 def check(
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: JsonOption = False,
 ) -> None:
-    """Check everything the daemon needs; each line a tick or a cross with what mends it.
+    """Check everything the daemon needs.
+
+    Prints one line per check, and how to fix what fails. Exit code 1: a check failed.
 
     Example: cdc-bridge check --json
     """
     settings = settings_from(config, database_url)
-    from rich.console import Console  # noqa: PLC0415
-
-    from cdc_bridge.checks.preflight import run_checks  # noqa: PLC0415
-    from cdc_bridge.checks.verdict import Check, Verdict  # noqa: PLC0415
-    from cdc_bridge.web.listening import check_page  # noqa: PLC0415
-
-    marks = {
-        Verdict.OK: "[green]✓[/]",
-        Verdict.WARNING: "[yellow]![/]",
-        Verdict.FAILED: "[red]✗[/]",
-        Verdict.SKIPPED: "-",
-    }
     console = Console(highlight=False, soft_wrap=True)
 
     def show(result: Check) -> None:
         if not json_:
-            console.print(f"{marks[result.verdict]} {result.name:<16} ", end="")
+            console.print(f"{_MARKS[result.verdict]} {result.name:<16} ", end="")
             console.print(result.detail, markup=False)
             if result.remedy:
                 console.print(f"{'':19}-> {result.remedy}", markup=False)
@@ -55,5 +54,5 @@ def check(
     results = asyncio.run(run_all())
     failed = any(result.verdict is Verdict.FAILED for result in results)
     if json_:
-        typer.echo(json.dumps({"ok": not failed, "checks": [result.as_json() for result in results]}, indent=2))
+        print_json({"ok": not failed, "checks": [result.as_json() for result in results]})
     raise typer.Exit(1 if failed else 0)

@@ -5,65 +5,72 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from cdc_bridge.cli.conformance_report import as_json, as_markdown, line, summary
 from cdc_bridge.cli.endpoint_options import HeaderFileOption, HeaderOption, given_headers
 from cdc_bridge.cli.options import JsonOption, print_json
+from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.model import Endpoint
+from cdc_bridge.setting_values import (
+    check_client_certificate,
+    checked_ca_file,
+    checked_headers,
+    checked_url,
+    decoded_secret,
+)
+from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformance_test
 
-if TYPE_CHECKING:
-    from cdc_bridge.model import Endpoint
-    from cdc_bridge.vendor.conformance.trial import Result
-
-_MTLS = "Where your endpoint asks for a client certificate (mTLS)"
+_MTLS = "Client certificate (mTLS)"
 
 
 def conformance(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Your endpoint, https://...", show_default=False)],
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL of your endpoint, https://...", show_default=False)],
     secret_file: Annotated[
         Path | None,
         typer.Option(
             "--secret-file",
             metavar="FILE",
             allow_dash=True,
-            help="File with the signing secret, whsec_...; - is standard input. Without one, calls are not signed.",
+            help="File with the signing secret, whsec_...; - is standard input. Without it, requests are not signed.",
         ),
     ] = None,
     header: HeaderOption = None,
     header_file: HeaderFileOption = None,
     ca_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File with the CA certificate(s) that alone are trusted; else the system's."),
+        typer.Option(metavar="FILE", help="File with the trusted CA certificate(s). Default: the system's."),
     ] = None,
     client_certificate_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File with the certificate to show.", rich_help_panel=_MTLS),
+        typer.Option(metavar="FILE", help="File with the client certificate.", rich_help_panel=_MTLS),
     ] = None,
     client_key_file: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="File with that certificate's key; without, it is in the same file.",
+            help="File with its key. Default: the same file.",
             rich_help_panel=_MTLS,
         ),
     ] = None,
     timeout_seconds: Annotated[
         float,
-        typer.Option(min=0.1, max=300, help="Longest time for an answer, in seconds: the bridge's own by default."),
+        typer.Option(min=0.1, max=300, help="Request timeout, in seconds. The default is the bridge's."),
     ] = 15.0,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the report into a file as well (Markdown).")
+        Path | None, typer.Option("--report", metavar="FILE", help="Write a report into a file too (Markdown).")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Try whether an EPOS vendor's endpoint takes calls as it should: an acceptance test, with a report to pass on.
+    """Test a vendor's endpoint against the contract.
 
-    It posts some seventy invented reservations, so let it go to an endpoint for trials and not to a till at work.
-    No database is needed, and nothing of one is sent. Exit code 0: everything that is asked is met.
+    Posts some seventy invented reservations: use a test endpoint, not a live till. Needs no database. Exit code 0:
+    every requirement is met.
 
-    Example: cdc-bridge conformance https://till.example/trials --secret-file secret --report report.md
+    Example: cdc-bridge conformance https://till.example/test --secret-file secret --report report.md
     """
     certificates = (ca_file, client_certificate_file, client_key_file)
     endpoint = _endpoint(url, secret_file, given_headers(header, header_file), certificates, timeout_seconds)
@@ -73,26 +80,20 @@ def conformance(
             raise typer.Exit(2)
         typer.echo(f"This posts some seventy invented reservations to {endpoint.shown_url}.")
         typer.confirm("Go ahead?", abort=True)
-    results = asyncio.run(_try(endpoint, show=not json_))
-    from cdc_bridge.cli.conformance_report import as_json, as_markdown, summary  # noqa: PLC0415
-    from cdc_bridge.vendor.conformance.trial import Verdict  # noqa: PLC0415
-
+    results = asyncio.run(_run(endpoint, show=not json_))
     if json_:
         print_json(as_json(endpoint, results))
     else:
         typer.echo(f"\n{summary(results)}")
     if report is not None:
         _write(report, as_markdown(endpoint, results))
-        typer.echo(f"The report is in {report}.", err=True)
+        typer.echo(f"Report written to {report}.", err=True)
     raise typer.Exit(1 if any(result.verdict is Verdict.NOT_MET for result in results) else 0)
 
 
-async def _try(endpoint: Endpoint, *, show: bool) -> list[Result]:
-    from cdc_bridge.cli.conformance_report import line  # noqa: PLC0415
-    from cdc_bridge.vendor.conformance.trial import try_endpoint  # noqa: PLC0415
-
+async def _run(endpoint: Endpoint, *, show: bool) -> list[Result]:
     results = []
-    async for result in try_endpoint(endpoint):
+    async for result in run_conformance_test(endpoint):
         results.append(result)
         if show:
             typer.echo(line(result))
@@ -106,34 +107,24 @@ def _endpoint(
     certificates: tuple[Path | None, Path | None, Path | None],
     timeout_seconds: float,
 ) -> Endpoint:
-    from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
-    from cdc_bridge.model import Endpoint  # noqa: PLC0415
-    from cdc_bridge.setting_values import (  # noqa: PLC0415
-        check_client_certificate,
-        checked_ca_file,
-        checked_headers,
-        checked_url,
-        decoded_secret,
-    )
-
     ca_file, client_certificate_file, client_key_file = certificates
     if client_key_file is not None and client_certificate_file is None:
-        raise WrongUsage("--client-key-file needs its certificate", "Name that too: --client-certificate-file FILE")
-    wrong = "URL"
+        raise WrongUsage("--client-key-file needs --client-certificate-file", "Add it: --client-certificate-file FILE")
+    option = "URL"
     try:
-        # http:// leads to this machine alone, where a vendor tries things out.
+        # checked_url admits http:// to this machine only, where a vendor develops.
         checked = checked_url(url, allow_http=True)
-        wrong = "--secret-file"
+        option = "--secret-file"
         secret = None if secret_file is None else decoded_secret(_read(secret_file))
-        wrong = "--header"
+        option = "--header"
         pairs = checked_headers(headers or ())
-        wrong = "--ca-file"
+        option = "--ca-file"
         authorities = None if ca_file is None else checked_ca_file(ca_file)
-        wrong = "--client-certificate-file"
+        option = "--client-certificate-file"
         if client_certificate_file is not None:
             check_client_certificate(client_certificate_file, client_key_file)
     except ValueError as error:
-        raise WrongUsage(f"{wrong} {error}") from None
+        raise WrongUsage(f"{option} {error}") from None
     return Endpoint(
         name="conformance",
         url=checked,
@@ -162,8 +153,6 @@ def _read(file: Path) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    from cdc_bridge.errors import BridgeError  # noqa: PLC0415
-
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

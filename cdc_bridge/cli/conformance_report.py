@@ -1,4 +1,4 @@
-"""What ``conformance`` prints: a line for each requirement, a report to pass on, JSON. None has a secret in it."""
+"""Output of ``conformance``: a line per requirement, a Markdown report, JSON. None contains a secret."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 
 from cdc_bridge import __version__
 from cdc_bridge.model import Endpoint
-from cdc_bridge.vendor.conformance.trial import Result, Verdict
+from cdc_bridge.vendor.conformance.runner import Result, Verdict
 
 _MARKS = {Verdict.MET: "✓", Verdict.NOT_MET: "✗", Verdict.SKIPPED: "-"}
 
 
 def line(result: Result) -> str:
-    """Return a result for the terminal."""
+    """Return the line of a result, for the terminal."""
     seconds = f", {result.slowest_seconds:.3f} s" if result.slowest_seconds else ""
-    told = f"{_MARKS[result.verdict]} {result.requirement.title}: {result.detail}{seconds}"
-    return f"{told}\n    -> {result.requirement.why}" if result.verdict is Verdict.NOT_MET else told
+    text = f"{_MARKS[result.verdict]} {result.requirement.title}: {result.detail}{seconds}"
+    return f"{text}\n    -> {result.requirement.why}" if result.verdict is Verdict.NOT_MET else text
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return how many requirements are met."""
+    """Return counts of verdicts and the slowest response."""
     count = Counter(result.verdict for result in results)
     slowest = max((result.slowest_seconds for result in results), default=0.0)
     words = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
-    return f"{words}; the slowest answer took {slowest:.3f} s."
+    return f"{words}; slowest response {slowest:.3f} s."
 
 
 def as_markdown(endpoint: Endpoint, results: Sequence[Result]) -> str:
-    """Return a report that can be attached to a mail."""
+    """Return a report to attach to a mail."""
     rows = [
         f"| {_MARKS[result.verdict]} | {result.requirement.title} | {result.detail.replace('|', '/')} "
         f"| {result.slowest_seconds:.3f} |"
@@ -39,20 +39,20 @@ def as_markdown(endpoint: Endpoint, results: Sequence[Result]) -> str:
     missed = [result.requirement for result in results if result.verdict is Verdict.NOT_MET]
     return "\n".join(
         [
-            "# Conformance with the calls of cdc-bridge",
+            "# Conformance with cdc-bridge",
             "",
             f"* endpoint: {endpoint.shown_url}",
-            f"* tried: {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, by cdc-bridge {__version__}",
+            f"* tested: {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, by cdc-bridge {__version__}",
             (
-                f"* calls signed: {'no' if endpoint.secret is None else 'yes'}; "
-                f"longest time for an answer: {endpoint.timeout_seconds:g} s"
+                f"* requests signed: {'no' if endpoint.secret is None else 'yes'}; "
+                f"request timeout: {endpoint.timeout_seconds:g} s"
             ),
             f"* result: {summary(results)}",
             "",
-            "| | what is asked | what was answered | seconds |",
+            "| | requirement | response | seconds |",
             "| --- | --- | --- | --- |",
             *rows,
-            *(["", "## What is not met", ""] if missed else []),
+            *(["", "## Not met", ""] if missed else []),
             *(f"* **{requirement.title}.** {requirement.why}" for requirement in missed),
             "",
         ]
@@ -60,7 +60,7 @@ def as_markdown(endpoint: Endpoint, results: Sequence[Result]) -> str:
 
 
 def as_json(endpoint: Endpoint, results: Sequence[Result]) -> dict[str, Any]:
-    """Return it for machines."""
+    """Return the report as JSON has it."""
     return {
         "url": endpoint.shown_url,
         "signed": endpoint.secret is not None,

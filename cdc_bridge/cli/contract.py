@@ -9,58 +9,55 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.vendor import contract
+from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, text_of
+
 app = typer.Typer(
     name="contract",
-    help="What an EPOS vendor gets: schema, OpenAPI, examples, test vector, receivers. Needs no settings.",
+    help="Print what an EPOS vendor builds against. Needs no settings.",
     no_args_is_help=True,
 )
 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema (2020-12) of a reservation as it is posted.
+    """Print the JSON Schema (2020-12) of a request body.
 
     Example: cdc-bridge contract schema > reservation.schema.json
     """
-    from cdc_bridge.vendor.contract import SCHEMA_FILE  # noqa: PLC0415
-
     _print(SCHEMA_FILE)
 
 
 @app.command()
 def openapi() -> None:
-    """Print the OpenAPI 3.1 document of the calls: bodies, headers, and what each answer leads to.
+    """Print the OpenAPI 3.1 document: bodies, headers, and the effect of each response.
 
     Example: cdc-bridge contract openapi > reservations.openapi.json
     """
-    from cdc_bridge.vendor.contract import openapi as document  # noqa: PLC0415
-
-    typer.echo(json.dumps(document(), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(contract.openapi(), indent=2, ensure_ascii=False))
 
 
 @app.command()
 def example(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Which one.")] = "announcement",
-    list_: Annotated[bool, typer.Option("--list", help="Print the examples' names.")] = False,
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the example.")] = "announcement",
+    list_: Annotated[bool, typer.Option("--list", help="List the names.")] = False,
 ) -> None:
-    """Print an example of a reservation as it is posted; without NAME that of the announcement.
+    """Print an example body; without NAME, that of the announcement.
 
     Example: cdc-bridge contract example walk-in
     """
-    from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
-    from cdc_bridge.vendor.contract import EXAMPLES  # noqa: PLC0415
-
     if list_:
         typer.echo("\n".join(EXAMPLES))
     elif name in EXAMPLES:
         _print(EXAMPLES[name])
     else:
-        raise WrongUsage(f"there is no example {name}", f"There are: {', '.join(EXAMPLES)}.")
+        raise WrongUsage(f"there is no example {name}", f"Choose one of: {', '.join(EXAMPLES)}.")
 
 
 @app.command()
 def vector() -> None:
-    """Print signed calls, right and wrong ones, to check a verification of signatures with.
+    """Print signed requests, valid and invalid, to test signature verification with.
 
     Example: cdc-bridge contract vector > vector.json
     """
@@ -69,25 +66,20 @@ def vector() -> None:
 
 @app.command()
 def receiver(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="In which language: python or node.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Language: python or node.", show_default=False)],
     save: Annotated[
         Path | None,
-        typer.Option(
-            "--save", metavar="DIR", help="Write it into this folder, with what says which libraries it needs."
-        ),
+        typer.Option("--save", metavar="DIR", help="Write it into this folder, with its list of dependencies."),
     ] = None,
 ) -> None:
-    """Print a receiver to copy: it verifies, keeps, answers, and works afterwards.
+    """Print an example receiver: it verifies, stores, responds, and works afterwards.
 
-    How it is started stands at its top.
+    The comment at its top says how to start it.
 
     Example: cdc-bridge contract receiver python --save receiver
     """
-    from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
-    from cdc_bridge.vendor.contract import RECEIVERS  # noqa: PLC0415
-
     if name not in RECEIVERS:
-        raise WrongUsage(f"there is no receiver {name}", f"There are: {', '.join(RECEIVERS)}.")
+        raise WrongUsage(f"there is no receiver {name}", f"Choose one of: {', '.join(RECEIVERS)}.")
     if save is None:
         _print(RECEIVERS[name][0])
     else:
@@ -95,9 +87,6 @@ def receiver(
 
 
 def _write(files: Sequence[str], folder: Path) -> None:
-    from cdc_bridge.errors import BridgeError  # noqa: PLC0415
-    from cdc_bridge.vendor.contract import text_of  # noqa: PLC0415
-
     for file in files:
         copy = folder / Path(file).name
         try:
@@ -105,13 +94,11 @@ def _write(files: Sequence[str], folder: Path) -> None:
             with copy.open("x", encoding="utf-8") as written:
                 written.write(text_of(file))
         except FileExistsError:
-            raise BridgeError(f"{copy} is there already, and is left as it is", "Name another folder.") from None
+            raise BridgeError(f"{copy} exists already, and was not overwritten", "Choose another folder.") from None
         except OSError as error:
             raise BridgeError(f"{copy} cannot be written: {error.strerror}") from None
         typer.echo(copy)
 
 
 def _print(file: str) -> None:
-    from cdc_bridge.vendor.contract import text_of  # noqa: PLC0415
-
     typer.echo(text_of(file), nl=False)

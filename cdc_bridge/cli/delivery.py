@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.checks.preflight import require_ready
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, print_json
+from cdc_bridge.database import one_connection
+from cdc_bridge.deliveries import retry as retries
+from cdc_bridge.deliveries.lookup import DeliveryId
+from cdc_bridge.deliveries.show import as_json, as_rows, delivery_of
+from cdc_bridge.errors import BridgeError, WrongUsage
 
-if TYPE_CHECKING:
-    from cdc_bridge.deliveries.lookup import DeliveryId
-
-app = typer.Typer(name="delivery", help="One delivery: show it, try it again.", no_args_is_help=True)
+app = typer.Typer(name="delivery", help="Show or retry single deliveries.", no_args_is_help=True)
 
 _EndpointOption = Annotated[
     str | None,
-    typer.Option("--endpoint", metavar="NAME", help="Whose delivery; needed where several endpoints have it."),
+    typer.Option("--endpoint", metavar="NAME", help="The endpoint; needed if several have the delivery."),
 ]
-_ID = "The change's number, or a webhook-id."
+_ID = "Number of the change, or webhook-id."
 
 
 @app.command()
@@ -28,19 +30,18 @@ def show(
     endpoint: _EndpointOption = None,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_: JsonOption = False,
 ) -> None:
-    """Show what the ledger has of a delivery: how often it was called, what the answer was, what comes next.
+    """Show a delivery: its state, attempts, last response and next attempt.
 
     Example: cdc-bridge delivery show 4711
     """
     wanted = _delivery_id(id_)
     url = database_url_from(config, database_url)
-    from cdc_bridge.deliveries.show import as_json, as_rows, delivery_of  # noqa: PLC0415
 
     delivery = asyncio.run(delivery_of(url, wanted, endpoint))
     if json_:
-        typer.echo(json.dumps(as_json(delivery), indent=2))
+        print_json(as_json(delivery))
         return
     for name, words in as_rows(delivery, wanted):
         typer.echo(f"{name:<13}{words}")
@@ -53,7 +54,7 @@ def retry(
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Try deliveries again at once, that wait for their next attempt, were given up or found no reservation.
+    """Send retrying, dead or skipped deliveries again now.
 
     Example: cdc-bridge delivery retry 4711 4713
     """
@@ -64,17 +65,12 @@ def retry(
 
 
 async def _retry_each(url: str, wanted: list[DeliveryId], endpoint: str | None) -> bool:
-    from cdc_bridge.checks.preflight import require_ready  # noqa: PLC0415
-    from cdc_bridge.database import one_connection  # noqa: PLC0415
-    from cdc_bridge.deliveries.retry import retry as retry_one  # noqa: PLC0415
-    from cdc_bridge.errors import BridgeError, WrongUsage  # noqa: PLC0415
-
     all_done = True
     async with one_connection(url) as connection:
         await require_ready(connection)
         for delivery_id in wanted:
             try:
-                typer.echo(await retry_one(connection, delivery_id, endpoint))
+                typer.echo(await retries.retry(connection, delivery_id, endpoint))
             except WrongUsage:
                 raise
             except BridgeError as error:
@@ -84,8 +80,6 @@ async def _retry_each(url: str, wanted: list[DeliveryId], endpoint: str | None) 
 
 
 def _delivery_id(text: str) -> DeliveryId:
-    from cdc_bridge.deliveries.lookup import DeliveryId  # noqa: PLC0415
-
     try:
         return DeliveryId.parse(text)
     except ValueError as error:

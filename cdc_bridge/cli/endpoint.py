@@ -144,7 +144,7 @@ def ping(
 ) -> None:
     """Make a test call to an endpoint, as the daemon would, and say what the answer means.
 
-    It is signed and has the endpoint's headers; its ce-type is cdc-bridge.ping and its body no reservation. Nothing
+    It is signed and has the endpoint's headers; its ce-type is cdc-bridge.test and its body no reservation. Nothing
     of the database is sent. An endpoint of the settings is called by those of this command. Exit code 0: a 2xx came.
 
     With --sample the body is the contract's example, to see whether it is understood. An endpoint that does not look at
@@ -171,7 +171,7 @@ def ping(
 def _ask_for_sample(name: str) -> None:
     typer.echo(
         f"This posts the contract's example to {name}: a Mr Murt, a table for two, in 2021. An endpoint that does not "
-        "look at ce-type, which is cdc-bridge.ping, takes it for a booking, which somebody then has to remove there.",
+        "look at ce-type, which is cdc-bridge.test, takes it for a booking, which somebody then has to remove there.",
         err=True,
     )
     if not sys.stdin.isatty():

@@ -1,50 +1,67 @@
-"""What several commands have: options, the settings they lead to, and JSON."""
+"""Options, settings and JSON output that several commands share."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from cdc_bridge.settings import Settings
+from cdc_bridge.errors import SettingsError
+from cdc_bridge.setting_values import checked_conninfo
+from cdc_bridge.settings import Settings, load_settings
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="Settings file in TOML; else $CDC_BRIDGE_CONFIG, else /etc/cdc-bridge/config.toml."),
+    typer.Option("--config", help="Settings file (TOML). Default: $CDC_BRIDGE_CONFIG, or /etc/cdc-bridge/config.toml."),
 ]
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
         "--database-url",
-        help="How to reach the database, without a password: that belongs into CDC_BRIDGE_DATABASE_URL, ~/.pgpass "
-        "or a systemd credential.",
+        help="Connection URL without a password. Set the password in CDC_BRIDGE_DATABASE_URL, ~/.pgpass or a systemd "
+        "credential.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def time_option(name: str, help_: str) -> Any:
+    """Return an option for a time in ISO 8601; one without a zone is read as UTC, and the command says so."""
+
+    def parse(text: str) -> datetime:
+        try:
+            given = datetime.fromisoformat(text.strip())
+            at = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise typer.BadParameter(
+                f"{text} is not a time such as 2026-07-01, 2026-07-01T18:30 or 2026-07-01T18:30:00+01:00",
+            ) from None
+        if given.tzinfo is None:
+            typer.echo(f"{name} has no time zone; read as {at:%Y-%m-%d %H:%M:%S} UTC.", err=True)
+        return at
+
+    return typer.Option(name, metavar="TIME", parser=parse, help=help_)
 
 
 def settings_from(config: Path | None, database_url: str | None, **flags: Any) -> Settings:
     """Load the settings for a command.
 
     Raises:
-        SettingsError: they are wrong, or a password stands on the command line.
+        SettingsError: A setting is wrong, or a password stands on the command line.
     """
-    from cdc_bridge.settings import load_settings  # noqa: PLC0415
-
     if database_url is not None:
-        _refuse_password(database_url)
+        _reject_password(database_url)
     return load_settings({"database_url": database_url, **flags}, config)
 
 
 def database_url_from(config: Path | None, database_url: str | None) -> str:
-    """Return how to reach the database, for a command that needs no more.
+    """Return the connection URL, for a command that needs no other setting.
 
     Raises:
-        SettingsError: as of :func:`settings_from`.
+        SettingsError: As for :func:`settings_from`.
     """
     return settings_from(config, database_url).database_url.get_secret_value()
 
@@ -65,16 +82,13 @@ def _utc(value: object) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _refuse_password(database_url: str) -> None:
-    from cdc_bridge.errors import SettingsError  # noqa: PLC0415
-    from cdc_bridge.setting_values import checked_conninfo  # noqa: PLC0415
-
+def _reject_password(database_url: str) -> None:
     try:
         has_password = bool(checked_conninfo(database_url).get("password"))
     except ValueError as error:
         raise SettingsError(f"--database-url {error}") from None
     if has_password:
         raise SettingsError(
-            "--database-url has a password in it, and every user of this machine can read a command line",
-            "Put it into the environment (CDC_BRIDGE_DATABASE_URL), into ~/.pgpass or into a systemd credential.",
+            "--database-url contains a password, and every user of this machine can read a command line",
+            "Set it in the environment (CDC_BRIDGE_DATABASE_URL), in ~/.pgpass or in a systemd credential.",
         )

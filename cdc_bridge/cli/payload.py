@@ -8,20 +8,21 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.deliveries.payload_preview import indented, payload_of
 
 
 def payload(
-    reservation_id: Annotated[str, typer.Argument(metavar="ID", help="The reservation's key.")],
+    reservation_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the reservation.")],
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
-    pretty: Annotated[bool, typer.Option("--pretty", help="Indent it, for reading.")] = False,
+    pretty: Annotated[bool, typer.Option("--pretty", help="Indent the JSON.")] = False,
 ) -> None:
-    """Print what would be posted for a reservation now; nothing is sent.
+    """Print the request body of a reservation as it is now.
+
+    Nothing is sent.
 
     Example: cdc-bridge payload 43B39683AB734A038ADA1B27345E9C90 --pretty
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.deliveries.payload_preview import indented, payload_of  # noqa: PLC0415
-
     body = asyncio.run(payload_of(url, reservation_id))
     typer.echo(indented(body) if pretty else body)

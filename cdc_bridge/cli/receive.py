@@ -4,73 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import signal
 import socket
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from cdc_bridge.vendor.receive.identity import Identity
-    from cdc_bridge.vendor.receive.receiver import Behaviour, Received
+from cdc_bridge.errors import WrongUsage
+from cdc_bridge.setting_values import decoded_secret
+from cdc_bridge.vendor.receive.identity import Identity, identity_in
+from cdc_bridge.vendor.receive.receiver import Behaviour, ReceivedRequest, Receiver
+from cdc_bridge.vendor.receive.server import ReceiverServer
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
 
 
 def receive(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0: any that is free.")] = 8443,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8443,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0: calls from other machines, too.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 receives from other machines too.")
     ] = "127.0.0.1",
     secret_file: Annotated[
         Path | None,
-        typer.Option("--secret-file", metavar="FILE", help="File with the signing secret; else one is made."),
+        typer.Option("--secret-file", metavar="FILE", help="File with the signing secret. Default: a new one."),
     ] = None,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="DIR", help="Folder that keeps secret and certificate for the next time."),
+        typer.Option("--keep", metavar="DIR", help="Folder that keeps secret and certificate for the next start."),
     ] = None,
     fail: Annotated[
-        int | None, typer.Option("--fail", metavar="STATUS", min=200, max=599, help="Answer with this status.")
+        int | None, typer.Option("--fail", metavar="STATUS", min=200, max=599, help="Respond with this status.")
     ] = None,
-    drop: Annotated[bool, typer.Option("--drop", help="Close the connection without an answer.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Close the connection without a response.")] = False,
     every: Annotated[
-        int, typer.Option("--every", metavar="N", min=1, help="With --fail and --drop: each N-th call only.")
+        int, typer.Option("--every", metavar="N", min=1, help="Apply --fail and --drop to every N-th request only.")
     ] = 1,
-    slow: Annotated[str, typer.Option("--slow", metavar="TIME", help="Answer so much later: 5s, 200ms.")] = "0s",
+    slow: Annotated[str, typer.Option("--slow", metavar="TIME", help="Delay every response: 5s, 200ms.")] = "0s",
     forward_to: Annotated[
-        str | None, typer.Option("--forward-to", metavar="URL", help="Pass good calls on, and answer as that does.")
+        str | None,
+        typer.Option("--forward-to", metavar="URL", help="Forward valid requests, and return that server's response."),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option("--save", metavar="DIR", help="Write headers and body of each call into a file.")
+        Path | None, typer.Option("--save", metavar="DIR", help="Save headers and body of each request in a file.")
     ] = None,
     pretty: Annotated[
-        bool,
-        typer.Option(
-            "--pretty", help="Print each body as well, as indented JSON, and all in which it departs from the schema."
-        ),
+        bool, typer.Option("--pretty", help="Print each body too, as indented JSON, and every violation of the schema.")
     ] = False,
 ) -> None:
-    """Receive calls on this machine, for development: over HTTPS, with a line for each and what is to be said of it.
+    """Receive and verify webhooks on this machine.
 
-    That is whether the signature is right, whether the call is a repeat or older than what was there, and where its
-    body departs from the contract's schema. Prints URL, secret and the CA's file first: what the bridge, or cdc-bridge
-    conformance, has to be given. Bodies are guests' data: --save and --pretty are for invented ones.
+    Prints URL, secret and CA file first: give them to the bridge or to cdc-bridge conformance. Then prints a line per
+    request: whether the signature is valid, whether it is a duplicate or out of order, where the body violates the
+    contract's schema. Use --save and --pretty with invented data only: bodies are guests' data.
 
     Example: cdc-bridge receive --fail 503 --every 3
     """
-    try:
-        from cdc_bridge.vendor.receive.identity import identity_in  # noqa: PLC0415
-        from cdc_bridge.vendor.receive.receiver import Behaviour  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        from cdc_bridge.errors import BridgeError  # noqa: PLC0415
-
-        raise BridgeError(f"{error.name} is not installed", "pip install 'cdc-bridge[receive]'") from error
     behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to and _url(forward_to), save)
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cdc-bridge-receive-")))
@@ -80,47 +72,36 @@ def receive(
 
 
 async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour, *, pretty: bool) -> None:
-    from aiohttp import web  # noqa: PLC0415
-
-    from cdc_bridge.errors import BridgeError  # noqa: PLC0415
-    from cdc_bridge.vendor.receive.receiver import Receiver  # noqa: PLC0415
-
-    def tell(received: Received) -> None:
+    def show(received: ReceivedRequest) -> None:
         typer.echo(_line(received))
         if pretty:
             typer.echo("".join(f"  {violation}\n" for violation in received.violations) + _indented(received.body))
 
-    runner = web.AppRunner(
-        Receiver(identity.secret, behaviour, tell).application(), access_log=None, shutdown_timeout=1
-    )
-    await runner.setup()
+    server = ReceiverServer(Receiver(identity.secret, behaviour, show), identity.tls, host, port)
+    await server.start()
     try:
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=identity.tls).start()
-        except OSError as error:
-            why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-            raise BridgeError(f"{host}:{port} cannot be had: {why}", "Choose another --port.") from error
         name = "localhost" if host in {"127.0.0.1", "::1"} else socket.gethostname()
-        typer.echo(f"URL      https://{name}:{runner.addresses[0][1]}/")
+        typer.echo(f"URL      https://{name}:{server.port}/")
         typer.echo(f"secret   {identity.secret}")
         typer.echo(f"CA file  {identity.ca_file}")
-        typer.echo("Calls are told here; Ctrl-C ends it.")
+        typer.echo("Waiting for requests. Press Ctrl-C to stop.")
         stopped = asyncio.Event()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, stopped.set)
         await stopped.wait()
     finally:
-        await runner.cleanup()
+        await server.stop()
 
 
-def _line(received: Received) -> str:
-    answer = "no answer" if received.status is None else str(received.status)
+def _line(received: ReceivedRequest) -> str:
+    status = "no response" if received.status is None else str(received.status)
     about = f"{received.subject} #{received.sequence}" if received.subject else received.message_id
-    told = [f"signature {received.signature}", *received.remarks]
+    remarks = [f"signature {received.signature}", *received.remarks]
     if received.violations:
         first, *others = received.violations
-        told.append(f"not as the schema has it: {first}{f' (and {len(others)} more)' if others else ''}")
-    return f"{received.at.astimezone():%H:%M:%S} {answer} {received.type or '(no ce-type)'} {about}: {'; '.join(told)}"
+        remarks.append(f"violates the schema: {first}{f' (and {len(others)} more)' if others else ''}")
+    type_ = received.type or "(no ce-type)"
+    return f"{received.at.astimezone():%H:%M:%S} {status} {type_} {about}: {'; '.join(remarks)}"
 
 
 def _indented(body: bytes) -> str:
@@ -138,17 +119,12 @@ def _seconds(text: str) -> float:
 
 
 def _url(text: str) -> str:
-    from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
-
     if re.match("https?://.", text) is None:
-        raise WrongUsage(f"--forward-to {text} is not a URL such as http://localhost:8080/calls")
+        raise WrongUsage(f"--forward-to {text} is not a URL such as http://localhost:8080/reservations")
     return text
 
 
 def _read(file: Path) -> str:
-    from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
-    from cdc_bridge.setting_values import decoded_secret  # noqa: PLC0415
-
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -4,46 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import AsyncIterator
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.live import Live
 
+from cdc_bridge.checks.status import Status, read_status
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, json_line, print_json
+from cdc_bridge.cli.status_report import status_as_json, status_table
+from cdc_bridge.schema.session import command_session
+from cdc_bridge.tasks import run_together
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from cdc_bridge.checks.status import Status
+_WIDTH_WITHOUT_TERMINAL = 300  # No cell is wrapped: one line per endpoint, for grep
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, help="With --watch: how often.")] = 1.0,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.2, help="With --watch: interval.")] = 1.0,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch a line each time.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON; with --watch one line per refresh.")] = False,
 ) -> None:
-    """Show how everything is: capture, the doorbell, and of each endpoint state, lag, backlog, rate and last calls.
+    """Show capture, wake-ups and the status of every endpoint.
 
-    What a daemon alone knows (calls in flight, rate, the doorbell) is as old as its last sign of life, some seconds.
+    Requests in flight, rate and wake-ups are reported by the daemon's heartbeat, and are some seconds old.
 
     Example: cdc-bridge status --watch
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.tasks import run_together  # noqa: PLC0415
-
     asyncio.run(run_together(_show(url, every if watch else None, as_json=json_)))
 
 
 async def _show(url: str, every: float | None, *, as_json: bool) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.live import Live  # noqa: PLC0415
-
-    from cdc_bridge.cli.status_report import status_as_json, status_table  # noqa: PLC0415
-
     console = Console(highlight=False)
     if as_json:
-        async for found in _looks(url, every):
+        async for found in _refresh(url, every):
             if every is None:
                 print_json(status_as_json(found))
             else:
@@ -51,18 +48,15 @@ async def _show(url: str, every: float | None, *, as_json: bool) -> None:
                 sys.stdout.flush()
     elif every is not None and console.is_terminal:
         with Live(console=console, auto_refresh=False, screen=False) as live:
-            async for found in _looks(url, every):
+            async for found in _refresh(url, every):
                 live.update(status_table(found), refresh=True)
     else:
-        console = console if console.is_terminal else Console(highlight=False, width=300)
-        async for found in _looks(url, every):
+        console = console if console.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+        async for found in _refresh(url, every):
             console.print(status_table(found))
 
 
-async def _looks(url: str, every: float | None) -> AsyncIterator[Status]:
-    from cdc_bridge.checks.status import read_status  # noqa: PLC0415
-    from cdc_bridge.schema.session import command_session  # noqa: PLC0415
-
+async def _refresh(url: str, every: float | None) -> AsyncIterator[Status]:
     async with command_session(url) as connection:
         yield await read_status(connection)
         while every is not None:

@@ -7,23 +7,21 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(name="systemd", help="The daemon as a service of systemd: its files.", no_args_is_help=True)
+from cdc_bridge.packaging.service_files import Target, this_program, unit_text, write_service_files
+from cdc_bridge.packaging.settings_example import settings_example
+
+app = typer.Typer(name="systemd", help="Install the daemon as a systemd service.", no_args_is_help=True)
 
 
 @app.command("print")
 def print_(
-    settings: Annotated[
-        bool, typer.Option("--settings", help="Print the example of the settings file instead of the unit.")
-    ] = False,
+    settings: Annotated[bool, typer.Option("--settings", help="Print the example settings file instead.")] = False,
 ) -> None:
-    """Print the unit, as it is installed; nothing is written.
+    """Print the unit file; nothing is written.
 
     Example: cdc-bridge systemd print | less;
     cdc-bridge systemd print --settings > config.toml
     """
-    from cdc_bridge.packaging.service_files import this_program, unit_text  # noqa: PLC0415
-    from cdc_bridge.packaging.settings_example import settings_example  # noqa: PLC0415
-
     typer.echo(settings_example() if settings else unit_text(this_program()), nl=False)
 
 
@@ -31,16 +29,16 @@ def print_(
 def install(
     root: Annotated[
         Path,
-        typer.Option(metavar="DIR", file_okay=False, help="Take this folder for /, to make an image or a package."),
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Write below this folder instead of /, to build an image or a package."
+        ),
     ] = Path("/"),
-    force: Annotated[bool, typer.Option("--force", help="Write the unit even over one that is different.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a unit file that differs.")] = False,
 ) -> None:
-    """Write the unit, an example of the settings and the folders for secrets, and say what is left to do.
+    """Write the unit file, example settings and folders for secrets; print what is left to do.
 
-    May be repeated, after an upgrade too: settings and secrets that are there stay as they are.
+    Safe to repeat, also after an upgrade: existing settings and secrets are kept.
 
     Example: sudo cdc-bridge systemd install
     """
-    from cdc_bridge.packaging.service_files import Place, this_program, write_service_files  # noqa: PLC0415
-
-    write_service_files(Place(root, this_program()), typer.echo, force=force)
+    write_service_files(Target(root, this_program()), typer.echo, force=force)

@@ -1,4 +1,4 @@
-"""Plays e-Res: makes, changes and cancels bookings, and remembers what it committed and when."""
+"""Simulates e-Res: makes, changes and cancels bookings, and keeps what it committed and when."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ select c.reservation_id, min(c.seq) from cdc_bridge.change c where c.xid = %s::t
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A change that was committed, and when its COMMIT had returned."""
+    """A committed change, and when its COMMIT returned."""
 
     reservation_id: str
     seq: int
@@ -33,14 +33,14 @@ class Committed:
 
 
 class Bookings:
-    """A booking desk on a connection of its own."""
+    """Writes bookings on a connection of its own."""
 
     def __init__(self, connection: AsyncConnection[TupleRow], seed: int = 1) -> None:
-        """Open the desk.
+        """Prepare to write.
 
         Args:
-            connection: to the demo database, as its owner.
-            seed: of the random choice of guests, times and tables.
+            connection: Connection to the demo database, as its owner.
+            seed: Seed of the random choice of guests, times and tables.
         """
         self._connection = connection
         self._random = random.Random(seed)

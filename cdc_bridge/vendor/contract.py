@@ -1,8 +1,7 @@
-"""What an EPOS vendor gets: the schema of what is posted, examples, the OpenAPI document, a test vector.
+"""The contract with EPOS vendors: schema, examples, OpenAPI document, test vector, guide and example receivers.
 
-The files in this folder are the contract; nothing here knows how it is kept. A vendor begins with
-``guide.md`` (:mod:`cdc_bridge.guides`).
-Tests hold the files to what the bridge really sends, and every body that any test receives to the schema.
+The files in this folder are the contract. ``guide.md`` is where a vendor begins. Tests compare the files with what the
+bridge really sends, and validate every body that any test receives against the schema.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ EXAMPLES = {
     "walk-in": "reservation-walk-in.json",
     "with-deposit": "reservation-with-deposit.json",
 }
-"""The examples' names and files; the first is that of the announcement, the others are invented."""
+"""Names and files of the examples; the first is that of the announcement, the others are invented."""
 
 SCHEMA_FILE = "reservation.schema.json"
 
@@ -26,13 +25,13 @@ RECEIVERS = {
     "python": ("receivers/python/receiver.py", "receivers/python/requirements.txt"),
     "node": ("receivers/node/receiver.mjs", "receivers/node/package.json", "receivers/node/package-lock.json"),
 }
-"""The example receivers' names and files: the program, and what says which libraries it needs."""
+"""Names and files of the example receivers: the program, and its list of dependencies."""
 
 _LOCAL, _BUNDLED = "#/$defs/", "#/components/schemas/"
 
 
 def text_of(file: str) -> str:
-    """Return a file of the contract as it is."""
+    """Return the text of a file of the contract."""
     folder = files("cdc_bridge.vendor")
     return (folder if "/" in file else folder / "documents").joinpath(file).read_text(encoding="utf-8")
 
@@ -41,37 +40,34 @@ def example(name: str = "announcement") -> dict[str, Any]:
     """Return an example.
 
     Raises:
-        KeyError: there is none of that name.
+        KeyError: There is no example of that name.
     """
     return _read(EXAMPLES[name])
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a reservation."""
+    """Return the JSON Schema of a request body."""
     return _read(SCHEMA_FILE)
 
 
 def openapi() -> dict[str, Any]:
-    """Return the OpenAPI document with schema and examples in it, so that it leads to no other file."""
+    """Return the OpenAPI document with schema and examples inlined, without references to other files."""
     document, reservation = _read("openapi.json"), schema()
-    del reservation["$schema"]  # the document names it for all
+    del reservation["$schema"]  # The document names the dialect once for all schemas.
     components = document["components"]
     components["schemas"] = {"Reservation": reservation, **reservation.pop("$defs"), **components["schemas"]}
     components["examples"] = {name: {"value": example(name)} for name in EXAMPLES}
-    bundled: dict[str, Any] = _pointing_into_document(document)
+    bundled: dict[str, Any] = _with_local_references(document)
     return bundled
 
 
 def column_names() -> list[str]:
-    """Return the keys of the contract in their order, nested ones with a dot, as the payload view names its columns."""
+    """Return the keys in order, nested ones with a dot, as the payload view names its columns."""
     return list(column_forms())
 
 
 def column_forms() -> dict[str, str]:
-    """Return of each column of the payload view the form that its values have, by its name in the schema's ``$defs``.
-
-    What has none there is ``text``.
-    """
+    """Return the form of each column's values, by its name in the schema's ``$defs``; others are ``text``."""
     forms: dict[str, str] = {}
     for key, value in schema()["properties"].items():
         if "properties" in value:
@@ -85,12 +81,12 @@ def _form(value: dict[str, Any]) -> str:
     return str(value["$ref"]).removeprefix(_LOCAL) if "$ref" in value else "text"
 
 
-def _pointing_into_document(value: Any) -> Any:
+def _with_local_references(value: Any) -> Any:
     if isinstance(value, list):
-        return [_pointing_into_document(item) for item in value]
+        return [_with_local_references(item) for item in value]
     if not isinstance(value, dict):
         return value
-    return {key: _bundled(item) if key == "$ref" else _pointing_into_document(item) for key, item in value.items()}
+    return {key: _bundled(item) if key == "$ref" else _with_local_references(item) for key, item in value.items()}
 
 
 def _bundled(reference: str) -> str:

@@ -1,24 +1,22 @@
-"""A test call, and what its answer means.
+"""Test requests, and the meaning of their responses.
 
-It is made as every call is: same address, TLS, headers, signature. Yet it must not be taken for a booking, by any
-receiver, however simple. So
+A test request is sent as every request is: same URL, TLS, headers and signature. Yet no receiver, however simple, must
+mistake it for a booking. So
 
-* the body is ``{"ping":"<time>"}`` and not the contract's example, which would be a table for two: a receiver that
-  looks at nothing but the body finds none of a reservation's keys in it (``type`` is one of them), and refuses it;
-* ``ce-type`` is ``cdc-bridge.ping``, so that a receiver that looks there can answer 204 and do nothing;
-* ``ce-subject`` and ``ce-sequence`` are left out: it is about no reservation, and a receiver that remembers the highest
-  sequence has none to remember;
-* ``webhook-id`` has its usual form with the number 0, which no change has. The time in the body makes it another for
-  each test call: a receiver that drops repeats would answer the second one out of its memory.
+* the body is ``{"test":"<time>"}``, not the contract's example, which would be a table for two: a receiver that looks
+  at the body alone finds none of a reservation's keys in it (``type`` is one of them), and rejects it;
+* ``ce-type`` is ``cdc-bridge.test``, so that a receiver that looks there can respond 204 and do nothing;
+* ``ce-subject`` and ``ce-sequence`` are missing: a receiver that keeps the highest sequence has none to keep;
+* ``webhook-id`` has its usual form with the number 0, which no change has. The time in the body makes it unique: a
+  receiver that drops duplicates would otherwise not look at the second one.
 
-A receiver that answers 400 or 422 has proved as much as is asked: that it is there, that its certificate and ours are
-right, and that the URL leads to what reads JSON.
+A receiver that responds 400 or 422 has proved enough: it is there, certificates are right on both sides, and the URL
+leads to something that parses JSON.
 
-What it does not prove is that a reservation would be understood. A *sample* does, and gives up the first point for it:
-its body is the contract's example, and a receiver that looks at nothing but the body takes it for a booking. So it is
-made only for somebody who was told so and agreed, and says in its notes what it is; the visit lies years back. The rest
-is as with every test call: a receiver that goes by ``ce-type`` is safe, and one that has read of test calls need not
-know that there are two.
+A test request does not prove that a reservation would be understood. A *sample* does: its body is the contract's
+example, so a receiver that looks at the body alone takes it for a booking. It is sent only after a warning was
+confirmed, its notes say what it is, and the visit lies years back. Everything else is as in a test request, so a
+receiver that goes by ``ce-type`` is safe.
 """
 
 from __future__ import annotations
@@ -31,51 +29,54 @@ from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.transport.outcome import Delivered, Outcome
 from cdc_bridge.vendor.contract import example
 
-TEST_TYPE = "cdc-bridge.ping"
+TEST_TYPE = "cdc-bridge.test"
 
-SAMPLE_NOTES = "A test call of cdc-bridge: not a real reservation"
+SAMPLE_NOTES = "Test request of cdc-bridge: not a real reservation"
+
+_NOT_A_RESERVATION = "The endpoint rejects a body that is not a reservation. URL and TLS are right."
+_UNAUTHORISED = "The endpoint rejects the request's credentials. Check header, secret and client certificate."
 
 _MEANINGS = {
-    400: "It was reached, and refuses a body that is no reservation: address, TLS and URL are right.",
-    401: "It was reached, and does not accept who calls: a header, the secret or the client certificate is wrong.",
-    403: "It was reached, and does not accept who calls: a header, the secret or the client certificate is wrong.",
-    404: "A server was reached that knows nothing at this URL: its path is wrong.",
-    405: "A server was reached that takes no POST at this URL: its path is wrong.",
-    407: "A proxy stands in between and wants to know who calls.",
-    408: "It was reached, and did not get the call in the time it allows.",
-    409: "It was reached, and refuses a body that is no reservation: address, TLS and URL are right.",
-    410: "It was reached, and wants no more calls: a daemon that gets this answer disables the endpoint.",
-    413: "It was reached, and finds even a tiny body too large.",
-    415: "It was reached, and takes no application/json.",
-    422: "It was reached, and refuses a body that is no reservation: address, TLS and URL are right.",
-    429: "It was reached, and asks for a pause.",
+    400: _NOT_A_RESERVATION,
+    401: _UNAUTHORISED,
+    403: _UNAUTHORISED,
+    404: "The server has nothing at this URL. Check its path.",
+    405: "The server accepts no POST at this URL. Check its path.",
+    407: "A proxy in between asks for authentication.",
+    408: "The endpoint did not receive the request in the time it allows.",
+    409: _NOT_A_RESERVATION,
+    410: "The endpoint wants no more requests. A daemon that receives this response disables it.",
+    413: "The endpoint finds even a tiny body too large.",
+    415: "The endpoint does not accept application/json.",
+    422: _NOT_A_RESERVATION,
+    429: "The endpoint asks for a pause.",
 }
 
 _MEANINGS_OF_SAMPLE = _MEANINGS | dict.fromkeys(
-    (400, 409, 422), "It was reached, and refuses the contract's example, or every test call: only its owner can tell."
+    (400, 409, 422), "The endpoint rejects the contract's example, or every test request. Only its owner can tell."
 )
 
 
 def compose_test_request(at: datetime, source: str) -> Message:
-    """Return a test call's message.
+    """Return the message of a test request.
 
     Args:
-        at: now.
-        source: CloudEvents source, as of the daemon's calls.
+        at: Now.
+        source: CloudEvents source, as in the daemon's requests.
     """
     time = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    body = orjson.dumps({"ping": time})
+    body = orjson.dumps({"test": time})
     return Message(id=message_id(0, body), type=TEST_TYPE, source=source, time=at, body=body)
 
 
 def compose_sample(at: datetime, source: str) -> Message:
-    """Return a sample call's message: the contract's example, but for its notes and the time of its last change.
+    """Return the message of a sample: the contract's example, but for its notes and the time of its last change.
 
-    The latter makes its ``webhook-id`` another each time, as the time does in a test call's body.
+    The time makes its ``webhook-id`` unique.
 
     Args:
-        at: now.
-        source: CloudEvents source, as of the daemon's calls.
+        at: Now.
+        source: CloudEvents source, as in the daemon's requests.
     """
     updated = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = orjson.dumps(example() | {"notes": SAMPLE_NOTES, "updated": updated})
@@ -83,23 +84,23 @@ def compose_sample(at: datetime, source: str) -> Message:
 
 
 def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
-    """Return what the answer to a test call means, for people.
+    """Return what the outcome of a test request means, for people.
 
     Args:
-        outcome: the answer.
-        sample: whether it was a sample call.
+        outcome: The outcome.
+        sample: Whether the request was a sample.
     """
     if isinstance(outcome, Delivered):
-        return "It was reached, and accepts calls."
+        return "The endpoint accepts requests."
     meanings = _MEANINGS_OF_SAMPLE if sample else _MEANINGS
     match outcome.status:
         case None:
-            return "No answer came."
+            return "There was no response."
         case status if status in meanings:
             return meanings[status]
         case status if status < 400:
-            return "A server was reached that has it elsewhere."
+            return "The server redirects. Set the final URL."
         case status if status < 500:
-            return "It was reached, and refuses the test call."
+            return "The endpoint rejects the test request."
         case _:
-            return "It was reached, or what stands before it, and cannot work at present."
+            return "The endpoint, or a server in front of it, is out of order."

@@ -5,15 +5,16 @@ Everything is measured against a reference in the same run, by turns, several ti
 in the folder ``bench-results``.
 
     stage.py       a PostgreSQL as in production, databases with an example e-Res, a receiver, daemons
-    receiver.py    a receiver that notes when calls arrive, answers late or never; nginx where only the rate counts
+    receiver.py    a receiver that notes arrivals, and responds late or never; nginx where only the rate counts
     reference.py   what the bridge is measured against: a bare HTTP client, a bare LISTEN and POST
     contenders.py  those who write by turns, each with a capture and a daemon beside it; sleeper.py never wakes
     statements.py  what capture costs one statement
     writers.py     what capture costs those who write one after the other, one or many at once
-    latency.py     from the commit to the call
+    latency.py     from the commit to the request
     drains.py      how fast a backlog is delivered
     upkeep.py      what the daemon does when it has nothing to do, and what the whole path writes
-    growth.py      how large change log and ledger become, and that they stay so
+    growth.py      how large change log and delivery log become, and that they stay so
+    dashboard.py   what an open dashboard costs, and how fast its pages load
     scale.py       how much is measured; usage.py and machine.py tell what it took, and on what
     figures.py     medians, spreads and goals; report.py, cost.py and plots.py show them, publishing.py in the READMEs
 """

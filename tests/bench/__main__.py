@@ -9,9 +9,10 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tests.bench.dashboard import measure_dashboard
 from tests.bench.drains import (
+    measure_backlog,
     measure_drain,
-    measure_many_waiting,
     measure_open_transaction,
     measure_slow_endpoint,
     measure_ten_endpoints,
@@ -20,7 +21,6 @@ from tests.bench.figures import Measured
 from tests.bench.growth import measure_growth
 from tests.bench.latency import measure_latency
 from tests.bench.machine import conditions
-from tests.bench.page import measure_page
 from tests.bench.plots import write_plots
 from tests.bench.publishing import publish
 from tests.bench.report import write_figures
@@ -38,13 +38,13 @@ MEASURES: dict[str, Callable[[Stage, Scale], Awaitable[Measured]]] = {
     "latency": measure_latency,
     "drain": measure_drain,
     "slow": measure_slow_endpoint,
-    "waiting": measure_many_waiting,
+    "backlog": measure_backlog,
     "open": measure_open_transaction,
     "ten": measure_ten_endpoints,
     "idle": measure_idle,
     "writes": measure_writes,
     "growth": measure_growth,
-    "page": measure_page,
+    "dashboard": measure_dashboard,
 }
 
 

@@ -27,7 +27,7 @@ class Contender:
     capture: Capture
     daemon: Daemon
     told: str
-    """As the lines call it."""
+    """Its name in the table."""
 
 
 NO_TRIGGER = Contender("none", "absent", "no trigger")

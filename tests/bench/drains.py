@@ -20,7 +20,7 @@ from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 
 IN_FLIGHT = 64
-_ANSWER_MILLISECONDS = 50
+_RESPONSE_MILLISECONDS = 50
 _ENDPOINTS = 10
 
 _CHANGES = """
@@ -82,15 +82,15 @@ async def drain(
 async def _post(
     stage: Stage, url: str, message: Message, count: int, in_flight: int = IN_FLIGHT
 ) -> tuple[float, float]:
-    """Have the bare client post; return its rate, and the processor time of all calls in seconds."""
+    """Have the bare client post; return its rate, and the processor time of all requests in seconds."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.reference", "post",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     task = {"url": url, "ca_file": str(stage.certificate.ca_file), "in_flight": in_flight, "count": count, **message}
     output, _ = await process.communicate(orjson.dumps(task) + b"\n")
-    calls_a_second, seconds = map(float, output.split())
-    return calls_a_second, seconds
+    requests_per_second, seconds = map(float, output.split())
+    return requests_per_second, seconds
 
 
 def prepare(stage: Stage, stack: AsyncExitStack, count: int, size: int = 1) -> Database:
@@ -103,7 +103,7 @@ def prepare(stage: Stage, stack: AsyncExitStack, count: int, size: int = 1) -> D
 
 
 async def _a_message(stage: Stage) -> Message:
-    """Return the headers and the body of a call, to be made again and again by the bare client."""
+    """Return headers and body of a request, for the bare client to repeat."""
     async with AsyncExitStack() as stack:
         database = prepare(stage, stack, 1)
         receiver = await stack.enter_async_context(started_receiver(stage.certificate.chain_and_key_file))
@@ -127,29 +127,37 @@ async def measure_drain(stage: Stage, scale: Scale) -> Measured:
 
     async def bare() -> float:
         async with stage.receiver() as url:
-            calls_a_second, seconds = await _post(stage, url, message, scale.drained)
+            requests_per_second, seconds = await _post(stage, url, message, scale.drained)
         bare_seconds.append(seconds)
-        return calls_a_second
+        return requests_per_second
 
     found = await by_turns(scale.rounds, {"bridge": bridge, "bare": bare})
     name = f"draining {scale.drained:,} changes, {IN_FLIGHT} in flight"
-    call = 1e6 / scale.drained
+    per_request = 1e6 / scale.drained
     return Measured(
         [
             compared(name, "/s", found["bridge"], "bare aiohttp client", found["bare"], Goal("at least", 0.85)),
-            alone("processor time of a delivery: daemon", "µs", [call * usage.daemon_seconds for usage in usages]),
             alone(
-                "processor time of a delivery: PostgreSQL", "µs", [call * usage.postgres_seconds for usage in usages]
+                "processor time of a delivery: daemon", "µs", [per_request * usage.daemon_seconds for usage in usages]
             ),
-            alone("processor time of a call: bare aiohttp client", "µs", [call * seconds for seconds in bare_seconds]),
-            alone("memory of the daemon at most, draining", "MB", [usage.peak_megabytes for usage in usages]),
+            alone(
+                "processor time of a delivery: PostgreSQL",
+                "µs",
+                [per_request * usage.postgres_seconds for usage in usages],
+            ),
+            alone(
+                "processor time of a request: bare aiohttp client",
+                "µs",
+                [per_request * seconds for seconds in bare_seconds],
+            ),
+            alone("peak memory of the daemon, draining", "MB", [usage.peak_megabytes for usage in usages]),
         ]
     )
 
 
 async def measure_slow_endpoint(stage: Stage, scale: Scale) -> Measured:
-    """The same where the endpoint takes its time to answer."""
-    stage.say(f"draining to an endpoint that takes {_ANSWER_MILLISECONDS} ms")
+    """The same with an endpoint that responds slowly."""
+    stage.say(f"draining to an endpoint that takes {_RESPONSE_MILLISECONDS} ms")
     message = await _a_message(stage)
     alone_rates: list[float] = []
 
@@ -157,16 +165,16 @@ async def measure_slow_endpoint(stage: Stage, scale: Scale) -> Measured:
         async with AsyncExitStack() as stack:
             database = await asyncio.to_thread(prepare, stage, stack, scale.slow_drained)
             receiver = await stack.enter_async_context(started_receiver(stage.certificate.chain_and_key_file))
-            return await drain(stage, database, f"{receiver.url}/{_ANSWER_MILLISECONDS}", scale.slow_drained)
+            return await drain(stage, database, f"{receiver.url}/{_RESPONSE_MILLISECONDS}", scale.slow_drained)
 
     async def bare() -> float:
         async with started_receiver(stage.certificate.chain_and_key_file) as receiver:
-            url = f"{receiver.url}/{_ANSWER_MILLISECONDS}"
+            url = f"{receiver.url}/{_RESPONSE_MILLISECONDS}"
             alone_rates.append((await _post(stage, url, message, 50, in_flight=1))[0])
             return (await _post(stage, url, message, scale.slow_drained))[0]
 
     found = await by_turns(scale.rounds, {"bridge": bridge, "bare": bare})
-    name = f"draining to an endpoint that takes {_ANSWER_MILLISECONDS} ms, {IN_FLIGHT} in flight"
+    name = f"draining to an endpoint that takes {_RESPONSE_MILLISECONDS} ms, {IN_FLIGHT} in flight"
     ideal = [IN_FLIGHT * rate for rate in alone_rates]
     return Measured(
         [
@@ -174,7 +182,7 @@ async def measure_slow_endpoint(stage: Stage, scale: Scale) -> Measured:
                 name,
                 "/s",
                 found["bridge"],
-                f"{IN_FLIGHT} times one call after the other",
+                f"{IN_FLIGHT} times one request at a time",
                 ideal,
                 Goal("at least", 0.95),
             ),
@@ -183,27 +191,28 @@ async def measure_slow_endpoint(stage: Stage, scale: Scale) -> Measured:
     )
 
 
-async def measure_many_waiting(stage: Stage, scale: Scale) -> Measured:
-    """The first of very many, beside all of few; and what memory that takes."""
+async def measure_backlog(stage: Stage, scale: Scale) -> Measured:
+    """The first of a large backlog, beside all of a small one; and the memory that it takes."""
     few = scale.drained * 2 // 5
     usages: list[Usage] = []
 
-    async def drain_of(waiting: int) -> float:
-        stage.say(f"draining with {waiting:,} changes waiting")
+    async def drain_of(backlog: int) -> float:
+        stage.say(f"draining a backlog of {backlog:,} changes")
         async with AsyncExitStack() as stack:
-            database = await asyncio.to_thread(prepare, stage, stack, waiting, 10)
+            database = await asyncio.to_thread(prepare, stage, stack, backlog, 10)
             url = await stack.enter_async_context(stage.receiver())
-            return await drain(stage, database, url, few, usages if waiting > few else None)
+            return await drain(stage, database, url, few, usages if backlog > few else None)
 
-    found = await by_turns(scale.rounds, {"many": partial(drain_of, scale.many_waiting), "few": partial(drain_of, few)})
+    many = scale.large_backlog
+    found = await by_turns(scale.rounds, {"many": partial(drain_of, many), "few": partial(drain_of, few)})
     return Measured(
         [
             compared(
-                f"draining with {scale.many_waiting:,} waiting", "/s", found["many"], f"with {few:,}", found["few"],
+                f"draining a backlog of {many:,}", "/s", found["many"], f"of {few:,}", found["few"],
                 Goal("at least", 0.95),
             ),
             alone(
-                f"memory of the daemon at most, {scale.many_waiting:,} waiting", "MB",
+                f"peak memory of the daemon, backlog of {many:,}", "MB",
                 [usage.peak_megabytes for usage in usages], Goal("at most", 150),
             ),
         ]
@@ -238,7 +247,7 @@ async def measure_open_transaction(stage: Stage, scale: Scale) -> Measured:
 
 
 async def measure_ten_endpoints(stage: Stage, scale: Scale) -> Measured:
-    """Endpoints side by side: one that never answers among them, and two daemons that share them."""
+    """Endpoints side by side: one of them never responds; and two daemons that share them."""
     per_endpoint = scale.drained_by_ten
 
     async def drain_all(endpoints: int, *, stalled: int = 0, daemons: int = 1) -> float:
@@ -268,7 +277,7 @@ async def measure_ten_endpoints(stage: Stage, scale: Scale) -> Measured:
     return Measured(
         [
             compared(
-                "nine endpoints beside one that never answers", "/s", shared["stalled"], "nine alone", shared["nine"],
+                "nine endpoints beside one that never responds", "/s", shared["stalled"], "nine alone", shared["nine"],
                 Goal("at least", 0.95),
             ),
             compared("ten endpoints, two daemons", "/s", shared["two daemons"], "one daemon", shared["one daemon"]),

@@ -1,4 +1,4 @@
-"""How large change log and ledger become, and that they stay so: weeks in time-lapse, with autovacuum as it comes."""
+"""How large change log and delivery log become, and that they stay so: weeks in time-lapse, with autovacuum on."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ async def measure_growth(stage: Stage, scale: Scale) -> Measured:
 def _lines(first: Sizes, last: Sizes, held: Sizes) -> list[Line]:
     return [
         alone("change log: a change kept, with its index", "bytes", [first.log_bytes / first.changes]),
-        alone("ledger: a delivery kept, with its indexes", "bytes", [first.ledger_bytes / first.deliveries]),
+        alone("delivery log: a delivery kept, with its indexes", "bytes", [first.ledger_bytes / first.deliveries]),
         compared(
-            f"log and ledger after {_RETENTIONS} retentions of {KEEP_DAYS} days", "MB", [last.bytes / 1e6],
+            f"both logs after {_RETENTIONS} retentions of {KEEP_DAYS} days", "MB", [last.bytes / 1e6],
             "after the first", [first.bytes / 1e6], Goal("at most", 1.5),
         ),
         compared(
-            "log and ledger at most, when transactions were open for a day", "MB", [held.bytes / 1e6],
+            "peak of both logs, transactions open for a day", "MB", [held.bytes / 1e6],
             "before", [last.bytes / 1e6], Goal("at most", 1.25),
         ),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""From the commit to the call: how long until an endpoint hears of a change."""
+"""Latency from the commit to the request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Contender = Callable[[], Awaitable[list[float]]]
 
 
 class _Listening:
-    """A database, something that calls for its changes, and the receiver of the calls."""
+    """A database, a sender of its changes, and the receiver of the requests."""
 
     def __init__(self, database: Database, receiver: Receiver) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class _Listening:
         """How fast the last changes were committed indeed."""
 
     async def milliseconds(self, changes: int, pauses_seconds: Iterator[float]) -> list[float]:
-        """Commit changes of one reservation each; return how long after its COMMIT was sent each call arrived."""
+        """Commit changes of one reservation each; return how long after its COMMIT was sent each request arrived."""
         numbers = [next(self._numbers) for _ in range(changes)]
         committed = await asyncio.to_thread(_commit, self._database, numbers, pauses_seconds)
         seconds = (max(committed.values()) - min(committed.values())) / 1e9
@@ -78,7 +78,7 @@ def _often() -> Iterator[float]:
 
 
 async def measure_latency(stage: Stage, scale: Scale) -> Measured:
-    """From COMMIT to the call, on an idle system and under load, beside a bare LISTEN and one POST."""
+    """From COMMIT to the request, on an idle system and under load, beside a bare LISTEN and one POST."""
     idle: dict[str, list[list[float]]] = {"bridge": [], "bare": []}
     loaded: list[list[float]] = []
     paces: list[float] = []
@@ -96,7 +96,7 @@ async def measure_latency(stage: Stage, scale: Scale) -> Measured:
         for listening in contenders.values():
             await listening.milliseconds(20, _seldom())  # connections are made
         for turn in range(scale.rounds):
-            stage.say("from commit to call")
+            stage.say("from commit to request")
             for name in contenders if turn % 2 == 0 else reversed(contenders):
                 idle[name].append(await contenders[name].milliseconds(scale.idle_changes, _seldom()))
             loaded.append(await contenders["bridge"].milliseconds(scale.paced_seconds * _PACE_A_SECOND, _often()))
@@ -116,13 +116,18 @@ def _lines(idle: dict[str, list[list[float]]], loaded: list[list[float]]) -> lis
         return [percentile(samples, percent) for samples in rounds]
 
     bare = "bare LISTEN and POST"
-    under_load = f"commit to call, {_PACE_A_SECOND} changes a second"
+    under_load = f"commit to request, {_PACE_A_SECOND} changes a second"
     return [
         compared(
-            "commit to call, idle, p50", "ms", at(idle["bridge"], 50), bare, at(idle["bare"], 50), Goal("at most", 1.5)
+            "commit to request, idle, p50",
+            "ms",
+            at(idle["bridge"], 50),
+            bare,
+            at(idle["bare"], 50),
+            Goal("at most", 1.5),
         ),
         compared(
-            "commit to call, idle, p99", "ms", at(idle["bridge"], 99), bare, at(idle["bare"], 99), Goal("at most", 2)
+            "commit to request, idle, p99", "ms", at(idle["bridge"], 99), bare, at(idle["bare"], 99), Goal("at most", 2)
         ),
         compared(f"{under_load}, p50", "ms", at(loaded, 50), "idle", at(idle["bridge"], 50)),
         compared(f"{under_load}, p99", "ms", at(loaded, 99), "idle", at(idle["bridge"], 99), Goal("at most", 3)),

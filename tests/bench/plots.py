@@ -78,7 +78,7 @@ def _times(raw: Mapping[str, Sequence[float]]) -> Figure:
     ticks = (0.5, 1, 2, 5, 10, 20)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("milliseconds from COMMIT to the call")
+    axes.set_xlabel("milliseconds from COMMIT to the request")
     axes.set_ylabel("% of changes")
     axes.legend(frameon=False, loc="center right")
     return figure

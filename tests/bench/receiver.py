@@ -1,8 +1,8 @@
-"""Receivers: nginx where the rate counts, and one of our own that notes when calls arrive, answers late or never.
+"""Receivers: nginx where the rate counts, and one of our own that notes arrivals, and responds late or never.
 
 Ours is a process of its own, ``python -m tests.bench.receiver FILE`` (certificate chain and key). It prints its port,
-and then, for each line ``arrived`` that it reads, which calls have arrived since, for a line ``message`` the last one.
-The path says how it answers: ``/0`` at once, ``/50`` after 50 ms, ``/never``.
+and then, for each line ``arrived`` that it reads, which requests have arrived since; for a line ``message``, the
+last one. The path says how it responds: ``/0`` at once, ``/50`` after 50 ms, ``/never``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import orjson
 
 from cdc_bridge.demo.throwaway_postgres import end_with_parent
 
-_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_RESPONSE = b"HTTP/1.1 204 No Content\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SUBJECT = re.compile(rb"\r\nce-subject: *([^\r]*)", re.IGNORECASE)
 _START_PATIENCE_SECONDS = 10.0
@@ -65,7 +65,7 @@ def nginx_program() -> str | None:
 
 @contextmanager
 def nginx(folder: Path, certificate: Path) -> Iterator[str]:
-    """Run nginx, answering 204 to everything; yields its address.
+    """Run nginx, which responds 204 to everything; yields its URL.
 
     Args:
         folder: for its own files.
@@ -106,7 +106,7 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> No
 
 
 class Message(TypedDict):
-    """A call: its headers, without those that name its receiver and its length, and its body."""
+    """A request: its body, and its headers without host and length."""
 
     headers: dict[str, str]
     body: str
@@ -121,12 +121,12 @@ class Receiver:
         """Without a path."""
 
     async def arrived(self) -> dict[str, int]:
-        """Return which reservations were called since this was asked last, and when, by the monotonic clock in ns."""
+        """Return the reservations that arrived since the last call, and when, by the monotonic clock in ns."""
         found: dict[str, int] = await self._ask("arrived")
         return found
 
     async def last_message(self) -> Message:
-        """Return the call that arrived last."""
+        """Return the last request."""
         found: Message = await self._ask("message")
         return found
 
@@ -193,17 +193,17 @@ class _Connection(asyncio.Protocol):
                 return
             body, self._unread = self._unread[end:whole], self._unread[whole:]
             self._arrived.take(head, body)
-            self._answer_as_asked(head.split(b" ", 2)[1][1:])
+            self._respond_as_asked(head.split(b" ", 2)[1][1:])
 
-    def _answer_as_asked(self, how: bytes) -> None:
+    def _respond_as_asked(self, how: bytes) -> None:
         if how == b"0":
-            self._answer()
+            self._respond()
         elif how != b"never":
-            asyncio.get_running_loop().call_later(int(how) / 1000, self._answer)
+            asyncio.get_running_loop().call_later(int(how) / 1000, self._respond)
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         if not self._transport.is_closing():
-            self._transport.write(_ANSWER)
+            self._transport.write(_RESPONSE)
 
 
 async def _serve(certificate: str) -> None:

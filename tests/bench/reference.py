@@ -30,15 +30,15 @@ def _session(ca_file: str, in_flight: int) -> aiohttp.ClientSession:
 async def _post(
     url: str, ca_file: str, in_flight: int, count: int, headers: dict[str, str], body: str
 ) -> tuple[float, float]:
-    """Post one message over and over; return calls a second and the processor time that they took, in seconds."""
+    """Post one message over and over; return requests per second and their processor time, in seconds."""
     encoded = body.encode()
     numbers = iter(range(count))
 
     async def work(session: aiohttp.ClientSession) -> None:
         for _ in numbers:
-            async with session.post(url, data=encoded, headers=headers) as answer:
-                await answer.read()
-                assert answer.ok
+            async with session.post(url, data=encoded, headers=headers) as response:
+                await response.read()
+                assert response.ok
 
     async with _session(ca_file, in_flight) as session:
         began, used = time.monotonic(), time.process_time()
@@ -53,18 +53,18 @@ async def _listen(url: str, ca_file: str, database_url: str, body: str) -> None:
         await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection,
     ):
         await connection.execute("listen reservation")
-        calls: set[asyncio.Task[None]] = set()
+        requests: set[asyncio.Task[None]] = set()
 
-        async def call(reservation_id: str) -> None:
+        async def send(reservation_id: str) -> None:
             headers = {"content-type": "application/json", "ce-subject": reservation_id}
-            async with session.post(url, data=body.encode(), headers=headers) as answer:
-                await answer.read()
+            async with session.post(url, data=body.encode(), headers=headers) as response:
+                await response.read()
 
         async def follow() -> None:
             async for notification in connection.notifies():
-                made = asyncio.create_task(call(notification.payload))
-                calls.add(made)
-                made.add_done_callback(calls.discard)
+                sending = asyncio.create_task(send(notification.payload))
+                requests.add(sending)
+                sending.add_done_callback(requests.discard)
 
         following = asyncio.create_task(follow())
         print("listening", flush=True)

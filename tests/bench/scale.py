@@ -20,7 +20,7 @@ class Scale:
     paced_seconds: int
     drained: int
     slow_drained: int
-    many_waiting: int
+    large_backlog: int
     dead_rows: int
     drained_by_ten: int
     idle_seconds: int
@@ -40,7 +40,7 @@ FULL = Scale(
     paced_seconds=10,
     drained=50_000,
     slow_drained=10_000,
-    many_waiting=1_000_000,
+    large_backlog=1_000_000,
     dead_rows=1_000_000,
     drained_by_ten=2500,
     idle_seconds=60,
@@ -60,7 +60,7 @@ QUICK = Scale(
     paced_seconds=3,
     drained=10_000,
     slow_drained=2000,
-    many_waiting=50_000,
+    large_backlog=50_000,
     dead_rows=50_000,
     drained_by_ten=500,
     idle_seconds=15,

@@ -1,7 +1,7 @@
 """A daemon that sleeps on however often it is rung for: the worst that writers can meet.
 
 A real one is asleep until the first ring only, and then not again before it has nothing left to do. This one holds the
-doorbell's lock all the time, so every commit sends a NOTIFY and has PostgreSQL wake somebody. It is a process of its
+wake-up lock all the time, so every commit sends a NOTIFY and has PostgreSQL wake somebody. It is a process of its
 own, ``python -m tests.bench.sleeper``, which reads a conninfo, says ``asleep`` and ends with its standard input.
 """
 

@@ -220,7 +220,7 @@ class Stage:
 
     @asynccontextmanager
     async def daemon(self, database: Database, url: str | None = None, **settings: str) -> AsyncIterator[Bridge]:
-        """Run a daemon; with a URL, the endpoint of its settings is called there."""
+        """Run a daemon; with a URL, the endpoint of its settings is there."""
         endpoint = {
             "CDC_BRIDGE_ENDPOINT_URL": url or "",
             "CDC_BRIDGE_ENDPOINT_HEADER": HEADER,

@@ -40,7 +40,7 @@ _UPDATE_MANY = "update public.reservations set adults = 1 + mod(adults, 9) where
 @dataclass(frozen=True)
 class _Statement:
     told: str
-    """As the lines call it."""
+    """Its name in the table."""
     text: str
     times: int
     unit: str

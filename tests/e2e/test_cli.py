@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import Any
+
 import pytest
+import typer
 
 from cdc_bridge import __version__
-from tests.support.bridge import run_command
+from cdc_bridge.cli.app import app
+from cdc_bridge.errors import BridgeError
+from tests.support.bridge import clean_environment, run_command
 
 ENDPOINT_COMMANDS = ("add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "ping")
 COMMANDS = (
     "run",
+    "status",
     "check",
     "install",
     "uninstall",
     *(f"endpoint {command}" for command in ENDPOINT_COMMANDS),
     "payload",
+    "deliveries",
     "delivery show",
     "delivery retry",
     "replay",
@@ -20,17 +29,87 @@ COMMANDS = (
     "reconcile",
     "systemd print",
     "systemd install",
-    *(f"contract {command}" for command in ("schema", "openapi", "example", "vector")),
+    *(f"contract {command}" for command in ("schema", "openapi", "example", "vector", "receiver")),
     "guide",
+    "receive",
+    "conformance",
     "demo",
 )
+PANELS = ("Run and watch", "Endpoints", "Deliveries", "Database", "Vendors", "Help")
 
 
-async def test_help_lists_the_commands_and_the_exit_codes() -> None:
+def top_commands() -> dict[str, Any]:
+    root: Any = typer.main.get_command(app)
+    commands: dict[str, Any] = root.commands
+    return commands
+
+
+async def test_help_lists_every_command_in_panels_and_the_exit_codes() -> None:
     code, output, _ = await run_command("--help")
     assert code == 0
-    assert [command for command in COMMANDS if f" {command.split()[0]} " not in output] == []
+    assert {command.split()[0] for command in COMMANDS} == set(top_commands())
+    assert [command for command in top_commands() if f"│ {command} " not in output] == []
+    assert [panel for panel in PANELS if f"╭─ {panel} ─" not in output] == []
     assert "78" in output
+
+
+@pytest.mark.parametrize("name", top_commands())
+def test_help_in_the_table_is_that_of_the_command(name: str) -> None:
+    listed = top_commands()[name]
+    command = listed.load()
+    assert command.name == name
+    if not hasattr(command, "commands"):  # A group's own help says more.
+        assert command.help.partition("\n")[0] == listed.help
+
+
+def run_alone(*arguments: str, **variables: str) -> tuple[str, str]:
+    """Run a command in a process that has imported nothing yet; return its output and what it imports."""
+    environment = clean_environment({"PYTHONPROFILEIMPORTTIME": "1"} | variables)
+    ran = subprocess.run(
+        [sys.executable, "-m", "cdc_bridge", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    return ran.stdout, ran.stderr
+
+
+def completed(line: str) -> list[str]:
+    variables = {"_CDC_BRIDGE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    output, _ = run_alone(**variables)
+    return output.split()
+
+
+def test_help_and_completion_of_commands_import_none_of_them() -> None:
+    output, imports = run_alone("--help")
+    assert "reconcile" in output
+    assert "cdc_bridge.cli.app" in imports
+    heavy = ("cdc_bridge.cli.run", "cdc_bridge.settings", "psycopg", "aiohttp")
+    assert [name for name in heavy if name in imports] == []
+    assert completed("cdc-bridge re") == ["replay", "reconcile", "receive"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("cdc-bridge endpoint re", {"resume", "remove"}),
+        ("cdc-bridge deliveries --st", {"--state"}),
+        ("cdc-bridge deliveries --state de", {"delivered", "dead"}),
+    ],
+)
+def test_completion_knows_subcommands_options_and_values(line: str, words: set[str]) -> None:
+    assert set(completed(line)) == words
+
+
+@pytest.mark.parametrize(("command", "extra"), [("demo", "demo"), ("receive", "receive")])
+async def test_command_of_an_extra_that_is_not_installed_says_how_to_install_it(
+    command: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("cdc_bridge.vendor.receive", "cdc_bridge.demo"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, f"cdc_bridge.cli.{command}", raising=False)
+    monkeypatch.setitem(sys.modules, "standardwebhooks", None)
+    with pytest.raises(BridgeError) as raised:
+        top_commands()[command].load()
+    assert raised.value.problem == f"{command} needs standardwebhooks, which is not installed"
+    assert f"'cdc-bridge[{extra}]'" in raised.value.remedy
 
 
 async def test_help_of_endpoint_lists_its_commands() -> None:

@@ -47,10 +47,10 @@ async def _demo(
             await process.wait()
 
 
-async def _first_call(demo: asyncio.subprocess.Process) -> None:
+async def _first_request(demo: asyncio.subprocess.Process) -> None:
     assert demo.stdout is not None
     async for line in demo.stdout:
-        if b"signature good" in line:
+        if b"signature valid" in line:
             return
 
 
@@ -59,7 +59,7 @@ async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Pa
         output, errors = await demo.communicate()
     assert demo.returncode == 0, errors.decode()
     shown = output.decode()
-    for words in ("created", "updated", "signature good", "missing", "duplicates", "p50 / p95", "Nothing was lost."):
+    for words in ("created", "updated", "signature valid", "missing", "duplicates", "p50 / p95", "Nothing was lost."):
         assert words in shown
     assert "schema" not in shown
     assert _is_empty(temporary_folder)
@@ -68,7 +68,7 @@ async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Pa
 @pytest.mark.parametrize("end_by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_demo_that_is_ended_leaves_nothing_behind(end_by: signal.Signals, temporary_folder: Path) -> None:
     async with _demo(temporary_folder, "--stay") as demo:
-        await _first_call(demo)
+        await _first_request(demo)
         demo.send_signal(end_by)
         await demo.communicate()
     assert demo.returncode == 130
@@ -78,7 +78,7 @@ async def test_demo_that_is_ended_leaves_nothing_behind(end_by: signal.Signals, 
 async def test_demo_in_the_background_of_a_shell_can_be_ended(temporary_folder: Path) -> None:
     ignores_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     async with _demo(temporary_folder, "--stay", before=ignores_interrupts) as demo:
-        await _first_call(demo)
+        await _first_request(demo)
         demo.send_signal(signal.SIGTERM)
         await demo.communicate()
     assert demo.returncode == 130
@@ -88,7 +88,7 @@ async def test_demo_in_the_background_of_a_shell_can_be_ended(temporary_folder: 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
 async def test_demo_that_is_killed_leaves_no_daemon_behind(temporary_folder: Path) -> None:
     async with _demo(temporary_folder, "--stay") as demo:
-        await _first_call(demo)
+        await _first_request(demo)
         demo.kill()
         async with asyncio.timeout(60):  # PostgreSQL has ended as well, so the daemon may use up its time for stopping.
             await demo.communicate()  # The daemon holds the demo's standard output, for as long as it lives.

@@ -34,12 +34,12 @@ async def secret(endpoint: EndpointCommands, receiver: Receiver, certificates: C
     return str((await endpoint.json("add", "till", receiver.url, *options))["secret"])
 
 
-def assert_is_a_ping(call: Call, *secrets: str) -> None:
-    assert call.json.keys() == {"ping"}
+def assert_is_a_test_request(call: Call, *secrets: str) -> None:
+    assert call.json.keys() == {"test"}
     for secret in secrets:
         assert Webhook(secret).verify(call.body.decode(), dict(call.headers)) == call.json
     event = from_http_event(HTTPMessage(dict(call.headers), call.body))
-    assert event.get_type() == "cdc-bridge.ping"
+    assert event.get_type() == "cdc-bridge.test"
     assert str(event.get_source()).startswith("/cdc-bridge/")
     assert call.headers["x-api-key"] == "let-me-in"
     assert GUEST not in call.body.decode() + str(call.headers)
@@ -54,8 +54,8 @@ async def test_it_is_made_as_a_call_is_and_leaves_no_trace(
     new = (await endpoint.json("rotate-secret", "till"))["secret"]
     await endpoint.run("ping", "till")
     first, second = receiver.calls
-    assert_is_a_ping(first, secret)
-    assert_is_a_ping(second, secret, new)
+    assert_is_a_test_request(first, secret)
+    assert_is_a_test_request(second, secret, new)
     assert first.headers["webhook-id"] != second.headers["webhook-id"]
     assert database.value("select count(*) from cdc_bridge.delivery") == 0
 
@@ -65,12 +65,12 @@ async def test_it_is_made_as_a_call_is_and_leaves_no_trace(
     [
         (Answer(204), "HTTP 204"),
         (Answer(422), "HTTP 422 Unprocessable"),
-        (Answer(401), "a header, the secret or the client certificate is wrong"),
-        (Answer(404), "its path is wrong"),
-        (Answer(410), "wants no more calls"),
+        (Answer(401), "Check header, secret and client certificate"),
+        (Answer(404), "Check its path"),
+        (Answer(410), "wants no more requests"),
         (Answer(307, {"location": "/elsewhere"}), "redirects are not followed"),
-        (Answer(500), "cannot work at present"),
-        (Answer(manner=Manner.RESET), "No answer came"),
+        (Answer(500), "out of order"),
+        (Answer(manner=Manner.RESET), "There was no response"),
     ],
     ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
 )
@@ -109,7 +109,7 @@ async def test_endpoint_of_the_settings_is_called_by_those_of_the_command(
     assert receiver.calls == []
     endpoint.settings = bridge_settings
     assert "HTTP 200" in await endpoint.run("ping", "default")
-    assert_is_a_ping(receiver.calls[0], SECRET)
+    assert_is_a_test_request(receiver.calls[0], SECRET)
 
 
 async def test_sample_is_the_contracts_example_and_says_what_it_is(
@@ -122,9 +122,9 @@ async def test_sample_is_the_contracts_example_and_says_what_it_is(
     sample = first.json
     assert list(sample) == list(example())
     assert {key for key, value in example().items() if sample[key] != value} == {"notes", "updated"}
-    assert sample["notes"] == "A test call of cdc-bridge: not a real reservation"
+    assert sample["notes"] == "Test request of cdc-bridge: not a real reservation"
     assert violations_of(sample) == []
-    assert first.headers["ce-type"] == "cdc-bridge.ping"
+    assert first.headers["ce-type"] == "cdc-bridge.test"
     assert not {"ce-subject", "ce-sequence"} & {name.lower() for name in first.headers}
     assert first.headers["webhook-id"].startswith("0-")
     assert first.headers["webhook-id"] != second.headers["webhook-id"]
@@ -147,5 +147,5 @@ async def test_refused_sample_is_not_told_to_be_no_reservation(
 ) -> None:
     receiver.script = lambda _: Answer(422)
     told = await endpoint.run("ping", "till", "--sample", "--yes", code=1)
-    assert "refuses the contract's example, or every test call" in told
+    assert "rejects the contract's example, or every test request" in told
     assert "HTTP 422" in told

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 
 from cdc_bridge import __version__
-from cdc_bridge.cli.app import app
+from cdc_bridge.cli.app import LazyCommand, app
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, described, has_default, is_secret
 from cdc_bridge.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, PREFIX, Settings
 
@@ -57,7 +57,7 @@ def man_page(date: str) -> str:
         ".TP",
         '.BR \\-h ", " \\-\\-help',
         "What a command does, and its options.",
-        *_of_most_commands(root.commands["run"]),
+        *_of_most_commands(root.commands["run"].load()),
         ".SH COMMANDS",
         *_commands(root, ""),
         ".SH SETTINGS",
@@ -90,7 +90,8 @@ def date_of(page: str) -> str:
 
 
 def _commands(group: Any, before: str) -> Iterator[str]:
-    for name, command in group.commands.items():
+    for name, listed in group.commands.items():
+        command = listed.load() if isinstance(listed, LazyCommand) else listed
         if hasattr(command, "commands"):
             yield from _commands(command, f"{before}{name} ")
             continue
@@ -133,6 +134,8 @@ def _parameter(parameter: Any) -> Iterator[str]:
 def _metavar(parameter: Any) -> str:
     annotation = parameter.type_descriptor.annotation
     for kind in (annotation, *get_args(annotation)):
+        if get_origin(kind) is Literal:
+            return "|".join(get_args(kind))
         if isinstance(kind, type) and not get_args(kind) and issubclass(kind, Enum):
             return "|".join(choice.value for choice in kind)
     return str(parameter.metavar or parameter.name.strip("_").replace("_", "-")).upper()

@@ -1,4 +1,4 @@
-"""Makes the contract's test vector with the code that signs every call: ``python -m tests.support.signature_vector``.
+"""Makes the contract's test vector with the code that signs requests: ``python -m tests.support.signature_vector``.
 
 It is a file and not made when it is asked for, so that a change of the code that would change it is seen.
 """
@@ -36,20 +36,20 @@ def signature_vector() -> dict[str, Any]:
     newer = signed | {"webhook-timestamp": str(int(signed["webhook-timestamp"]) + 1)}
     unsigned = {name: value for name, value in signed.items() if name != "webhook-signature"}
     return {
-        "about": "Check your verification with it. Take the time to be that of 'now', as calls of long ago are "
-        "refused; 'body' has to be taken as UTF-8, and is the same bytes as 'body_base64'.",
+        "about": "Test your signature verification with these requests. Set the clock to 'now', as old requests are "
+        "rejected. 'body' is UTF-8, the same bytes as 'body_base64'.",
         "secret": _secret(_KEY),
         "now": int(_SIGNED_AT.timestamp()),
         "body": body.decode(),
         "body_base64": b64encode(body).decode(),
         "cases": [
             _case("signed", signed, valid=True),
-            _case("while the secret is exchanged: signed with the new one and with yours", rotated, valid=True),
+            _case("during a rotation: signed with the new secret and with yours", rotated, valid=True),
             _case("signed with another secret", forged, valid=False),
-            _case("another timestamp than was signed", newer, valid=False),
+            _case("timestamp altered after signing", newer, valid=False),
             _case("signed ten minutes before 'now'", late, valid=False),
-            _case("not signed", unsigned, valid=False),
-            _case("the body has a space behind it", signed, valid=False, body=body + b" "),
+            _case("without a signature", unsigned, valid=False),
+            _case("body altered after signing: a space at its end", signed, valid=False, body=body + b" "),
         ],
     }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs cdc-bridge from a checkout, with what its receiver needs, and makes the folder that "receive --keep" reads:
-# RECEIVER_SECRET, and a certificate, which is made once. For docker-compose.yml, where all three are volumes.
+# Installs cdc-bridge from a checkout, with the dependencies of its receiver, and creates the folder for "receive --keep":
+# RECEIVER_SECRET, and a certificate that is issued once. For docker-compose.yml, where all three are volumes.
 #
 #   packages.sh CHECKOUT VIRTUAL_ENVIRONMENT KEPT
 set -eu
@@ -8,11 +8,11 @@ checkout=$1 environment=$2 kept=$3
 
 python -m venv "$environment"
 
-# The versions that the tests run with. Without their hashes: pip would want one of the checkout, too.
+# The versions that the tests run with, without hashes: pip would require one of the checkout too.
 constraints=$(mktemp)
 sed -n '/^[a-z]/s/ *\\$//p' "$checkout/requirements-dev.lock" > "$constraints"
 
-# What builds the package is installed first and not in isolation, where it would be downloaded with every "up".
+# The build backend is installed first and without isolation, which would download it with every "up".
 pip() { "$environment/bin/pip" --quiet --disable-pip-version-check "$@"; }
 pip install --constraint "$constraints" hatchling
 pip install --constraint "$constraints" --no-build-isolation "$checkout[receive]"

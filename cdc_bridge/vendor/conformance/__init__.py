@@ -1,1 +1,1 @@
-"""conformance."""
+"""The acceptance test behind ``cdc-bridge conformance``."""

@@ -1,4 +1,4 @@
-"""The calls of the acceptance test: right ones, and some that are wrong in one point each."""
+"""Requests of the conformance test: valid ones, and some with one thing wrong in their signature."""
 
 from __future__ import annotations
 
@@ -19,89 +19,91 @@ from cdc_bridge.vendor.test_message import compose_test_request
 
 SOURCE = "/cdc-bridge/conformance"
 NOTES = "Conformance test of cdc-bridge: not a real reservation"
-_OLD = timedelta(minutes=10)  # Standard Webhooks: five minutes are tolerated
+_EXPIRED = timedelta(minutes=10)  # Standard Webhooks tolerates five minutes.
 
 
-class Flaw(StrEnum):
-    """What is wrong with a call."""
+class Signature(StrEnum):
+    """How a request is signed."""
 
-    NONE = "none"
-    FORGED = "forged"
-    """Signed with another secret."""
-    CHANGED = "changed"
-    """The body is not the one that was signed."""
-    UNSIGNED = "unsigned"
-    """Without a signature."""
-    OLD = "old"
-    """Rightly signed, ten minutes ago."""
+    VALID = "valid"
     ROTATED = "rotated"
-    """Nothing is wrong: signed with a secret that the endpoint does not know, and with its own as the second one."""
+    """Valid: signed with a secret the endpoint does not know, and with its own as the second one."""
+    OTHER_KEY = "other key"
+    ALTERED_BODY = "altered body"
+    MISSING = "missing"
+    EXPIRED = "expired"
+    """Signed ten minutes ago."""
 
 
 @dataclass(frozen=True, slots=True)
-class FlawedMessage(Message):
-    """A message with one flaw."""
+class SignedMessage(Message):
+    """A message with a choice of signature."""
 
-    flaw: Flaw = Flaw.NONE
+    signature: Signature = Signature.VALID
 
     def headers(self, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
-        """Return the headers of an attempt, with the flaw."""
-        ours = Message.headers(self, at - _OLD if self.flaw is Flaw.OLD else at, secrets)
-        timestamp = int(ours["webhook-timestamp"])
-        match self.flaw:
-            case Flaw.FORGED:
-                ours["webhook-signature"] = sign(self.id, timestamp, self.body, [token_bytes(32)])
-            case Flaw.CHANGED:
-                ours["webhook-signature"] = sign(self.id, timestamp, self.body + b" ", secrets)
-            case Flaw.UNSIGNED:
-                del ours["webhook-signature"]
-            case Flaw.ROTATED:
-                ours["webhook-signature"] = sign(self.id, timestamp, self.body, [token_bytes(32), *secrets])
-            case Flaw.NONE | Flaw.OLD:
+        """Return the headers of an attempt, signed as chosen."""
+        headers = Message.headers(self, at - _EXPIRED if self.signature is Signature.EXPIRED else at, secrets)
+        timestamp = int(headers["webhook-timestamp"])
+        match self.signature:
+            case Signature.OTHER_KEY:
+                headers["webhook-signature"] = sign(self.id, timestamp, self.body, [token_bytes(32)])
+            case Signature.ALTERED_BODY:
+                headers["webhook-signature"] = sign(self.id, timestamp, self.body + b" ", secrets)
+            case Signature.MISSING:
+                del headers["webhook-signature"]
+            case Signature.ROTATED:
+                headers["webhook-signature"] = sign(self.id, timestamp, self.body, [token_bytes(32), *secrets])
+            case Signature.VALID | Signature.EXPIRED:
                 pass
-        return ours
+        return headers
 
 
-class Calls:
-    """Makes calls about invented reservations. Their numbers grow with time, also from one test to the next."""
+class RequestFactory:
+    """Makes requests for invented reservations. Sequences grow with time, also from one test run to the next."""
 
     def __init__(self) -> None:
-        self._number = time.time_ns() // 1_000_000
+        self._sequence = time.time_ns() // 1_000_000
 
-    def call(
-        self, *, flaw: Flaw = Flaw.NONE, updated: bool = False, number: int | None = None, **changes: Any
-    ) -> FlawedMessage:
-        """Return a call about a reservation of its own.
+    def reservation(
+        self,
+        *,
+        signature: Signature = Signature.VALID,
+        updated: bool = False,
+        sequence: int | None = None,
+        **changes: Any,
+    ) -> SignedMessage:
+        """Return a request for a new reservation, unless ``id`` is among the changes.
 
         Args:
-            flaw: what is wrong with it.
-            updated: it is a change of the reservation that ``id`` names, not a new one.
-            number: the change's; ``None``: the next one.
-            changes: keys of the reservation, and what stands there instead; one that is a mapping is merged.
+            signature: How it is signed.
+            updated: Sent as an update, not as a creation.
+            sequence: The change's number; ``None`` takes the next one.
+            changes: Keys of the reservation and their values; a mapping is merged.
         """
-        if number is None:
-            self._number += 1
-            number = self._number
+        if sequence is None:
+            self._sequence += 1
+            sequence = self._sequence
         body = json.dumps(_reservation(changes), ensure_ascii=False, separators=(",", ":")).encode()
-        return FlawedMessage(
-            id=message_id(number, body),
+        return SignedMessage(
+            id=message_id(sequence, body),
             type="reservation.updated" if updated else "reservation.created",
             source=SOURCE,
             time=datetime.now(UTC),
             body=body,
             subject=str(json.loads(body)["id"]),
-            sequence=number,
-            flaw=flaw,
+            sequence=sequence,
+            signature=signature,
         )
 
     @staticmethod
-    def ping() -> Message:
-        """Return a test call as ``endpoint ping`` makes it."""
+    def test() -> Message:
+        """Return a test request, as ``endpoint test`` sends it."""
         return compose_test_request(datetime.now(UTC), SOURCE)
 
 
 def new_id() -> str:
-    """Return a reservation's id."""
+    """Return an id for an invented reservation."""
     return token_hex(16).upper()
 
 

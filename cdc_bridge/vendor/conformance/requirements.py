@@ -1,4 +1,4 @@
-"""What is asked of an endpoint, and why."""
+"""The requirements of the contract: what each one sends, which response it wants, and why."""
 
 from __future__ import annotations
 
@@ -7,161 +7,169 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cdc_bridge.transport.message import Message
-from cdc_bridge.vendor.conformance.requests import Calls, Flaw, new_id
+from cdc_bridge.vendor.conformance.requests import RequestFactory, Signature, new_id
 
-AT_ONCE = 50
+CONCURRENT_REQUESTS = 50
 
 _LARGE_NOTES = "A guest's wish, told at length. " * 640  # 20 kB
 _MANY_SCRIPTS: dict[str, Any] = {
     "notes": "Geburtstag 🎂🥂 für Zoë; 生日快乐; عيد ميلاد سعيد; \\ \" ' </script> \t\n% & ?",
     "customer": {"firstname": "Łukasz", "surname": "O'Neill-Åström 🍷"},
 }
-_FORGERY = (
-    "Anybody who learns the URL could make bookings. Verify with a library of Standard Webhooks, over the raw body."
+_WHY_VERIFY = (
+    "Without verification, anyone who learns the URL can make bookings. Use a Standard Webhooks library, over the raw "
+    "body."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One thing that is asked."""
+    """One line of the checklist."""
 
     title: str
     why: str
-    """Why, and what to do, for where it is not met."""
-    calls: Callable[[Calls], Sequence[Message]]
-    """Makes the calls. What is asked is asked of the last one; those before have to be accepted. See ``at_once``."""
-    wanted: Literal["accepted", "refused", "reached"] = "accepted"
-    """Answered with 2xx; answered with 4xx; answered with 2xx, 400 or 422."""
-    at_once: bool = False
-    """All calls are made at once, and all are asked of."""
-    of_signatures: bool = False
-    """It makes no sense where calls are not signed."""
+    """Why it matters, and what to do if it is not met."""
+    requests: Callable[[RequestFactory], Sequence[Message]]
+    """Makes the requests. The last one is judged, and those before it have to be accepted; see ``concurrent``."""
+    wanted: Literal["accepted", "rejected", "reached"] = "accepted"
+    """Response of 2xx; of 4xx; of 2xx, 400 or 422."""
+    concurrent: bool = False
+    """All requests are sent at the same time, and all are judged."""
+    needs_secret: bool = False
+    """Skipped if requests are not signed."""
 
 
-def _repeat(calls: Calls) -> Sequence[Message]:
-    call = calls.call()
-    return call, call
+def _duplicate(requests: RequestFactory) -> Sequence[Message]:
+    request = requests.reservation()
+    return request, request
 
 
-def _out_of_order(calls: Calls) -> Sequence[Message]:
+def _out_of_order(requests: RequestFactory) -> Sequence[Message]:
     reservation_id = new_id()
-    created = calls.call(id=reservation_id, adults=2)
-    older = calls.call(id=reservation_id, adults=3, updated=True)
-    newer = calls.call(id=reservation_id, adults=4, updated=True)
+    created = requests.reservation(id=reservation_id, adults=2)
+    older = requests.reservation(id=reservation_id, adults=3, updated=True)
+    newer = requests.reservation(id=reservation_id, adults=4, updated=True)
     return created, newer, older
 
 
-def _newer_content(calls: Calls) -> Sequence[Message]:
-    first = calls.call(adults=2)
-    return first, calls.call(id=first.subject, adults=3, number=first.sequence)
+def _same_sequence(requests: RequestFactory) -> Sequence[Message]:
+    first = requests.reservation(adults=2)
+    return first, requests.reservation(id=first.subject, adults=3, sequence=first.sequence)
 
 
-def _change(calls: Calls) -> Sequence[Message]:
+def _update(requests: RequestFactory) -> Sequence[Message]:
     reservation_id = new_id()
-    return calls.call(id=reservation_id), calls.call(id=reservation_id, adults=5, updated=True)
+    return (
+        requests.reservation(id=reservation_id),
+        requests.reservation(id=reservation_id, adults=5, updated=True),
+    )
 
 
 REQUIREMENTS = (
     Requirement(
-        "takes a rightly signed call",
-        "Nothing else can be tried before. See URL, certificate, secret (--secret-file) and header (--header-file).",
-        lambda calls: [calls.call()],
+        "Accepts a validly signed request",
+        "Everything else depends on this. Check the URL, the certificate, the secret (--secret-file) and your header "
+        "(--header-file).",
+        lambda requests: [requests.reservation()],
     ),
     Requirement(
-        "takes a change of a reservation that it has",
-        "Most calls are of this kind (ce-type reservation.updated).",
-        _change,
+        "Accepts an update of a reservation it has",
+        "Most requests are updates (ce-type reservation.updated).",
+        _update,
     ),
     Requirement(
-        "takes a change of a reservation that it does not have",
-        "So come those that were there before the endpoint was. Add or replace by id, whatever ce-type says.",
-        lambda calls: [calls.call(updated=True)],
+        "Accepts an update of a reservation it does not have",
+        "Reservations older than the endpoint arrive as updates. Insert or replace by id, whatever ce-type says.",
+        lambda requests: [requests.reservation(updated=True)],
     ),
     Requirement(
-        "refuses a call signed with another secret",
-        _FORGERY,
-        lambda calls: [calls.call(flaw=Flaw.FORGED)],
-        wanted="refused",
-        of_signatures=True,
+        "Rejects a request signed with another secret",
+        _WHY_VERIFY,
+        lambda requests: [requests.reservation(signature=Signature.OTHER_KEY)],
+        wanted="rejected",
+        needs_secret=True,
     ),
     Requirement(
-        "refuses a body that was changed after it was signed",
-        _FORGERY,
-        lambda calls: [calls.call(flaw=Flaw.CHANGED)],
-        wanted="refused",
-        of_signatures=True,
+        "Rejects a body that was altered after signing",
+        _WHY_VERIFY,
+        lambda requests: [requests.reservation(signature=Signature.ALTERED_BODY)],
+        wanted="rejected",
+        needs_secret=True,
     ),
     Requirement(
-        "refuses a call without a signature",
-        _FORGERY,
-        lambda calls: [calls.call(flaw=Flaw.UNSIGNED)],
-        wanted="refused",
-        of_signatures=True,
+        "Rejects a request without a signature",
+        _WHY_VERIFY,
+        lambda requests: [requests.reservation(signature=Signature.MISSING)],
+        wanted="rejected",
+        needs_secret=True,
     ),
     Requirement(
-        "refuses a call that was signed ten minutes ago",
-        "Whoever has recorded a call could play it again. Refuse a webhook-timestamp more than five minutes off, by a "
-        "clock that NTP sets.",
-        lambda calls: [calls.call(flaw=Flaw.OLD)],
-        wanted="refused",
-        of_signatures=True,
+        "Rejects a request signed ten minutes ago",
+        "Anyone who recorded a request could replay it. Reject a webhook-timestamp more than five minutes off, and set "
+        "the clock by NTP.",
+        lambda requests: [requests.reservation(signature=Signature.EXPIRED)],
+        wanted="rejected",
+        needs_secret=True,
     ),
     Requirement(
-        "takes a call with two signatures, its own as the second",
-        "So calls are signed while a secret is exchanged for a new one. webhook-signature is a list, parted by spaces.",
-        lambda calls: [calls.call(flaw=Flaw.ROTATED)],
-        of_signatures=True,
+        "Accepts two signatures of which the second is valid",
+        "Requests carry two signatures while a secret is rotated. webhook-signature is a list separated by spaces.",
+        lambda requests: [requests.reservation(signature=Signature.ROTATED)],
+        needs_secret=True,
     ),
     Requirement(
-        "answers a repeat with 2xx",
-        "A call is repeated when its answer was lost. Drop a webhook-id that you have, and say 2xx: else it comes "
-        "again for two days.",
-        _repeat,
+        "Responds 2xx to a duplicate",
+        "A request is sent again if its response was lost. Drop a webhook-id you have, and respond 2xx: otherwise it "
+        "is retried for two days.",
+        _duplicate,
     ),
     Requirement(
-        "answers an older change that comes late with 2xx",
-        "It may come after a newer one when that was tried first. Drop a ce-sequence lower than you have of its "
-        "ce-subject, and say 2xx.",
+        "Responds 2xx to an older change that arrives late",
+        "A retry may arrive after a newer change. Drop a ce-sequence lower than the one you have for its ce-subject, "
+        "and respond 2xx.",
         _out_of_order,
     ),
     Requirement(
-        "takes newer content under a number that it has",
-        "So comes a call that is tried again after its reservation was changed once more: ce-sequence is equal, "
-        "webhook-id is another.",
-        _newer_content,
+        "Accepts newer content under a ce-sequence it has",
+        "A retry carries the reservation's current data: ce-sequence is the same, webhook-id is not.",
+        _same_sequence,
     ),
     Requirement(
-        "takes keys that it does not know",
-        "A restaurant can have more columns posted. Ignore what you do not know.",
-        lambda calls: [calls.call(loyalty_points=120, customer={"allergies": ["nuts"]})],
+        "Ignores unknown keys",
+        "A restaurant may send more columns.",
+        lambda requests: [requests.reservation(loyalty_points=120, customer={"allergies": ["nuts"]})],
     ),
     Requirement(
-        "takes a reservation without a telephone call",
-        'Where a booking did not come by telephone, "call" is null.',
-        lambda calls: [calls.call(call=None)],
+        "Accepts a reservation without a phone call",
+        '"call" is null if the booking was not made by telephone.',
+        lambda requests: [requests.reservation(call=None)],
     ),
     Requirement(
-        "takes a reservation without a customer",
-        'Where e-Res has none, "customer" is null.',
-        lambda calls: [calls.call(customer=None)],
-    ),
-    Requirement("takes 20 kB of notes", "Guests write letters.", lambda calls: [calls.call(notes=_LARGE_NOTES)]),
-    Requirement(
-        "takes emoji and other scripts",
-        "The body is UTF-8. Verify and read it as bytes, and store it as Unicode (MySQL: utf8mb4).",
-        lambda calls: [calls.call(**_MANY_SCRIPTS)],
+        "Accepts a reservation without a customer",
+        '"customer" is null if e-Res has none.',
+        lambda requests: [requests.reservation(customer=None)],
     ),
     Requirement(
-        "is not upset by a test call",
-        "cdc-bridge endpoint ping makes it (ce-type cdc-bridge.ping): answer 204 and do nothing. 400 and 422 will do.",
-        lambda calls: [calls.ping()],
+        "Accepts 20 kB of notes",
+        "Notes are free text of any length. Allow bodies of 1 MB.",
+        lambda requests: [requests.reservation(notes=_LARGE_NOTES)],
+    ),
+    Requirement(
+        "Accepts emoji and all scripts",
+        "The body is UTF-8. Verify and parse its bytes, and store Unicode (MySQL: utf8mb4).",
+        lambda requests: [requests.reservation(**_MANY_SCRIPTS)],
+    ),
+    Requirement(
+        "Handles a test request",
+        "cdc-bridge endpoint test sends it (ce-type cdc-bridge.test). Respond 204 and do nothing; 400 or 422 will do.",
+        lambda requests: [requests.test()],
         wanted="reached",
     ),
     Requirement(
-        f"takes {AT_ONCE} calls at once",
-        "After an outage many come. Answer at once and do the work afterwards; or answer 429 to what is too much, and "
-        "take it when it comes again.",
-        lambda calls: [calls.call() for _ in range(AT_ONCE)],
-        at_once=True,
+        f"Accepts {CONCURRENT_REQUESTS} concurrent requests",
+        "Many requests arrive after an outage. Respond first and do the work afterwards; or respond 429 to what is too "
+        "much, and accept it when it is sent again.",
+        lambda requests: [requests.reservation() for _ in range(CONCURRENT_REQUESTS)],
+        concurrent=True,
     ),
 )

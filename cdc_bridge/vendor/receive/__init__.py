@@ -1,1 +1,1 @@
-"""receive."""
+"""The development receiver behind ``cdc-bridge receive`` and the demo."""

@@ -1,4 +1,4 @@
-"""What a receiver proves itself by: a signing secret, and a certificate of a CA of its own."""
+"""A receiver's identity: a signing secret, and a certificate issued by a CA of its own."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _CA, _SERVER, _KEY, _SECRET = "ca.pem", "server.pem", "server.key", "secret"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A secret and a certificate."""
+    """Signing secret and certificate."""
 
     secret: str
     """``whsec_...``"""
     ca_file: Path
-    """Certificate of the CA that a caller has to trust."""
+    """Certificate of the CA that a client has to trust."""
     tls: ssl.SSLContext
 
 
 def identity_in(folder: Path, names: Sequence[str], secret: str | None = None) -> Identity:
-    """Return what is kept in a folder, made now where it is not there.
+    """Return the identity kept in a folder; create what is missing.
 
     Args:
-        folder: where; made if need be.
-        names: of hosts, for a certificate that is made.
-        secret: the signing secret; ``None``: that of the folder.
+        folder: The folder; created if missing.
+        names: Host names for a new certificate.
+        secret: The signing secret; ``None`` takes that of the folder.
 
     Raises:
-        BridgeError: a file in it cannot be read, written or used.
+        BridgeError: A file in it cannot be read, written or used.
     """
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -49,10 +49,10 @@ def identity_in(folder: Path, names: Sequence[str], secret: str | None = None) -
         decoded_secret(secret)
     except OSError as error:
         where = error.filename or folder
-        raise BridgeError(f"{where} cannot be used: {error.strerror or error}", "Name another folder.") from error
+        raise BridgeError(f"{where} cannot be used: {error.strerror or error}", "Choose another folder.") from error
     except ValueError as error:
         raise BridgeError(
-            f"the secret in {folder / _SECRET} {error}", "Remove the file to have a new one made."
+            f"the secret in {folder / _SECRET} {error}", "Delete the file; a new secret is created then."
         ) from None
     return Identity(secret, folder / _CA, tls)
 

@@ -1,4 +1,4 @@
-"""Takes calls, judges them as a careful till would, and answers as it is told."""
+"""A webhook receiver for development: verifies every request as a careful till would, and responds as configured."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from cdc_bridge.vendor.receive.violations import violations_of
 from cdc_bridge.vendor.test_message import TEST_TYPE
 
+VALID = "valid"
+
 _LARGEST_BODY_BYTES = 8 * 1024 * 1024
-_NOT_PASSED_ON = {"host", "content-length", "connection", "transfer-encoding"}
+_NOT_FORWARDED = {"host", "content-length", "connection", "transfer-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How calls are answered."""
+    """How to respond; the default is 204, or 401 if the signature is not valid."""
 
     status: int | None = None
-    """With this status; ``None``: with 204."""
+    """Respond with this status."""
     drop: bool = False
-    """Not at all: the connection is closed."""
+    """Close the connection without a response."""
     every: int = 1
-    """Only each so-many-th call is answered so; the others with 204."""
+    """Apply the two above to every n-th request only."""
     slow_seconds: float = 0.0
-    """Every answer comes so much later."""
+    """Delay every response."""
     forward_to: str | None = None
-    """Calls are passed on to this URL, and its answer is the answer."""
+    """Forward valid requests to this URL, and return its response."""
     save_to: Path | None = None
-    """Folder for a file with headers and body of each call."""
+    """Folder for a file with headers and body of each request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """A call, and what was made of it."""
+class ReceivedRequest:
+    """A request, and what was made of it."""
 
     at: datetime
     number: int
@@ -49,36 +51,46 @@ class Received:
     sequence: str
     message_id: str
     signature: str
-    """``good``, or why it is not."""
+    """:data:`VALID`, or why it is not."""
     remarks: tuple[str, ...]
-    """What a till ought to notice: a repeat, an older change, a test call."""
+    """What a till has to handle: a duplicate, an older change, a test request."""
     violations: tuple[str, ...]
-    """In what the body departs from the contract's schema."""
+    """Where the body departs from the contract's schema."""
     status: int | None
-    """What was answered; ``None``: nothing."""
+    """The response; ``None``: none was sent."""
     body: bytes = field(repr=False)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the response was 2xx."""
+        return _is_success(self.status)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the signature is valid and the body follows the schema."""
+        return self.signature == VALID and not self.violations
 
 
 class Receiver:
-    """Takes calls."""
+    """Handles requests, and remembers which it has accepted."""
 
-    def __init__(self, secret: str, behaviour: Behaviour, told: Callable[[Received], None]) -> None:
+    def __init__(self, secret: str, behaviour: Behaviour, on_request: Callable[[ReceivedRequest], None]) -> None:
         """Prepare to receive.
 
         Args:
-            secret: the signing secret, ``whsec_...``.
-            behaviour: how it answers.
-            told: is told of each call, once it is answered.
+            secret: The signing secret, ``whsec_...``.
+            behaviour: How to respond.
+            on_request: Called for each request, with the response decided.
         """
         self._verifier = Webhook(secret)
         self._behaviour = behaviour
-        self._told = told
+        self._on_request = on_request
         self._number = 0
-        self._taken: dict[str, bool] = {}
-        self._highest: dict[str, str] = {}
+        self._accepted: dict[str, bool] = {}
+        self._highest_sequence: dict[str, str] = {}
 
     def application(self) -> web.Application:
-        """Return what serves it, at every path."""
+        """Return the application that receives at every path."""
         application = web.Application(client_max_size=_LARGEST_BODY_BYTES)
         application.router.add_post("/{path:.*}", self._receive)
         return application
@@ -87,19 +99,19 @@ class Receiver:
         body = await request.read()
         self._number += 1
         number, headers = self._number, {name.lower(): value for name, value in request.headers.items()}
-        signature = self._judge(headers, body)
+        signature = self._verify(headers, body)
         if self._behaviour.save_to is not None:
             await asyncio.to_thread(_save, self._behaviour.save_to, number, headers, body)
         await asyncio.sleep(self._behaviour.slow_seconds)
-        status, failure = await self._answer(number, headers, body, signature)
-        remarks = self._remarks(headers, status) if signature == "good" else []
+        status, failure = await self._respond(number, headers, body, signature)
+        remarks = self._remarks(headers, status) if signature == VALID else []
         if failure is not None:
             remarks.append(failure)
         if request.transport is None:
-            remarks.append("too late, the caller has hung up")
-        is_test_call = headers.get("ce-type") == TEST_TYPE
-        self._told(
-            Received(
+            remarks.append("too late: the client has disconnected")
+        is_test = headers.get("ce-type") == TEST_TYPE
+        self._on_request(
+            ReceivedRequest(
                 at=datetime.now(UTC),
                 number=number,
                 type=headers.get("ce-type", ""),
@@ -108,64 +120,67 @@ class Receiver:
                 message_id=headers.get("webhook-id", ""),
                 signature=signature,
                 remarks=tuple(remarks),
-                violations=() if is_test_call else violations_of(body),
+                violations=() if is_test else violations_of(body),
                 status=status,
                 body=body,
             )
         )
         if status is None and request.transport is not None:
-            request.transport.abort()  # What is returned then reaches nobody.
+            request.transport.abort()  # The response below reaches nobody.
         return web.Response(status=status or 204)
 
-    def _judge(self, headers: Mapping[str, str], body: bytes) -> str:
+    def _verify(self, headers: Mapping[str, str], body: bytes) -> str:
         if "webhook-signature" not in headers:
             return "missing"
         try:
             self._verifier.verify(body, dict(headers))
         except WebhookVerificationError as error:
-            return f"wrong: {error}"
+            return f"invalid: {error}"
         except JSONDecodeError:
-            return "good"  # it reads the body once that is verified
+            return VALID  # The library parses the body once it is verified.
         except ValueError:
-            return "wrong: it cannot be read, or the body is not UTF-8"
-        return "good"
+            return "invalid: it cannot be decoded, or the body is not UTF-8"
+        return VALID
 
     def _remarks(self, headers: Mapping[str, str], status: int | None) -> list[str]:
-        """Return what is to be said of a call. What was answered with 2xx counts as taken, and nothing else does."""
         if headers.get("ce-type") == TEST_TYPE:
-            return ["a test call"]
+            return ["test request"]
         message_id, subject, sequence = (headers.get(f, "") for f in ("webhook-id", "ce-subject", "ce-sequence"))
         remarks = []
-        if message_id in self._taken:
+        if message_id in self._accepted:
             remarks.append(
-                "a repeat, to be dropped"
-                if self._taken[message_id]
-                else "a repeat of what was not taken, so to be taken"
+                "duplicate, to be dropped"
+                if self._accepted[message_id]
+                else "retry of a request that was not accepted, to be processed"
             )
-        highest = self._highest.get(subject, "")
+        highest = self._highest_sequence.get(subject, "")
         if sequence < highest:
             remarks.append(f"older than {highest.lstrip('0')}, to be dropped")
-        taken = status is not None and 200 <= status < 300
-        self._taken[message_id] = self._taken.get(message_id, False) or taken
-        if taken:
-            self._highest[subject] = max(sequence, highest)
+        is_accepted = _is_success(status)
+        self._accepted[message_id] = self._accepted.get(message_id, False) or is_accepted
+        if is_accepted:
+            self._highest_sequence[subject] = max(sequence, highest)
         return remarks
 
-    async def _answer(
+    async def _respond(
         self, number: int, headers: Mapping[str, str], body: bytes, signature: str
     ) -> tuple[int | None, str | None]:
-        """Return the status to answer with, and why a call could not be passed on."""
+        """Return the status to respond with, and why a request could not be forwarded."""
         behaviour = self._behaviour
         misbehaves = number % behaviour.every == 0
         if behaviour.drop and misbehaves:
             return None, None
         if behaviour.status is not None and misbehaves:
             return behaviour.status, None
-        if signature != "good":
+        if signature != VALID:
             return 401, None
         if behaviour.forward_to is not None:
-            return await _forwarded(behaviour.forward_to, headers, body)
+            return await _forward(behaviour.forward_to, headers, body)
         return 204, None
+
+
+def _is_success(status: int | None) -> bool:
+    return status is not None and 200 <= status < 300
 
 
 def _save(folder: Path, number: int, headers: Mapping[str, str], body: bytes) -> None:
@@ -174,13 +189,13 @@ def _save(folder: Path, number: int, headers: Mapping[str, str], body: bytes) ->
     (folder / f"{number:06d}.http").write_bytes(lines.encode() + b"\r\n" + body)
 
 
-async def _forwarded(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
-    passed_on = {name: value for name, value in headers.items() if name not in _NOT_PASSED_ON}
+async def _forward(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
+    forwarded = {name: value for name, value in headers.items() if name not in _NOT_FORWARDED}
     try:
         async with (
             aiohttp.ClientSession() as session,
-            session.post(url, data=body, headers=passed_on, allow_redirects=False) as answer,
+            session.post(url, data=body, headers=forwarded, allow_redirects=False) as response,
         ):
-            return answer.status, None
+            return response.status, None
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        return 502, f"not passed on: {str(error) or type(error).__name__}"
+        return 502, f"not forwarded: {str(error) or type(error).__name__}"

@@ -37,7 +37,7 @@ async def test_endpoint_gets_what_was_there_before_it(database: Database, receiv
     database.execute(BOOKINGS.format(30))
     await bridges.start(**FROM_NOW)
     assert (
-        await backfill(bridges, "--dry-run") == "To be queued for default: 30 reservations of 30. Nothing was done.\n"
+        await backfill(bridges, "--dry-run") == "Would queue for default: 30 reservations of 30. Nothing was queued.\n"
     )
     assert await backfill(bridges, "--wait") == "Queued for default: 30 reservations, all settled.\n"
     assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 30
@@ -55,7 +55,7 @@ async def test_again_calls_with_all_of_them_under_new_numbers(
     database.execute(BOOKINGS.format(3))
     await until(lambda: database.value(DELIVERED) == 3, "all are delivered")
     assert await backfill(bridges, "--dry-run", "--again") == (
-        "To be queued for default: 3 reservations of 3. Nothing was done.\n"
+        "Would queue for default: 3 reservations of 3. Nothing was queued.\n"
     )
     assert await backfill(bridges, "--again", "--wait") == "Queued for default: 3 reservations, all settled.\n"
     before, after = receiver.accepted[:3], receiver.accepted[3:]
@@ -138,7 +138,7 @@ async def test_interrupted_backfill_goes_on_where_it_was(
         await command.wait_for("Waiting for the endpoint, which has 20 pending deliveries.")
         command.interrupt()
         assert await command.ended() == 130
-    assert "Interrupted. Queued by then: 20 reservations. To go on, run it again." in command.words
+    assert "Interrupted. Queued so far: 20 reservations. Run it again to continue." in command.words
     assert "Traceback" not in command.words
     assert database.value(WAITING) == 20
     await bridges.start(**FROM_NOW)
@@ -156,7 +156,7 @@ async def test_interrupt_while_waiting_for_a_transaction_is_clean(database: Data
             await command.wait_for("Waiting for the transaction of process")
             command.interrupt()
             assert await command.ended() == 130
-    assert "Queued by then: 0 reservations." in command.words
+    assert "Queued so far: 0 reservations." in command.words
     assert database.value("select count(*) from cdc_bridge.delivery") == 0
 
 
@@ -196,7 +196,7 @@ async def test_reservation_with_a_change_on_its_way_is_left_out(database: Databa
     await (await bridges.start(**FROM_NOW)).terminate()
     database.execute(CHANGE)
     assert await backfill(bridges) == (
-        "Queued for default: 2 reservations.\nLeft out: 1 reservation, called by now or with a change on its way.\n"
+        "Queued for default: 2 reservations.\nNot queued: 1 reservation, delivered meanwhile or with a change in the log.\n"
     )
 
 

@@ -157,7 +157,7 @@ async def test_dead_is_told_and_repaired_only_if_that_is_said(
     found = await reconciled(bridges, "--repair", code=1)
     assert (found["dead"], sorted(found["ids"]["dead"]), found["queued"]) == (2, ["R1", "R2"], 0)
     _, output, _ = await run_command("reconcile", **bridges.settings)
-    assert "To call what is dead: cdc-bridge replay --endpoint default --state dead" in output
+    assert "To send what is dead: cdc-bridge replay --endpoint default --state dead" in output
     assert (await reconciled(bridges, "--repair", "--dead", code=1))["queued"] == 2
     await receiver.wait_for_accepted(2)
     await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
@@ -187,7 +187,7 @@ async def test_ids_are_shown_up_to_twenty_and_all_in_json(database: Database, br
     assert line.split()[1] == "25"
     assert line.endswith(" and 5 more")
     assert line.count("R") == 20
-    assert "To call what is missing or stale: cdc-bridge reconcile --endpoint default --repair" in output
+    assert "To send what is missing or stale: cdc-bridge reconcile --endpoint default --repair" in output
     assert len((await reconciled(bridges, code=1))["ids"]["missing"]) == 25
 
 

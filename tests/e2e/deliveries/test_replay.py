@@ -94,17 +94,17 @@ async def test_times_are_those_of_the_last_calls(database: Database, receiver: R
         "replay", "--since", "2026-07-01T09:30", "--until", "2026-07-01T12:00:00+01:00", **bridges.settings
     )
     assert (code, output) == (0, "Queued for default: 1 reservation.\n")
-    assert errors == "--since names no time zone and is taken as 2026-07-01 09:30:00 UTC.\n"
+    assert errors == "--since has no time zone; read as 2026-07-01 09:30:00 UTC.\n"
     assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
 
 
 async def test_dry_run_counts_and_does_nothing(database: Database, receiver: Receiver, bridges: Bridges) -> None:
     await delivered_bookings(3, database, receiver, bridges)
     assert await replay(bridges, "--state", "delivered", "--dry-run") == (
-        "To be queued for default: 3 reservations. Nothing was done.\n"
+        "Would queue for default: 3 reservations. Nothing was queued.\n"
     )
     assert await replay(bridges, "--state", "dead", "--dry-run") == (
-        "To be queued for default: 0 reservations. Nothing was done.\n"
+        "Would queue for default: 0 reservations. Nothing was queued.\n"
     )
     assert database.value(DELIVERED) == 3
 
@@ -151,7 +151,7 @@ async def test_reservation_with_a_change_on_its_way_is_left_out(
     output = await replay(bridges, "--state", "delivered")
     assert output == (
         "Queued for default: 1 reservation.\n"
-        "Left out: 1 reservation, with a newer change on its way or called just now.\n"
+        "Not queued: 1 reservation, delivered meanwhile or with a change in the log.\n"
     )
     assert database.execute("select reservation_id from cdc_bridge.delivery where state = 'queued'") == [("R2",)]
 
@@ -211,7 +211,7 @@ async def test_reservation_that_the_ledger_does_not_know_is_said(
     code, output, errors = await run_command(
         "replay", "--reservation", "R1", "--reservation", "R'; drop", "--dry-run", **bridges.settings
     )
-    assert (code, output) == (1, "To be queued for default: 1 reservation. Nothing was done.\n")
+    assert (code, output) == (1, "Would queue for default: 1 reservation. Nothing was queued.\n")
     assert "Not queued: R'; drop." in errors
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.vendor.sent import SentCalls
+from tests.e2e.vendor.sent import SentRequests
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands
@@ -12,11 +12,11 @@ from tests.support.receiver import Receiver
 
 
 @pytest.fixture
-def sent_calls(
+def sent_requests(
     database: Database,
     bridges: Bridges,
     endpoint: EndpointCommands,
     receiver: Receiver,
     bridge_settings: dict[str, str],
-) -> SentCalls:
-    return SentCalls(database, bridges, endpoint, receiver, bridge_settings)
+) -> SentRequests:
+    return SentRequests(database, bridges, endpoint, receiver, bridge_settings)

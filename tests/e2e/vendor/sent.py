@@ -1,4 +1,4 @@
-"""Calls as they are really made, and the schedule in the contract's words."""
+"""Requests as they are really sent, and the retry schedule in the contract's words."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
 
 @dataclass
-class SentCalls:
-    """Has the daemon and the commands make calls, and returns what was received."""
+class SentRequests:
+    """Has the daemon and the commands send requests, and returns what was received."""
 
     database: Database
     bridges: Bridges
@@ -24,8 +24,8 @@ class SentCalls:
     settings: dict[str, str] = field(repr=False)
 
     async def of(self, name: str) -> Call:
-        """Return a call: ``reservation.created``, ``reservation.updated`` or ``ping``."""
-        if name == "ping":
+        """Return a request: ``reservation.created``, ``reservation.updated`` or ``test``."""
+        if name == "test":
             self.endpoint.settings = self.settings
             await self.endpoint.run("ping", "default")
             return self.receiver.calls[-1]

@@ -1,4 +1,4 @@
-"""``cdc-bridge contract``, asked for what is not there. What it prints is in ``tests/test_package.py``."""
+"""``cdc-bridge contract``, asked for names that do not exist. Its output is tested with the installed package."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_receiver_is_written_with_what_it_needs_and_over_nothing_that_is_t
     written[0].write_text("mine")
     code, output, errors = await run_command(*command)
     assert (code, output) == (1, "")
-    assert f"{written[0]} is there already, and is left as it is" in errors
+    assert f"{written[0]} exists already, and was not overwritten" in errors
     assert written[0].read_text() == "mine"
 
 

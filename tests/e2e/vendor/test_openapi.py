@@ -1,4 +1,4 @@
-"""The OpenAPI document is one, needs no other file, and is true of headers and answers."""
+"""The OpenAPI document is valid, needs no other file, and describes headers and responses as they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cdc_bridge.model import Operation
 from cdc_bridge.transport.outcome import LONGEST_RETRY_AFTER_SECONDS, Delivered, Fault, judge
 from cdc_bridge.vendor.contract import EXAMPLES, example, openapi, schema
 from cdc_bridge.vendor.test_message import TEST_TYPE
-from tests.e2e.vendor.sent import SentCalls, schedule_in_words
+from tests.e2e.vendor.sent import SentRequests, schedule_in_words
 from tests.support.bridge import run_command
 
 DOCUMENT = openapi()
@@ -45,16 +45,16 @@ def headers_of(name: str) -> dict[str, dict[str, Any]]:
     return {parameter["name"]: parameter for parameter in parameters}
 
 
-def test_document_is_a_valid_one_and_leads_nowhere_else() -> None:
+def test_document_is_valid_and_references_no_other_file() -> None:
     validate(DOCUMENT)
     references = re.findall(r'"\$ref": "([^"]*)"', json.dumps(DOCUMENT))
     assert references
     assert all(reference.startswith("#/components/") and resolved({"$ref": reference}) for reference in references)
 
 
-def test_webhooks_are_the_types_of_calls_that_are_made() -> None:
+def test_webhooks_are_the_types_of_requests_that_are_sent() -> None:
     types = [f"reservation.{operation}" for operation in Operation]
-    assert list(DOCUMENT["webhooks"]) == [*types, "ping"]
+    assert list(DOCUMENT["webhooks"]) == [*types, "test"]
     assert [headers_of(name)["ce-type"]["schema"]["const"] for name in DOCUMENT["webhooks"]] == [*types, TEST_TYPE]
 
 
@@ -69,9 +69,9 @@ def test_body_is_the_schema_itself_and_every_example_keeps_it(name: str) -> None
     assert resolved(content["schema"])["properties"].keys() == schema()["properties"].keys()
 
 
-@pytest.mark.parametrize("name", ["reservation.created", "reservation.updated", "ping"])
-async def test_headers_that_are_really_sent_are_those_of_the_document(name: str, sent_calls: SentCalls) -> None:
-    call = await sent_calls.of(name)
+@pytest.mark.parametrize("name", ["reservation.created", "reservation.updated", "test"])
+async def test_headers_that_are_really_sent_are_those_of_the_document(name: str, sent_requests: SentRequests) -> None:
+    call = await sent_requests.of(name)
     documented = headers_of(name)
     sent = {header.lower(): value for header, value in call.headers.items() if header.lower() != "x-api-key"}
     beside = {header for header in sent if header not in documented}
@@ -84,30 +84,30 @@ async def test_headers_that_are_really_sent_are_those_of_the_document(name: str,
         assert [error.message for error in value.iter_errors(parameter["example"])] == []
 
 
-def answer_to(name: str, status: int) -> dict[str, Any]:
-    answers = operation(name)["responses"]
-    found: dict[str, Any] = resolved(answers.get(str(status)) or answers[f"{status // 100}XX"])
+def response_to(name: str, status: int) -> dict[str, Any]:
+    responses = operation(name)["responses"]
+    found: dict[str, Any] = resolved(responses.get(str(status)) or responses[f"{status // 100}XX"])
     return found
 
 
 @pytest.mark.parametrize("name", ["reservation.created", "reservation.updated"])
-def test_what_each_answer_leads_to_is_so(name: str) -> None:
+def test_effect_of_each_response_is_as_documented(name: str) -> None:
     def judged(status: int, **headers: str) -> str:
         outcome = judge(status, headers, NOW)
         return "delivered" if isinstance(outcome, Delivered) else outcome.fault.value
 
-    documented = {status: answer_to(name, status)["x-cdc-bridge-effect"] for status in STATUSES}
+    documented = {status: response_to(name, status)["x-cdc-bridge-effect"] for status in STATUSES}
     assert documented == {status: judged(status) for status in STATUSES}
     assert judged(503, **{"retry-after": "9"}) == documented[429] == Fault.OVERLOAD
-    asked = [status for status in STATUSES if "retry-after" in answer_to(name, status).get("headers", {})]
+    asked = [status for status in STATUSES if "retry-after" in response_to(name, status).get("headers", {})]
     assert asked == [status for status in STATUSES if documented[status] in {"delivery", "overload"} or status == 503]
-    assert "With Retry-After as 429" in answer_to(name, 503)["description"]
+    assert "With Retry-After as 429" in response_to(name, 503)["description"]
 
 
-def test_words_of_answers_have_the_numbers_that_hold() -> None:
-    assert schedule_in_words() in answer_to("reservation.created", 422)["description"]
+def test_descriptions_of_responses_have_the_right_numbers() -> None:
+    assert schedule_in_words() in response_to("reservation.created", 422)["description"]
     assert LONGEST_RETRY_AFTER_SECONDS == 3600
-    assert "at most an hour" in answer_to("reservation.created", 429)["description"]
+    assert "at most an hour" in response_to("reservation.created", 429)["description"]
     assert {effect.value for effect in Fault} <= set(re.findall(r"\b[a-z]+\b", DOCUMENT["info"]["description"]))
 
 

@@ -1,4 +1,4 @@
-"""``receive``: what it prints is enough to be called; it judges as a careful till would, and misbehaves as told."""
+"""``receive``: what it prints is enough for the bridge; it verifies as a till should, and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -118,46 +118,46 @@ async def test_what_it_prints_is_enough_for_the_bridge(receive: Start, database:
     book(database, R)
     line = await receiving.wait_for(f"reservation.created {R} #")
     assert " 204 " in line
-    assert line.endswith(": signature good")
+    assert line.endswith(": signature valid")
     code, output, _ = await run_command("endpoint", "ping", "default", **bridges.settings | receiving.settings)
     assert (code, "HTTP 204" in output) == (0, True)
-    await receiving.wait_for("cdc-bridge.ping", "signature good; a test call")
+    await receiving.wait_for("cdc-bridge.test", "signature valid; test request")
     assert await receiving.stop() == 0
 
 
-async def test_it_meets_all_that_conformance_asks(receive: Start, tmp_path: Path) -> None:
+async def test_it_meets_every_requirement_of_conformance(receive: Start, tmp_path: Path) -> None:
     receiving = await receive()
     (tmp_path / "secret").write_text(receiving.told("secret"))
     options = ["--secret-file", str(tmp_path / "secret"), "--ca-file", receiving.told("CA file"), "--yes"]
     code, output, _ = await run_command("conformance", receiving.told("URL"), *options)
     assert code == 0, output
-    await receiving.wait_for("401", "signature wrong")
+    await receiving.wait_for("401", "signature invalid")
     await receiving.wait_for("401", "signature missing")
-    await receiving.wait_for("a repeat, to be dropped")
+    await receiving.wait_for("duplicate, to be dropped")
     await receiving.wait_for("older than", "to be dropped")
 
 
-async def test_each_third_call_fails_and_is_repeated(receive: Start, database: Database, bridges: Bridges) -> None:
+async def test_each_third_request_fails_and_is_retried(receive: Start, database: Database, bridges: Bridges) -> None:
     receiving = await receive("--fail", "422", "--every", "3")
     await bridges.start(**receiving.settings)
     for number in range(6):
         book(database, key(number))
         await receiving.wait_for(f" {key(number)} #")
-    answers = [line.split()[1] for line in receiving.lines if "reservation.created" in line][:6]
-    assert answers == ["204", "204", "422", "204", "204", "422"]
-    await receiving.wait_for(" 204 ", "a repeat of what was not taken, so to be taken")
+    statuses = [line.split()[1] for line in receiving.lines if "reservation.created" in line][:6]
+    assert statuses == ["204", "204", "422", "204", "204", "422"]
+    await receiving.wait_for(" 204 ", "retry of a request that was not accepted, to be processed")
 
 
-async def test_call_that_is_dropped_has_no_answer(receive: Start, database: Database, bridges: Bridges) -> None:
+async def test_dropped_request_has_no_response(receive: Start, database: Database, bridges: Bridges) -> None:
     receiving = await receive("--drop")
     bridge = await bridges.start(**receiving.settings)
     book(database, R)
-    await receiving.wait_for("no answer", f" {R} #")
-    held = await bridge.wait_for_log("attempt failed", reservation_id=R)
-    assert held["reason"] == "the endpoint closed the connection without a response"
+    await receiving.wait_for("no response", f" {R} #")
+    held = await bridge.wait_for_log("held", reservation_id=R)
+    assert held["reason"] == "the endpoint closed the connection without an answer"
 
 
-async def test_slow_answers_come_late(receive: Start, database: Database, bridges: Bridges) -> None:
+async def test_slow_responses_come_late(receive: Start, database: Database, bridges: Bridges) -> None:
     receiving = await receive("--slow", "300ms")
     bridge = await bridges.start(**receiving.settings)
     book(database, R)
@@ -165,22 +165,24 @@ async def test_slow_answers_come_late(receive: Start, database: Database, bridge
     assert delivered["seconds"] >= 0.3
 
 
-async def test_answer_that_comes_too_late_is_told_and_so_is_the_repeat(
+async def test_response_that_comes_too_late_is_reported_and_so_is_the_duplicate(
     receive: Start, database: Database, bridges: Bridges
 ) -> None:
     receiving = await receive("--slow", "600ms")
     await bridges.start(**receiving.settings | {"CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "0.3"})
     book(database, R)
-    await receiving.wait_for(f" {R} #", "signature good; too late, the caller has hung up")
-    await receiving.wait_for("a repeat, to be dropped; too late")
+    await receiving.wait_for(f" {R} #", "signature valid; too late: the client has disconnected")
+    await receiving.wait_for("duplicate, to be dropped; too late")
 
 
-async def test_calls_are_saved_and_shown(receive: Start, database: Database, bridges: Bridges, tmp_path: Path) -> None:
-    receiving = await receive("--save", str(tmp_path / "calls"), "--pretty")
+async def test_requests_are_saved_and_printed(
+    receive: Start, database: Database, bridges: Bridges, tmp_path: Path
+) -> None:
+    receiving = await receive("--save", str(tmp_path / "requests"), "--pretty")
     await bridges.start(**receiving.settings)
     book(database, R)
     await receiving.wait_for('  "reference": 1,')
-    (file,) = (tmp_path / "calls").iterdir()
+    (file,) = (tmp_path / "requests").iterdir()
     head, _, body = file.read_bytes().partition(b"\r\n\r\n")
     assert b"webhook-signature: v1," in head
     assert json.loads(body)["id"] == R
@@ -188,7 +190,7 @@ async def test_calls_are_saved_and_shown(receive: Start, database: Database, bri
 
 @pytest.mark.departs_from_contract("its keys are not in e-Res's form")
 @pytest.mark.parametrize("pretty", [False, True])
-async def test_body_that_departs_from_the_schema_is_told_in_which_way(
+async def test_body_that_violates_the_schema_is_reported_with_the_violation(
     receive: Start, database: Database, bridges: Bridges, *, pretty: bool
 ) -> None:
     receiving = await receive(*["--pretty"] * pretty)
@@ -196,13 +198,13 @@ async def test_body_that_departs_from_the_schema_is_told_in_which_way(
     book(database, "R", "C")
     expected = 'fails pattern "^[0-9A-F]{32}$"'
     line = await receiving.wait_for(" R #")
-    assert line.endswith(f"signature good; not as the schema has it: $.customer.id {expected} (and 2 more)")
+    assert line.endswith(f"signature valid; violates the schema: $.customer.id {expected} (and 2 more)")
     if pretty:
         for where in ("$.customer.id", "$.id", "$.cust_id"):
             await receiving.wait_for(f"  {where} fails pattern ")
 
 
-async def test_good_calls_are_passed_on_as_they_are(
+async def test_valid_requests_are_forwarded_unchanged(
     receive: Start, database: Database, bridges: Bridges, plain_receiver: Receiver
 ) -> None:
     receiving = await receive("--forward-to", plain_receiver.url)
@@ -214,13 +216,13 @@ async def test_good_calls_are_passed_on_as_they_are(
     await receiving.wait_for(f"reservation.created {R} #")
 
 
-async def test_where_calls_cannot_be_passed_on_it_is_told_why(
+async def test_request_that_cannot_be_forwarded_is_reported_with_the_reason(
     receive: Start, database: Database, bridges: Bridges
 ) -> None:
-    receiving = await receive("--forward-to", "http://localhost:9/calls")
+    receiving = await receive("--forward-to", "http://localhost:9/reservations")
     await bridges.start(**receiving.settings)
     book(database, R)
-    await receiving.wait_for(" 502 ", "signature good; not passed on: Cannot connect to host localhost:9")
+    await receiving.wait_for(" 502 ", "signature valid; not forwarded: Cannot connect to host localhost:9")
 
 
 async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start, tmp_path: Path) -> None:
@@ -239,7 +241,7 @@ async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start,
         (["--secret-file", "/not/there"], "--secret-file /not/there cannot be read"),
         (["--fail", "99"], "--fail"),
         (["--forward-to", "localhost:8080"], "is not a URL such as http://"),
-        (["--port", "1", "--host", "192.0.2.1"], "192.0.2.1:1 cannot be had: Can"),
+        (["--port", "1", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:1: Can"),
     ],
 )
 async def test_what_cannot_be_used_is_said(arguments: list[str], words: str) -> None:

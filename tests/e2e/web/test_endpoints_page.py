@@ -203,7 +203,7 @@ async def test_test_call_shows_the_answer(operator: Visitor, receiver: Receiver)
         receiver.script = lambda _, status=status: Answer(status=status)  # type: ignore[misc]
         answer = await operator.send("/endpoints/default/test")
         assert f"Test call: HTTP {status}" in answer.text
-        assert receiver.calls[-1].headers["ce-type"] == "cdc-bridge.ping"
+        assert receiver.calls[-1].headers["ce-type"] == "cdc-bridge.test"
 
 
 async def test_certificates_file_that_is_missing_is_only_a_warning_as_for_the_command(

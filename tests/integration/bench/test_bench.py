@@ -64,7 +64,7 @@ def test_table_of_what_a_write_costs_has_a_row_for_each_kind_of_write_and_says_w
         line("µs", [130, 150, 120], [100, 100, 100], "time: one", "absent"),
         line("/s", [50.0], [100.0], "commits a second: 1 writing", "busy"),
         line("µs", [90.0], [100.0], "time: one", "asleep"),
-        compared("commit to call", "ms", [2.0], "bare", [1.0]),
+        compared("commit to request", "ms", [2.0], "bare", [1.0]),
     ]
     rows = [row for row in cost_table({}, lines).splitlines() if row.startswith("|")][2:]
     assert rows == [
@@ -103,7 +103,7 @@ def test_benchmark_runs_and_leaves_nothing_but_its_results(tmp_path: Path) -> No
         )  # fmt: skip
         assert run.returncode == 0, run.stderr
         assert list(Path(temporary).iterdir()) == []
-    assert "| commit to call, idle, p50 | " in run.stdout
+    assert "| commit to request, idle, p50 | " in run.stdout
     assert {file.name for file in results.iterdir()} == {"table.md", "figures.json", "latency.svg", "goals.svg"}
     (idle, *_) = json.loads((results / "figures.json").read_text())["lines"]
     assert idle["value"]["samples"][0] > 0

@@ -159,9 +159,9 @@ async def test_command_lists_and_goes_on(database: Database) -> None:
     code, output, errors = await run_command("deliveries", "--limit", "3", **settings)
     assert code == 0
     assert len(output.splitlines()) == 4
-    assert "There are more. To go on: --after 2990-" in errors
+    assert "There are more. To continue: --after 2990-" in errors
     code, output, _ = await run_command("deliveries", "--reservation", "R9", **settings)
-    assert (code, output) == (0, "No such delivery was found.\n")
+    assert (code, output) == (0, "No matching delivery.\n")
 
 
 async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywhere(database: Database) -> None:
@@ -178,11 +178,11 @@ async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywh
         {"CDC_BRIDGE_DATABASE_URL": database.bridge_url},
     )
     code, output, errors = await run_command(*arguments, **settings)
-    assert (code, output) == (0, "No such delivery was found so far.\n")
-    told = re.fullmatch(r"Older ones were not looked at. To go on: --after (\S+)\n", errors)
+    assert (code, output) == (0, "No matching delivery so far.\n")
+    told = re.fullmatch(r"Older deliveries were not searched. To continue: --after (\S+)\n", errors)
     while told is not None and "so far" in output:
         code, output, errors = await run_command(*arguments, "--after", told[1], **settings)
-        told = re.fullmatch(r"Older ones were not looked at. To go on: --after (\S+)\n", errors)
+        told = re.fullmatch(r"Older deliveries were not searched. To continue: --after (\S+)\n", errors)
     assert (code, len(output.splitlines()), errors) == (0, 3, "")
 
 
@@ -190,8 +190,8 @@ async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywh
     ("arguments", "words"),
     [
         (["--endpoint", "tull"], "did you mean till?"),
-        (["--after", "here"], "is not a cursor"),
-        (["--since", "2026-07-02", "--until", "2026-07-01"], "is not before --until"),
+        (["--after", "here"], "is no place in the list"),
+        (["--since", "2026-07-02", "--until", "2026-07-01"], "must be before --until"),
         (["--state", "lost"], "'lost' is not one of"),
     ],
 )

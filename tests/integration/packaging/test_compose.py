@@ -275,12 +275,12 @@ async def test_change_that_the_file_proposes_is_seen_in_the_receivers_log(
         await receiver.wait_for('  "reference": 920,')
     finally:
         await bridges.close()
-    assert re.findall(r" (\d+|no answer) (reservation\.\w+) .*: (.*)\n", receiver.words) == [
-        ("204", "reservation.updated", "signature good")
+    assert re.findall(r" (\d+|no response) (reservation\.\w+) .*: (.*)\n", receiver.words) == [
+        ("204", "reservation.updated", "signature valid")
     ]
 
 
-async def test_call_that_is_not_signed_with_the_secret_is_refused(
+async def test_request_that_is_not_signed_with_the_secret_is_rejected(
     eres: Database, receiver: RunningCommand, here: Here
 ) -> None:
     await until(lambda: here.healthy(RECEIVER), "the receiver is healthy")

@@ -19,7 +19,7 @@ from cdc_bridge.packaging import service_files
 from cdc_bridge.packaging.service_files import (
     KEYS_FOLDER,
     UNIT_FILE,
-    Place,
+    Target,
     check_service_can_run,
     this_program,
     unit_text,
@@ -64,7 +64,7 @@ def analysed(*arguments: str | Path) -> str:
 def written(root: Path, *, force: bool = False) -> str:
     """Write the files below a folder; return what was said."""
     said: list[str] = []
-    write_service_files(Place(root, PROGRAM), said.append, force=force)
+    write_service_files(Target(root, PROGRAM), said.append, force=force)
     return "\n".join(said)
 
 
@@ -171,14 +171,14 @@ def test_files_are_written_with_their_rights_whatever_the_umask(tmp_path: Path) 
 
 
 def test_installing_again_changes_nothing_but_what_was_opened(tmp_path: Path) -> None:
-    assert "Write into /etc/cdc-bridge/credentials/database_url" in written(tmp_path)
+    assert "Write the database URL into /etc/cdc-bridge/credentials/database_url" in written(tmp_path)
     below(tmp_path, DEFAULT_CONFIG).write_text("batch_size = 7\n")
     credentials = below(tmp_path, CREDENTIALS_FOLDER)
     (credentials / "database_url").write_text(DATABASE_URL)
     credentials.chmod(0o755)
     said = written(tmp_path)
     assert "wrote" not in said
-    assert f"mended    {credentials}, mode 700" in said
+    assert f"corrected {credentials}, mode 700" in said
     assert said.endswith("systemctl daemon-reload && systemctl restart cdc-bridge")
     assert below(tmp_path, DEFAULT_CONFIG).read_text() == "batch_size = 7\n"
     assert (credentials / "database_url").read_text() == DATABASE_URL
@@ -189,7 +189,7 @@ def test_other_unit_is_written_over_only_by_force(tmp_path: Path) -> None:
     unit = below(tmp_path, UNIT_FILE)
     unit.parent.mkdir(parents=True)
     unit.write_text("another")
-    with pytest.raises(BridgeError, match=r"differs from that of this version(.|\n)*--force"):
+    with pytest.raises(BridgeError, match=r"differs from the unit of this version(.|\n)*--force"):
         written(tmp_path)
     assert unit.read_text() == "another"
     assert list(tmp_path.rglob("config.toml")) == []
@@ -199,7 +199,7 @@ def test_other_unit_is_written_over_only_by_force(tmp_path: Path) -> None:
 
 def test_who_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(BridgeError, match=r"only root may write to /etc(.|\n)*sudo"):
+    with pytest.raises(BridgeError, match=r"only root can write to /etc(.|\n)*sudo"):
         written(Path("/"))
 
 
@@ -212,12 +212,12 @@ async def test_folder_that_cannot_be_written_is_said_without_a_traceback(tmp_pat
 
 def test_program_that_the_service_could_not_start_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for hidden in ("/root/venv/bin/cdc-bridge", "/home/ann/venv/bin/cdc-bridge", "/tmp/venv/bin/cdc-bridge"):
-        with pytest.raises(BridgeError, match=f"{hidden} is not seen by the service"):
+        with pytest.raises(BridgeError, match=f"{hidden} is hidden from the service"):
             check_service_can_run(Path(hidden))
-    monkeypatch.setattr(service_files, "_HIDDEN_FROM_THE_SERVICE", ())
+    monkeypatch.setattr(service_files, "_HIDDEN_FROM_SERVICE", ())
     (program := tmp_path / "cdc-bridge").touch()
     tmp_path.chmod(0o700)
-    with pytest.raises(BridgeError, match="may not read /"):
+    with pytest.raises(BridgeError, match="cannot read /"):
         check_service_can_run(program)
     check_service_can_run(Path("/bin/sh").resolve())
 

@@ -1,4 +1,4 @@
-"""The test vector is what the bridge signs, and an independent library judges its calls as it says."""
+"""The test vector is what the bridge signs, and an independent library agrees with every verdict in it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ TEXT = text_of("signature-vector.json")
 VECTOR = json.loads(TEXT)
 
 
-def test_vector_is_made_by_the_code_that_signs_every_call() -> None:
+def test_vector_is_made_by_the_code_that_signs_requests() -> None:
     assert written(signature_vector()) == TEXT, "python -m tests.support.signature_vector makes it anew"
 
 
 @pytest.mark.parametrize("case", VECTOR["cases"], ids=lambda case: case["case"])
-def test_library_finds_of_each_call_what_the_vector_says(
-    case: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_library_agrees_with_the_vector(case: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     class Then(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> Then:

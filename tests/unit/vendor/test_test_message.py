@@ -1,4 +1,4 @@
-"""The test call: what a vendor's libraries make of it, and what its answer means."""
+"""The test request: what a vendor's libraries make of it, and what its response means."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_vendors_libraries_read_and_verify_it() -> None:
     now = datetime.now(UTC)  # Not that of the import: the library refuses what is older than five minutes.
     message = compose_test_request(now, "/cdc-bridge/eres")
     headers = message.headers(now, [KEY])
-    assert Webhook("whsec_" + b64encode(KEY).decode()).verify(message.body.decode(), headers).keys() == {"ping"}
+    assert Webhook("whsec_" + b64encode(KEY).decode()).verify(message.body.decode(), headers).keys() == {"test"}
     event = from_http_event(HTTPMessage(headers, message.body))
     assert event.get_type() == TEST_TYPE
     assert event.get_source() == "/cdc-bridge/eres"
@@ -45,26 +45,26 @@ def test_each_one_has_an_id_of_its_own_that_no_change_has() -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (200, "accepts calls"),
-        (204, "accepts calls"),
-        (302, "elsewhere"),
-        (400, "URL are right"),
-        (401, "the secret"),
-        (403, "a header"),
-        (404, "path is wrong"),
-        (410, "wants no more calls"),
-        (418, "refuses the test call"),
-        (422, "refuses a body that is no reservation"),
+        (200, "accepts requests"),
+        (204, "accepts requests"),
+        (302, "redirects"),
+        (400, "URL and TLS are right"),
+        (401, "Check header, secret"),
+        (403, "Check header"),
+        (404, "Check its path"),
+        (410, "wants no more requests"),
+        (418, "rejects the test request"),
+        (422, "rejects a body that is not a reservation"),
         (429, "asks for a pause"),
-        (500, "cannot work at present"),
-        (599, "cannot work at present"),
+        (500, "out of order"),
+        (599, "out of order"),
     ],
 )
-def test_every_answer_means_something(status: int, words: str) -> None:
+def test_every_response_has_a_meaning(status: int, words: str) -> None:
     outcome = judge(status, {}, NOW)
     assert words in meaning_of(outcome)
     assert isinstance(outcome, Delivered) is (status < 300)
 
 
-def test_no_answer_is_told_by_its_reason() -> None:
-    assert meaning_of(Failed(None, "cannot connect")) == "No answer came."
+def test_missing_response_has_a_meaning() -> None:
+    assert meaning_of(Failed(None, "cannot connect")) == "There was no response."

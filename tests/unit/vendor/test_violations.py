@@ -45,4 +45,4 @@ def test_all_keys_that_a_level_lacks_are_one_and_a_few_are_named() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"adults": NaN}', b'"\xff"'])
 def test_what_is_not_json_is_said_to_be_none(body: bytes) -> None:
-    assert violations_of(body) == ("it is not JSON",)
+    assert violations_of(body) == ("not JSON",)

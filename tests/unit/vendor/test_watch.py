@@ -35,7 +35,7 @@ def test_test_that_departs_on_purpose_is_left_alone() -> None:
     assert watch.violations == []
 
 
-@pytest.mark.parametrize(("type_", "found"), [("reservation.created", 1), ("cdc-bridge.ping", 0)])
+@pytest.mark.parametrize(("type_", "found"), [("reservation.created", 1), ("cdc-bridge.test", 0)])
 async def test_receiver_has_its_reservations_looked_at(
     type_: str, found: int, receiver: Receiver, certificates: Certificates
 ) -> None:

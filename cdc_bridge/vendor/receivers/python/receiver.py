@@ -1,8 +1,8 @@
-"""Receives the reservations that cdc-bridge posts: verifies, keeps, answers, and works afterwards. To be copied.
+"""Example receiver for cdc-bridge: verifies, stores, responds, and works afterwards. Copy it and fill in book().
 
-pip install -r requirements.txt, then WEBHOOK_SECRET=whsec_... python receiver.py: it listens at
-http://127.0.0.1:8080/reservations, for a proxy that does TLS; with CERTIFICATE and KEY (PEM files) it does TLS itself,
-on all addresses. One receiver a restaurant: the sequences of two cannot be compared.
+pip install -r requirements.txt, then WEBHOOK_SECRET=whsec_... python receiver.py. It listens on
+http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS; with CERTIFICATE and KEY (PEM files) it
+serves TLS itself, on all addresses. Run one receiver per restaurant: two restaurants share no sequence.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from typing import Any
 from aiohttp import web
 from standardwebhooks import Webhook
 
-# While a secret is exchanged, calls are signed with the old and the new one: change it here at any time meanwhile.
+# During a rotation, requests are signed with the old and the new secret: change it here at any time in between.
 webhook = Webhook(os.environ["WEBHOOK_SECRET"])
-os.umask(0o077)  # The database has guests' data in it: it is for nobody else.
+os.umask(0o077)  # The database holds guests' data: keep it private.
 database = sqlite3.connect(os.environ.get("DATABASE", "receiver.db"))
-# A 2xx says "I have it": so what is committed has to be on the disk (full), not on its way there.
+# A 2xx means "stored": commits have to be on disk (full) before the response.
 database.executescript("""pragma journal_mode = wal; pragma synchronous = full;
 create table if not exists newest (id text primary key, sequence text, webhook_id text, body text, due real);
 create index if not exists waiting on newest (due) where body is not null;
@@ -29,52 +29,52 @@ create table if not exists booking (id text primary key, starts_at text, adults 
 
 
 async def receive(request: web.Request) -> web.Response:
-    """Answer a call. An error here, such as a full disk, is answered with 500, and the call comes again."""
-    body = await asyncio.wait_for(request.read(), 10)  # The bytes as they came: JSON written anew has other ones.
+    """Handle a request. An error here, such as a full disk, becomes a 500, and the request is retried."""
+    body = await asyncio.wait_for(request.read(), 10)  # Raw bytes: re-serialised JSON differs.
     try:
         webhook.verify(body, dict(request.headers))
-    except Exception as error:  # Not only the library's own: what is forged makes it stumble in many ways.
-        logging.warning("Refused: %r", error)
+    except Exception as error:  # Not only the library's own: forged requests make it fail in many ways.
+        logging.warning("Rejected: %r", error)
         return web.Response(status=401)
-    # A test call (cdc-bridge.ping) is about none. If a proxy takes the header away, that fails: better it is noticed.
+    # A test request (cdc-bridge.test) is no reservation. Fails if a proxy removes the header: better than unnoticed.
     if not request.headers["ce-type"].startswith("reservation."):
         return web.Response(status=204)
-    # The ce- headers are not signed, these are: the id is that of ce-subject, the number before the hyphen ce-sequence.
+    # The ce- headers are not signed, these are: the id equals ce-subject, the number before the hyphen ce-sequence.
     reservation_id, webhook_id = str(json.loads(body)["id"]), request.headers["webhook-id"]
     sequence = webhook_id.partition("-")[0].zfill(20)
-    # A repeat has the webhook-id that is here, and what is older a lower sequence (20 digits, so it compares as text):
-    # both are dropped. One statement checks and keeps, so a crash leaves all of it or nothing.
+    # Drop a duplicate (same webhook-id) and an older change (lower sequence; 20 digits, so it compares as text). One
+    # statement checks and stores, so a crash leaves all of it or nothing.
     keep = """insert into newest values (?, ?, ?, ?, ?) on conflict (id) do update
       set sequence = excluded.sequence, webhook_id = excluded.webhook_id, body = excluded.body, due = excluded.due
       where excluded.sequence >= newest.sequence and excluded.webhook_id <> newest.webhook_id"""
     with database:
         database.execute(keep, (reservation_id, sequence, webhook_id, body.decode(), time.time()))
-    return web.Response(status=204)  # Also to what was dropped: it need not come again.
+    return web.Response(status=204)  # Also for a dropped one: it need not be retried.
 
 
 async def work() -> None:
-    """Give the till what is kept, for ever. If the database fails, the program ends, for systemd to start it anew."""
+    """Pass stored reservations to the till, for ever. If the database fails, exit: systemd restarts the program."""
     waiting = "select id, webhook_id, body from newest where body is not null and due <= ? order by due limit 1"
     while True:
         if (row := database.execute(waiting, (time.time(),)).fetchone()) is None:
             await asyncio.sleep(0.2)
             continue
         try:
-            with database:  # One transaction: the till has it, and it waits no more.
+            with database:  # One transaction: passed to the till, and done.
                 book(json.loads(row[2]))
                 database.execute("update newest set body = null where id = ? and webhook_id = ?", row[:2])
-        except Exception:  # What the till does not take must not hold up the others.
-            logging.exception("Reservation %s is tried again in a minute", row[0])
+        except Exception:  # A reservation the till cannot take must not block the others.
+            logging.exception("Retrying reservation %s in a minute", row[0])
             with database:
                 database.execute("update newest set due = ? where id = ?", (time.time() + 60, row[0]))
-        await asyncio.sleep(0)  # Calls are answered in between.
+        await asyncio.sleep(0)  # Let requests be handled in between.
 
 
 def book(reservation: dict[str, Any]) -> None:
-    """Give the till a reservation: yours to write. It has all there is to know, and maybe keys that you do not know.
+    """Pass a reservation to the till: write this yourself. Ignore keys you do not know.
 
-    Where the till is not in this database, a crash has it done twice: so add or replace, by id. What takes long (a
-    request) is to be awaited before the transaction, as no call is answered meanwhile.
+    If the till is not in this database, a crash repeats this: insert or replace by id. Await slow work (a request)
+    before the transaction, which blocks every other request.
     """
     sql = """insert into booking (id, starts_at, adults) values (?, ?, ?) on conflict (id) do update
       set starts_at = excluded.starts_at, adults = excluded.adults, changes = changes + 1"""
@@ -82,8 +82,8 @@ def book(reservation: dict[str, Any]) -> None:
 
 
 async def main() -> None:
-    """Listen and work."""
-    application = web.Application(client_max_size=1024 * 1024)  # Guests write long notes, but none are that long.
+    """Listen, and work."""
+    application = web.Application(client_max_size=1024 * 1024)  # Notes are long, but never that long.
     application.router.add_post("/reservations", receive)
     await (runner := web.AppRunner(application)).setup()
     certificate, port = os.environ.get("CERTIFICATE"), int(os.environ.get("PORT", "8080"))

@@ -1,4 +1,4 @@
-"""What happens in the demo, act by act."""
+"""The demo's scenario: bookings, a rollback, a burst, an endpoint outage and a killed daemon."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import signal
 import sys
 from datetime import UTC, datetime
 
+import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from rich.console import Console
 from rich.table import Table
 
 from cdc_bridge.demo.bookings import Bookings
-from cdc_bridge.demo.environment import Stage
-from cdc_bridge.demo.receiver import Call
-from cdc_bridge.demo.tally import Tally, count
+from cdc_bridge.demo.environment import DemoEnvironment
+from cdc_bridge.demo.summary import Summary, summarise
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.vendor.receive.receiver import ReceivedRequest
 
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 _BETWEEN_BOOKINGS_SECONDS = 0.15
-_AWAY_SECONDS = 1.5
+_OUTAGE_SECONDS = 1.5
 _BURST = 60
-_KILLED_AFTER_CALLS = 15
+_KILLED_AFTER_REQUESTS = 15
 
 _UNSETTLED = """
 select count(distinct (c.xid, c.reservation_id))
@@ -38,26 +39,26 @@ _RETRIES = "select coalesce(sum(attempts - 1), 0) from cdc_bridge.delivery where
 
 
 async def run_demo(*, stay: bool | None) -> int:
-    """Play the demo; return 0 if nothing was lost, else 1.
+    """Run the demo; return 0 if nothing was lost, else 1.
 
     Args:
-        stay: whether to stay up afterwards; ``None``: if standard output is a terminal.
+        stay: Whether to keep running afterwards; ``None`` keeps running if standard output is a terminal.
 
     Raises:
-        BridgeError: it could not be set up, or got stuck.
+        BridgeError: The environment could not be set up, or deliveries got stuck.
     """
     _end_cleanly_on_signals()
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         "[bold]cdc-bridge demo[/]: starting PostgreSQL, the example e-Res, an HTTPS receiver and the daemon ..."
     )
-    async with Stage(lambda call: console.print(_line(call), markup=False)) as stage:
-        story = _Story(console, stage, await stage.connect())
-        tally = await story.play()
-        _show(console, tally)
+    async with DemoEnvironment(lambda request: console.print(_line(request), markup=False)) as environment:
+        scenario = _Scenario(console, environment, await environment.connect())
+        summary = await scenario.run()
+        _show(console, summary)
         if stay if stay is not None else sys.stdout.isatty():
-            await story.stay()
-    return 0 if tally.nothing_lost else 1
+            await scenario.stay()
+    return 0 if summary.nothing_lost else 1
 
 
 def _end_cleanly_on_signals() -> None:
@@ -67,25 +68,25 @@ def _end_cleanly_on_signals() -> None:
         loop.add_signal_handler(signal_number, signal.raise_signal, signal.SIGINT)
 
 
-class _Story:
-    def __init__(self, console: Console, stage: Stage, connection: AsyncConnection[TupleRow]) -> None:
+class _Scenario:
+    def __init__(self, console: Console, environment: DemoEnvironment, connection: AsyncConnection[TupleRow]) -> None:
         self._console = console
-        self._stage = stage
+        self._environment = environment
         self._connection = connection
         self._bookings = Bookings(connection)
 
-    async def play(self) -> Tally:
-        await self._stage.start_daemon()
-        await self._ordinary_evening()
-        await self._rolled_back()
-        crowded_from = datetime.now(UTC)
+    async def run(self) -> Summary:
+        await self._environment.start_daemon()
+        await self._single_bookings()
+        await self._rollback()
+        faults_from = datetime.now(UTC)
         await self._burst()
-        await self._endpoint_away()
-        await self._killed()
-        return await self._tally(crowded_from)
+        await self._endpoint_outage()
+        await self._daemon_killed()
+        return await self._summary(faults_from)
 
-    async def _ordinary_evening(self) -> None:
-        self._act("Bookings are made, changed and cancelled")
+    async def _single_bookings(self) -> None:
+        self._heading("Bookings are made, changed and cancelled")
         await self._bookings.create()
         await self._all_settled()  # The daemon has started when the first has arrived.
         made = []
@@ -99,81 +100,85 @@ class _Story:
         await self._bookings.cancel(made[2])
         await self._all_settled()
 
-    async def _rolled_back(self) -> None:
-        self._act("A booking is made in a transaction that is rolled back: no call")
+    async def _rollback(self) -> None:
+        self._heading("A booking is made in a transaction that is rolled back: no request")
         await self._bookings.create_and_roll_back()
         await self._bookings.create()
         await self._all_settled()
 
     async def _burst(self) -> None:
-        self._act(f"A burst: {_BURST} bookings in one transaction")
+        self._heading(f"A burst: {_BURST} bookings in one transaction")
         await self._bookings.create(_BURST)
         await self._all_settled()
 
-    async def _endpoint_away(self) -> None:
-        self._act("The endpoint goes away; bookings go on; it comes back")
-        await self._stage.receiver.stop()
+    async def _endpoint_outage(self) -> None:
+        self._heading("The endpoint goes down; bookings go on; it comes back")
+        await self._environment.receiver.stop()
         made = await self._bookings.create(3)
-        await asyncio.sleep(_AWAY_SECONDS)
-        await self._bookings.change([made[0]], "Changed while the till was away")
-        await self._stage.receiver.start()
-        self._note("it is back, and found so by the next probe")
+        await asyncio.sleep(_OUTAGE_SECONDS)
+        await self._bookings.change([made[0]], "Changed during the outage")
+        await self._environment.receiver.start()
+        self._note("it is back; the next probe finds it")
         await self._all_settled()
 
-    async def _killed(self) -> None:
-        self._act("The daemon is killed with -9 in the middle of a burst, and started again")
-        calls_before = len(self._stage.receiver.calls)
+    async def _daemon_killed(self) -> None:
+        self._heading("The daemon is killed with -9 in the middle of a burst, and started again")
+        received_before = len(self._environment.requests)
         await self._bookings.create(_BURST)
-        await self._calls_arrive(calls_before + _KILLED_AFTER_CALLS)
-        await self._stage.kill_daemon()
+        await self._requests_arrive(received_before + _KILLED_AFTER_REQUESTS)
+        await self._environment.kill_daemon()
         self._note("killed; bookings go on without it")
         await self._bookings.create(3)
-        await self._stage.start_daemon()
+        await self._environment.start_daemon()
         await self._all_settled()
 
     async def stay(self) -> None:
-        psql = self._stage.psql
-        self._act("It stays up for you. Its page, in a browser on this machine:")
-        self._console.print(f"{self._stage.page_url}\nToken: {self._stage.page_token}", markup=False, highlight=False)
-        self._act("And try, in another terminal:")
+        psql = self._environment.psql
+        self._heading("The demo keeps running. Its dashboard, in a browser on this machine:")
+        self._console.print(
+            f"{self._environment.dashboard_url}\nToken: {self._environment.dashboard_token}",
+            markup=False,
+            highlight=False,
+        )
+        self._heading("Try, in another terminal:")
         for statement in (
             "update reservations set adults = adults + 1 where reference = 5001",
-            "insert into reservations (id, cust_id, reference) select md5(now()::text), id, 71 from customers limit 1",
+            "insert into reservations (id, cust_id) select upper(md5(now()::text)), id from customers limit 1",
             "select state, attempts, reservation_id from cdc_bridge.delivery order by seq desc limit 5",
         ):
             self._console.print(f'{psql} -c "{statement}"', markup=False)
-        self._console.print("[dim]Ctrl-C ends it and removes everything.[/]")
+        self._console.print("[dim]Press Ctrl-C to end the demo and remove everything.[/]")
         try:
             while True:
-                self._stage.require_daemon()
+                self._environment.require_daemon()
                 await asyncio.sleep(1)
         except asyncio.CancelledError:
             self._console.print("Ending ...")
 
-    async def _tally(self, crowded_from: datetime) -> Tally:
+    async def _summary(self, faults_from: datetime) -> Summary:
         reservations = {change.reservation_id for change in self._bookings.committed}
         loaded = await ReservationLoader().load(self._connection, [ReservationId(id_) for id_ in reservations])
-        return count(
+        return summarise(
             self._bookings.committed,
-            self._stage.receiver.calls,
+            self._environment.requests,
             final_bodies={reservation.subject: reservation.body for reservation in loaded.reservations.values()},
             rolled_back=self._bookings.rolled_back,
             retries=await self._number(_RETRIES),
-            crowded_from=crowded_from,
+            faults_from=faults_from,
         )
 
     async def _all_settled(self) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while unsettled := await self._number(_UNSETTLED):
-                    self._stage.require_daemon()
+                    self._environment.require_daemon()
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise BridgeError(f"after {_PATIENCE_SECONDS:g} s {unsettled} changes are still not delivered") from None
+            raise BridgeError(f"after {_TIMEOUT_SECONDS:g} s {unsettled} changes are not delivered yet") from None
 
-    async def _calls_arrive(self, number: int) -> None:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            while len(self._stage.receiver.calls) < number:
+    async def _requests_arrive(self, number: int) -> None:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            while len(self._environment.requests) < number:
                 await asyncio.sleep(0.001)
 
     async def _number(self, statement: str) -> int:
@@ -181,34 +186,38 @@ class _Story:
         record = await cursor.fetchone()
         return int(record[0]) if record else 0
 
-    def _act(self, title: str) -> None:
+    def _heading(self, title: str) -> None:
         self._console.print(f"\n[bold]{title}[/]")
 
     def _note(self, text: str) -> None:
         self._console.print(f"[dim]  ({text})[/]")
 
 
-def _line(call: Call) -> str:
-    reservation, customer = call.reservation, call.reservation["customer"]
-    mark = "✓" if call.status == 200 else "✗"
+def _line(request: ReceivedRequest) -> str:
+    reservation = orjson.loads(request.body)
+    customer = reservation["customer"]
+    mark = "✓" if request.is_accepted and request.is_valid else "✗"
     when = datetime.fromisoformat(reservation["datetime"]).strftime("%a %d %b %H:%M")
     guest = f"{customer['firstname']} {customer['surname']}"
-    words = f"{reservation['reference']} {guest}, {reservation['adults']} at {when}, {reservation['status']}"
+    booking = f"{reservation['reference']} {guest}, {reservation['adults']} at {when}, {reservation['status']}"
     notes = f', "{reservation["notes"]}"' if reservation["notes"] else ""
+    remarks = "; ".join([f"signature {request.signature}", *request.remarks, *request.violations])
     return (
-        f"  {call.at:%H:%M:%S.%f}"[:-3]
-        + f"  {mark} {call.status}  {call.operation:<7}  {words}{notes}  [{call.verdict}]"
+        f"  {request.at:%H:%M:%S.%f}"[:-3]
+        + f"  {mark} {request.status}  {request.type.removeprefix('reservation.'):<7}  {booking}{notes}  [{remarks}]"
     )
 
 
-def _show(console: Console, tally: Tally) -> None:
+def _show(console: Console, summary: Summary) -> None:
     table = Table(title="\nWhat was committed and what arrived", title_justify="left", show_header=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
-    for row in tally.rows():
+    for row in summary.rows():
         table.add_row(*row)
     console.print(table)
     verdict = (
-        "[bold green]Nothing was lost.[/]" if tally.nothing_lost else "[bold red]Something was lost: see the table.[/]"
+        "[bold green]Nothing was lost.[/]"
+        if summary.nothing_lost
+        else "[bold red]Something was lost: see the table.[/]"
     )
     console.print(verdict)

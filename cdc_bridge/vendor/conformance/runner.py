@@ -1,0 +1,147 @@
+"""Runs the conformance test: sends the requests of every requirement and judges the responses.
+
+An endpoint may ask for a pause (429, or 503 with ``Retry-After``). The daemon grants it and sends again, so this does
+too: the final response is judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cdc_bridge.errors import BridgeError
+from cdc_bridge.model import Endpoint
+from cdc_bridge.transport.client import HttpTransport
+from cdc_bridge.transport.message import Message
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
+from cdc_bridge.vendor.conformance.requests import RequestFactory
+from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS, Requirement
+
+_REACHED = (400, 422)
+
+_ATTEMPTS = 3
+"""Attempts of a request for as long as the endpoint asks for a pause."""
+
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
+"""The daemon grants an hour; here somebody is waiting for the result."""
+
+
+class Verdict(StrEnum):
+    """Whether a requirement is met."""
+
+    MET = "met"
+    NOT_MET = "not met"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The verdict on one requirement."""
+
+    requirement: Requirement
+    verdict: Verdict
+    detail: str
+    slowest_seconds: float = 0.0
+    """Slowest response."""
+
+
+async def run_conformance_test(endpoint: Endpoint) -> AsyncIterator[Result]:
+    """Test every requirement in order; skip the rest if not even a valid request is accepted.
+
+    Raises:
+        BridgeError: A certificate file cannot be read.
+    """
+    try:
+        sender = HttpTransport(endpoint, may_send=lambda: True)
+    except OSError as error:
+        raise BridgeError(f"a certificate file cannot be read: {error.strerror or error}") from error
+    requests, accepts = RequestFactory(), True
+    try:
+        for number, requirement in enumerate(REQUIREMENTS):
+            if not accepts:
+                yield Result(requirement, Verdict.SKIPPED, "a valid request was not accepted")
+            elif requirement.needs_secret and endpoint.secret is None:
+                yield Result(requirement, Verdict.SKIPPED, "no secret was given, so requests are not signed")
+            else:
+                result = await _run(sender, requirement, requests)
+                accepts = number > 0 or result.verdict is Verdict.MET
+                yield result
+    finally:
+        await sender.close()
+
+
+async def _run(sender: HttpTransport, requirement: Requirement, requests: RequestFactory) -> Result:
+    messages = requirement.requests(requests)
+    if requirement.concurrent:
+        return await _run_concurrently(sender, requirement, messages)
+    attempts = []
+    for message in messages[:-1]:
+        attempts.append(await _send_with_pauses(sender, message))
+        if not isinstance(attempts[-1].outcome, Delivered):
+            return _result(
+                requirement, attempts, f"a request before it was not accepted: {_said(attempts[-1].outcome)}"
+            )
+    attempts.append(await _send_with_pauses(sender, messages[-1]))
+    outcome = attempts[-1].outcome
+    return _result(requirement, attempts, _said(outcome), met=_is_wanted(requirement, outcome))
+
+
+async def _run_concurrently(sender: HttpTransport, requirement: Requirement, messages: Sequence[Message]) -> Result:
+    attempts = await asyncio.gather(*(_send(sender, message) for message in messages))
+    deferred = [number for number, attempt in enumerate(attempts) if _pause_seconds(attempt.outcome)]
+    await asyncio.sleep(max((_pause_seconds(attempts[number].outcome) for number in deferred), default=0.0))
+    for number in deferred:
+        attempts[number] = await _send_with_pauses(sender, messages[number])
+        if not isinstance(attempts[number].outcome, Delivered):
+            break
+    failed = [attempt for attempt in attempts if not isinstance(attempt.outcome, Delivered)]
+    if failed:
+        return _result(requirement, attempts, f"{len(failed)} were not accepted: {_said(failed[0].outcome)}")
+    later = f", {len(deferred)} of them after a pause that it asked for" if deferred else ""
+    return _result(requirement, attempts, f"all were accepted{later}", met=True)
+
+
+async def _send_with_pauses(sender: HttpTransport, message: Message) -> Attempt:
+    attempt = await _send(sender, message)
+    for _ in range(_ATTEMPTS - 1):
+        if not (pause_seconds := _pause_seconds(attempt.outcome)):
+            break
+        await asyncio.sleep(pause_seconds)
+        attempt = await _send(sender, message)
+    return attempt
+
+
+async def _send(sender: HttpTransport, message: Message) -> Attempt:
+    attempt = await sender.send(message)
+    if attempt is None:  # Only a lost lease withholds a request, and there is no lease.
+        raise BridgeError("the request was not sent")
+    return attempt
+
+
+def _is_wanted(requirement: Requirement, outcome: Outcome) -> bool:
+    match requirement.wanted:
+        case "accepted":
+            return isinstance(outcome, Delivered)
+        case "reached":
+            return isinstance(outcome, Delivered) or outcome.status in _REACHED
+        case "rejected":
+            # A server error, or a request to try again later, is no rejection.
+            return not _pause_seconds(outcome) and outcome.status is not None and 400 <= outcome.status < 500
+
+
+def _pause_seconds(outcome: Outcome) -> float:
+    """Return how long to pause; 0 if the endpoint asks for none."""
+    if not isinstance(outcome, Failed) or outcome.fault is not Fault.OVERLOAD:
+        return 0.0
+    return min(max(outcome.retry_after_seconds or 0.0, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+
+
+def _said(outcome: Outcome) -> str:
+    return f"HTTP {outcome.status}" if isinstance(outcome, Delivered) else outcome.reason
+
+
+def _result(requirement: Requirement, attempts: Sequence[Attempt], detail: str, *, met: bool = False) -> Result:
+    slowest = max(attempt.duration_seconds for attempt in attempts)
+    return Result(requirement, Verdict.MET if met else Verdict.NOT_MET, detail, slowest)
