@@ -86,7 +86,7 @@ async def test_replay_of_what_is_old_is_no_lag_at_once(
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery"), "it is recorded")
     receiver.script = lambda _: Answer(after_seconds=60)
     database.execute(
-        "update cdc_bridge.delivery set state in ('queued', 'retrying'), failures = 0, next_attempt_at = now(), recorded_at = now(), "
+        "update cdc_bridge.delivery set state = 'retrying', failures = 0, next_attempt_at = now(), recorded_at = now(), "
         "changed_at = now() - interval '1 day'; notify cdc_bridge_endpoint"
     )
     assert database.value("select lag < interval '1 minute' from cdc_bridge.endpoint_state")
