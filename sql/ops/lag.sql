@@ -1,5 +1,5 @@
 -- How far is each endpoint behind, and since when is something wrong? Role: cdc_bridge_reader.
 
-select name, state, since, lag, unread, waiting, dead, daemon, problem
-from cdc_bridge.endpoint_state
+select name, status, since, lag, unread, pending, dead, daemon, reason
+from cdc_bridge.endpoint_status
 order by lag desc nulls last, name;

@@ -27,6 +27,7 @@ create table if not exists cdc_bridge.endpoint (
   connect_timeout_seconds float8      not null check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
   paused_at               timestamptz,
   disabled_at             timestamptz,
+  resumed_at              timestamptz,
   position                pg_snapshot not null,
   place_xid               xid8,
   place_seq               bigint,
@@ -64,6 +65,7 @@ comment on column cdc_bridge.endpoint.ca_file is 'File on the daemon''s machine 
 comment on column cdc_bridge.endpoint.latest_only is 'Whether one call stands for several changes of a reservation that wait';
 comment on column cdc_bridge.endpoint.paused_at is 'Since when an operator wants no calls';
 comment on column cdc_bridge.endpoint.disabled_at is 'Since when the endpoint wants no calls: it answered 410';
+comment on column cdc_bridge.endpoint.resumed_at is 'When it was last resumed';
 comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the ledger';
 comment on column cdc_bridge.endpoint.place_xid is 'A transaction that is handed over in part, else null';
 comment on column cdc_bridge.endpoint.place_seq is 'The last change of place_xid that is in the ledger';
