@@ -230,7 +230,7 @@ class Listener:
                 return True
             pause = self._poll_interval_seconds if silent_writers else self._safety_read_seconds
             if await self._rings(connection, min(pause, self._seconds_until_test())):
-                WAKE_UPS.labels("doorbell").inc()
+                WAKE_UPS.labels("notification").inc()
                 return True
             WAKE_UPS.labels("open transaction" if silent_writers else "safety read").inc()
             if self._seconds_until_test() <= 0:

@@ -1,4 +1,4 @@
-"""Check of the doorbell."""
+"""Check of the wake-up by NOTIFY."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from cdc_bridge.settings import Settings
 
 _queries = load_queries("cdc_bridge.capture.listener")
 
-_HEARD_WITHIN_SECONDS = 2.0
+_RECEIVED_WITHIN_SECONDS = 2.0
 
 
 async def check_wake_up(connection: Connection, settings: Settings) -> Check:
-    """A NOTIFY arrives through this way of connecting."""
-    name = "doorbell"
+    """A notification arrives over a connection made by the settings."""
+    name = "wake-up"
     if settings.wake == "poll":
         return Check(
-            name, Verdict.SKIPPED, f"not used (wake = poll); the log is read every {settings.poll_interval_seconds:g} s"
+            name, Verdict.SKIPPED, f"off (wake = poll); the change log is read every {settings.poll_interval_seconds:g} s"
         )
     remedy = (
         "Connect to PostgreSQL directly or through a pooler in session mode; or set CDC_BRIDGE_WAKE=poll. "
-        f"As it is, the log is read every {settings.poll_interval_seconds:g} s."
+        f"Until then the change log is read every {settings.poll_interval_seconds:g} s."
     )
     try:
-        if await _hears_a_ring(connection, settings.database_url.get_secret_value()):
-            return ok(name, "NOTIFY arrives")
+        if await _receives_notification(connection, settings.database_url.get_secret_value()):
+            return ok(name, "notifications arrive")
     except psycopg.Error as error:
         return warning(name, f"LISTEN does not work: {problem_of(error)}", remedy)
-    return warning(name, "NOTIFY does not arrive", remedy)
+    return warning(name, "notifications do not arrive", remedy)
 
 
-async def _hears_a_ring(connection: Connection, database_url: str) -> bool:
+async def _receives_notification(connection: Connection, database_url: str) -> bool:
     words = secrets.token_hex(8)
     await connection.execute(_queries["listen"])
     async with await connect(database_url) as other:
         await other.execute(_queries["ring"], {"words": words})
     try:
-        async with asyncio.timeout(_HEARD_WITHIN_SECONDS):
-            async for ring in connection.notifies(timeout=_HEARD_WITHIN_SECONDS):
-                if ring.payload == words:
+        async with asyncio.timeout(_RECEIVED_WITHIN_SECONDS):
+            async for notification in connection.notifies(timeout=_RECEIVED_WITHIN_SECONDS):
+                if notification.payload == words:
                     return True
     except TimeoutError:
         pass
