@@ -32,7 +32,7 @@ from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.runtime.systemd import ServiceManager, status_line
 from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.tasks import end, run_together
-from cdc_bridge.web.listening import listening_of
+from cdc_bridge.web.listen_settings import listen_settings
 from cdc_bridge.web.server import web_server
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         SettingsError: the web port is taken.
     """
     declared = settings.endpoint()
-    listening = listening_of(settings)
+    listen = listen_settings(settings)
     collect_garbage_seldom()
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()
@@ -108,10 +108,10 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         )
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
-        if listening is not None:
-            observer = HealthMonitor(database, listener, supervisor, current)
-            stack.push_async_callback(observer.close)
-            await stack.enter_async_context(web_server(listening, observer, current))
+        if listen is not None:
+            health = HealthMonitor(database, listener, supervisor, current)
+            stack.push_async_callback(health.close)
+            await stack.enter_async_context(web_server(listen, health, current))
         _log.info("started", version=__version__)
         service_manager.ready()
         await run_together(

@@ -47,7 +47,7 @@ def _problem_of(table: str, triggers: dict[str, Trigger]) -> tuple[str, str] | N
         if not trigger.has_key:
             return (
                 f"table {table} has lost its column {key}, so e-Res cannot write to it",
-                f"Run as a DBA at once, with the column's present name: select cdc_bridge.attach('{whole_table}', '...');",
+                f"Run as a DBA now, with the column's new name: select cdc_bridge.attach('{whole_table}', '...');",
             )
         if not trigger.fires:
             return (

@@ -85,5 +85,7 @@ async def _checked(name: str, check: Awaitable[Check]) -> Check:
         return await check
     except psycopg.Error as error:
         return failed(
-            name, f"PostgreSQL rejected the check: {problem_of(error)}", f"Run as a DBA, to repair the schema: {INSTALL}"
+            name,
+            f"PostgreSQL rejected the check: {problem_of(error)}",
+            f"Run as a DBA, to repair the schema: {INSTALL}",
         )

@@ -22,7 +22,9 @@ async def check_wake_up(connection: Connection, settings: Settings) -> Check:
     name = "wake-up"
     if settings.wake == "poll":
         return Check(
-            name, Verdict.SKIPPED, f"off (wake = poll); the change log is read every {settings.poll_interval_seconds:g} s"
+            name,
+            Verdict.SKIPPED,
+            f"off (wake = poll); the change log is read every {settings.poll_interval_seconds:g} s",
         )
     remedy = (
         "Connect to PostgreSQL directly or through a pooler in session mode; or set CDC_BRIDGE_WAKE=poll. "

@@ -25,7 +25,7 @@ def check(
 
     from cdc_bridge.checks.preflight import run_checks  # noqa: PLC0415
     from cdc_bridge.checks.verdict import Check, Verdict  # noqa: PLC0415
-    from cdc_bridge.web.listening import check_page  # noqa: PLC0415
+    from cdc_bridge.web.listen_settings import check_dashboard  # noqa: PLC0415
 
     marks = {
         Verdict.OK: "[green]✓[/]",
@@ -47,9 +47,9 @@ def check(
         async for result in run_checks(settings):
             found.append(result)
             show(result)
-        if (page := check_page(settings)) is not None:
-            found.append(page)
-            show(page)
+        if (dashboard := check_dashboard(settings)) is not None:
+            found.append(dashboard)
+            show(dashboard)
         return found
 
     results = asyncio.run(run_all())

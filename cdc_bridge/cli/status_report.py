@@ -63,7 +63,17 @@ def _endpoints(status: Status) -> RenderableType:
     if not status.endpoints:
         return Text("There is no endpoint: cdc-bridge endpoint add till https://till.example/reservations")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("endpoint", "status", "lag", "backlog", "pending", "dead", "in flight", "per second", "last success"):
+    for column in (
+        "endpoint",
+        "status",
+        "lag",
+        "backlog",
+        "pending",
+        "dead",
+        "in flight",
+        "per second",
+        "last success",
+    ):
         table.add_column(column, overflow="fold", justify="left" if column in {"endpoint", "status"} else "right")
     table.add_column("last failure", overflow="fold")
     table.add_column("daemon", overflow="fold")

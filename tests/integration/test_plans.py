@@ -115,7 +115,7 @@ ASKED = [
     Asked("seconds_until_next_due", TILL | {"occupied": SOME}),
     Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
     Asked("move_position", TILL | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None, "fencing_token": 0}),
-    Asked("endpoint_states", {}, 2 * BIG_TRANSACTION),
+    Asked("endpoint_overviews", {"name": None}, 2 * BIG_TRANSACTION),
     Asked("canary_captured", {"xid": "5000"}),
     by_command("endpoint_counts", TILL | {"limit": 1000}, WAITING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
@@ -145,7 +145,7 @@ FUNCTIONS = [
     ("select * from cdc_bridge.prune_deliveries(1, '12 hours', '12 hours', 0, 500)", 2 * PAGE),
     ("select * from cdc_bridge.prune_deliveries(1, '12 hours', '12 hours', 500000, 500)", 2 * PAGE),
     ("select * from cdc_bridge.prunable_delivery_logs('7 days')", 2 * BIG_TRANSACTION),
-    ("select * from cdc_bridge.endpoint_state", 2 * BIG_TRANSACTION),
+    ("select * from cdc_bridge.endpoint_status", 2 * BIG_TRANSACTION),
     ("select * from cdc_bridge.unsettled_delivery where state = 'dead' order by age desc limit 50", 5000),
 ]
 
@@ -154,10 +154,10 @@ WALKING_ALL = {
     "what_is_kept": "how much an uninstall would delete; asked by a person",
 }
 SMALL = """
-set_up_session plan_once set_up_page set_up_command try_wake_up_lock release_wake_up_lock listen ring own_transaction
+set_up_session plan_once set_up_dashboard_session set_up_command try_wake_up_lock release_wake_up_lock listen ring own_transaction
 oldest_transaction
 key_type listen_for_endpoints announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
-acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint endpoint_facts
+acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint
 endpoint_options endpoint_row set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
 schema_version has_mapping blocking_sessions our_objects foreign_locks server missing_rights strange_roles
 capture_triggers partitions_without_capture captured_unread view_columns hidden_by_row_security

@@ -107,7 +107,9 @@ async def test_status_of_a_row(live: Database, columns: str, status: str, reason
 
 
 @pytest.mark.parametrize("locked", [None, DAEMON_NUMBER + 1])
-async def test_daemon_whose_session_ended_is_not_live_though_its_lease_lasts(till: Database, locked: int | None) -> None:
+async def test_daemon_whose_session_ended_is_not_live_though_its_lease_lasts(
+    till: Database, locked: int | None
+) -> None:
     with live_daemon(till, locked or 1):
         found = await overview(till)
     assert (found.status, found.daemon, found.in_flight) == (EndpointStatus.UNASSIGNED, None, None)
