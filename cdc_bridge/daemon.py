@@ -28,8 +28,9 @@ from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
 from cdc_bridge.runtime.reload import TAKEN_UP, CurrentSettings, changed, without_restart
+from cdc_bridge.runtime.status_line import StatusLine
 from cdc_bridge.runtime.supervisor import Supervisor
-from cdc_bridge.runtime.systemd import ServiceManager, status_line
+from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.tasks import end, run_together
 from cdc_bridge.web.listen_settings import listen_settings
@@ -92,11 +93,11 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             finish_within_seconds=settings.shutdown_timeout_seconds,
         )
 
+        status_line = StatusLine(database, listener, supervisor)
+
         def tell_service_manager() -> None:
             service_manager.alive()
-            lost = database.lost or supervisor.database_lost
-            fallen_back = listener.fallen_back is not None
-            service_manager.status(status_line(supervisor.held, database_lost=lost, fallen_back=fallen_back))
+            service_manager.status(str(status_line))
 
         watchdog = Watchdog(
             database,
@@ -118,6 +119,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             listener.run(),
             supervisor.run(stopping),
             watchdog.run(),
+            *([status_line.run()] if service_manager else []),
             ScheduledReconcile(database, supervisor, current).run(),
             Pruner(database, current).run(),
             _reload_when_asked(

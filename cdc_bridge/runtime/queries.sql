@@ -15,6 +15,10 @@ select exists (
   select from cdc_bridge.change c where c.xid = %(xid)s::text::xid8 and c.reservation_id = 'cdc-bridge canary'
 )
 
+-- name: assigned_statuses
+-- Status and reason of some endpoints.
+select name, status, reason from cdc_bridge.endpoint_status where endpoint_id = any (%(endpoint_ids)s) order by name
+
 -- name: reconcile_due
 -- From when on an endpoint can be compared with e-Res's rows, and in how many seconds that is due. No row: it is not ours
 -- any more, or its position is of another cluster.

@@ -9,11 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-
-from cdc_bridge.runtime.supervisor import LeasedEndpoint
 
 _STATUS_AT_MOST_EVERY_SECONDS = 1.0
 
@@ -31,6 +27,10 @@ class ServiceManager:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._status = ""
         self._status_at = float("-inf")
+
+    def __bool__(self) -> bool:
+        """Whether there is a service manager."""
+        return bool(self._address)
 
     def ready(self) -> None:
         """Tell that the daemon is up, or that a reload has ended."""
@@ -63,25 +63,3 @@ class ServiceManager:
             way.setblocking(False)
             way.connect(self._address)
             way.send("\n".join(lines).encode())
-
-
-def status_line(held: Sequence[LeasedEndpoint], *, database_lost: bool, fallen_back: bool) -> str:
-    """Return in one line what the daemon does."""
-    if database_lost:
-        return "Waiting for the database"
-    if not held:
-        return "Standing by: no endpoint is free to be called"
-    parts = []
-    for one in sorted(held, key=lambda one: one.endpoint.name):
-        state, oldest = one.pipeline.state, one.pipeline.oldest_in_hand
-        if state.failing_since is not None:
-            parts.append(f"{one.endpoint.name} backs off since {state.failing_since:%H:%M:%S} UTC ({state.problem})")
-        elif oldest is not None:
-            parts.append(
-                f"{one.endpoint.name} is {max(0.0, (datetime.now(UTC) - oldest).total_seconds()):.0f} s behind"
-            )
-        elif one.pipeline.has_waiting:
-            parts.append(f"{one.endpoint.name} is up to date but for what it refused, which is tried again")
-        else:
-            parts.append(f"{one.endpoint.name} is up to date")
-    return "; ".join(parts) + ("; polling, as the doorbell is not heard" if fallen_back else "")

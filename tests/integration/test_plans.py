@@ -116,6 +116,7 @@ ASKED = [
     Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
     Asked("move_position", TILL | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None, "fencing_token": 0}),
     Asked("endpoint_overviews", {"name": None}, 2 * BIG_TRANSACTION),
+    Asked("assigned_statuses", {"endpoint_ids": [1, 2]}),
     Asked("canary_captured", {"xid": "5000"}),
     by_command("endpoint_counts", TILL | {"limit": 1000}, WAITING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
