@@ -33,11 +33,12 @@ from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
 from cdc_bridge.runtime.releases import Releases
 from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare
+from cdc_bridge.runtime.status_line import StatusLine
 from cdc_bridge.runtime.supervisor import Supervisor
-from cdc_bridge.runtime.systemd import ServiceManager, status_line
+from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.tasks import run_together
-from cdc_bridge.web.listening import listening_of
+from cdc_bridge.web.listen_settings import listen_settings
 from cdc_bridge.web.server import web_server
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         Stuck: There is work and nothing moves.
     """
     declared = settings.endpoint()
-    listening = listening_of(settings)
+    listen = listen_settings(settings)
     collect_garbage_seldom()
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()
@@ -107,11 +108,11 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             lease_seconds=settings.lease_seconds,
         )
 
+        status_line = StatusLine(database, listener, coordinator, supervisor)
+
         def notify_service_manager() -> None:
             service_manager.alive()
-            lost = database.lost or coordinator.database_lost
-            fallen_back = listener.fallen_back is not None
-            service_manager.status(status_line(supervisor.leased, database_lost=lost, fallen_back=fallen_back))
+            service_manager.status(str(status_line))
 
         watchdog = Watchdog(
             database,
@@ -127,10 +128,10 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         )
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
-        if listening is not None:
+        if listen is not None:
             health = HealthMonitor(database, listener, coordinator, supervisor, current)
             stack.push_async_callback(health.close)
-            await stack.enter_async_context(web_server(listening, health, current))
+            await stack.enter_async_context(web_server(listen, health, current))
         stack.push_async_callback(
             heartbeat.close
         )  # First of all, so that other daemons see at once that this one ended.
@@ -140,6 +141,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             listener.run(),
             coordinator.run(stopping),
             watchdog.run(),
+            *([status_line.run()] if service_manager else []),
             ScheduledReconcile(database, supervisor, current).run(),
             Pruner(database, current).run(),
             reload.run(reload_asked),

@@ -1,7 +1,7 @@
-"""The figures that Prometheus reads.
+"""Prometheus metrics that count as the daemon works.
 
-No label has values without a bound: the only ones are endpoints' names, and an endpoint that is removed takes its
-figures with it. What only has to be looked up when somebody asks (lag, backlog) is in
+Every label has a bounded set of values: endpoint names are the only ones that grow, and the series of an endpoint end
+when it is removed. What the database is asked for at each scrape (status, lag, backlog) is in
 :mod:`cdc_bridge.runtime.metrics_collector`.
 """
 
@@ -32,52 +32,56 @@ REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _CHANGES_READ = Counter(
-    "cdc_bridge_changes_read", "Changes read of the change log, by endpoint", ["endpoint"], registry=REGISTRY
+    "cdc_bridge_changes_read", "Changes read from the change log, by endpoint", ["endpoint"], registry=REGISTRY
 )
 _DELIVERIES = Counter(
     "cdc_bridge_deliveries",
-    "What deliveries came to, each time it was recorded; waiting: refused, to be tried again",
+    "Deliveries by the state that was recorded; retrying counts each rejected attempt",
     ["endpoint", "outcome"],
     registry=REGISTRY,
 )
-_DELIVERY_SECONDS = Histogram(
-    "cdc_bridge_delivery_seconds",
-    "How long calls took, whatever came of them",
+_REQUEST_SECONDS = Histogram(
+    "cdc_bridge_request_duration_seconds",
+    "Duration of requests, whatever their outcome",
     ["endpoint"],
     buckets=_SECONDS,
     registry=REGISTRY,
 )
-_COMMIT_TO_ACCEPTED_SECONDS = Histogram(
-    "cdc_bridge_commit_to_accepted_seconds",
-    "Time from a change to the 2xx of its call; the database's clock and this machine's should agree",
+_COMMIT_TO_DELIVERED_SECONDS = Histogram(
+    "cdc_bridge_commit_to_delivered_seconds",
+    "Time from a change to the 2xx response for it; assumes that the clocks of database and daemon agree",
     ["endpoint"],
     buckets=_LONG_SECONDS,
     registry=REGISTRY,
 )
 RECONCILED = Gauge(
     "cdc_bridge_reconciled_reservations",
-    "Reservations by how they stood when e-Res's rows were last compared with what was delivered",
-    ["endpoint", "standing"],
+    "Reservations by the state in which the last reconcile found them",
+    ["endpoint", "state"],
     registry=REGISTRY,
 )
 RECONCILED_AT = Gauge(
-    "cdc_bridge_reconciled_timestamp_seconds",
-    "When e-Res's rows were last compared with what was delivered",
-    ["endpoint"],
-    registry=REGISTRY,
+    "cdc_bridge_reconciled_timestamp_seconds", "Time of the last reconcile", ["endpoint"], registry=REGISTRY
 )
 WAKE_UPS = Counter(
     "cdc_bridge_wake_ups",
-    "What had the change log read: notification, safety read, open transaction (may commit without one), polling",
+    "Reads of the change log by their cause; open transaction: one that may commit without a notification",
     ["by"],
     registry=REGISTRY,
 )
 for _cause in ("notification", "safety read", "open transaction", "polling"):
     WAKE_UPS.labels(_cause)
 DATABASE_RECONNECTS = Counter(
-    "cdc_bridge_database_reconnects", "How often the database was there again after it had been lost", registry=REGISTRY
+    "cdc_bridge_database_reconnects", "Reconnects after the database was lost", registry=REGISTRY
 )
-_OF_ENDPOINTS = (_CHANGES_READ, _DELIVERIES, _DELIVERY_SECONDS, _COMMIT_TO_ACCEPTED_SECONDS, RECONCILED, RECONCILED_AT)
+_PER_ENDPOINT = (
+    _CHANGES_READ,
+    _DELIVERIES,
+    _REQUEST_SECONDS,
+    _COMMIT_TO_DELIVERED_SECONDS,
+    RECONCILED,
+    RECONCILED_AT,
+)
 
 Info("cdc_bridge_build", "Version of cdc-bridge and of Python", registry=REGISTRY).info(
     {"version": __version__, "python": platform.python_version()}
@@ -87,26 +91,26 @@ PlatformCollector(registry=REGISTRY)
 
 
 class EndpointMetrics:
-    """One endpoint's figures, ready to be counted up."""
+    """The metrics of one endpoint, labelled."""
 
     def __init__(self, endpoint: str) -> None:
         self.changes_read = _CHANGES_READ.labels(endpoint)
         self.outcomes = {state: _DELIVERIES.labels(endpoint, state.value) for state in DeliveryState}
-        self.delivery_seconds = _DELIVERY_SECONDS.labels(endpoint)
-        self.commit_to_accepted_seconds = _COMMIT_TO_ACCEPTED_SECONDS.labels(endpoint)
+        self.request_seconds = _REQUEST_SECONDS.labels(endpoint)
+        self.commit_to_delivered_seconds = _COMMIT_TO_DELIVERED_SECONDS.labels(endpoint)
 
 
 def forget_endpoint(endpoint: str) -> None:
-    """Have no figures any more of an endpoint that was removed."""
-    for metric in _OF_ENDPOINTS:
+    """End the series of an endpoint that was removed."""
+    for metric in _PER_ENDPOINT:
         metric.remove_by_labels({"endpoint": endpoint})
 
 
 def exposition(collector: Collector) -> bytes:
-    """Return all figures in Prometheus' text format.
+    """Return all metrics in Prometheus' text format.
 
     Args:
-        collector: has those that are looked up when somebody asks.
+        collector: Has those that are collected at each scrape.
     """
     REGISTRY.register(collector)
     try:

@@ -3,7 +3,7 @@
 grant usage on schema cdc_bridge to cdc_bridge, cdc_bridge_reader;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
-grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge;
+grant select on cdc_bridge.endpoint_status, cdc_bridge.unsettled_delivery to cdc_bridge;
 grant insert, update on cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant delete on cdc_bridge.endpoint to cdc_bridge;
 grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge;  -- numbers for the deliveries that "backfill" and "reconcile" queue
@@ -16,11 +16,11 @@ to cdc_bridge;
 grant execute on procedure cdc_bridge.prune(interval, interval, bigint, bigint) to cdc_bridge;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.delivery to cdc_bridge_reader;
-grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge_reader;
+grant select on cdc_bridge.endpoint_status, cdc_bridge.unsettled_delivery to cdc_bridge_reader;
 -- All columns of cdc_bridge.endpoint except headers, secret and previous_secret.
 grant select (
   endpoint_id, name, in_settings, url, previous_secret_until, ca_file, client_certificate_file, client_key_file,
-  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at,
+  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at, resumed_at,
   position, place_xid, place_seq, cluster, fencing_token, daemon_number, daemon_name, leased_until,
   failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at, pruned_until,
   in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,

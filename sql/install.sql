@@ -42,7 +42,7 @@ set local role cdc_bridge_owner;
 \ir functions/announce_endpoint.sql
 \ir functions/adopt.sql
 \ir functions/prune.sql
-\ir views/endpoint_state.sql
+\ir views/endpoint_status.sql
 \ir views/unsettled_delivery.sql
 \ir grants.sql
 select set_config('role', current_setting('cdc_bridge.role_before'), true);

@@ -1,4 +1,4 @@
-"""Check of capture: the triggers, what they call, and the key that it reads."""
+"""Check of capture: its triggers, their function and its key column."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ async def check_capture(connection: Connection) -> Check:
         partitions = listed([partition for partition, _, _ in without])
         return warning(
             name,
-            f"what is written to {partitions} by name, not through the table it is part of, is not captured",
+            f"writes to {partitions} by name, not through the parent table, are not captured",
             "Run as a DBA: " + " ".join(sorted({_attach(top, key) for _, top, key in without})),
         )
     if unread := [table for (table,) in await records(connection, "captured_unread")]:
         return warning(
             name,
             f"capture is attached to {listed(unread)}, which the mapping does not read",
-            "If e-Res keeps no reservations there any more, run as a DBA: "
+            "If e-Res keeps no reservations there now, run as a DBA: "
             + " ".join(f"select cdc_bridge.detach('{table}');" for table in unread),
         )
     return ok(name, f"attached to {', '.join(tables)}")
@@ -46,8 +46,8 @@ def _problem_of(table: str, triggers: dict[str, Trigger]) -> tuple[str, str] | N
         trigger = triggers[name]
         if not trigger.has_key:
             return (
-                f"table {table} has no column {key} any more, so e-Res cannot write to it",
-                f"Run as a DBA at once, with its name of today: select cdc_bridge.attach('{whole_table}', '...');",
+                f"table {table} has lost its column {key}, so e-Res cannot write to it",
+                f"Run as a DBA now, with the column's new name: select cdc_bridge.attach('{whole_table}', '...');",
             )
         if not trigger.fires:
             return (

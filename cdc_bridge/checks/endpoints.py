@@ -1,4 +1,4 @@
-"""Checks of endpoints."""
+"""Checks of the endpoints' definitions."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from cdc_bridge.endpoints.store import definition_of, list_endpoints
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
 
-NO_ENDPOINT = "there is none, so nothing is called"
+NO_ENDPOINT = "there is no endpoint, so nothing is delivered"
 NO_ENDPOINT_REMEDY = "Set CDC_BRIDGE_ENDPOINT_URL, or: cdc-bridge endpoint add till https://till.example/reservations"
-WANTS_NO_CALLS = "answered 410 and is not called any more"
-TO_CALL_AGAIN = "When it wants calls again: cdc-bridge endpoint resume"
+
+
+def how_to_resume(name: str) -> str:
+    """Return the remedy for a disabled endpoint."""
+    return f"When its owner wants deliveries again: cdc-bridge endpoint resume {name}"
 
 
 def check_declared_endpoint(settings: Settings) -> Check:
-    """The endpoint of the settings can be used, if there is one."""
+    """The settings declare no endpoint, or one that can be used."""
     name = "settings"
     try:
         endpoint = settings.endpoint()
@@ -26,7 +29,7 @@ def check_declared_endpoint(settings: Settings) -> Check:
     if endpoint.secret is None:
         return warning(
             name,
-            f"endpoint {endpoint.name}, {endpoint.shown_url}; calls are not signed",
+            f"endpoint {endpoint.name}, {endpoint.shown_url}; requests are not signed",
             "Set CDC_BRIDGE_ENDPOINT_SECRET=whsec_...: "
             "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
         )
@@ -34,26 +37,22 @@ def check_declared_endpoint(settings: Settings) -> Check:
 
 
 async def check_endpoints(connection: Connection, settings: Settings) -> Check:
-    """There is an endpoint, and each one can be called."""
+    """There is an endpoint, and the definition of each one can be used."""
     name = "endpoints"
     rows = await list_endpoints(connection)
     for row in rows:
         if not row["same_cluster"]:
-            return failed(name, f"{row['name']}: {OTHER_CLUSTER}", "As a DBA: select cdc_bridge.adopt();")
+            return failed(name, f"{row['name']} is invalid: {OTHER_CLUSTER}", "As a DBA: select cdc_bridge.adopt();")
         if row["disabled"]:
-            return failed(
-                name,
-                f"{row['name']} {WANTS_NO_CALLS}",
-                f"{TO_CALL_AGAIN} {row['name']}",
-            )
+            return failed(name, f"{row['name']} is disabled: it answered 410", how_to_resume(row["name"]))
         if not row["in_settings"]:
             try:
                 definition_of(row, allow_http=settings.allow_http)
             except ValueError as error:
-                return failed(name, f"{row['name']}: {error}", f"cdc-bridge endpoint set {row['name']} ...")
+                return failed(name, f"{row['name']} is invalid: {error}", f"cdc-bridge endpoint set {row['name']} ...")
     names = [row["name"] + ("" if row["paused_at"] is None else " (paused)") for row in rows]
     if names:
         return ok(name, listed(names))
     if settings.endpoint_url is not None:
-        return ok(name, "that of the settings, which no daemon has declared yet")
+        return ok(name, "the settings declare one that no daemon has added yet")
     return failed(name, NO_ENDPOINT, NO_ENDPOINT_REMEDY)

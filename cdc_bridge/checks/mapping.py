@@ -1,4 +1,4 @@
-"""Checks of the payload view."""
+"""Check of the payload view."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = "mapping"
 
 _WHOLE_NUMBERS = frozenset({"int2", "int4", "int8"})
 _NUMBERS = _WHOLE_NUMBERS | {"numeric", "float4", "float8"}
-_JSON = frozenset({"json", "jsonb"})  # what they are written as, only their values tell
+_JSON = frozenset({"json", "jsonb"})  # only their values say what they are written as
 
 _FITTING = {
     form: types | _JSON
@@ -33,11 +33,11 @@ _FITTING = {
         "amount": _NUMBERS,
     }.items()
 }
-"""By form of the contract's schema: types of columns that are written so, or may be."""
+"""By form of the contract's schema: column types that are, or may be, written in it."""
 
 
 async def check_mapping(connection: Connection) -> Check:
-    """The payload view has every column of the contract, in types that are written as the contract has them."""
+    """The payload view has every column of the contract, in types that are written in the contract's forms."""
     types = await payload_columns(connection)
     problem = _check_columns(types) or await _check_reading(connection) or _check_forms(types)
     if problem is not None:
@@ -50,8 +50,8 @@ def _check_columns(types: dict[str, str]) -> Check | None:
     if not types:
         return failed(
             _NAME,
-            "the view cdc_bridge.reservation_payload is not there",
-            f"Run as a DBA: {INSTALL}, or {INSTALL} --mapping FILE for a mapping of your own",
+            "the view cdc_bridge.reservation_payload is missing",
+            f"Run as a DBA: {INSTALL}, or {INSTALL} --mapping FILE for your own mapping",
         )
     if missing := [column for column in column_names() if column not in types]:
         return failed(
@@ -59,10 +59,10 @@ def _check_columns(types: dict[str, str]) -> Check | None:
             f"the view lacks {listed(missing)}",
             "Add them to the mapping and run: cdc-bridge install --mapping FILE",
         )
-    if strange := [f"{column} ({type_})" for column, type_ in types.items() if type_ not in SUPPORTED_TYPES]:
+    if unsupported := [f"{column} ({type_})" for column, type_ in types.items() if type_ not in SUPPORTED_TYPES]:
         return failed(
             _NAME,
-            f"the view has columns of types that cannot be written: {listed(strange)}",
+            f"the view has columns of types that cannot be written: {listed(unsupported)}",
             "Cast them in the mapping; a timestamp without time zone: x at time zone 'Europe/London'",
         )
     return None
@@ -97,13 +97,13 @@ def _check_forms(types: dict[str, str]) -> Check | None:
         found = listed([f"{column} ({types[column]}, not {form})" for column, form in misfits])
         return warning(
             _NAME,
-            f"columns are not written as the contract has them: {found}",
-            "Cast them in the mapping, or tell your vendor. The forms: cdc-bridge contract schema",
+            f"columns are not written in the contract's forms: {found}",
+            "Cast them in the mapping, or tell your vendor. See cdc-bridge contract schema",
         )
     if [column for column in types if column in forms] != list(forms):
         return warning(
             _NAME,
-            "the columns stand in another order than the contract's keys",
-            "Order them in the mapping.",
+            "the columns are not in the order of the contract's keys",
+            "Reorder them in the mapping.",
         )
     return None

@@ -1,4 +1,4 @@
-"""Runs the checks: all of them, or those that the daemon needs."""
+"""Runs all checks, or those that the daemon requires at its start."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema.version import INSTALL
 from cdc_bridge.settings import Settings
 
-_NEEDED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
+_REQUIRED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
     check_server,
     check_installation,
     check_rights,
     check_mapping,
 )
-
-
 _OF_THE_INSTALLATION = ("installation", "rights", "roles", "mapping", "capture", "endpoints")
 
 
@@ -37,16 +35,16 @@ async def require_ready(connection: Connection) -> None:
     """Make sure that the daemon can work.
 
     Raises:
-        InstallationError: it cannot; says what to do.
+        InstallationError: It cannot; says what to do.
     """
-    for needed in _NEEDED:
-        found = await needed(connection)
+    for check in _REQUIRED:
+        found = await check(connection)
         if found.verdict is Verdict.FAILED:
             raise InstallationError(found.detail, found.remedy)
 
 
 async def run_checks(settings: Settings) -> AsyncIterator[Check]:
-    """Run every check; those that cannot be judged, because one before them failed, are shown as skipped."""
+    """Run every check; those that depend on one that failed are skipped."""
     yield ok("cdc-bridge", f"{__version__}, Python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
     yield check_declared_endpoint(settings)
     try:
@@ -54,38 +52,40 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     except psycopg.Error as error:
         yield failed(
             "database",
-            f"cannot be reached: {problem_of(error)}",
-            "See that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
+            f"no connection: {problem_of(error)}",
+            "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
         )
-        for name in ("server", "clock", *_OF_THE_INSTALLATION, "doorbell"):
+        for name in ("server", "clock", *_OF_THE_INSTALLATION, "wake-up"):
             yield Check(name, Verdict.SKIPPED, "needs the database")
         return
     async with connection:
         yield ok("database", f"{connection.info.dbname} as role {connection.info.user}")
-        yield await _answered("server", check_server(connection))
-        yield await _answered("clock", check_clock(connection))
-        installation = await _answered("installation", check_installation(connection))
+        yield await _checked("server", check_server(connection))
+        yield await _checked("clock", check_clock(connection))
+        installation = await _checked("installation", check_installation(connection))
         yield installation
         if installation.verdict is Verdict.FAILED:
             for name in _OF_THE_INSTALLATION[1:]:
                 yield Check(name, Verdict.SKIPPED, "needs the installation")
         else:
-            yield await _answered("rights", check_rights(connection))
-            yield await _answered("roles", check_roles(connection))
-            yield await _answered("mapping", check_mapping(connection))
-            yield await _answered("capture", check_capture(connection))
-            yield await _answered("endpoints", check_endpoints(connection, settings))
-            with suppress(psycopg.Error):  # That was told by the check before.
+            yield await _checked("rights", check_rights(connection))
+            yield await _checked("roles", check_roles(connection))
+            yield await _checked("mapping", check_mapping(connection))
+            yield await _checked("capture", check_capture(connection))
+            yield await _checked("endpoints", check_endpoints(connection, settings))
+            with suppress(psycopg.Error):  # The check before has reported it.
                 for check in await check_reachability(connection, settings):
                     yield check
         yield await check_wake_up(connection, settings)
 
 
-async def _answered(name: str, check: Awaitable[Check]) -> Check:
-    """Return a check's result; a statement that the database refuses is a fault found, not the end of checking."""
+async def _checked(name: str, check: Awaitable[Check]) -> Check:
+    """Return a check's result; a statement that PostgreSQL rejects fails the check, and the others go on."""
     try:
         return await check
     except psycopg.Error as error:
         return failed(
-            name, f"the database refused to tell: {problem_of(error)}", f"Run as a DBA, to mend the schema: {INSTALL}"
+            name,
+            f"PostgreSQL rejected the check: {problem_of(error)}",
+            f"Run as a DBA, to repair the schema: {INSTALL}",
         )

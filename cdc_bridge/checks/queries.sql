@@ -2,15 +2,15 @@
 -- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
 
 -- name: clock
--- What time it is there.
+-- The server's time.
 select clock_timestamp()
 
 -- name: server
--- Version number, version in words, and whether it is a standby.
+-- Version as a number and as text, and whether the server is a standby.
 select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()
 
 -- name: missing_rights
--- What the current role may not do and the daemon has to, each with the statement that grants it.
+-- What the daemon has to do and the current role may not, each with the statement that grants it.
 select needed.what, needed.remedy
 from (
   values
@@ -20,11 +20,11 @@ from (
     ('add to cdc_bridge.endpoint', 'grant insert on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'insert')),
     ('change cdc_bridge.endpoint', 'grant update on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'update')),
     ('remove from cdc_bridge.endpoint', 'grant delete on cdc_bridge.endpoint to cdc_bridge', has_table_privilege('cdc_bridge.endpoint', 'delete')),
-    ('draw numbers of changes', 'grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge', has_sequence_privilege('cdc_bridge.change_seq_seq', 'usage')),
+    ('draw change numbers', 'grant usage on sequence cdc_bridge.change_seq_seq to cdc_bridge', has_sequence_privilege('cdc_bridge.change_seq_seq', 'usage')),
     ('read cdc_bridge.delivery', 'grant select on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'select')),
     ('add to cdc_bridge.delivery', 'grant insert on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'insert')),
     (
-      'prune change log and ledger', 'grant execute on all procedures in schema cdc_bridge to cdc_bridge; '
+      'prune change log and delivery log', 'grant execute on all procedures in schema cdc_bridge to cdc_bridge; '
         'grant execute on function cdc_bridge.prune_changes, cdc_bridge.prune_deliveries, cdc_bridge.prunable_delivery_logs to cdc_bridge',
       has_function_privilege('cdc_bridge.prune(interval, interval, bigint, bigint)', 'execute')
         and has_function_privilege('cdc_bridge.prune_changes(interval, xid8, bigint, integer)', 'execute')
@@ -32,9 +32,9 @@ from (
         and has_function_privilege('cdc_bridge.prunable_delivery_logs(interval)', 'execute')
     ),
     (
-      'read cdc_bridge.endpoint_state and cdc_bridge.unsettled_delivery',
-      'grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge',
-      has_table_privilege('cdc_bridge.endpoint_state', 'select') and has_table_privilege('cdc_bridge.unsettled_delivery', 'select')
+      'read cdc_bridge.endpoint_status and cdc_bridge.unsettled_delivery',
+      'grant select on cdc_bridge.endpoint_status, cdc_bridge.unsettled_delivery to cdc_bridge',
+      has_table_privilege('cdc_bridge.endpoint_status', 'select') and has_table_privilege('cdc_bridge.unsettled_delivery', 'select')
     ),
     ('change cdc_bridge.delivery', 'grant update on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'update')),
     (
@@ -46,8 +46,7 @@ from (
 where not needed.granted
 
 -- name: partitions_without_capture
--- Partitions, and children, of tables that capture is attached to and that it is not attached to themselves; each with the
--- topmost of these tables and the key there.
+-- Partitions and children without capture of tables with capture; each with the topmost of these tables and its key.
 with recursive captured as (
   select distinct t.tgrelid as oid, substr(p.proname, length('capture_by_') + 1)::text as key
   from pg_trigger t
@@ -68,8 +67,8 @@ where family.oid not in (select captured.oid from captured) and c.relpersistence
 order by 1
 
 -- name: hidden_by_row_security
--- Tables that the payload view reads, be it through other views, and of which row security may hide rows from the role that
--- reads them: the owner of the view that names the table; for a view with security_invoker, wherever it is, the daemon's.
+-- Tables read by the payload view, directly or through other views, whose row security may hide rows from the role that
+-- reads them: the owner of the view that names the table, or the daemon's for a view with security_invoker.
 with recursive readers (oid, reader) as (
   select
     v.oid,
@@ -105,8 +104,7 @@ where c.relkind in ('r', 'p') and c.relrowsecurity and not o.rolbypassrls and no
 order by 1, 2
 
 -- name: captured_unread
--- Tables that capture is attached to, and that the payload view does not read, be it through another view or as a partition
--- or child of what it reads.
+-- Tables with capture that the payload view does not read, neither through another view nor as a partition or child.
 with recursive reads (oid) as (
   select to_regclass('cdc_bridge.reservation_payload')::oid
   union
@@ -129,9 +127,8 @@ where n.nspname = 'cdc_bridge' and t.tgname in ('cdc_bridge_insert', 'cdc_bridge
 order by 1
 
 -- name: strange_roles
--- Who may act as the role that owns the schema, and of which roles the daemon's role and the owner are members: each as
--- (role, whose rights it has). Superusers, who may do anything anyway, are left out, and so is whoever has made a role
--- without being able to act as it.
+-- Members of the role that owns the schema, and the roles that the daemon's role and the owner are members of: each as
+-- (member, role). Superusers are left out, and so is whoever created a role without being able to act as it.
 select quote_ident(member.rolname), quote_ident(role.rolname)
 from pg_auth_members m
 join pg_roles member on member.oid = m.member
@@ -145,5 +142,5 @@ where not member.rolsuper
 order by 2, 1
 
 -- name: read_nothing_through_view
--- Reads through the payload view with all rights that takes, and returns no row.
+-- Reads the payload view with all privileges that takes, and returns no row.
 select * from cdc_bridge.reservation_payload limit 0

@@ -1,4 +1,4 @@
-"""Checks of the server, of the SQL side's version and of the role's rights."""
+"""Checks of the server, the schema's version and the privileges of the roles."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ async def check_server(connection: Connection) -> Check:
     if number < _OLDEST_SERVER:
         return failed("server", f"PostgreSQL {version} is too old", "Upgrade to PostgreSQL 15 or newer.")
     if is_standby:
-        return failed("server", "this is a standby, which nothing can be written to", "Connect to the primary.")
+        return failed("server", "this is a standby, which is read-only", "Connect to the primary.")
     return ok("server", f"PostgreSQL {version}")
 
 
 async def check_installation(connection: Connection) -> Check:
-    """The SQL side is here, in a version this daemon works with."""
+    """The schema is installed in a version that this daemon works with."""
     name = "installation"
     try:
         version = await require_installed(connection)
@@ -45,11 +45,11 @@ async def check_installation(connection: Connection) -> Check:
 
 
 async def check_rights(connection: Connection) -> Check:
-    """The role may do all that the daemon does."""
+    """The role has every privilege that the daemon needs."""
     role = connection.info.user
     missing = await records(connection, "missing_rights")
     if not missing:
-        return ok("rights", f"role {role} has every right it needs")
+        return ok("rights", f"role {role} has every privilege it needs")
     statements = "; ".join(statement for _, statement in missing)
     return failed(
         "rights", f"role {role} may not {', '.join(what for what, _ in missing)}", f"Run in psql: {statements};"
@@ -57,16 +57,16 @@ async def check_rights(connection: Connection) -> Check:
 
 
 async def check_roles(connection: Connection) -> Check:
-    """Nobody may do as the roles that were made for us but who is meant to, and they may do no more than they need."""
+    """Nobody is a member of the bridge's roles without need, and they are members of no other."""
     name = "roles"
     found = await records(connection, "strange_roles")
     more = [(member, role) for member, role in found if role != "cdc_bridge_owner" or member == "cdc_bridge"]
     if more:
         return warning(
             name,
-            f"{listed([f'{member} has the rights of {role}' for member, role in more])}, which it does not need",
+            f"{listed([f'{member} has the privileges of {role}' for member, role in more])}, which it does not need",
             "Run in psql: " + " ".join(f"revoke {role} from {member};" for member, role in more),
         )
     if members := [member for member, _ in found]:
-        return ok(name, f"members of cdc_bridge_owner, who may see guests' data and secrets: {listed(members)}")
-    return ok(name, "no more rights than ours need")
+        return ok(name, f"members of cdc_bridge_owner, who can read guest data and secrets: {listed(members)}")
+    return ok(name, "no membership beyond what is needed")

@@ -1,4 +1,4 @@
-"""What ``status`` shows: capture, the doorbell, each endpoint, and who holds anything back."""
+"""What ``status`` shows: capture, endpoints, and the transaction that holds anything back."""
 
 from __future__ import annotations
 
@@ -12,39 +12,28 @@ from psycopg.rows import TupleRow
 from cdc_bridge.capture.older_writers import Writer, oldest_writer
 from cdc_bridge.checks.capture import check_capture
 from cdc_bridge.checks.verdict import Check
-from cdc_bridge.endpoints.details import endpoint_facts
-from cdc_bridge.endpoints.overview import EndpointNow, endpoints_now
-from cdc_bridge.endpoints.status import EndpointStanding, standing_of
+from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How everything is."""
+    """State of the whole bridge."""
 
     at: datetime
     database: str
     capture: Check
-    endpoints: Sequence[tuple[EndpointNow, EndpointStanding]]
+    endpoints: Sequence[EndpointOverview]
     writer: Writer | None
-    """The oldest transaction that is open and has written; what it wrote comes when it commits."""
+    """The oldest open transaction that has written; its changes arrive when it commits."""
 
 
 async def read_status(connection: AsyncConnection[TupleRow]) -> Status:
-    """Look at everything.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
-    writer = await oldest_writer(connection)  # First: what we ask after this has no part in it.
-    standings = {facts.endpoint_id: standing_of(facts) for facts in await endpoint_facts(connection)}
-    now = await endpoints_now(connection)
+    """Read the state of the whole bridge."""
+    writer = await oldest_writer(connection)  # First, so that none of the statements below counts.
     return Status(
         at=datetime.now(UTC),
         database=connection.info.dbname,
         capture=await check_capture(connection),
-        # One that was added or removed between the two is seen the next time.
-        endpoints=[
-            (endpoint, standings[endpoint.endpoint_id]) for endpoint in now if endpoint.endpoint_id in standings
-        ],
+        endpoints=await endpoint_overviews(connection),
         writer=writer,
     )

@@ -1,4 +1,4 @@
-"""What a check found, and how checks ask the database."""
+"""The result of a check, and how checks query the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Connection = AsyncConnection[TupleRow]
 
 
 class Verdict(StrEnum):
-    """What a check found."""
+    """Result of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check's result."""
+    """One check's result with its remedy."""
 
     name: str
     verdict: Verdict
@@ -34,27 +34,27 @@ class Check:
     remedy: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """Return it as JSON has it."""
+        """Return it for JSON."""
         return {name: str(value) for name, value in asdict(self).items()}
 
 
 def ok(name: str, detail: str) -> Check:
-    """Return that all is well."""
+    """Return a check that passed."""
     return Check(name, Verdict.OK, detail)
 
 
 def failed(name: str, detail: str, remedy: str) -> Check:
-    """Return that something is wrong, and what mends it."""
+    """Return a check that failed, and its remedy."""
     return Check(name, Verdict.FAILED, detail, remedy)
 
 
 def warning(name: str, detail: str, remedy: str) -> Check:
-    """Return that something may go wrong, and what mends it."""
+    """Return a check that passed with a warning, and its remedy."""
     return Check(name, Verdict.WARNING, detail, remedy)
 
 
 def listed(names: list[str]) -> str:
-    """Return the first few of some names."""
+    """Return the first five names as text."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 

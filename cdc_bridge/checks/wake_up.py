@@ -1,4 +1,4 @@
-"""Check of the doorbell."""
+"""Check of the wake-up by NOTIFY."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ _HEARD_WITHIN_SECONDS = 2.0
 
 
 async def check_wake_up(connection: Connection, settings: Settings) -> Check:
-    """A NOTIFY arrives through this way of connecting."""
-    name = "doorbell"
+    """A notification arrives over a connection made by the settings."""
+    name = "wake-up"
     if settings.wake == "poll":
         return Check(
-            name, Verdict.SKIPPED, f"not used (wake = poll); the log is read every {settings.poll_interval_seconds:g} s"
+            name,
+            Verdict.SKIPPED,
+            f"off (wake = poll); the change log is read every {settings.poll_interval_seconds:g} s",
         )
     remedy = (
         "Connect to PostgreSQL directly or through a pooler in session mode; or set CDC_BRIDGE_WAKE=poll. "
-        f"As it is, the log is read every {settings.poll_interval_seconds:g} s."
+        f"Until then the change log is read every {settings.poll_interval_seconds:g} s."
     )
     try:
         async with await connect(settings.database_url.get_secret_value()) as other:

@@ -10,7 +10,7 @@ from rich.console import Console
 from cdc_bridge.checks.preflight import run_checks
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, print_json, settings_from
-from cdc_bridge.web.listening import check_page
+from cdc_bridge.web.listen_settings import check_dashboard
 
 _MARKS = {
     Verdict.OK: "[green]✓[/]",
@@ -46,9 +46,9 @@ def check(
         async for result in run_checks(settings):
             found.append(result)
             show(result)
-        if (page := check_page(settings)) is not None:
-            found.append(page)
-            show(page)
+        if (dashboard := check_dashboard(settings)) is not None:
+            found.append(dashboard)
+            show(dashboard)
         return found
 
     results = asyncio.run(run_all())

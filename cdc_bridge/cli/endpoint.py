@@ -36,12 +36,12 @@ def list_(config: ConfigOption = None, database_url: DatabaseOption = None, json
     Example: cdc-bridge endpoint list --json
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.cli.endpoint_report import facts_as_json, print_table  # noqa: PLC0415
+    from cdc_bridge.cli.endpoint_report import overview_as_json, print_table  # noqa: PLC0415
     from cdc_bridge.endpoints.details import all_endpoints  # noqa: PLC0415
 
     endpoints = asyncio.run(all_endpoints(url))
     if json_:
-        print_json([facts_as_json(facts) for facts in endpoints])
+        print_json([overview_as_json(facts) for facts in endpoints])
     elif endpoints:
         print_table(endpoints)
     else:

@@ -10,34 +10,40 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cdc_bridge.endpoints.status import EndpointFacts, EndpointStanding, State, standing_of, when
+from cdc_bridge.endpoints.status import EndpointStatus, when
 
 if TYPE_CHECKING:
     from cdc_bridge.endpoints.details import Count, ShownEndpoint
+    from cdc_bridge.endpoints.overview import EndpointOverview
 
 _WIDE = 300  # where there is no terminal, a line is a line
-COLOURS = {
-    State.HEALTHY: "green",
-    State.BACKING_OFF: "yellow",
-    State.PAUSED: "yellow",
-    State.DISABLED: "red",
-    State.NO_DAEMON: "red",
-    State.UNCALLABLE: "red",
+_COLOURS = {
+    EndpointStatus.HEALTHY: "green",
+    EndpointStatus.DEGRADED: "yellow",
+    EndpointStatus.FAILING: "red",
+    EndpointStatus.PAUSED: "yellow",
+    EndpointStatus.DISABLED: "red",
+    EndpointStatus.UNASSIGNED: "red",
+    EndpointStatus.INVALID: "red",
 }
 
 
-def facts_as_json(facts: EndpointFacts) -> dict[str, Any]:
-    """Return how an endpoint is."""
-    standing = standing_of(facts)
+def colour_of(endpoint: EndpointOverview) -> str:
+    """Return the colour of an endpoint's status; one that a daemon may be about to take is no alarm yet."""
+    return "yellow" if endpoint.settling else _COLOURS[endpoint.status]
+
+
+def overview_as_json(endpoint: EndpointOverview) -> dict[str, Any]:
+    """Return an endpoint's status."""
     return {
-        "name": facts.name,
-        "url": facts.shown_url,
-        "in_settings": facts.in_settings,
-        "state": standing.state.value,
-        "since": standing.since,
-        "until": standing.until,
-        "reason": standing.reason,
-        "holder": facts.holder,
+        "name": endpoint.name,
+        "url": endpoint.shown_url,
+        "in_settings": endpoint.in_settings,
+        "status": endpoint.status.value,
+        "since": endpoint.since,
+        "next_probe_at": endpoint.next_probe_at,
+        "reason": endpoint.reason,
+        "daemon": endpoint.daemon,
     }
 
 
@@ -45,9 +51,9 @@ def endpoint_as_json(shown: ShownEndpoint) -> dict[str, Any]:
     """Return everything of an endpoint that may be shown; of one of the settings, what stands there is ``null``."""
     options, figures = shown.options, shown.figures
     return {
-        **facts_as_json(shown.facts),
-        "header_names": None if shown.facts.in_settings else list(options.header_names),
-        "signed": None if shown.facts.in_settings else options.signed,
+        **overview_as_json(shown.overview),
+        "header_names": None if shown.overview.in_settings else list(options.header_names),
+        "signed": None if shown.overview.in_settings else options.signed,
         "rotating_until": options.rotating_until,
         "max_in_flight": options.max_in_flight,
         "latest_only": options.latest_only,
@@ -67,20 +73,19 @@ def endpoint_as_json(shown: ShownEndpoint) -> dict[str, Any]:
     }
 
 
-def print_table(endpoints: Sequence[EndpointFacts]) -> None:
+def print_table(endpoints: Sequence[EndpointOverview]) -> None:
     """Print a line for each endpoint."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "URL", "state", "since, until", "daemon", "problem"):
+    for column in ("name", "URL", "status", "since", "daemon", "reason"):
         table.add_column(column, overflow="fold")
-    for facts in endpoints:
-        standing = standing_of(facts)
+    for endpoint in endpoints:
         table.add_row(
-            Text(facts.name),
-            Text(facts.shown_url),
-            Text(standing.state.value, COLOURS[standing.state]),
-            Text(_times(standing)),
-            Text(facts.holder or ""),
-            Text(standing.reason or ("it answered 410" if standing.state is State.DISABLED else "")),
+            Text(endpoint.name),
+            Text(endpoint.shown_url),
+            Text(endpoint.status.value, colour_of(endpoint)),
+            Text(when(endpoint.since) or ""),
+            Text(endpoint.daemon or ""),
+            Text(endpoint.reason or ""),
         )
     _console().print(table)
 
@@ -93,13 +98,13 @@ def print_endpoint(shown: ShownEndpoint) -> None:
 
 
 def _lines(shown: ShownEndpoint) -> Iterator[tuple[str, str]]:
-    facts, options, figures = shown.facts, shown.options, shown.figures
-    yield "name", facts.name + (" (declared in a daemon's settings)" if facts.in_settings else "")
-    yield "URL", facts.shown_url
-    yield "state", standing_of(facts).sentence()
-    if facts.holder:
-        yield "daemon", facts.holder
-    if facts.in_settings:
+    overview, options, figures = shown.overview, shown.options, shown.figures
+    yield "name", overview.name + (" (declared in a daemon's settings)" if overview.in_settings else "")
+    yield "URL", overview.shown_url
+    yield "status", overview.sentence()
+    if overview.daemon:
+        yield "daemon", overview.daemon
+    if overview.in_settings:
         yield "headers", "in the settings"
         yield "signed", "as the settings say"
     else:
@@ -128,11 +133,6 @@ def _signed(*, signed: bool, rotating_until: datetime | None) -> str:
     if not signed:
         return "no"
     return "yes" if rotating_until is None else f"yes, until {when(rotating_until)} with the secret before as well"
-
-
-def _times(standing: EndpointStanding) -> str:
-    times = [] if standing.since is None else [f"since {when(standing.since)}"]
-    return ", ".join(times if standing.until is None else [*times, f"until {when(standing.until)}"])
 
 
 def _count_as_json(count: Count) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cdc_bridge.checks.verdict import Verdict
-from cdc_bridge.cli.endpoint_report import COLOURS
-from cdc_bridge.endpoints.status import State
+from cdc_bridge.cli.endpoint_report import colour_of
+from cdc_bridge.endpoints.status import EndpointStatus, age
 
 if TYPE_CHECKING:
     from cdc_bridge.checks.status import Status
-    from cdc_bridge.endpoints.overview import EndpointNow
-    from cdc_bridge.endpoints.status import EndpointStanding
+    from cdc_bridge.endpoints.overview import EndpointOverview
 
 _MARKS = {Verdict.OK: ("✓", "green"), Verdict.WARNING: ("!", "yellow"), Verdict.FAILED: ("✗", "red")}
 _LONG_OPEN_SECONDS = 5.0
@@ -28,18 +27,21 @@ def status_table(status: Status) -> RenderableType:
     lines = [Text.assemble((f"{mark} ", colour), ("capture  ", "bold"), status.capture.detail)]
     if status.capture.remedy:
         lines.append(Text(f"    -> {status.capture.remedy}"))
-    lines += [_doorbell(status), _writer(status)]
+    lines += [_wake_up(status), _writer(status)]
     return Group(*lines, Text(), _endpoints(status))
 
 
-def _doorbell(status: Status) -> Text:
-    served = [endpoint for endpoint, _ in status.endpoints if endpoint.daemon is not None]
-    polling = sorted({endpoint.daemon or "" for endpoint in served if endpoint.listening is False})
-    if not served:
-        return Text.assemble(("- ", ""), ("doorbell ", "bold"), "no daemon has an endpoint")
+def _wake_up(status: Status) -> Text:
+    assigned = [endpoint for endpoint in status.endpoints if endpoint.daemon is not None]
+    polling = sorted({endpoint.daemon or "" for endpoint in assigned if endpoint.listening is False})
+    if not assigned:
+        return Text.assemble(("- ", ""), ("wake-up  ", "bold"), "no endpoint is assigned to a daemon")
     if polling:
-        return Text.assemble(("! ", "yellow"), ("doorbell ", "bold"), f"polled instead by {', '.join(polling)}")
-    return Text.assemble(("✓ ", "green"), ("doorbell ", "bold"), "heard")
+        gets = "gets" if len(polling) == 1 else "get"
+        return Text.assemble(
+            ("! ", "yellow"), ("wake-up  ", "bold"), f"{', '.join(polling)} {gets} no notifications and polls"
+        )
+    return Text.assemble(("✓ ", "green"), ("wake-up  ", "bold"), "notifications arrive")
 
 
 def _writer(status: Status) -> Text:
@@ -61,17 +63,27 @@ def _endpoints(status: Status) -> RenderableType:
     if not status.endpoints:
         return Text("There is no endpoint: cdc-bridge endpoint add till https://till.example/reservations")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("endpoint", "state", "lag", "backlog", "waiting", "dead", "in flight", "a second", "last success"):
-        table.add_column(column, overflow="fold", justify="left" if column in {"endpoint", "state"} else "right")
+    for column in (
+        "endpoint",
+        "status",
+        "lag",
+        "backlog",
+        "pending",
+        "dead",
+        "in flight",
+        "per second",
+        "last success",
+    ):
+        table.add_column(column, overflow="fold", justify="left" if column in {"endpoint", "status"} else "right")
     table.add_column("last failure", overflow="fold")
     table.add_column("daemon", overflow="fold")
-    for endpoint, standing in status.endpoints:
+    for endpoint in status.endpoints:
         table.add_row(
             Text(endpoint.name),
-            Text(_state(standing), COLOURS[standing.state]),
-            _age(endpoint.lag_seconds),
+            Text(_status(endpoint), colour_of(endpoint)),
+            age(endpoint.lag_seconds or 0),
             "" if endpoint.backlog is None else f"{endpoint.backlog:,}",
-            f"{endpoint.waiting:,}",
+            f"{endpoint.pending:,}",
             f"{endpoint.dead:,}",
             "" if endpoint.in_flight is None else str(endpoint.in_flight),
             "" if endpoint.deliveries_per_second is None else f"{endpoint.deliveries_per_second:.1f}",
@@ -82,29 +94,21 @@ def _endpoints(status: Status) -> RenderableType:
     return table
 
 
-def _state(standing: EndpointStanding) -> str:
-    if standing.state is State.BACKING_OFF and standing.until is not None:
-        return f"backing off until {standing.until.astimezone():%H:%M:%S}"  # Why stands in the last failure.
-    return standing.sentence()
+def _status(endpoint: EndpointOverview) -> str:
+    if endpoint.status in {EndpointStatus.FAILING, EndpointStatus.DEGRADED}:  # The last failure says why.
+        probe = endpoint.next_probe_at
+        return str(endpoint.status) if probe is None else f"failing, next attempt {probe.astimezone():%H:%M:%S}"
+    return endpoint.sentence()
 
 
-def _failure(endpoint: EndpointNow, at: datetime) -> str:
+def _failure(endpoint: EndpointOverview, at: datetime) -> str:
     if endpoint.last_failure_at is None:
         return ""
     return f"{_ago(endpoint.last_failure_at, at)}: {endpoint.last_failure}"
 
 
 def _ago(then: datetime | None, at: datetime) -> str:
-    return "" if then is None else f"{_age(max(0.0, (at - then).total_seconds()))} ago"
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "0 s"
-    for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 86_400:.0f} d"
+    return "" if then is None else f"{age(at - then)} ago"
 
 
 def status_as_json(status: Status) -> dict[str, Any]:
@@ -122,22 +126,22 @@ def status_as_json(status: Status) -> dict[str, Any]:
             "since": writer.since,
             "prepared_name": writer.prepared_name,
         },
-        "endpoints": [_endpoint_as_json(endpoint, standing) for endpoint, standing in status.endpoints],
+        "endpoints": [_endpoint_as_json(endpoint) for endpoint in status.endpoints],
     }
 
 
-def _endpoint_as_json(endpoint: EndpointNow, standing: EndpointStanding) -> dict[str, Any]:
+def _endpoint_as_json(endpoint: EndpointOverview) -> dict[str, Any]:
     return {
         "name": endpoint.name,
-        "state": standing.state.value,
-        "since": standing.since,
-        "until": standing.until,
-        "reason": standing.reason,
+        "status": endpoint.status.value,
+        "since": endpoint.since,
+        "next_probe_at": endpoint.next_probe_at,
+        "reason": endpoint.reason,
         "daemon": endpoint.daemon,
-        "doorbell_heard": endpoint.listening,
+        "notifications_received": endpoint.listening,
         "lag_seconds": None if endpoint.backlog is None else endpoint.lag_seconds or 0.0,
         "backlog": endpoint.backlog,
-        "waiting": endpoint.waiting,
+        "pending": endpoint.pending,
         "dead": endpoint.dead,
         "in_flight": endpoint.in_flight,
         "deliveries_per_second": endpoint.deliveries_per_second,

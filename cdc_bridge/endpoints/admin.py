@@ -29,7 +29,8 @@ from cdc_bridge.endpoints.options import (
     checked_options,
     with_defaults,
 )
-from cdc_bridge.endpoints.status import EndpointFacts, when
+from cdc_bridge.endpoints.overview import EndpointOverview
+from cdc_bridge.endpoints.status import when
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import without_query
 from cdc_bridge.queries import load_queries
@@ -208,7 +209,7 @@ async def _first(connection: Connection, statement: str, parameters: Mapping[str
     return await cursor.fetchone()
 
 
-def _refuse_that_of_settings(facts: EndpointFacts, changed: Sequence[str]) -> None:
+def _refuse_that_of_settings(facts: EndpointOverview, changed: Sequence[str]) -> None:
     if facts.in_settings:
         names = [f"{PREFIX}ENDPOINT_{name.upper().replace('HEADERS', 'HEADER')}" for name in changed]
         raise BridgeError(
@@ -217,10 +218,10 @@ def _refuse_that_of_settings(facts: EndpointFacts, changed: Sequence[str]) -> No
         )
 
 
-def _refuse_if_declared(facts: EndpointFacts) -> None:
-    if facts.in_settings and facts.held:
+def _refuse_if_declared(facts: EndpointOverview) -> None:
+    if facts.in_settings and facts.daemon is not None:
         raise BridgeError(
-            f"endpoint {facts.name} is declared in the settings of the daemon {facts.holder}, which calls it",
+            f"endpoint {facts.name} is declared in the settings of the daemon {facts.daemon}, which calls it",
             f"Take {PREFIX}ENDPOINT_URL and all other {PREFIX}ENDPOINT_... out of its settings, start it again, and "
             f"remove the endpoint then. To stop the calls for a while: cdc-bridge endpoint pause {facts.name}",
         )

@@ -1,4 +1,4 @@
-"""What deserves a look though all may be well: told on the page, and by no alarm."""
+"""What deserves a look though no alarm is raised for it; shown on the dashboard."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cdc_bridge.endpoints.overview import EndpointNow
+from cdc_bridge.endpoints.overview import EndpointOverview
+from cdc_bridge.endpoints.status import EndpointStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """Something to know of an endpoint, and what can be done."""
+class Advice:
+    """Something to know about an endpoint, and what can be done."""
 
     endpoint: str
     text: str
@@ -19,48 +20,33 @@ class Remark:
     since: datetime | None = None
 
 
-def remarks(endpoints: Sequence[EndpointNow]) -> list[Remark]:
-    """Return what there is to know of endpoints that are not as one would want them."""
-    return [remark for endpoint in endpoints for remark in _of(endpoint)]
+def advice_for(endpoints: Sequence[EndpointOverview]) -> list[Advice]:
+    """Return what there is to know about endpoints that are not as one would want them."""
+    return [advice for endpoint in endpoints for advice in _of(endpoint)]
 
 
-def _of(endpoint: EndpointNow) -> Iterator[Remark]:
-    name = endpoint.name
-    match endpoint.state:
-        case "backing off":
-            yield Remark(
-                name,
-                f"does not take calls: {endpoint.problem or endpoint.last_failure or 'it fails'}",
-                "It is tried again by itself, and nothing is lost. A test call shows its answer.",
-                endpoint.since,
-            )
-        case "paused":
-            yield Remark(name, "is paused", "What is committed meanwhile is sent when it is resumed.", endpoint.since)
-        case "no daemon":
-            yield Remark(
-                name, "is called by no daemon", "If that stays so, see that the daemon runs that is to call it."
-            )
+def _of(endpoint: EndpointOverview) -> Iterator[Advice]:
+    name, reason = endpoint.name, endpoint.reason or endpoint.last_failure
+    because = f": {reason}" if reason else ""
+    match endpoint.status:
+        case EndpointStatus.FAILING:
+            remedy = "Deliveries are retried, and none is lost. A test request shows the endpoint's response."
+            yield Advice(name, f"is failing{because}", remedy, endpoint.since)
+        case EndpointStatus.PAUSED:
+            yield Advice(name, "is paused", "Changes are kept and delivered when it is resumed.", endpoint.since)
+        case EndpointStatus.UNASSIGNED if not endpoint.settling:
+            yield Advice(name, "is unassigned", "Check that the daemon for it runs.", endpoint.since)
+        case EndpointStatus.DEGRADED if endpoint.pending:
+            remedy = "They are retried. The list of retrying deliveries shows each response."
+            yield Advice(name, f"rejects some deliveries{because}", remedy)
         case _:
             pass
-    if endpoint.waiting:
-        yield Remark(
-            name,
-            f"has refused {_deliveries(endpoint.waiting)}, to be tried again",
-            "The list of its deliveries that wait says which, and what it answered.",
-        )
     if missed := (endpoint.reconciled_missing or 0) + (endpoint.reconciled_stale or 0):
-        yield Remark(
+        yield Advice(
             name,
-            f"did not have {missed:,} reservations as they stand, when that was compared last",
-            f"cdc-bridge reconcile --endpoint {name} --repair has them called.",
+            f"had {missed:,} reservations missing or stale at the last reconcile",
+            f"To deliver them: cdc-bridge reconcile --endpoint {name} --repair",
         )
     if endpoint.dead:
-        yield Remark(
-            name,
-            f"has refused {_deliveries(endpoint.dead)} for good",
-            "When their cause is mended, send its dead letters again.",
-        )
-
-
-def _deliveries(number: int) -> str:
-    return f"{number:,} {'delivery' if number == 1 else 'deliveries'}"
+        letters = "dead letter" if endpoint.dead == 1 else "dead letters"
+        yield Advice(name, f"has {endpoint.dead:,} {letters}", "Replay them when the cause is fixed.")

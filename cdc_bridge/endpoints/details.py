@@ -15,8 +15,8 @@ from psycopg.rows import TupleRow, class_row, dict_row
 
 from cdc_bridge.capture.change_log import count_unread
 from cdc_bridge.capture.position import Place, Position, Snapshot
-from cdc_bridge.endpoints.lookup import no_such_endpoint
-from cdc_bridge.endpoints.status import EndpointFacts
+from cdc_bridge.endpoints.lookup import known_endpoints, no_such_endpoint
+from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId, Seq, Xid
 from cdc_bridge.queries import load_queries
@@ -94,19 +94,19 @@ class EndpointFigures:
 class ShownEndpoint:
     """One endpoint, with everything that may be shown."""
 
-    facts: EndpointFacts
+    overview: EndpointOverview
     options: EndpointOptionsNow
     figures: EndpointFigures
 
 
-async def all_endpoints(database_url: str) -> list[EndpointFacts]:
-    """Return what there is to know of every endpoint's state, by name.
+async def all_endpoints(database_url: str) -> list[EndpointOverview]:
+    """Return every endpoint by name.
 
     Raises:
         BridgeError: the database cannot be asked.
     """
     async with command_session(database_url) as connection:
-        return await endpoint_facts(connection)
+        return await endpoint_overviews(connection)
 
 
 async def show_endpoint(database_url: str, name: str) -> ShownEndpoint:
@@ -116,36 +116,24 @@ async def show_endpoint(database_url: str, name: str) -> ShownEndpoint:
         BridgeError: there is none of that name, or the database cannot be asked.
     """
     async with command_session(database_url) as connection:
-        facts = await find_endpoint(connection, name)
-        options = await options_of(connection, facts)
-        return ShownEndpoint(facts, options, await figures_of(connection, facts.endpoint_id, options.position))
+        overview = await find_endpoint(connection, name)
+        options = await options_of(connection, overview)
+        return ShownEndpoint(overview, options, await figures_of(connection, overview.endpoint_id, options.position))
 
 
-async def endpoint_facts(connection: Connection) -> list[EndpointFacts]:
-    """Return what every endpoint's state follows from, by name.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
-    async with connection.cursor(row_factory=class_row(EndpointFacts)) as cursor:
-        await cursor.execute(_queries["endpoint_facts"])
-        return await cursor.fetchall()
-
-
-async def find_endpoint(connection: Connection, name: str) -> EndpointFacts:
-    """Return the facts of one endpoint.
+async def find_endpoint(connection: Connection, name: str) -> EndpointOverview:
+    """Return one endpoint by its name.
 
     Raises:
-        BridgeError: there is none of that name.
-        psycopg.Error: the database could not be read.
+        BridgeError: There is none of that name.
     """
-    known = {facts.name: facts for facts in await endpoint_facts(connection)}
-    if name not in known:
-        raise no_such_endpoint(name, list(known))
-    return known[name]
+    found = await endpoint_overviews(connection, name)
+    if not found:
+        raise no_such_endpoint(name, [endpoint.name for endpoint in await known_endpoints(connection)])
+    return found[0]
 
 
-async def options_of(connection: Connection, facts: EndpointFacts) -> EndpointOptionsNow:
+async def options_of(connection: Connection, overview: EndpointOverview) -> EndpointOptionsNow:
     """Return how an endpoint is called.
 
     Raises:
@@ -153,10 +141,10 @@ async def options_of(connection: Connection, facts: EndpointFacts) -> EndpointOp
         psycopg.Error: the database could not be read.
     """
     async with connection.cursor(row_factory=class_row(EndpointOptionsNow)) as cursor:
-        await cursor.execute(_queries["endpoint_options"], {"endpoint_id": facts.endpoint_id})
+        await cursor.execute(_queries["endpoint_options"], {"endpoint_id": overview.endpoint_id})
         options = await cursor.fetchone()
     if options is None:
-        raise removed_meanwhile(facts.name)
+        raise removed_meanwhile(overview.name)
     return options
 
 

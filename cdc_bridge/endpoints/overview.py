@@ -1,9 +1,9 @@
-"""How the endpoints stand, as the database has it."""
+"""Status, lag, backlog and recent attempts of endpoints, read from the database."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -11,76 +11,107 @@ from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.endpoints.endpoint_state import last_hour_of
 from cdc_bridge.endpoints.last_hour import LastHour
-from cdc_bridge.model import EndpointId, ReservationId, Seq
+from cdc_bridge.endpoints.status import EndpointStatus, when
+from cdc_bridge.model import EndpointId, ReservationId, Seq, without_query
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
+_ASSIGNED_WITHIN = timedelta(seconds=10)
+
 
 @dataclass(frozen=True, slots=True)
-class EndpointNow:
-    """One endpoint. What its daemon tells of it is as old as its last renewal of the lease, some seconds."""
+class EndpointOverview:
+    """One endpoint. What its daemon reports is as old as the last heartbeat, some seconds."""
 
     endpoint_id: EndpointId
     name: str
-    state: str
-    """One of those of the view ``cdc_bridge.endpoint_state``."""
+    url: str
+    in_settings: bool
+    """Declared in a daemon's settings, and changed there only."""
+    read_at: datetime
+    """The database's time."""
+    status: EndpointStatus
     since: datetime | None
-    problem: str | None
+    """When the status began; ``None``: not known."""
+    reason: str | None
+    next_probe_at: datetime | None
+    """When a failing endpoint is tried again."""
     daemon: str | None
-    """Host and process id of the daemon that has it."""
+    """Host and process id of the live daemon that has it."""
     unread: int | None
-    """Changes of the log behind its position; an estimate from 100,000 on. ``None``: of another cluster."""
-    waiting: int
-    """Deliveries that were refused and are tried again."""
+    """Changes of the log behind its position, an estimate from 100,000 on. ``None``: of another cluster."""
+    pending: int
+    """Deliveries queued or retrying."""
     dead: int
-    """Deliveries that were given up."""
+    """Dead letters."""
     lag_seconds: float | None
-    """Age of the oldest change that is unread or waits; ``None``: there is none."""
+    """Age of the oldest change that is unread or pending; ``None``: there is none."""
     in_flight: int | None
-    """Calls under way; ``None``, as in the next two: no daemon has it."""
+    """Requests under way; ``None``, as in the next two: no daemon has it."""
     listening: bool | None
-    """Whether its daemon hears the doorbell; if not, it polls."""
+    """Whether its daemon receives notifications; if not, it polls."""
     deliveries_per_second: float | None
-    """Calls accepted, over a minute."""
+    """Over the last minute."""
     last_success_at: datetime | None
     last_failure_at: datetime | None
     last_failure: str | None
     last_hour: LastHour
-    """Calls by the minute, up to the present one."""
+    """Attempts by the minute, up to the present one."""
     reconciled_missing: int | None
-    """Reservations that the last comparison with e-Res found and it never got; ``None``: there was none."""
+    """Reservations that the last reconcile found and that were never delivered; ``None``: there was none."""
     reconciled_stale: int | None
-    """Those that it did not get as they stand."""
-    oldest_waiting_seq: Seq | None
-    """The delivery that makes the lag, if it is one that waits; so the next three."""
-    oldest_waiting_reservation: ReservationId | None
-    oldest_waiting_attempts: int | None
-    oldest_waiting_error: str | None
+    """Reservations that it found delivered in another state."""
+    oldest_pending_seq: Seq | None
+    """The delivery that makes the lag, if a pending one does; so the next three."""
+    oldest_pending_reservation: ReservationId | None
+    oldest_pending_attempts: int | None
+    oldest_pending_error: str | None
 
     @property
-    def active(self) -> bool:
-        """Whether calls are wanted."""
-        return self.state not in {"paused", "disabled"}
+    def shown_url(self) -> str:
+        """The URL for people, without its query."""
+        return without_query(self.url)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is to be delivered until somebody resumes it."""
+        return self.status in {EndpointStatus.PAUSED, EndpointStatus.DISABLED}
+
+    @property
+    def settling(self) -> bool:
+        """Whether it was added, resumed or freed so recently that a daemon may be about to take it."""
+        return (
+            self.status is EndpointStatus.UNASSIGNED
+            and self.since is not None
+            and self.read_at - self.since < _ASSIGNED_WITHIN
+        )
 
     @property
     def backlog(self) -> int | None:
-        """Changes that are not settled; ``None``: not known."""
-        return None if self.unread is None else self.unread + self.waiting
+        """Changes that are unread or pending; ``None``: not known."""
+        return None if self.unread is None else self.unread + self.pending
+
+    def sentence(self, zone: tzinfo | None = None) -> str:
+        """Return the status in a few words, with times in a time zone; ``None``: this machine's."""
+        text = str(self.status)
+        if self.since is not None:
+            text += f" since {when(self.since, zone)}"
+        if self.next_probe_at is not None:
+            text += f", next attempt at {self.next_probe_at.astimezone(zone):%H:%M:%S %Z}"
+        return text if self.reason is None else f"{text}: {self.reason}"
 
 
-async def endpoints_now(connection: AsyncConnection[TupleRow]) -> list[EndpointNow]:
-    """Return how all endpoints stand, by name.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
+async def endpoint_overviews(connection: AsyncConnection[TupleRow], name: str | None = None) -> list[EndpointOverview]:
+    """Return all endpoints by name, or the one of a name if it is there."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_queries["endpoint_states"])
-        return [_endpoint_now(row) for row in await cursor.fetchall()]
+        await cursor.execute(_queries["endpoint_overviews"], {"name": name})
+        return [_overview(row) for row in await cursor.fetchall()]
 
 
-def _endpoint_now(row: dict[str, Any]) -> EndpointNow:
-    read_at = row.pop("read_at")
+def _overview(row: dict[str, Any]) -> EndpointOverview:
     counted = last_hour_of(*(row.pop(name) for name in ("last_minute_at", "delivered_by_minute", "failed_by_minute")))
-    return EndpointNow(**row, last_hour=(counted or LastHour(read_at)).ending(read_at))
+    return EndpointOverview(
+        **row | {"status": EndpointStatus(row["status"])},
+        last_hour=(counted or LastHour(row["read_at"])).ending(row["read_at"]),
+    )

@@ -173,18 +173,6 @@ select
 on conflict (name) do nothing
 returning endpoint_id
 
--- name: endpoint_facts
--- What the state of each endpoint follows from. "held": a daemon that lives has it. Takes no more than a reader's rights.
-select
-  endpoint_id, name, in_settings, url, paused_at, disabled_at, failing_since, next_probe_at, problem, daemon_name,
-  cluster = (select system_identifier from pg_control_system()) as same_cluster,
-  case
-    when leased_until is null or leased_until <= now() then false
-    else not pg_try_advisory_xact_lock_shared(52684, daemon_number)
-  end as held
-from cdc_bridge.endpoint
-order by name
-
 -- name: endpoint_options
 -- How an endpoint is called. No secret and no header's value leaves the database for it.
 select
@@ -250,7 +238,7 @@ returning true
 -- name: resume_endpoint
 -- Wants calls again, also if the endpoint itself wanted none. No row: it is neither paused nor disabled, or gone.
 update cdc_bridge.endpoint
-set paused_at = null, disabled_at = null
+set paused_at = null, disabled_at = null, resumed_at = now()
 where endpoint_id = %(endpoint_id)s and (paused_at is not null or disabled_at is not null)
 returning true
 
@@ -278,19 +266,20 @@ where endpoint_id = %(endpoint_id)s
   and (%(cut_short)s or previous_secret_until is null or previous_secret_until <= now())
 returning previous_secret_until
 
--- name: endpoint_states
--- How each endpoint is and how far behind. Its lag in seconds, and what makes it: the delivery that waits longest, if that
--- is longer than anything is unread. As many are looked through as the view counts.
+-- name: endpoint_overviews
+-- Status, lag, backlog and recent attempts of every endpoint, or of the one of a name; and the delivery that makes the lag:
+-- the oldest pending one, unless an unread change is older. It takes no more than a reader's rights.
 select
-  s.endpoint_id, s.name, s.state, s.since, s.problem, s.daemon, s.unread, s.waiting, s.dead,
+  s.endpoint_id, s.name, e.url, e.in_settings, now() as read_at,
+  s.status, s.since, s.reason, s.next_probe_at, s.daemon, s.unread, s.pending, s.dead,
   extract(epoch from s.lag)::float8 as lag_seconds,
   s.in_flight, s.listening, s.deliveries_per_second, s.last_success_at, s.last_failure_at, s.last_failure,
-  e.last_minute_at, e.delivered_by_minute, e.failed_by_minute, e.reconciled_missing, e.reconciled_stale, now() as read_at,
-  oldest.seq as oldest_waiting_seq,
-  oldest.reservation_id as oldest_waiting_reservation,
-  oldest.attempts as oldest_waiting_attempts,
-  oldest.last_error as oldest_waiting_error
-from cdc_bridge.endpoint_state s
+  e.last_minute_at, e.delivered_by_minute, e.failed_by_minute, e.reconciled_missing, e.reconciled_stale,
+  oldest.seq as oldest_pending_seq,
+  oldest.reservation_id as oldest_pending_reservation,
+  oldest.attempts as oldest_pending_attempts,
+  oldest.last_error as oldest_pending_error
+from cdc_bridge.endpoint_status s
 join cdc_bridge.endpoint e using (endpoint_id)
 left join lateral (
   select first.seq, first.reservation_id, first.attempts, first.last_error
@@ -305,6 +294,7 @@ left join lateral (
   order by first.seq
   limit 1
 ) as oldest on true
+where %(name)s::text is null or s.name = %(name)s
 order by s.name
 
 -- name: known_endpoints

@@ -61,7 +61,7 @@ class Telemetry:
         """Count an attempt."""
         ended_at = attempt.began_at + timedelta(seconds=attempt.duration_seconds)
         if attempt.message_id is not None:
-            self._metrics.delivery_seconds.observe(attempt.duration_seconds)
+            self._metrics.request_seconds.observe(attempt.duration_seconds)
             delivered = isinstance(attempt.outcome, Delivered)
             self.last_hour = with_attempt(self.last_hour, ended_at, delivered=delivered)
         match attempt.outcome:
@@ -69,7 +69,7 @@ class Telemetry:
                 self.last_success_at = ended_at
                 self._count_delivered(int(now))
                 since_commit = max(0.0, (ended_at - delivery.change.changed_at).total_seconds())
-                self._metrics.commit_to_accepted_seconds.observe(since_commit)
+                self._metrics.commit_to_delivered_seconds.observe(since_commit)
             case Failed(reason=reason):
                 self.last_failure_at, self.last_failure = ended_at, reason
 

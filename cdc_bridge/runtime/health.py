@@ -1,6 +1,6 @@
-"""Looks whether all is well when somebody asks, and not more often than every few seconds however many ask.
+"""Caches health snapshots: the database is asked at most every few seconds, however many ask for its health.
 
-A look that the database keeps waiting goes on, and whoever asks meanwhile is told so, with what was seen before it.
+A snapshot that the database delays goes on being read. Whoever asks meanwhile gets the one before, and is told.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.schema import check_installation
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database, problem_of
-from cdc_bridge.endpoints.overview import EndpointNow, endpoints_now
+from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint, LeasedEndpoints
-from cdc_bridge.runtime.readiness import Part, Problem, problems
+from cdc_bridge.runtime.readiness import Part, Problem, find_problems
 from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.tasks import end
 
-LOOK_AT_MOST_EVERY_SECONDS = 2.0
-_ANSWER_WITHIN_SECONDS = 5.0
-_ANSWER_WHILE_LOST_WITHIN_SECONDS = 0.5
+READ_AT_MOST_EVERY_SECONDS = 2.0
+_RESPOND_WITHIN_SECONDS = 5.0
+_RESPOND_WHILE_LOST_WITHIN_SECONDS = 0.5
 _ALIVE_ALLOWANCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen."""
+class HealthSnapshot:
+    """Endpoints and problems at one moment."""
 
-    endpoints: Sequence[EndpointNow]
-    """Empty where the database could not be asked; where it is slow, as they were seen before."""
+    endpoints: Sequence[EndpointOverview]
+    """Empty while the database is lost; while it is slow, those of the snapshot before."""
     problems: Sequence[Problem]
     database_up: bool
-    held: Sequence[LeasedEndpoint]
-    """What this daemon calls."""
+    leased: Sequence[LeasedEndpoint]
+    """Endpoints that this daemon delivers to."""
     listening: bool
+    """Whether notifications arrive; if not, the daemon polls."""
 
 
 class HealthMonitor:
-    """Looks."""
+    """Caches health snapshots."""
 
     def __init__(
         self,
@@ -59,107 +60,108 @@ class HealthMonitor:
         supervisor: LeasedEndpoints,
         settings: CurrentSettings,
     ) -> None:
-        """Prepare to look.
+        """Prepare to read snapshots.
 
         Args:
-            database: where the endpoints and what captures are.
-            listener: says whether the doorbell is heard.
-            coordinator: Has to look at the endpoints at intervals.
-            supervisor: Knows the endpoints that this daemon leases.
-            settings: say which lag is too much.
+            database: Has the endpoints and what captures.
+            listener: Says whether notifications arrive.
+            coordinator: Looks at the endpoints at intervals.
+            supervisor: Says which endpoints this daemon delivers to.
+            settings: Say how much lag is too much.
         """
         self._database = database
         self._listener = listener
         self._coordinator = coordinator
         self._supervisor = supervisor
         self._settings = settings
-        self._looking: asyncio.Task[Look] | None = None
+        self._reading: asyncio.Task[HealthSnapshot] | None = None
         self._began_at = self._next_at = float("-inf")
-        self._seen: Look | None = None
+        self._latest: HealthSnapshot | None = None
         self._first_seen: dict[Part, datetime] = {}
 
-    async def look(self) -> Look:
-        """Return what there is to see, a moment old at most."""
-        if self._looking is None and time.monotonic() >= self._next_at:
+    async def snapshot(self) -> HealthSnapshot:
+        """Return a snapshot of a few seconds ago at most."""
+        if self._reading is None and time.monotonic() >= self._next_at:
             self._began_at = time.monotonic()
-            self._looking = asyncio.create_task(self._look())
-        if self._looking is not None:  # Who comes meanwhile gets what the first one sees.
-            within = _ANSWER_WHILE_LOST_WITHIN_SECONDS if self._database_lost else _ANSWER_WITHIN_SECONDS
-            # Who comes late has less of the patience left.
-            await asyncio.wait([self._looking], timeout=max(0.0, self._began_at + within - time.monotonic()))
-        if self._looking is not None and self._looking.done():
-            self._take(self._looking)
-        return self._without_answer() if self._looking is not None or self._seen is None else self._seen
+            self._reading = asyncio.create_task(self._read())
+        if self._reading is not None:  # Whoever comes meanwhile gets the same one.
+            within = _RESPOND_WHILE_LOST_WITHIN_SECONDS if self._database_lost else _RESPOND_WITHIN_SECONDS
+            # Whoever comes late has less time left.
+            await asyncio.wait([self._reading], timeout=max(0.0, self._began_at + within - time.monotonic()))
+        if self._reading is not None and self._reading.done():
+            self._keep(self._reading)
+        return self._without_response() if self._reading is not None or self._latest is None else self._latest
 
     async def close(self) -> None:
-        """End a look that is under way."""
-        if self._looking is not None:
-            await end([self._looking])
+        """End a read that is under way."""
+        if self._reading is not None:
+            await end([self._reading])
 
-    def _take(self, looked: asyncio.Task[Look]) -> None:
-        """Keep what was seen. The next look comes no sooner than this one took, as it may be work for the database."""
-        self._looking = None
+    def _keep(self, read: asyncio.Task[HealthSnapshot]) -> None:
+        """Keep a snapshot. The next read waits as long as this one took, as it may be work for the database."""
+        self._reading = None
         now = time.monotonic()
-        self._next_at = now + max(LOOK_AT_MOST_EVERY_SECONDS, now - self._began_at)
-        self._seen = looked.result()
+        self._next_at = now + max(READ_AT_MOST_EVERY_SECONDS, now - self._began_at)
+        self._latest = read.result()
 
     @property
     def _database_lost(self) -> bool:
         return self._database.lost or self._coordinator.database_lost
 
-    def _without_answer(self) -> Look:
-        if self._database_lost or self._seen is None:
-            return self._look_at(None, database="it does not answer")
+    def _without_response(self) -> HealthSnapshot:
+        if self._database_lost or self._latest is None:
+            return self._snapshot_of(None, database="does not respond")
         slow = Problem(
             Part.DATABASE,
-            f"it is slow: a look has taken {time.monotonic() - self._began_at:.0f} s so far",
-            "See what keeps PostgreSQL busy.",
+            "PostgreSQL is slow",
+            f"the health check has taken {time.monotonic() - self._began_at:.0f} s so far",
+            "See what keeps the server busy.",
         )
-        before = [problem for problem in self._seen.problems if problem.part is not Part.DATABASE]
-        return replace(self._seen, problems=[slow, *before])
+        before = [problem for problem in self._latest.problems if problem.part is not Part.DATABASE]
+        return replace(self._latest, problems=[slow, *before])
 
-    async def _look(self) -> Look:
+    async def _read(self) -> HealthSnapshot:
         try:
             endpoints, checks = await self._database.patiently(_read)
         except BridgeError as error:
             checks = [Check("installation", Verdict.FAILED, error.problem, error.remedy)]
-            return self._look_at(None, checks)
-        return self._look_at(endpoints, checks)
+            return self._snapshot_of(None, checks)
+        return self._snapshot_of(endpoints, checks)
 
-    def _look_at(
+    def _snapshot_of(
         self,
-        endpoints: list[EndpointNow] | None,
+        endpoints: list[EndpointOverview] | None,
         checks: Sequence[Check] = (),
         *,
         database: str | None = None,
-    ) -> Look:
-        found = problems(
+    ) -> HealthSnapshot:
+        found = find_problems(
             database=database,
             checks=checks,
-            fallen_back=self._listener.fallen_back,
+            polling_because=self._listener.fallen_back,
             endpoints=endpoints,
             max_lag_seconds=self._settings.now.max_lag_seconds,
         )
         now = datetime.now(UTC)
         seen = {problem.part: self._first_seen.get(problem.part, now) for problem in found}
-        # Of what is not known at present, what was wrong before counts as wrong still.
+        # While the database is lost, a problem found before counts as unsolved.
         self._first_seen = seen if database is None else self._first_seen | seen
-        return Look(
+        return HealthSnapshot(
             endpoints or [],
             [replace(problem, seen_since=self._first_seen[problem.part]) for problem in found],
             database_up=database is None,
-            held=self._supervisor.leased,
+            leased=self._supervisor.leased,
             listening=self._listener.listening,
         )
 
     def why_not_alive(self) -> str | None:
-        """Return why the daemon seems not to be alive, though its event loop is; ``None``: it is."""
-        age = asyncio.get_running_loop().time() - self._coordinator.tried_at
+        """Return why the daemon counts as stuck though its event loop runs; ``None``: it is alive."""
+        silent_seconds = asyncio.get_running_loop().time() - self._coordinator.tried_at
         longest = self._coordinator.look_every_seconds + self._coordinator.lease_seconds + _ALIVE_ALLOWANCE_SECONDS
-        return None if age <= longest else f"the endpoints were not looked at for {age:.0f} s"
+        return None if silent_seconds <= longest else f"no heartbeat was tried for {silent_seconds:.0f} s"
 
 
-async def _read(connection: AsyncConnection[TupleRow]) -> tuple[list[EndpointNow], list[Check]]:
+async def _read(connection: AsyncConnection[TupleRow]) -> tuple[list[EndpointOverview], list[Check]]:
     checks: list[Check] = []
     for check in (check_installation, check_mapping, check_capture):
         try:
@@ -167,4 +169,4 @@ async def _read(connection: AsyncConnection[TupleRow]) -> tuple[list[EndpointNow
         except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
             name = check.__name__.removeprefix("check_")
             checks.append(Check(name, Verdict.FAILED, problem_of(error), "cdc-bridge check"))
-    return await endpoints_now(connection), checks
+    return await endpoint_overviews(connection), checks

@@ -1,4 +1,4 @@
-"""The metrics that are looked up when Prometheus asks: what the database knows, and how things are at this moment."""
+"""Metrics that are collected when Prometheus scrapes: what the database knows, and the daemon's present state."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from cdc_bridge.endpoints.overview import EndpointNow
-from cdc_bridge.runtime.health import Look
+from cdc_bridge.endpoints.overview import EndpointOverview
+from cdc_bridge.endpoints.status import EndpointStatus
+from cdc_bridge.runtime.health import HealthSnapshot
 from cdc_bridge.runtime.readiness import Part
 
 
@@ -17,86 +18,87 @@ def _timestamp(at: datetime | None) -> float | None:
     return None if at is None else at.timestamp()
 
 
-_OF_ENDPOINTS: tuple[tuple[str, str, Callable[[EndpointNow], float | None]], ...] = (
+_PER_ENDPOINT: tuple[tuple[str, str, Callable[[EndpointOverview], float | None]], ...] = (
     (
         "cdc_bridge_lag_seconds",
-        "Age of the oldest change that is not settled; 0: there is none",
+        "Age of the oldest change that is unread or pending; 0 if there is none",
         lambda endpoint: None if endpoint.backlog is None else endpoint.lag_seconds or 0.0,
     ),
     (
         "cdc_bridge_backlog_changes",
-        "Changes that are not settled: unread, or refused and tried again; an estimate from 100,000 on",
+        "Changes unread or pending; an estimate from 100,000 on",
         lambda endpoint: endpoint.backlog,
     ),
-    (
-        "cdc_bridge_waiting_deliveries",
-        "Deliveries that were refused and are tried again",
-        lambda endpoint: endpoint.waiting,
-    ),
-    ("cdc_bridge_dead_deliveries", "Deliveries that were given up", lambda endpoint: endpoint.dead),
-    (
-        "cdc_bridge_endpoint_active",
-        "1, or 0 where the endpoint is paused or disabled",
-        lambda endpoint: float(endpoint.active),
-    ),
-    (
-        "cdc_bridge_endpoint_served",
-        "1, or 0 where no daemon has the endpoint",
-        lambda endpoint: float(endpoint.daemon is not None),
-    ),
+    ("cdc_bridge_pending_deliveries", "Deliveries queued or retrying", lambda endpoint: endpoint.pending),
+    ("cdc_bridge_dead_deliveries", "Dead letters in the delivery log", lambda endpoint: endpoint.dead),
     (
         "cdc_bridge_last_success_timestamp_seconds",
-        "When a call was accepted last",
+        "Time of the last attempt that was answered with 2xx",
         lambda endpoint: _timestamp(endpoint.last_success_at),
     ),
     (
         "cdc_bridge_last_failure_timestamp_seconds",
-        "When a call was refused last",
+        "Time of the last failed attempt",
         lambda endpoint: _timestamp(endpoint.last_failure_at),
     ),
 )
 
 
 class HealthCollector(Collector):
-    """Shows a look as metrics. Those of a daemon's own endpoints come from the daemon that has them alone."""
+    """Shows a health snapshot as metrics. Breaker and requests come from the daemon that leases the endpoint."""
 
-    def __init__(self, look: Look) -> None:
-        self._look = look
+    def __init__(self, snapshot: HealthSnapshot) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
-        look = self._look
-        yield _one("cdc_bridge_database_up", "1, or 0 where the database does not answer", look.database_up)
-        yield _one("cdc_bridge_doorbell_listening", "1, or 0 where the daemon polls", look.listening)
-        yield _by(
+        snapshot = self._snapshot
+        yield _gauge("cdc_bridge_database_up", "1 if the database responds, else 0", snapshot.database_up)
+        yield _gauge(
+            "cdc_bridge_notifications_received",
+            "1 if PostgreSQL's notifications arrive, 0 if the daemon polls",
+            snapshot.listening,
+        )
+        found = {problem.part for problem in snapshot.problems}
+        yield _labelled(
             "cdc_bridge_problem",
-            "1 where /readyz is red for this part",
-            "part",
-            ((part.value, any(problem.part is part for problem in look.problems)) for part in Part),
+            "1 for each part for which /readyz reports a problem, else 0",
+            ["part"],
+            (([part.value], part in found) for part in Part),
         )
-        for name, text, value_of in _OF_ENDPOINTS:
-            values = ((endpoint.name, value_of(endpoint)) for endpoint in look.endpoints)
-            yield _by(name, text, "endpoint", ((endpoint, value) for endpoint, value in values if value is not None))
-        yield _by(
+        yield _labelled(
+            "cdc_bridge_endpoint_status",
+            "1 for the status that the endpoint has, 0 for the others",
+            ["endpoint", "status"],
+            (
+                ([endpoint.name, status.value], endpoint.status is status)
+                for endpoint in snapshot.endpoints
+                for status in EndpointStatus
+            ),
+        )
+        for name, text, value_of in _PER_ENDPOINT:
+            values = (([endpoint.name], value_of(endpoint)) for endpoint in snapshot.endpoints)
+            yield _labelled(name, text, ["endpoint"], ((label, value) for label, value in values if value is not None))
+        yield _labelled(
             "cdc_bridge_breaker_open",
-            "1 while an endpoint of this daemon's backs off",
-            "endpoint",
-            ((held.endpoint.name, held.pipeline.state.failing_since is not None) for held in look.held),
+            "1 while the breaker of an endpoint is open, else 0; from the daemon that leases it",
+            ["endpoint"],
+            (([one.endpoint.name], one.pipeline.state.failing_since is not None) for one in snapshot.leased),
         )
-        yield _by(
-            "cdc_bridge_in_flight_calls",
-            "Calls under way to an endpoint of this daemon's",
-            "endpoint",
-            ((held.endpoint.name, held.pipeline.state.in_flight) for held in look.held),
+        yield _labelled(
+            "cdc_bridge_in_flight_requests",
+            "Requests under way to an endpoint; from the daemon that leases it",
+            ["endpoint"],
+            (([one.endpoint.name], one.pipeline.state.in_flight) for one in snapshot.leased),
         )
 
 
-def _one(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=float(value))
 
 
-def _by(name: str, text: str, label: str, values: Iterable[tuple[str, float]]) -> Metric:
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for of, value in values:
-        family.add_metric([of], float(value))
+def _labelled(name: str, text: str, labels: list[str], values: Iterable[tuple[list[str], float]]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, float(value))
     return family

@@ -5,6 +5,10 @@
 -- Marks the daemon of this number as alive for as long as this session lasts.
 select pg_try_advisory_lock(52684, %(daemon_number)s)
 
+-- name: assigned_statuses
+-- Status and reason of some endpoints.
+select name, status, reason from cdc_bridge.endpoint_status where endpoint_id = any (%(endpoint_ids)s) order by name
+
 -- name: reconcile_due
 -- Start of the period that an endpoint can be reconciled for, and the seconds until that is due. No row: its lease is not
 -- ours any more, or its position is of another cluster.

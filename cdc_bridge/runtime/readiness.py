@@ -1,119 +1,131 @@
-"""Decides whether all is well, and says in words what is not."""
+"""Decides which problems make the daemon not ready, and words them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
-from cdc_bridge.checks.endpoints import NO_ENDPOINT, NO_ENDPOINT_REMEDY, TO_CALL_AGAIN, WANTS_NO_CALLS
+from cdc_bridge.checks.endpoints import NO_ENDPOINT, NO_ENDPOINT_REMEDY, how_to_resume
 from cdc_bridge.checks.verdict import Check, Verdict
-from cdc_bridge.endpoints.overview import EndpointNow
-from cdc_bridge.endpoints.status import OTHER_CLUSTER
+from cdc_bridge.endpoints.overview import EndpointOverview
+from cdc_bridge.endpoints.status import EndpointStatus, age
+
+_SUMMARIES_IN_HEADLINE = 3
 
 
 class Part(StrEnum):
-    """What can be wrong."""
+    """What can have a problem."""
 
     DATABASE = "database"
     INSTALLATION = "installation"
     MAPPING = "mapping"
     CAPTURE = "capture"
-    DOORBELL = "doorbell"
+    WAKE_UP = "wake-up"
     ENDPOINT = "endpoint"
     LAG = "lag"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong, and what mends it."""
+    """One problem and its remedy."""
 
     part: Part
-    detail: str
+    summary: str
+    """A clause such as ``till is 5 min behind``."""
+    detail: str = ""
     remedy: str = ""
     since: datetime | None = None
     """When it began, where that is known."""
     seen_since: datetime | None = None
-    """Since when whoever looked has found it."""
+    """When a health check found it first."""
 
     def __str__(self) -> str:
         """Return it on one line."""
-        return f"{self.part}: {self.detail}" + (f" -> {self.remedy}" if self.remedy else "")
+        text = f"{self.part}: {self.summary}" + (f": {self.detail}" if self.detail else "")
+        return text + (f" -> {self.remedy}" if self.remedy else "")
 
 
-def problems(
+def headline(problems: Sequence[Problem]) -> str:
+    """Return the problems as one sentence; empty if there is none."""
+    if not problems:
+        return ""
+    named = [problem.summary for problem in problems[:_SUMMARIES_IN_HEADLINE]]
+    if more := len(problems) - len(named):
+        named.append(f"{more} more")
+    return f"{len(problems)} problem{'' if len(problems) == 1 else 's'}: {'; '.join(named)}."
+
+
+def find_problems(
     *,
     database: str | None,
     checks: Sequence[Check],
-    fallen_back: str | None,
-    endpoints: Sequence[EndpointNow] | None,
+    polling_because: str | None,
+    endpoints: Sequence[EndpointOverview] | None,
     max_lag_seconds: float,
 ) -> list[Problem]:
     """Return what is wrong, the worst first.
 
     Args:
-        database: why it cannot be asked; then the rest is not known, and left empty.
-        checks: of the installation, the mapping and capture.
-        fallen_back: why the listener polls though it is meant to listen.
-        endpoints: all of them; ``None``: not known.
-        max_lag_seconds: age of the oldest unsettled change from which that is a problem.
+        database: What PostgreSQL does instead of responding; then the rest is unknown and left empty.
+        checks: Results for the installation, the mapping and capture.
+        polling_because: Why the listener polls though it is meant to receive notifications.
+        endpoints: All of them; ``None``: not known.
+        max_lag_seconds: Lag from which an endpoint counts as behind.
     """
-    found = [] if database is None else [Problem(Part.DATABASE, database, "See that PostgreSQL runs.")]
+    found = [] if database is None else [Problem(Part.DATABASE, f"PostgreSQL {database}", "", "Check the server.")]
     found += [
-        Problem(Part(check.name), check.detail, check.remedy) for check in checks if check.verdict is Verdict.FAILED
+        Problem(Part(check.name), check.detail, "", check.remedy) for check in checks if check.verdict is Verdict.FAILED
     ]
     if endpoints is not None and not endpoints:
-        found.append(Problem(Part.ENDPOINT, NO_ENDPOINT, NO_ENDPOINT_REMEDY))
-    found += [problem for endpoint in endpoints or () if (problem := _not_called(endpoint)) is not None]
+        found.append(Problem(Part.ENDPOINT, NO_ENDPOINT, "", NO_ENDPOINT_REMEDY))
+    found += [problem for endpoint in endpoints or () for problem in _stopped_or_invalid(endpoint)]
     found += [
-        _lag(endpoint)
+        _behind(endpoint, endpoint.lag_seconds)
         for endpoint in endpoints or ()
-        if endpoint.active and endpoint.lag_seconds is not None and endpoint.lag_seconds > max_lag_seconds
+        if not endpoint.stopped and endpoint.lag_seconds is not None and endpoint.lag_seconds > max_lag_seconds
     ]
-    if fallen_back is not None:
+    if polling_because is not None:
         found.append(
             Problem(
-                Part.DOORBELL,
-                f"not heard, polling instead: {fallen_back}",
+                Part.WAKE_UP,
+                "notifications do not arrive",
+                f"polling instead: {polling_because}",
                 "Connect to PostgreSQL directly or through a pooler in session mode; or set CDC_BRIDGE_WAKE=poll.",
             )
         )
     return found
 
 
-def _not_called(endpoint: EndpointNow) -> Problem | None:
-    """Return why an endpoint is not called though nobody has paused it, if that is so whatever is behind."""
-    match endpoint.state:
-        case "disabled":
-            return Problem(
-                Part.ENDPOINT,
-                f"{endpoint.name} {WANTS_NO_CALLS}",
-                f"{TO_CALL_AGAIN} {endpoint.name}",
-                endpoint.since,
-            )
-        case "of another cluster":
-            return Problem(Part.ENDPOINT, f"{endpoint.name}: {OTHER_CLUSTER}")
-        case "cannot be called":
-            return Problem(
-                Part.ENDPOINT,
-                f"{endpoint.name} cannot be called: {endpoint.problem}",
-                f"cdc-bridge endpoint show {endpoint.name}",
-            )
+def _stopped_or_invalid(endpoint: EndpointOverview) -> Iterator[Problem]:
+    """Yield why an endpoint gets nothing though no operator paused it, whether it lags or not."""
+    name, reason = endpoint.name, endpoint.reason or ""
+    match endpoint.status:
+        case EndpointStatus.DISABLED:
+            yield Problem(Part.ENDPOINT, f"{name} is disabled", reason, how_to_resume(name), endpoint.since)
+        case EndpointStatus.INVALID:
+            yield Problem(Part.ENDPOINT, f"{name} is invalid", reason, f"cdc-bridge endpoint show {name}")
         case _:
-            return None
+            pass
 
 
-def _lag(endpoint: EndpointNow) -> Problem:
-    age = timedelta(seconds=int(endpoint.lag_seconds or 0))
-    unsettled = "some" if endpoint.backlog is None else f"{endpoint.backlog:,}"
-    behind = f"endpoint {endpoint.name} ({endpoint.state}) has {unsettled} unsettled, the oldest since {age} h"
-    if endpoint.oldest_waiting_seq is not None:
-        return Problem(
-            Part.LAG,
-            f"{behind}: reservation {endpoint.oldest_waiting_reservation}, "
-            f"{endpoint.oldest_waiting_attempts} attempts, {endpoint.oldest_waiting_error or 'asked for by hand'}",
-            f"cdc-bridge delivery show {endpoint.oldest_waiting_seq}",
+def _behind(endpoint: EndpointOverview, lag_seconds: float) -> Problem:
+    name = endpoint.name
+    backlog = "unknown" if endpoint.backlog is None else f"{endpoint.backlog:,}"
+    detail = f"{endpoint.status}, backlog {backlog}"
+    if endpoint.oldest_pending_seq is not None:
+        detail += (
+            f", oldest delivery of reservation {endpoint.oldest_pending_reservation} after "
+            f"{_attempts(endpoint.oldest_pending_attempts)}: {endpoint.oldest_pending_error or 'queued by hand'}"
         )
-    reason = endpoint.problem or endpoint.last_failure
-    return Problem(Part.LAG, behind + (f": {reason}" if reason else ""), f"cdc-bridge endpoint show {endpoint.name}")
+        remedy = f"cdc-bridge delivery show {endpoint.oldest_pending_seq}"
+    else:
+        reason = endpoint.reason or endpoint.last_failure
+        detail += f": {reason}" if reason else ""
+        remedy = f"cdc-bridge endpoint show {name}"
+    return Problem(Part.LAG, f"{name} is {age(lag_seconds)} behind", detail, remedy)
+
+
+def _attempts(number: int | None) -> str:
+    return f"{number or 0} attempt{'' if number == 1 else 's'}"

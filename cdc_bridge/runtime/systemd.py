@@ -9,11 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-
-from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint
 
 _STATUS_AT_MOST_EVERY_SECONDS = 1.0
 
@@ -31,6 +27,10 @@ class ServiceManager:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._status = ""
         self._status_at = float("-inf")
+
+    def __bool__(self) -> bool:
+        """Whether there is a service manager."""
+        return bool(self._address)
 
     def ready(self) -> None:
         """Notify that the daemon is up, or that a reload has ended."""
@@ -58,33 +58,8 @@ class ServiceManager:
     def _notify(self, *lines: str) -> None:
         if not self._address:
             return
-        # A service manager that does not listen is no reason to fail or to wait.
-        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.setblocking(False)
-            channel.connect(self._address)
-            channel.send("\n".join(lines).encode())
-
-
-def status_line(leased: Sequence[LeasedEndpoint], *, database_lost: bool, fallen_back: bool) -> str:
-    """Return the daemon's status in one line.
-
-    Args:
-        leased: The endpoints that it leases.
-        database_lost: Whether the database is away.
-        fallen_back: Whether it polls because it gets no notifications.
-    """
-    if database_lost:
-        return "Waiting for the database"
-    if not leased:
-        return "Idle: no endpoint assigned"
-    parts = [_endpoint_status(one) for one in sorted(leased, key=lambda one: one.endpoint.name)]
-    return "; ".join(parts) + ("; polling, as notifications do not arrive" if fallen_back else "")
-
-
-def _endpoint_status(leased: LeasedEndpoint) -> str:
-    name, state, oldest = leased.endpoint.name, leased.pipeline.state, leased.pipeline.oldest_in_hand
-    if state.failing_since is not None:
-        return f"{name} is failing since {state.failing_since:%H:%M:%S} UTC ({state.problem})"
-    if oldest is not None:
-        return f"{name} is {max(0.0, (datetime.now(UTC) - oldest).total_seconds()):.0f} s behind"
-    return f"{name} is up to date" + (", rejected deliveries are retrying" if leased.pipeline.has_retrying else "")
+        # A manager that does not listen is no reason to fail, nor to wait.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as way:
+            way.setblocking(False)
+            way.connect(self._address)
+            way.send("\n".join(lines).encode())

@@ -1,4 +1,4 @@
-"""What the daemon shows by HTTP: the page for settings and deliveries, its metrics and whether it is well.
+"""The daemon's HTTP server: dashboard, metrics and health checks.
 
-A request passes :mod:`guard`, then one of :mod:`pages` or :mod:`monitoring`; :mod:`server` says which is where.
+A request passes :mod:`guard`, then a handler in :mod:`pages` or :mod:`monitoring`; :mod:`server` has the routes.
 """

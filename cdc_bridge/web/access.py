@@ -1,7 +1,6 @@
-"""Who may use the page: what a token opens, who is signed in, and how often a wrong token may be tried.
+"""Access to the dashboard: tokens, sessions, and a limit on wrong tokens.
 
-All of it is in memory and bounded: a restart signs everybody out. Nothing here asks a clock: ``now`` is in seconds on
-one that never goes back.
+All of it is in memory and bounded: a restart signs everybody out. ``now`` is in seconds on a monotonic clock.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ _MOST_ADDRESSES = 1000
 
 
 class Right(StrEnum):
-    """What somebody may do."""
+    """What a token permits."""
 
     VIEW = "view"
-    """See states; no reservation's content, and change nothing."""
+    """View statuses; no reservation's content, and change nothing."""
     ALL = "all"
-    """See and change everything."""
+    """View and change everything."""
 
     def includes(self, other: Right) -> bool:
-        """Whether who has this may do what needs the other."""
+        """Whether this right covers another."""
         return self is Right.ALL or other is Right.VIEW
 
 
 class Tokens:
-    """The tokens of the settings. Their hashes alone are kept."""
+    """The tokens from the settings, kept as hashes."""
 
     def __init__(self, *, everything: str | None, view: str | None) -> None:
         given = {Right.ALL: everything, Right.VIEW: view}
         self._hashes = {right: _hash(token) for right, token in given.items() if token is not None}
 
     def __bool__(self) -> bool:
-        """Whether anybody can sign in at all."""
+        """Whether any token is set."""
         return bool(self._hashes)
 
     def right_of(self, token: str) -> Right | None:
-        """Return what a token opens; how long that takes tells nothing of the right ones."""
+        """Return the right of a token, in constant time."""
         given = _hash(token)
-        opened = [right for right, known in self._hashes.items() if hmac.compare_digest(given, known)]
-        return opened[0] if opened else None
+        matching = [right for right, known in self._hashes.items() if hmac.compare_digest(given, known)]
+        return matching[0] if matching else None
 
 
 def _hash(text: str) -> bytes:
@@ -59,7 +58,7 @@ def _hash(text: str) -> bytes:
 
 @dataclass(slots=True)
 class Notice:
-    """Something to be said on the next page, once."""
+    """A message shown once, on the next page."""
 
     text: str
     remedy: str = ""
@@ -70,44 +69,44 @@ class Notice:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """Somebody who is signed in."""
+    """A signed-in session."""
 
     right: Right
     began_at: float
     used_at: float
     form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    """In each form, so that no other site can send one in this one's name."""
+    """In every form, against cross-site request forgery."""
     short_id: str = field(default_factory=lambda: secrets.token_hex(4))
-    """For the log. Nobody can sign in with it."""
+    """For the log; it grants nothing."""
     notices: list[Notice] = field(default_factory=list)
 
     def take_notices(self) -> list[Notice]:
-        """Return what is to be said, and forget it."""
+        """Return the notices and forget them."""
         notices, self.notices = self.notices, []
         return notices
 
 
 class Sessions:
-    """All who are signed in. What is in a cookie is kept as its hash alone."""
+    """All sessions by the hash of their cookie."""
 
     def __init__(self) -> None:
         self._by_hash: OrderedDict[bytes, Session] = OrderedDict()
 
     def open(self, right: Right, now: float) -> tuple[str, Session]:
-        """Begin a session; return the value of its cookie, and it. If there are too many, the oldest one ends."""
+        """Begin a session; return its cookie and it. Beyond the limit the oldest one ends."""
         cookie, session = secrets.token_urlsafe(32), Session(right, now, now)
         self._by_hash[_hash(cookie)] = session
         while len(self._by_hash) > MOST_SESSIONS:
             self._by_hash.popitem(last=False)
         return cookie, session
 
-    def find(self, cookie: str, now: float, *, by_itself: bool = False) -> Session | None:
+    def find(self, cookie: str, now: float, *, automatic: bool = False) -> Session | None:
         """Return the session of a cookie, if it has not ended.
 
         Args:
-            cookie: its value.
-            now: the time.
-            by_itself: whether the page asks without anybody doing anything; that keeps no session alive.
+            cookie: The cookie's value.
+            now: The time.
+            automatic: Whether a page refreshes itself; that keeps no session alive.
         """
         session = self._by_hash.get(_hash(cookie))
         if session is None:
@@ -115,7 +114,7 @@ class Sessions:
         if now - session.used_at > IDLE_SECONDS or now - session.began_at > LONGEST_SECONDS:
             self.close(cookie)
             return None
-        if not by_itself:
+        if not automatic:
             session.used_at = now
         return session
 
@@ -125,13 +124,13 @@ class Sessions:
 
 
 class SignInLimit:
-    """Wrong tokens by the address that they came from."""
+    """Limits wrong tokens by client address."""
 
     def __init__(self) -> None:
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
 
     def seconds_to_wait(self, address: str, now: float) -> float:
-        """Return when an address may try again; 0: now."""
+        """Return in how many seconds an address may try again; 0: now."""
         recent = self._recent(address, now)
         return 0.0 if len(recent) < _WRONG_TOKENS_ALLOWED else recent[0] + _WITHIN_SECONDS - now
 

@@ -1,12 +1,11 @@
-"""What every request passes, in this order, before a page sees it.
+"""What every request passes before its handler, in this order.
 
-1. Whatever is answered gets the headers that forbid browsers everything that the pages do not need; and an error is
-   a page in words, or a line for who is no browser.
-2. On loopback the name that was asked for has to be this machine's: else a web site that was opened in a browser here
-   could have its own name lead to this port, and read what it answers (DNS rebinding).
-3. Somebody with the right that the handler needs is signed in. A handler that nobody has thought of needs every right.
-4. A request that changes something comes from a page of ours: it has the session's form token, and the browser says
-   that no other site sent it. (OWASP, "Cross-Site Request Forgery Prevention".)
+1. Every response gets security headers. An error becomes a page, or a line of text for a client that is no browser.
+2. On loopback the host that was asked for has to be this machine: else a web site opened in a browser here could
+   resolve its own name to this port and read the responses (DNS rebinding).
+3. The session has the right that the handler requires. A handler without a declared right requires all rights.
+4. A request that changes something comes from the dashboard: it carries the session's form token, and the browser
+   reports no other site as its sender. (OWASP, "Cross-Site Request Forgery Prevention".)
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ from cdc_bridge.web.time_limit import within
 
 FORM_TOKEN = "form_token"  # noqa: S105 - a field's name
 SIGN_IN = "/sign-in"
-LONGEST_SECONDS = 20.0
-"""A handler that takes longer is given up, if nothing else is said of it."""
+HANDLER_TIMEOUT_SECONDS = 20.0
+"""Default time limit of a handler."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -53,79 +52,79 @@ _HEADERS = {
     "x-frame-options": "DENY",
 }
 _ONE_YEAR_OF_HTTPS = "max-age=31536000"
-_SAID = {
+_MESSAGES = {
     HTTPStatus.UNAUTHORIZED: "Sign in first.",
-    HTTPStatus.FORBIDDEN: "The token that you signed in with does not allow this.",
+    HTTPStatus.FORBIDDEN: "Your token does not allow this.",
     HTTPStatus.NOT_FOUND: "There is no such page.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "That cannot be done here.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "That was more than the page takes.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This method is not allowed here.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
 }
-_NAMES_OF_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 _log = structlog.get_logger(__name__)
 
 
 def cookie_name(request: web.Request) -> str:
-    """Return the name of the cookie of a session; over HTTPS one that no other host and no other path can set."""
-    listening = site_of(request).listening
-    # Cookies are one host's, whatever the port, and two daemons may be on one machine.
-    name = f"cdc-bridge-{listening.port}"
-    return f"__Host-{name}" if listening.over_https else name
+    """Return the name of the session cookie; over HTTPS one that no other host or path can set."""
+    listen = site_of(request).listen
+    # Cookies ignore the port, and two daemons may run on one machine.
+    name = f"cdc-bridge-{listen.port}"
+    return f"__Host-{name}" if listen.over_https else name
 
 
 @web.middleware
-async def answer_in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer with our headers, also where something is wrong."""
-    response = await _answer(request, handler)
+async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Add security headers, and turn errors into pages."""
+    response = await _response(request, handler)
     response.headers.update(_HEADERS)
     response.headers.setdefault("cache-control", "no-store")
-    if site_of(request).listening.over_https:
+    if site_of(request).listen.over_https:
         response.headers["strict-transport-security"] = _ONE_YEAR_OF_HTTPS
     return response
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _response(request: web.Request, handler: Handler) -> web.StreamResponse:
     site = site_of(request)
     if request.transport is not None:
-        site.asked.add(request.transport)
-    longest_seconds = site.within_seconds.get(request.match_info.handler, LONGEST_SECONDS)
+        site.active.add(request.transport)
+    timeout_seconds = site.timeouts.get(request.match_info.handler, HANDLER_TIMEOUT_SECONDS)
     try:
-        return await within(longest_seconds, _called(handler, request))
+        return await within(timeout_seconds, _handled(handler, request))
     except web.HTTPRedirection as redirection:
         return web.Response(status=redirection.status, headers={"location": redirection.headers["location"]})
     except web.HTTPException as error:
         status = HTTPStatus(error.status)
-        said = _SAID.get(status, "") if error.text is None or _is_aiohttps(error) else error.text
+        message = _MESSAGES.get(status, "") if error.text is None or _is_default(error) else error.text
         headers = {name: error.headers[name] for name in ("allow", "retry-after") if name in error.headers}
-        return await _in_words(request, status, said, headers=headers)
+        return await _error(request, status, message, headers=headers)
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
-        return await _in_words(request, *_failure(request, error))
+        return await _error(request, *_failure(request, error))
 
 
-async def _called(handler: Handler, request: web.Request) -> web.StreamResponse:
+async def _handled(handler: Handler, request: web.Request) -> web.StreamResponse:
     return await handler(request)
 
 
 def _failure(request: web.Request, error: Exception) -> tuple[HTTPStatus, str, str]:
-    """Return what to answer, what to say of it, and what mends it."""
+    """Return status, problem and remedy of an exception."""
     match error:
         case DatabaseUnavailable() | InstallationError():
             return HTTPStatus.SERVICE_UNAVAILABLE, sentence(error.problem), error.remedy
         case BridgeError():
             return HTTPStatus.BAD_REQUEST, sentence(error.problem), error.remedy
         case TimeoutError():
-            return HTTPStatus.GATEWAY_TIMEOUT, "This took too long, and was given up.", ""
+            return HTTPStatus.GATEWAY_TIMEOUT, "This took too long and was cancelled.", ""
         case _:
-            _log.error("page ended by a surprise", method=request.method, path=request.path, exc_info=error)
-            return HTTPStatus.INTERNAL_SERVER_ERROR, "Something went wrong; the log has it.", ""
+            _log.error("request handler crashed", method=request.method, path=request.path, exc_info=error)
+            return HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; see the log.", ""
 
 
-def _is_aiohttps(error: web.HTTPException) -> bool:
-    """Return whether an error's words are aiohttp's own, which tell people little."""
+def _is_default(error: web.HTTPException) -> bool:
+    """Return whether an error has aiohttp's default text, which helps nobody."""
     return isinstance(error, web.HTTPRequestEntityTooLarge) or (error.text or "").startswith(str(error.status))
 
 
-async def _in_words(
+async def _error(
     request: web.Request, status: HTTPStatus, problem: str, remedy: str = "", headers: Mapping[str, str] | None = None
 ) -> web.StreamResponse:
     if "text/html" not in request.headers.get("accept", ""):
@@ -138,10 +137,10 @@ async def _in_words(
 
 @web.middleware
 async def check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse names that are not this machine's, where only this machine is to reach it."""
-    listening = site_of(request).listening
-    if listening.to_this_machine_only and _host_name(request) not in {*_NAMES_OF_LOOPBACK, listening.address}:
-        raise web.HTTPMisdirectedRequest(text="This is served to this machine alone: ask for localhost or 127.0.0.1.")
+    """Reject names that are not this machine's, where only this machine may reach the server."""
+    listen = site_of(request).listen
+    if listen.is_local and _host_name(request) not in {*_LOOPBACK_NAMES, listen.address}:
+        raise web.HTTPMisdirectedRequest(text="This is served to this machine only: use localhost or 127.0.0.1.")
     return await handler(request)
 
 
@@ -154,42 +153,42 @@ def _host_name(request: web.Request) -> str | None:
 
 @web.middleware
 async def check_right(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody through who is not signed in with the right that the handler needs."""
+    """Require a session with the right that the handler requires."""
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
     site = site_of(request)
     cookie = request.cookies.get(cookie_name(request))
-    session = cookie and site.sessions.find(cookie, time.monotonic(), by_itself=is_refresh(request))
+    session = cookie and site.sessions.find(cookie, time.monotonic(), automatic=is_refresh(request))
     if session:
         note_session(request, session)
-    needed = site.needed.get(request.match_info.handler, Right.ALL)
-    if needed is None:
+    required = site.required_rights.get(request.match_info.handler, Right.ALL)
+    if required is None:
         return await handler(request)
     if not session:
         if request.method != "GET" or is_refresh(request):
-            raise web.HTTPUnauthorized(text="You are signed out. Sign in again, and then once more.")
+            raise web.HTTPUnauthorized(text="You are signed out. Sign in and try again.")
         raise web.HTTPSeeOther(SIGN_IN if request.path == "/" else f"{SIGN_IN}?next={quote(request.path_qs, safe='')}")
-    if not session.right.includes(needed):
+    if not session.right.includes(required):
         raise web.HTTPForbidden
     return await handler(request)
 
 
 @web.middleware
 async def check_sender(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nothing change that another site has sent."""
+    """Reject changes that another site sends."""
     if request.method not in {"GET", "HEAD"}:
         if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            raise web.HTTPForbidden(text="Another site has sent this.")
+            raise web.HTTPForbidden(text="Another site sent this request.")
         origin = request.headers.get("origin")
         if origin is not None and "sec-fetch-site" not in request.headers and urlsplit(origin).netloc != request.host:
-            raise web.HTTPForbidden(text="Another site has sent this.")
-        if site_of(request).needed.get(request.match_info.handler, Right.ALL) is not None:
+            raise web.HTTPForbidden(text="Another site sent this request.")
+        if site_of(request).required_rights.get(request.match_info.handler, Right.ALL) is not None:
             sent = (await form_of(request)).get(FORM_TOKEN, "")
             if not hmac.compare_digest(sent.encode("utf-8", "replace"), session_of(request).form_token.encode()):
                 raise web.HTTPForbidden(
-                    text="This form is of an earlier session. Go back, load the page anew, and send it again."
+                    text="This form belongs to an earlier session. Go back, reload the page and send it again."
                 )
     return await handler(request)
 
 
-MIDDLEWARES = (answer_in_words, check_host, check_right, check_sender)
+MIDDLEWARES = (respond, check_host, check_right, check_sender)

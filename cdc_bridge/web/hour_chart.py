@@ -1,4 +1,4 @@
-"""The small picture of an endpoint's last hour: a bar for each minute, calls accepted below and refused on top."""
+"""Chart of an endpoint's last hour: a bar for each minute, delivered below and failed on top."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ HEIGHT = 40
 STEP = 4
 WIDTH = MINUTES * STEP
 _LEAST = 2
-"""A bar that stands for anything is at least so high."""
+"""Minimum height of a bar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar, in the picture's own units."""
+    """One bar, in the chart's own units."""
 
     kind: str
     x: int
@@ -26,25 +26,25 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class HourChart:
-    """The picture, and what it says in words."""
+    """The chart, and its caption."""
 
     bars: Sequence[Bar]
-    words: str
+    caption: str
     most: int
-    """Calls of the minute with most of them."""
+    """Attempts in the busiest minute."""
 
 
 def hour_chart(hour: LastHour) -> HourChart:
-    """Draw an hour."""
-    most = max(accepted + refused for accepted, refused in hour.attempts)
+    """Return the chart of an hour."""
+    most = max(delivered + failed for delivered, failed in hour.attempts)
     bars = []
-    for minute, (accepted, refused) in enumerate(hour.attempts):
+    for minute, (delivered, failed) in enumerate(hour.attempts):
         top = HEIGHT
-        for kind, count in (("accepted", accepted), ("refused", refused)):
+        for kind, count in (("delivered", delivered), ("failed", failed)):
             if count:
                 height = max(_LEAST, round((HEIGHT - _LEAST) * count / most))
                 top -= height
                 bars.append(Bar(kind, minute * STEP, max(0, top), height))
-    accepted, refused = sum(hour.delivered), sum(hour.failed)
-    words = f"Calls in the last hour: {accepted:,} accepted, {refused:,} refused."
-    return HourChart(bars, words if accepted or refused else "Calls in the last hour: none.", most)
+    delivered, failed = sum(hour.delivered), sum(hour.failed)
+    counts = f"{delivered:,} delivered, {failed:,} failed" if delivered or failed else "none"
+    return HourChart(bars, f"Attempts in the last hour: {counts}.", most)

@@ -1,8 +1,8 @@
 """/metrics, /healthz and /readyz.
 
-``/healthz`` says whether the daemon is alive; one that is not is to be started again. ``/readyz`` says whether all
-is well, and what is not in words; starting it again mends none of that. The first is for everybody. Where other
-machines reach them, the other two want one of the page's tokens: ``Authorization: Bearer ...``.
+``/healthz`` says whether the daemon is alive; restart one that is not. ``/readyz`` lists problems that a restart does
+not solve. ``/healthz`` is open. Where other machines reach the server, the other two require one of the dashboard's
+tokens: ``Authorization: Bearer ...``.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ _BEARER = "bearer "
 
 
 async def alive(request: web.Request) -> web.Response:
-    """Answer whether the daemon is alive."""
-    problem = site_of(request).observer.why_not_alive()
-    return _words(HTTPStatus.OK, "alive") if problem is None else _words(HTTPStatus.SERVICE_UNAVAILABLE, problem)
+    """Respond whether the daemon is alive."""
+    problem = site_of(request).health.why_not_alive()
+    return _text(HTTPStatus.OK, "alive") if problem is None else _text(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Answer whether all is well, and what is not."""
+    """Respond with the problems, or that there is none."""
     _require_token(request)
-    look = await site_of(request).observer.look()
-    if not look.problems:
-        return _words(HTTPStatus.OK, "ready")
-    return _words(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(str(problem) for problem in look.problems))
+    snapshot = await site_of(request).health.snapshot()
+    if not snapshot.problems:
+        return _text(HTTPStatus.OK, "ready")
+    return _text(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(str(problem) for problem in snapshot.problems))
 
 
-async def figures(request: web.Request) -> web.Response:
-    """Answer with the metrics, for Prometheus."""
+async def show_metrics(request: web.Request) -> web.Response:
+    """Respond with the metrics for Prometheus."""
     _require_token(request)
-    look = await site_of(request).observer.look()
-    body = metrics.exposition(HealthCollector(look))
+    snapshot = await site_of(request).health.snapshot()
+    body = metrics.exposition(HealthCollector(snapshot))
     return web.Response(body=body, headers={"content-type": metrics.CONTENT_TYPE})
 
 
 def _require_token(request: web.Request) -> None:
     site, now = site_of(request), time.monotonic()
-    if site.listening.to_this_machine_only:
+    if site.listen.is_local:
         return
     given = request.headers.get("authorization", "")
     if given[: len(_BEARER)].lower() == _BEARER:
         if (wait := site.bearer_limit.seconds_to_wait(address_of(request), now)) > 0:
             raise web.HTTPTooManyRequests(
-                text="Too many wrong tokens came from your address.", headers={"retry-after": str(int(wait) + 1)}
+                text="Too many wrong tokens from your address.", headers={"retry-after": str(int(wait) + 1)}
             )
         if site.tokens.right_of(given[len(_BEARER) :].strip()) is not None:
             return
         site.bearer_limit.failed(address_of(request), now)
-    raise web.HTTPUnauthorized(text="This needs one of the page's tokens: Authorization: Bearer ...")
+    raise web.HTTPUnauthorized(text="This requires one of the dashboard's tokens: Authorization: Bearer ...")
 
 
-def _words(status: HTTPStatus, text: str) -> web.Response:
+def _text(status: HTTPStatus, text: str) -> web.Response:
     return web.Response(status=status, text=f"{text}\n", headers={"cache-control": "no-store"})

@@ -1,4 +1,4 @@
-"""What is said on the next page, once: what was done, or why it was not."""
+"""Notices on the next page, shown once: what was done, or why it was not."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 
 
 def say(request: web.Request, text: str, *, remedy: str = "", secret: str | None = None, good: bool = True) -> None:
-    """Say something on the next page.
+    """Show a notice on the next page.
 
     Args:
-        request: who is told.
-        text: what.
-        remedy: what mends it.
-        secret: a signing secret that was just made, to be shown this once.
-        good: whether it is what was wanted.
+        request: The request whose session sees it.
+        text: The message.
+        remedy: What to do.
+        secret: A new signing secret, shown this once.
+        good: Whether it reports success.
     """
     session_of(request).notices.append(Notice(text, remedy, secret, good))
 
 
 @contextmanager
-def told_on_the_next_page(request: web.Request) -> Iterator[None]:
-    """Have an error said on the next page."""
+def errors_as_notices(request: web.Request) -> Iterator[None]:
+    """Show an error on the next page."""
     try:
         yield
     except BridgeError as error:
@@ -39,7 +39,7 @@ def told_on_the_next_page(request: web.Request) -> Iterator[None]:
 
 
 def sentence(problem: str) -> str:
-    """Return words of the command line as a sentence, with the names of the page's fields in place of flags."""
+    """Return a message of the command line as a sentence, with field labels in place of flags."""
     text = _FLAG.sub(lambda flag: LABELS.get(flag[1].replace("-", "_"), flag[1].replace("-", " ")), problem)
     for argument, option in _ARGUMENTS.items():
         if text.startswith(f"{argument} "):
@@ -48,22 +48,22 @@ def sentence(problem: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def error_in_words(error: BridgeError) -> str:
-    """Return what is wrong and what mends it, as sentences."""
+def error_text(error: BridgeError) -> str:
+    """Return problem and remedy as sentences."""
     return f"{sentence(error.problem)} {error.remedy}".strip()
 
 
 LABELS = {
     "name": "Name",
-    "url": "Address",
+    "url": "URL",
     "header": "A header",
-    "max_in_flight": "Most calls under way at once",
-    "timeout_seconds": "Longest time for a call",
-    "connect_timeout_seconds": "Longest time to connect",
-    "latest_only": "Latest state only",
+    "max_in_flight": "Maximum requests in flight",
+    "timeout_seconds": "Request timeout",
+    "connect_timeout_seconds": "Connection timeout",
+    "latest_only": "Combine queued changes",
     "ca_file": "CA file",
     "client_certificate_file": "Client certificate file",
     "client_key_file": "Client key file",
-    "keep_old_hours": "Hours",
+    "keep_old_hours": "Overlap",
 }
-"""What the fields of forms are called, by the name of the option."""
+"""Labels of form fields, by option."""

@@ -1,8 +1,8 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
 -- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
 
--- name: set_up_page
--- Has PostgreSQL end what a page asks before it takes long, and refuse it to write.
+-- name: set_up_dashboard_session
+-- Limits the duration of statements and forbids writing.
 select
   set_config('application_name', %(name)s, false),
   set_config('statement_timeout', %(statement_timeout)s, false),

@@ -1,4 +1,4 @@
-"""Makes pages of templates. Whatever is put into them is escaped; nothing is marked as safe by hand."""
+"""Renders templates. All values are escaped; none is marked as safe."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdc_bridge import __version__
+from cdc_bridge.endpoints.status import age
+from cdc_bridge.runtime.readiness import headline
 from cdc_bridge.web.access import Right
-from cdc_bridge.web.filters import age, iso, number, seconds, utc
+from cdc_bridge.web.filters import iso, number, seconds, utc
 from cdc_bridge.web.hour_chart import hour_chart
 from cdc_bridge.web.requests import is_refresh, signed_in, site_of
 from cdc_bridge.web.static_files import STATIC
@@ -48,18 +50,18 @@ async def page(
     headers: Mapping[str, str] | None = None,
     **values: object,
 ) -> web.Response:
-    """Return a page of a template.
+    """Render a template.
 
     Args:
-        request: what is answered.
-        template: its file's name.
-        status: of the answer.
-        headers: more of them.
-        values: what stands in it.
+        request: The request.
+        template: The template's file name.
+        status: Status of the response.
+        headers: Further headers.
+        values: Variables of the template.
     """
     session = signed_in(request)
-    look = None if session is None else await site_of(request).observer.look()
-    # A refresh takes over parts of the page alone, and what is to be said once is in none of them.
+    snapshot = None if session is None else await site_of(request).health.snapshot()
+    # A refresh replaces live regions only, and notices stand in none.
     notices = [] if session is None or is_refresh(request) else session.take_notices()
     text = _ENVIRONMENT.get_template(template).render(
         path=request.path,
@@ -67,7 +69,8 @@ async def page(
         may_change=session is not None and session.right is Right.ALL,
         form_token="" if session is None else session.form_token,
         notices=notices,
-        problems=() if look is None else look.problems,
+        problems=() if snapshot is None else snapshot.problems,
+        headline="" if snapshot is None else headline(snapshot.problems),
         now=datetime.now(UTC),
         **values,
     )

@@ -1,4 +1,4 @@
-"""What the page's handlers have at hand: the parts of the daemon that they show, and who asks."""
+"""What request handlers share: the parts of the daemon that they show, the session and the form."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from multidict import MultiDict, MultiDictProxy
 from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.web.access import Right, Session, Sessions, SignInLimit, Tokens
-from cdc_bridge.web.listening import Listening
-from cdc_bridge.web.reading import PageDatabase
+from cdc_bridge.web.database import DashboardDatabase
+from cdc_bridge.web.listen_settings import ListenSettings
 from cdc_bridge.web.time_limit import within
 
 _FORM_WITHIN_SECONDS = 10.0
@@ -27,29 +27,29 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(slots=True)
 class Site:
-    """What all pages share."""
+    """What all handlers share."""
 
-    listening: Listening
-    observer: HealthMonitor
+    listen: ListenSettings
+    health: HealthMonitor
     settings: CurrentSettings
-    database: PageDatabase
+    database: DashboardDatabase
     tokens: Tokens
     sessions: Sessions = field(default_factory=Sessions)
     sign_in_limit: SignInLimit = field(default_factory=SignInLimit)
     bearer_limit: SignInLimit = field(default_factory=SignInLimit)
-    """Apart from that, so that no machine with an old token keeps people out."""
-    needed: dict[Handler, Right | None] = field(default_factory=dict)
-    """What a handler's caller must have the right to; ``None``: anybody may call it."""
-    asked: WeakSet[asyncio.BaseTransport] = field(default_factory=WeakSet)
-    """Connections by which a request came."""
-    within_seconds: dict[Handler, float] = field(default_factory=dict)
-    """How long a handler may take."""
-    long_work: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    """What goes on after its request was answered, by what it is about."""
+    """Separate, so that a monitoring system with an old token locks nobody out."""
+    required_rights: dict[Handler, Right | None] = field(default_factory=dict)
+    """The right that a handler requires; ``None``: it is open."""
+    active: WeakSet[asyncio.BaseTransport] = field(default_factory=WeakSet)
+    """Connections that have sent a request."""
+    timeouts: dict[Handler, float] = field(default_factory=dict)
+    """Seconds that a handler may take, where that is not the default."""
+    replays: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """Replays of dead letters under way, by endpoint; they outlive their request."""
 
     @property
     def database_url(self) -> str:
-        """How the operations reach the database, each by a connection of its own as a command does."""
+        """For operations that open a connection of their own, as a command does."""
         return self.settings.now.database_url.get_secret_value()
 
 
@@ -58,35 +58,35 @@ _SESSION = "session"
 
 
 def site_of(request: web.Request) -> Site:
-    """Return what all pages share."""
+    """Return what all handlers share."""
     return request.app[SITE]
 
 
 def session_of(request: web.Request) -> Session:
-    """Return who asks. There is somebody, or the request would not have come this far."""
+    """Return the session; the guard has made sure that there is one."""
     session: Session = request[_SESSION]
     return session
 
 
 def signed_in(request: web.Request) -> Session | None:
-    """Return who asks, if somebody is signed in."""
+    """Return the session, if there is one."""
     return request.get(_SESSION)
 
 
 def note_session(request: web.Request, session: Session) -> None:
-    """Note who asks."""
+    """Attach the session to a request."""
     request[_SESSION] = session
 
 
 def is_refresh(request: web.Request) -> bool:
-    """Return whether the page's script asks for what may have changed, without anybody doing anything."""
+    """Return whether a page refreshes itself."""
     return "x-refresh" in request.headers
 
 
 def address_of(request: web.Request) -> str:
-    """Return where a request comes from; behind a proxy, what the proxy says."""
-    # The nearest proxy has written the last one, be it in a line of its own; those before may be made up.
-    if site_of(request).listening.behind_proxy and (forwarded := request.headers.getall("x-forwarded-for", ())):
+    """Return the client's address; behind a proxy, the one that the proxy reports."""
+    # The nearest proxy wrote the last address, possibly in a header line of its own; those before may be forged.
+    if site_of(request).listen.behind_proxy and (forwarded := request.headers.getall("x-forwarded-for", ())):
         return forwarded[-1].rpartition(",")[2].strip()[:64]
     return request.remote or ""
 
@@ -95,25 +95,25 @@ async def form_of(request: web.Request) -> MultiDictProxy[str]:
     """Return the fields of the form that was sent.
 
     Raises:
-        web.HTTPException: it is none, cannot be read, or does not come to its end.
+        web.HTTPException: The body is no form, cannot be parsed, or does not arrive in time.
     """
     if request.content_type != "application/x-www-form-urlencoded" or "content-encoding" in request.headers:
-        raise web.HTTPUnsupportedMediaType(text="A form of this page is sent as application/x-www-form-urlencoded.")
+        raise web.HTTPUnsupportedMediaType(text="Forms have to be sent as application/x-www-form-urlencoded.")
     try:
         sent = await within(_FORM_WITHIN_SECONDS, request.post())
     except TimeoutError:
-        raise web.HTTPRequestTimeout(text="The form did not come to its end in time.") from None
+        raise web.HTTPRequestTimeout(text="The form did not arrive in time.") from None
     except (ValueError, LookupError, ConnectionError, web.RequestPayloadError):
-        raise web.HTTPBadRequest(text="The form cannot be read.") from None
+        raise web.HTTPBadRequest(text="The form cannot be parsed.") from None
     fields = [(name, value) for name, value in sent.items() if isinstance(value, str)]
     return MultiDictProxy(MultiDict(fields))
 
 
 def log_change(request: web.Request, what: str, **facts: object) -> None:
-    """Log that somebody has changed something: what, and who it was."""
+    """Log a change and the session that made it."""
     session = session_of(request)
     _log.info(
-        "changed by page",
+        "dashboard change",
         what=what,
         **facts,
         right=session.right,

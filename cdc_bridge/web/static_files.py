@@ -1,4 +1,4 @@
-"""Style sheet, script and icon, read once. Their addresses change with their content, so browsers keep them long."""
+"""Style sheet, script and icon, read once. Their URLs change with their content, so browsers cache them for long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 class StaticFiles:
-    """The files by name."""
+    """The static files by name."""
 
     def __init__(self) -> None:
         folder = files("cdc_bridge.web") / "static"
@@ -21,11 +21,11 @@ class StaticFiles:
         self._versions = {name: sha256(content).hexdigest()[:12] for name, content in self._contents.items()}
 
     def url_of(self, name: str) -> str:
-        """Return where a file is."""
+        """Return a file's URL."""
         return f"/static/{name}?v={self._versions[name]}"
 
     async def serve(self, request: web.Request) -> web.Response:
-        """Answer with one of the files."""
+        """Respond with a file."""
         name = request.match_info["name"]
         if name not in self._contents:
             raise web.HTTPNotFound

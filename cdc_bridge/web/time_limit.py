@@ -1,4 +1,4 @@
-"""Gives up what takes too long, for certain: also where a cancelled statement waits for a network that is gone."""
+"""A time limit that also ends a cancelled statement that waits for a lost network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """Return what some work returns.
 
     Raises:
-        TimeoutError: it took longer, and was ended.
+        TimeoutError: It took longer and was ended.
     """
     task = asyncio.create_task(work)
     try:

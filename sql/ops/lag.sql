@@ -1,5 +1,5 @@
 -- State, lag and backlog of each endpoint, most behind first. Role: cdc_bridge_reader.
 
-select name, state, since, lag, unread, waiting, dead, daemon, problem
-from cdc_bridge.endpoint_state
+select name, status, since, lag, unread, pending, dead, daemon, reason
+from cdc_bridge.endpoint_status
 order by lag desc nulls last, name;

@@ -27,6 +27,7 @@ create table if not exists cdc_bridge.endpoint (
   connect_timeout_seconds float8      not null check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
   paused_at               timestamptz,
   disabled_at             timestamptz,
+  resumed_at              timestamptz,
   position                pg_snapshot not null,
   place_xid               xid8,
   place_seq               bigint,

@@ -1,4 +1,4 @@
--- cdc_bridge.unsettled_delivery: every delivery that waits or was given up, and why, for whoever watches.
+-- cdc_bridge.unsettled_delivery: every delivery that is queued, retrying or dead, and why.
 
 create or replace view cdc_bridge.unsettled_delivery as
 select
@@ -18,4 +18,4 @@ from cdc_bridge.delivery d
 join cdc_bridge.endpoint e using (endpoint_id)
 where d.state in ('queued', 'retrying', 'dead');
 
-comment on view cdc_bridge.unsettled_delivery is 'Deliveries that wait or were given up, and why';
+comment on view cdc_bridge.unsettled_delivery is 'Deliveries that are queued, retrying or dead, and why';

@@ -15,7 +15,7 @@ from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.last_hour import MINUTES, LastHour
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
-from cdc_bridge.endpoints.overview import endpoints_now
+from cdc_bridge.endpoints.overview import endpoint_overviews
 from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
@@ -58,7 +58,7 @@ def refuse_bad(receiver: Receiver) -> None:
 async def last_hour(database: Database, role: str = "cdc_bridge") -> LastHour:
     async with database.connection() as connection:
         await connection.execute(f"set role {role}".encode())
-        (endpoint,) = await endpoints_now(connection)
+        (endpoint,) = await endpoint_overviews(connection)
         return endpoint.last_hour
 
 

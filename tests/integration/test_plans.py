@@ -124,7 +124,8 @@ ASKED = [
     Asked("seconds_until_next_due", TILL | {"occupied": SOME}, index="delivery_due"),
     Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
     Asked("move_position", LEASED | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None}),
-    Asked("endpoint_states", {}, 2 * BIG_TRANSACTION),
+    Asked("endpoint_overviews", {"name": None}, 2 * BIG_TRANSACTION),
+    Asked("assigned_statuses", {"endpoint_ids": [1, 2]}),
     by_command("endpoint_counts", TILL | {"limit": 1000}, PENDING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
     by_command("newest_delivery", {"endpoint_ids": [1, 2], "ceilings": [CHANGES // 2, CHANGES]}),
@@ -158,7 +159,7 @@ FUNCTIONS = [
     ("select * from cdc_bridge.prune_deliveries(1, '12 hours', '12 hours', 0, 500)", 2 * PAGE),
     ("select * from cdc_bridge.prune_deliveries(1, '12 hours', '12 hours', 500000, 500)", 2 * PAGE),
     ("select * from cdc_bridge.prunable_delivery_logs('7 days')", 2 * BIG_TRANSACTION),
-    ("select * from cdc_bridge.endpoint_state", 2 * BIG_TRANSACTION),
+    ("select * from cdc_bridge.endpoint_status", 2 * BIG_TRANSACTION),
     ("select * from cdc_bridge.unsettled_delivery where state = 'dead' order by age desc limit 50", 5000),
 ]
 
@@ -167,10 +168,10 @@ READING_ALL = {
     "count_kept": "counts what an uninstall would delete; run by hand",
 }
 SMALL = """
-set_up_session plan_once set_up_page set_up_command try_wake_up_lock release_wake_up_lock listen ring own_transaction
+set_up_session plan_once set_up_dashboard_session set_up_command try_wake_up_lock release_wake_up_lock listen ring own_transaction
 oldest_transaction
 key_type listen_for_endpoints announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
-acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint endpoint_facts
+acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint
 endpoint_options endpoint_row set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
 schema_version has_mapping blocking_sessions installed_objects locks_on_other_tables server missing_rights strange_roles
 capture_triggers partitions_without_capture captured_unread payload_columns hidden_by_row_security

@@ -1,1 +1,1 @@
-"""The pages, one module for each matter."""
+"""Handlers of the dashboard's pages."""

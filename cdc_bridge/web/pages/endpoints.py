@@ -1,22 +1,20 @@
-"""One endpoint: how it is, its options, and what can be done with it: what ``cdc-bridge endpoint`` can."""
+"""One endpoint: its page, and pause, resume, test request, secret rotation and removal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC
 from functools import partial
-from http import HTTPStatus
 from urllib.parse import quote
 
 from aiohttp import web
 
 from cdc_bridge.endpoints import admin as maintenance
 from cdc_bridge.endpoints.details import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
-from cdc_bridge.endpoints.status import OTHER_CLUSTER, standing_of, when
+from cdc_bridge.endpoints.status import EndpointStatus, when
 from cdc_bridge.endpoints.test_request import send_test_request
-from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
+from cdc_bridge.errors import BridgeError
 from cdc_bridge.web.endpoint_form import EndpointForm
-from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
+from cdc_bridge.web.notices import errors_as_notices, say, sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import form_of, log_change, site_of
 
@@ -25,194 +23,109 @@ _KEEP_OLD_HOURS = 24.0
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Show an endpoint."""
-    shown = await _shown(request)
-    look = await site_of(request).observer.look()
+    shown = await _endpoint(request)
     return await page(
-        request,
-        "endpoint.html",
-        title=shown.facts.name,
-        shown=shown,
-        state=standing_of(shown.facts).state,
-        sentence=standing_of(shown.facts).sentence(UTC),
-        endpoint=next((one for one in look.endpoints if one.endpoint_id == shown.facts.endpoint_id), None),
+        request, "endpoint.html", title=shown.overview.name, shown=shown, sentence=shown.overview.sentence(UTC)
     )
 
 
-async def _shown(request: web.Request) -> ShownEndpoint:
-    return await site_of(request).database.read(partial(shown_endpoint, name=request.match_info["name"]))
+async def _endpoint(request: web.Request) -> ShownEndpoint:
+    return await site_of(request).database.read(partial(_read, name=request.match_info["name"]))
 
 
-async def _shown_to_be_changed(request: web.Request) -> ShownEndpoint:
-    shown = await _shown(request)
-    if shown.facts.in_settings:
-        say(request, f"{shown.facts.name} is declared in a daemon's settings, and is changed there only.", good=False)
-        raise _to(shown.facts.name)
+async def _read(connection: Connection, name: str) -> ShownEndpoint:
+    try:
+        overview = await find_endpoint(connection, name)
+        options = await options_of(connection, overview)
+    except BridgeError as error:
+        raise web.HTTPNotFound(text=error.problem) from None
+    return ShownEndpoint(overview, options, await figures_of(connection, overview.endpoint_id, options.position))
+
+
+async def changeable_endpoint(request: web.Request) -> ShownEndpoint:
+    """Return the endpoint of the path; if a daemon's settings declare it, redirect to its page."""
+    shown = await _endpoint(request)
+    if shown.overview.in_settings:
+        name = shown.overview.name
+        say(request, f"{name} is declared in a daemon's settings, and is changed there only.", good=False)
+        raise to_endpoint(name)
     return shown
 
 
-async def shown_endpoint(connection: Connection, name: str) -> ShownEndpoint:
-    """Return everything of an endpoint that may be shown.
-
-    Raises:
-        web.HTTPNotFound: there is none of that name.
-    """
-    try:
-        facts = await find_endpoint(connection, name)
-        options = await options_of(connection, facts)
-    except BridgeError as error:
-        raise web.HTTPNotFound(text=error.problem) from None
-    return ShownEndpoint(facts, options, await figures_of(connection, facts.endpoint_id, options.position))
-
-
-async def new(request: web.Request) -> web.StreamResponse:
-    """Ask for a new endpoint."""
-    return await _new(request, EndpointForm.empty())
-
-
-async def _new(request: web.Request, form: EndpointForm, error: BridgeError | None = None) -> web.StreamResponse:
-    return await page(
-        request,
-        "endpoint_form.html",
-        status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
-        title="Add an endpoint",
-        form=form,
-        shown=None,
-        error=None if error is None else error_in_words(error),
-    )
-
-
-async def add(request: web.Request) -> web.StreamResponse:
-    """Make an endpoint."""
-    form = EndpointForm.sent(await form_of(request))
-    site = site_of(request)
-    try:
-        added = await maintenance.add_endpoint(
-            site.database_url,
-            form.name,
-            form.options(),
-            allow_http=site.settings.now.allow_http,
-            from_oldest=form.from_oldest,
-            signed=form.signed,
-        )
-    except (DatabaseUnavailable, InstallationError):
-        raise
-    except BridgeError as error:
-        return await _new(request, form, error)
-    log_change(request, "endpoint added", endpoint=form.name, url=added.shown_url)
-    begins = "the oldest change that the log keeps" if form.from_oldest else "what is committed from now on"
-    text = f"Endpoint {form.name} is added. It begins with {begins}."
-    if added.secret is None:
-        text += " Its calls are not signed."
-    say(request, text, secret=added.secret)
-    _warn(request, added.warnings)
-    raise _to(form.name)
-
-
-async def change_form(request: web.Request) -> web.StreamResponse:
-    """Show an endpoint's options, to be changed."""
-    shown = await _shown_to_be_changed(request)
-    return await _change(request, shown, EndpointForm.of(shown.options))
-
-
-async def _change(
-    request: web.Request, shown: ShownEndpoint, form: EndpointForm, error: BridgeError | None = None
-) -> web.StreamResponse:
-    return await page(
-        request,
-        "endpoint_form.html",
-        status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
-        title=f"Change {shown.facts.name}",
-        form=form,
-        shown=shown,
-        error=None if error is None else error_in_words(error),
-    )
-
-
-async def change(request: web.Request) -> web.StreamResponse:
-    """Change those options of an endpoint that were sent and differ."""
-    shown, site = await _shown_to_be_changed(request), site_of(request)
-    name, form = shown.facts.name, EndpointForm.sent(await form_of(request))
-    try:
-        options = form.options(before=shown.options)
-        if not options.given():
-            say(request, "Nothing was changed.")
-            raise _to(name)
-        warnings = await maintenance.set_endpoint(
-            site.database_url, name, options, allow_http=site.settings.now.allow_http
-        )
-    except (DatabaseUnavailable, InstallationError):
-        raise
-    except BridgeError as error:
-        return await _change(request, shown, form, error)
-    log_change(request, "endpoint changed", endpoint=name, options=options.given())
-    say(request, f"Endpoint {name} is changed.")
-    _warn(request, warnings)
-    raise _to(name)
+def to_endpoint(name: str) -> web.HTTPSeeOther:
+    """Return a redirection to an endpoint's page."""
+    return web.HTTPSeeOther(f"/endpoints/{quote(name, safe='')}")
 
 
 async def pause(request: web.Request) -> web.StreamResponse:
-    """Stop the calls."""
+    """Pause an endpoint."""
     name = request.match_info["name"]
-    with told_on_the_next_page(request):
+    with errors_as_notices(request):
         if await maintenance.pause_endpoint(site_of(request).database_url, name):
             log_change(request, "endpoint paused", endpoint=name)
-            say(request, f"Endpoint {name} is paused. What is committed meanwhile is sent when it is resumed.")
+            say(request, f"Endpoint {name} is paused. Changes are kept and delivered when it is resumed.")
         else:
             say(request, f"Endpoint {name} was paused already.")
-    raise _to(name)
+    raise to_endpoint(name)
 
 
 async def resume(request: web.Request) -> web.StreamResponse:
-    """Call it again."""
+    """Resume a paused or disabled endpoint."""
     name = request.match_info["name"]
-    with told_on_the_next_page(request):
+    with errors_as_notices(request):
         if await maintenance.resume_endpoint(site_of(request).database_url, name):
             log_change(request, "endpoint resumed", endpoint=name)
-            say(request, f"Endpoint {name} is resumed: what was held back is sent.")
-            if not (await _shown(request)).facts.same_cluster:
-                say(request, sentence(f"but {OTHER_CLUSTER}"), good=False)
+            say(request, f"Endpoint {name} is resumed. Its backlog is delivered.")
+            overview = (await _endpoint(request)).overview
+            if overview.status is EndpointStatus.INVALID:
+                say(request, sentence(f"but it is {overview.sentence(UTC)}"), good=False)
         else:
             say(request, f"Endpoint {name} was neither paused nor disabled.")
-    raise _to(name)
+    raise to_endpoint(name)
 
 
 async def test(request: web.Request) -> web.StreamResponse:
-    """Make a test call."""
+    """Send a test request."""
     name = request.match_info["name"]
-    with told_on_the_next_page(request):
-        pong = await send_test_request(site_of(request).settings.now, name)
-        log_change(request, "endpoint tested", endpoint=name, status=pong.status)
-        answer = f"HTTP {pong.status}" if pong.accepted else pong.reason
-        say(request, f"Test call: {answer}, after {pong.milliseconds} ms. {pong.meaning}", good=pong.accepted)
-    raise _to(name)
+    with errors_as_notices(request):
+        result = await send_test_request(site_of(request).settings.now, name)
+        log_change(request, "endpoint tested", endpoint=name, status=result.status)
+        response = f"HTTP {result.status}" if result.accepted else result.reason
+        text = f"Test request: {response}, after {result.milliseconds} ms. {result.meaning}"
+        say(request, text, good=result.accepted)
+    raise to_endpoint(name)
 
 
 async def rotate_form(request: web.Request) -> web.StreamResponse:
-    """Ask how to change the signing secret."""
-    shown = await _shown_to_be_changed(request)
+    """Show the form of a secret rotation."""
+    shown = await changeable_endpoint(request)
     return await page(
-        request, "rotate_secret.html", title=f"New secret for {shown.facts.name}", shown=shown, hours=_KEEP_OLD_HOURS
+        request,
+        "rotate_secret.html",
+        title=f"New secret for {shown.overview.name}",
+        shown=shown,
+        hours=_KEEP_OLD_HOURS,
     )
 
 
 async def rotate(request: web.Request) -> web.StreamResponse:
-    """Make a new signing secret."""
+    """Rotate the signing secret."""
     name, sent = request.match_info["name"], await form_of(request)
-    with told_on_the_next_page(request):
+    with errors_as_notices(request):
         hours = EndpointForm.number(sent, "keep_old_hours")
         rotated = await maintenance.rotate_secret(
             site_of(request).database_url, name, keep_old_hours=hours, cut_short="cut_short" in sent
         )
         log_change(request, "secret rotated", endpoint=name, old_until=rotated.old_until and str(rotated.old_until))
-        text = f"Calls to {name} are signed with a new secret from now on"
+        text = f"Requests to {name} are signed with a new secret"
         if rotated.old_until is not None:
-            text += f", and with the one before as well until {when(rotated.old_until, UTC)}"
+            text += f", and with the previous one until {when(rotated.old_until, UTC)}"
         say(request, f"{text}.", secret=rotated.secret)
-    raise _to(name)
+    raise to_endpoint(name)
 
 
 async def remove_form(request: web.Request) -> web.StreamResponse:
-    """Say what is lost with an endpoint, and ask."""
+    """Show what a removal loses, and ask for confirmation."""
     name = request.match_info["name"]
     lost = await maintenance.what_removing_loses(site_of(request).database_url, name)
     return await page(request, "remove.html", title=f"Remove {name}", name=name, lost=lost)
@@ -221,18 +134,9 @@ async def remove_form(request: web.Request) -> web.StreamResponse:
 async def remove(request: web.Request) -> web.StreamResponse:
     """Remove an endpoint."""
     name = request.match_info["name"]
-    with told_on_the_next_page(request):
+    with errors_as_notices(request):
         await maintenance.remove_endpoint(site_of(request).database_url, name)
         log_change(request, "endpoint removed", endpoint=name)
         say(request, f"Endpoint {name} is removed.")
         raise web.HTTPSeeOther("/")
-    raise _to(name)
-
-
-def _to(name: str) -> web.HTTPSeeOther:
-    return web.HTTPSeeOther(f"/endpoints/{quote(name, safe='')}")
-
-
-def _warn(request: web.Request, warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        say(request, f"Warning: {warning}", good=False)
+    raise to_endpoint(name)

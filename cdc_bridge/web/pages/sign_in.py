@@ -1,4 +1,4 @@
-"""Signing in with a token of the settings, and out."""
+"""Sign-in with a token from the settings, and sign-out."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ _MOST_TOKEN_CHARACTERS = 1000
 _log = structlog.get_logger(__name__)
 
 
-async def no_page(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler gets one
-    """Say what it takes for a page to be here."""
+async def no_dashboard(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler gets one
+    """Respond how to turn the dashboard on."""
     return web.Response(
         status=HTTPStatus.NOT_FOUND,
-        text=f"There is no page here, as {PREFIX}WEB_TOKEN is not set.\nMake a token: openssl rand -hex 24\n",
+        text=f"The dashboard is off, as {PREFIX}WEB_TOKEN is not set.\nMake a token: openssl rand -hex 24\n",
     )
 
 
 async def form(request: web.Request) -> web.StreamResponse:
-    """Ask for the token."""
+    """Show the sign-in form."""
     if signed_in(request) is not None:
         raise web.HTTPSeeOther("/")
     return await page(request, "sign_in.html", title="Sign in", next=_next(request.query.get("next", "")), problem=None)
 
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
-    """Begin a session for who has a right token."""
+    """Begin a session for a valid token."""
     site, now, address = site_of(request), time.monotonic(), address_of(request)
     sent = await form_of(request)
     token, next_ = sent.get("token", "").strip(), _next(sent.get("next", ""))
     if (wait := site.sign_in_limit.seconds_to_wait(address, now)) > 0:
-        return await _refused(request, next_, HTTPStatus.TOO_MANY_REQUESTS, _too_many(wait), retry_after=wait)
+        return await _rejected(request, next_, HTTPStatus.TOO_MANY_REQUESTS, _too_many(wait), retry_after=wait)
     right = site.tokens.right_of(token[:_MOST_TOKEN_CHARACTERS])
     if right is None:
         site.sign_in_limit.failed(address, now)
-        _log.warning("sign-in refused", address=address)
-        return await _refused(request, next_, HTTPStatus.FORBIDDEN, "That is not one of the tokens.")
+        _log.warning("sign-in rejected", address=address)
+        return await _rejected(request, next_, HTTPStatus.FORBIDDEN, "Wrong token.")
     if (before := request.cookies.get(cookie_name(request))) is not None:
         site.sessions.close(before)
     cookie, session = site.sessions.open(right, now)
@@ -59,12 +59,12 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
         path="/",
         httponly=True,
         samesite="Strict",
-        secure=site.listening.over_https,
+        secure=site.listen.over_https,
     )
     return response
 
 
-async def _refused(
+async def _rejected(
     request: web.Request, next_: str, status: HTTPStatus, problem: str, retry_after: float | None = None
 ) -> web.Response:
     headers = {} if retry_after is None else {"retry-after": str(int(retry_after) + 1)}
@@ -74,7 +74,7 @@ async def _refused(
 
 
 def _too_many(wait: float) -> str:
-    return f"Too many wrong tokens came from your address. Try again in {int(wait) // 60 + 1} minutes."
+    return f"Too many wrong tokens from your address. Try again in {int(wait) // 60 + 1} minutes."
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:
@@ -83,12 +83,12 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
     site_of(request).sessions.close(request.cookies[name])
     _log.info("signed out", session=session_of(request).short_id, address=address_of(request))
     response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"location": "/sign-in"})
-    response.del_cookie(name, path="/", httponly=True, samesite="Strict", secure=site_of(request).listening.over_https)
+    response.del_cookie(name, path="/", httponly=True, samesite="Strict", secure=site_of(request).listen.over_https)
     return response
 
 
 def _next(path: str) -> str:
-    """Return where to go after signing in, if that is a page of ours; else nothing."""
+    """Return the path to open after the sign-in if it is one of ours; else nothing."""
     if not path.isascii() or not path.isprintable() or "\\" in path or not path.startswith("/") or path[1:2] == "/":
         return ""
     try:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
-from cdc_bridge.web.listening import listening_of
+from cdc_bridge.web.listen_settings import listen_settings
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 from tests.support.http import free_port
@@ -24,11 +24,11 @@ def settings(**values: Any) -> Settings:
 
 
 def test_loopback_needs_nothing_and_no_port_is_no_page() -> None:
-    listening = listening_of(settings())
+    listening = listen_settings(settings())
     assert listening is not None
     assert (listening.address, listening.port, listening.to_this_machine_only) == ("127.0.0.1", 9187, True)
-    assert listening_of(settings(web_port=0)) is None
-    ipv6 = listening_of(settings(web_address="::1"))
+    assert listen_settings(settings(web_port=0)) is None
+    ipv6 = listen_settings(settings(web_address="::1"))
     assert ipv6 is not None
     assert ipv6.url == "http://[::1]:9187"
 
@@ -51,11 +51,11 @@ def test_loopback_needs_nothing_and_no_port_is_no_page() -> None:
 )
 def test_what_would_be_without_protection_is_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        listening_of(settings(**values))
+        listen_settings(settings(**values))
 
 
 def test_proxy_or_certificate_will_do_with_a_token() -> None:
-    proxied = listening_of(settings(web_address="0.0.0.0", web_token=TOKEN, web_behind_proxy=True))
+    proxied = listen_settings(settings(web_address="0.0.0.0", web_token=TOKEN, web_behind_proxy=True))
     assert proxied is not None
     assert proxied.over_https
     assert not proxied.to_this_machine_only

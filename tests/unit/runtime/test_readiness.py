@@ -1,127 +1,96 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+
+import pytest
 
 from cdc_bridge.checks.verdict import Check, Verdict
-from cdc_bridge.endpoints.last_hour import LastHour
-from cdc_bridge.endpoints.overview import EndpointNow
-from cdc_bridge.model import EndpointId, ReservationId, Seq
-from cdc_bridge.runtime.readiness import Part, problems
+from cdc_bridge.endpoints.status import OTHER_CLUSTER, EndpointStatus
+from cdc_bridge.model import ReservationId, Seq
+from cdc_bridge.runtime.readiness import Part, Problem, find_problems, headline
+from tests.support.overviews import endpoint_overview
 
-WELL = EndpointNow(
-    endpoint_id=EndpointId(1),
-    name="till",
-    state="healthy",
-    since=None,
-    problem=None,
-    daemon="host:1",
-    unread=0,
-    waiting=0,
-    dead=0,
-    lag_seconds=None,
-    in_flight=0,
-    listening=True,
-    deliveries_per_second=0.0,
-    last_success_at=None,
-    last_failure_at=None,
-    last_failure=None,
-    last_hour=LastHour(datetime(2026, 6, 1, 12, tzinfo=UTC)),
-    reconciled_missing=None,
-    reconciled_stale=None,
-    oldest_waiting_seq=None,
-    oldest_waiting_reservation=None,
-    oldest_waiting_attempts=None,
-    oldest_waiting_error=None,
+HEALTHY = endpoint_overview()
+BEHIND = replace(
+    HEALTHY, status=EndpointStatus.FAILING, unread=7, lag_seconds=400.0, reason="HTTP 503 Service Unavailable"
 )
-BEHIND = replace(WELL, state="backing off", unread=7, lag_seconds=400.0, problem="HTTP 503 Service Unavailable")
-ALL_WELL = {
+OLDEST = replace(
+    HEALTHY,
+    status=EndpointStatus.DEGRADED,
+    pending=1,
+    lag_seconds=7200.0,
+    oldest_pending_seq=Seq(17),
+    oldest_pending_reservation=ReservationId("R"),
+    oldest_pending_attempts=7,
+    oldest_pending_error="HTTP 422 Unprocessable Entity",
+)
+NO_PROBLEM = {
     "database": None,
     "checks": (),
-    "fallen_back": None,
-    "endpoints": (WELL,),
+    "polling_because": None,
+    "endpoints": (HEALTHY,),
     "max_lag_seconds": 300,
 }
 
 
-def told(**other: object) -> list[str]:
-    return [str(problem) for problem in problems(**ALL_WELL | other)]  # type: ignore[arg-type]
+def found(**other: object) -> list[Problem]:
+    return find_problems(**NO_PROBLEM | other)  # type: ignore[arg-type]
+
+
+def lines(**other: object) -> list[str]:
+    return [str(problem) for problem in found(**other)]
 
 
 def test_nothing_wrong_is_no_problem() -> None:
-    assert told(endpoints=[WELL, replace(WELL, lag_seconds=299.0)]) == []
+    assert lines(endpoints=[HEALTHY, replace(HEALTHY, lag_seconds=299.0)]) == []
 
 
-def test_lag_of_an_endpoint_is_told_with_its_reason_and_what_to_look_at() -> None:
-    assert told(endpoints=[WELL, BEHIND]) == [
-        (
-            "lag: endpoint till (backing off) has 7 unsettled, the oldest since 0:06:40 h: "
-            "HTTP 503 Service Unavailable -> cdc-bridge endpoint show till"
-        )
+def test_lag_is_reported_with_status_and_reason() -> None:
+    assert lines(endpoints=[HEALTHY, BEHIND]) == [
+        "lag: till is 7 min behind: failing, backlog 7: HTTP 503 Service Unavailable -> cdc-bridge endpoint show till"
     ]
 
 
-def test_lag_of_a_delivery_that_waits_names_it() -> None:
-    waits = replace(
-        WELL,
-        waiting=1,
-        lag_seconds=7200.0,
-        oldest_waiting_seq=Seq(17),
-        oldest_waiting_reservation=ReservationId("R"),
-        oldest_waiting_attempts=7,
-        oldest_waiting_error="HTTP 422 Unprocessable Entity",
-    )
-    assert told(endpoints=[waits]) == [
+def test_lag_of_a_pending_delivery_names_it() -> None:
+    assert lines(endpoints=[OLDEST]) == [
         (
-            "lag: endpoint till (healthy) has 1 unsettled, the oldest since 2:00:00 h: reservation R, 7 attempts, "
+            "lag: till is 2 h behind: degraded, backlog 1, oldest delivery of reservation R after 7 attempts: "
             "HTTP 422 Unprocessable Entity -> cdc-bridge delivery show 17"
         )
     ]
 
 
-def test_delivery_that_was_asked_for_by_hand_is_told_as_such() -> None:
-    replayed = replace(
-        WELL,
-        waiting=1,
-        lag_seconds=400.0,
-        oldest_waiting_seq=Seq(17),
-        oldest_waiting_reservation=ReservationId("R"),
-        oldest_waiting_attempts=1,
-    )
-    (problem,) = told(endpoints=[replayed])
-    assert "reservation R, 1 attempts, asked for by hand" in problem
+def test_delivery_that_was_queued_by_hand_is_reported_as_such() -> None:
+    (problem,) = lines(endpoints=[replace(OLDEST, oldest_pending_attempts=1, oldest_pending_error=None)])
+    assert "reservation R after 1 attempt: queued by hand" in problem
 
 
-def test_paused_endpoint_may_lag() -> None:
-    assert told(endpoints=[replace(BEHIND, state="paused")]) == []
+@pytest.mark.parametrize("status", [EndpointStatus.PAUSED, EndpointStatus.DISABLED])
+def test_endpoint_that_somebody_stopped_may_lag(status: EndpointStatus) -> None:
+    assert Part.LAG not in {problem.part for problem in found(endpoints=[replace(BEHIND, status=status)])}
 
 
-def test_disabled_endpoint_is_told_once_and_not_for_its_lag() -> None:
-    assert told(endpoints=[replace(BEHIND, state="disabled")]) == [
+def test_disabled_endpoint_is_a_problem() -> None:
+    disabled = replace(HEALTHY, status=EndpointStatus.DISABLED, reason="it answered 410")
+    assert lines(endpoints=[disabled]) == [
         (
-            "endpoint: till answered 410 and is not called any more -> "
-            "When it wants calls again: cdc-bridge endpoint resume till"
+            "endpoint: till is disabled: it answered 410 -> "
+            "When its owner wants deliveries again: cdc-bridge endpoint resume till"
         )
     ]
 
 
-def test_endpoint_that_cannot_be_called_is_told_before_anything_lags() -> None:
-    assert told(endpoints=[replace(WELL, state="cannot be called", problem="its CA file is not there")]) == [
-        "endpoint: till cannot be called: its CA file is not there -> cdc-bridge endpoint show till"
-    ]
+@pytest.mark.parametrize("reason", ["ca_file names /nowhere", OTHER_CLUSTER])
+def test_invalid_endpoint_is_a_problem_before_anything_lags(reason: str) -> None:
+    invalid = replace(HEALTHY, status=EndpointStatus.INVALID, reason=reason, unread=None)
+    assert lines(endpoints=[invalid]) == [f"endpoint: till is invalid: {reason} -> cdc-bridge endpoint show till"]
 
 
-def test_restored_dump_is_told_though_what_is_unread_is_not_known() -> None:
-    (problem,) = told(endpoints=[replace(WELL, state="of another cluster", unread=None)])
-    assert problem.startswith("endpoint: till: this database was restored from a dump")
-    assert "select cdc_bridge.adopt();" in problem
-
-
-def test_no_endpoint_is_told_unless_nobody_knows() -> None:
-    (problem,) = told(endpoints=[])
-    assert problem.startswith("endpoint: there is none, so nothing is called -> ")
-    assert told(endpoints=None, database="it does not answer") == [
-        "database: it does not answer -> See that PostgreSQL runs."
+def test_no_endpoint_is_a_problem_unless_the_database_is_lost() -> None:
+    (problem,) = lines(endpoints=[])
+    assert problem.startswith("endpoint: there is no endpoint, so nothing is delivered -> ")
+    assert lines(endpoints=None, database="does not respond") == [
+        "database: PostgreSQL does not respond -> Check the server."
     ]
 
 
@@ -131,15 +100,25 @@ def test_failed_checks_are_problems_and_warnings_are_not() -> None:
         Check("mapping", Verdict.WARNING, "in another order", "order them"),
         Check("installation", Verdict.OK, "schema version 1"),
     ]
-    assert told(checks=checks) == ["capture: capture is not attached to any table -> attach it"]
+    assert lines(checks=checks) == ["capture: capture is not attached to any table -> attach it"]
 
 
-def test_each_part_is_told() -> None:
-    found = problems(
-        database="it did not answer",
+def test_every_part_can_have_a_problem() -> None:
+    problems = find_problems(
+        database="does not respond",
         checks=[Check(name, Verdict.FAILED, "wrong") for name in ("installation", "mapping", "capture")],
-        fallen_back="a ring of our own was not heard",
-        endpoints=[BEHIND, replace(WELL, state="disabled")],
+        polling_because="LISTEN failed",
+        endpoints=[BEHIND, replace(HEALTHY, status=EndpointStatus.DISABLED)],
         max_lag_seconds=300,
     )
-    assert {problem.part for problem in found} == set(Part)
+    assert {problem.part for problem in problems} == set(Part)
+
+
+def test_headline_has_the_first_problems_in_one_sentence() -> None:
+    disabled = replace(HEALTHY, name="old-till", status=EndpointStatus.DISABLED)
+    assert headline(found(endpoints=[disabled, replace(BEHIND, lag_seconds=301.0)])) == (
+        "2 problems: old-till is disabled; till is 5 min behind."
+    )
+    assert headline(found(endpoints=[disabled])) == "1 problem: old-till is disabled."
+    assert headline(found(endpoints=[disabled] * 5)).endswith("old-till is disabled; 2 more.")
+    assert headline([]) == ""

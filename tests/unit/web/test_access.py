@@ -32,11 +32,11 @@ def test_right_to_view_is_not_that_to_change() -> None:
     assert not Right.VIEW.includes(Right.ALL)
 
 
-def test_session_ends_when_it_is_not_used_and_a_page_that_asks_by_itself_is_no_use() -> None:
+def test_session_ends_when_it_is_not_used_and_a_page_that_refreshes_itself_is_no_use() -> None:
     sessions = Sessions()
     cookie, session = sessions.open(Right.ALL, 0.0)
     assert sessions.find(cookie, IDLE_SECONDS) is session
-    assert sessions.find(cookie, 2 * IDLE_SECONDS, by_itself=True) is session
+    assert sessions.find(cookie, 2 * IDLE_SECONDS, automatic=True) is session
     assert sessions.find(cookie, 2 * IDLE_SECONDS + 1) is None
     assert sessions.find(cookie, 0.0) is None
 

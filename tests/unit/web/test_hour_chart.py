@@ -9,31 +9,31 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def hour(**calls: dict[int, int]) -> LastHour:
-    """Return an hour with so many calls in some of its minutes."""
+    """Return an hour with so many attempts in some of its minutes."""
     counted = {kind: tuple(of.get(minute, 0) for minute in range(MINUTES)) for kind, of in calls.items()}
     return LastHour(NOON, **counted)
 
 
-def test_hour_without_a_call_has_no_bar() -> None:
+def test_hour_without_an_attempt_has_no_bar() -> None:
     chart = hour_chart(LastHour(NOON))
-    assert (chart.bars, chart.words) == ([], "Calls in the last hour: none.")
+    assert (chart.bars, chart.caption) == ([], "Attempts in the last hour: none.")
 
 
-def test_bars_stand_on_one_another_and_none_is_higher_than_the_picture() -> None:
+def test_bars_stand_on_one_another_and_none_is_higher_than_the_chart() -> None:
     chart = hour_chart(hour(delivered={0: 100, 59: 50}, failed={59: 50}))
     assert [(bar.kind, bar.x) for bar in chart.bars] == [
-        ("accepted", 0),
-        ("accepted", 59 * STEP),
-        ("refused", 59 * STEP),
+        ("delivered", 0),
+        ("delivered", 59 * STEP),
+        ("failed", 59 * STEP),
     ]
     first, below, above = chart.bars
     assert first.y + first.height == below.y + below.height == HEIGHT
     assert above.y + above.height == below.y
     assert min(bar.y for bar in chart.bars) >= 0
-    assert chart.words == "Calls in the last hour: 150 accepted, 50 refused."
+    assert chart.caption == "Attempts in the last hour: 150 delivered, 50 failed."
     assert chart.most == 100
 
 
-def test_one_call_beside_many_is_still_seen() -> None:
+def test_one_attempt_beside_many_is_still_seen() -> None:
     chart = hour_chart(hour(delivered={5: 1_000_000}, failed={6: 1}))
-    assert chart.bars[1] == Bar("refused", 6 * STEP, HEIGHT - 2, 2)
+    assert chart.bars[1] == Bar("failed", 6 * STEP, HEIGHT - 2, 2)

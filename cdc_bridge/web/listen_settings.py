@@ -1,4 +1,4 @@
-"""Where the page and the figures are served, decided from the settings: never to other machines without protection."""
+"""Address, port and TLS of the HTTP server, from the settings: never open to other machines without protection."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MAKE_ONE = "Make one: openssl rand -hex 24"
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Where to serve, and how browsers come there."""
+class ListenSettings:
+    """Address, port and TLS of the HTTP server."""
 
     address: str
     port: int
@@ -26,27 +26,28 @@ class Listening:
     behind_proxy: bool
 
     @property
-    def to_this_machine_only(self) -> bool:
-        """Whether no other machine reaches it, be it through a proxy."""
+    def is_local(self) -> bool:
+        """Whether no other machine reaches the server, not even through a proxy."""
         return ip_address(self.address).is_loopback and not self.behind_proxy
 
     @property
     def over_https(self) -> bool:
-        """Whether browsers speak HTTPS."""
+        """Whether browsers use HTTPS."""
         return self.tls is not None or self.behind_proxy
 
     @property
     def url(self) -> str:
-        """Where it is on this machine."""
+        """URL of the server on this machine."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{'http' if self.tls is None else 'https'}://{host}:{self.port}"
 
 
-def listening_of(settings: Settings) -> Listening | None:
-    """Return where to serve; ``None``: nowhere.
+def listen_settings(settings: Settings) -> ListenSettings | None:
+    """Return address, port and TLS; ``None``: there is no server.
 
     Raises:
-        SettingsError: it would be without protection, or the certificate or a token cannot be used.
+        SettingsError: The server would be open to other machines without protection, or the certificate or a token
+            cannot be used.
     """
     _check_tokens(settings)
     tls = _tls(settings.web_certificate_file, settings.web_key_file)
@@ -55,34 +56,36 @@ def listening_of(settings: Settings) -> Listening | None:
         is_loopback = ip_address(address).is_loopback
     except ValueError:
         raise SettingsError(
-            f"{PREFIX}WEB_ADDRESS is no address", "For example 127.0.0.1, or 0.0.0.0 for all of this machine's."
+            f"{PREFIX}WEB_ADDRESS is not an IP address", "For example 127.0.0.1, or 0.0.0.0 for all interfaces."
         ) from None
     if not is_loopback or settings.web_behind_proxy:
         if settings.web_token is None and settings.web_view_token is None:
-            raise SettingsError(f"{PREFIX}WEB_TOKEN is not set, and other machines would reach the page", _MAKE_ONE)
+            raise SettingsError(
+                f"{PREFIX}WEB_TOKEN is not set, and other machines could reach the dashboard", _MAKE_ONE
+            )
         if tls is None and not settings.web_behind_proxy:
             raise SettingsError(
-                f"{PREFIX}WEB_ADDRESS {address} is reached by other machines, and all could be read on its way",
-                f"Set {PREFIX}WEB_CERTIFICATE_FILE; or, where a proxy does HTTPS, {PREFIX}WEB_BEHIND_PROXY=true.",
+                f"{PREFIX}WEB_ADDRESS {address} is reached by other machines, and without TLS",
+                f"Set {PREFIX}WEB_CERTIFICATE_FILE; or, behind a proxy that does HTTPS, {PREFIX}WEB_BEHIND_PROXY=true.",
             )
     if not settings.web_port:
         return None
-    return Listening(address, settings.web_port, tls, settings.web_behind_proxy)
+    return ListenSettings(address, settings.web_port, tls, settings.web_behind_proxy)
 
 
-def check_page(settings: Settings) -> Check | None:
-    """The page can be served as the settings have it; ``None``: they say nothing of it."""
+def check_dashboard(settings: Settings) -> Check | None:
+    """The dashboard can be served with these settings; ``None``: they do not mention it."""
     if not any(name.startswith("web_") for name in settings.model_fields_set):
         return None
     try:
-        listening = listening_of(settings)
+        listen = listen_settings(settings)
     except SettingsError as error:
-        return failed("page", error.problem, error.remedy)
-    if listening is None:
-        return warning("page", "is not served, as web_port is not set", f"Set {PREFIX}WEB_PORT, 9187 for example.")
+        return failed("dashboard", error.problem, error.remedy)
+    if listen is None:
+        return warning("dashboard", "off, as web_port is not set", f"Set {PREFIX}WEB_PORT, 9187 for example.")
     if settings.web_token is None and settings.web_view_token is None:
-        return ok("page", f"none, as there is no token; figures at {listening.url}")
-    return ok("page", listening.url)
+        return ok("dashboard", f"off, as there is no token; metrics at {listen.url}")
+    return ok("dashboard", listen.url)
 
 
 def _check_tokens(settings: Settings) -> None:

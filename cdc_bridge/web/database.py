@@ -1,4 +1,4 @@
-"""The page's own connections to the database: few, and none of them waits for long, so that deliveries come first."""
+"""The dashboard's own pool of connections: small and with short time-outs, so that deliveries come first."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ T = TypeVar("T")
 MOST_CONNECTIONS = 2
 _STATEMENT_SECONDS = 5
 _ANSWER_WITHIN_SECONDS = _STATEMENT_SECONDS + 1.0
-"""The server's own limit is of no use where the network swallows what it says."""
+"""PostgreSQL's own limit does not help where the network drops what it sends."""
 _WAIT_SECONDS = 3.0
 _IDLE_SECONDS = 60.0
 
 
-class PageDatabase:
-    """Reads for pages."""
+class DashboardDatabase:
+    """Pool of read-only connections."""
 
     def __init__(self, database_url: str) -> None:
         self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
@@ -51,29 +51,29 @@ class PageDatabase:
         )
 
     async def open(self) -> None:
-        """Be ready; nothing is connected before somebody looks."""
+        """Open the pool; it connects at the first read."""
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         await self._pool.close(timeout=2)
 
     async def read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
         """Run an operation that reads.
 
         Raises:
-            DatabaseUnavailable: the database does not answer in time, or is busy with other pages.
-            InstallationError: it refused a statement.
+            DatabaseUnavailable: The database does not respond in time, or the pool is exhausted.
+            InstallationError: PostgreSQL rejected a statement.
         """
         try:
             return await within(_ANSWER_WITHIN_SECONDS, self._read(operation))
         except (psycopg.errors.QueryCanceled, TimeoutError) as error:
             raise DatabaseUnavailable(
-                f"the database took longer than {_STATEMENT_SECONDS} s", "Ask for less, or later again."
+                f"the database took longer than {_STATEMENT_SECONDS} s", "Narrow the filter, or try again later."
             ) from error
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(
-                f"the database does not answer: {problem_of(error)}", "See that PostgreSQL runs: cdc-bridge check"
+                f"the database does not respond: {problem_of(error)}", "Check that PostgreSQL runs: cdc-bridge check"
             ) from error
         except psycopg.Error as error:
             raise refusal(error) from error
@@ -86,6 +86,6 @@ class PageDatabase:
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
     await speak_plainly(connection)
     await connection.execute(
-        _queries["set_up_page"],
-        {"name": f"cdc-bridge page {process_name()}", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
+        _queries["set_up_dashboard_session"],
+        {"name": f"cdc-bridge dashboard {process_name()}", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
     )

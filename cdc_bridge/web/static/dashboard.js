@@ -1,11 +1,11 @@
-// What makes the pages live. Everything works without it; then a page is as it was when it was loaded.
+// Refreshes the live regions of a page. Everything else works without scripts.
 "use strict";
 
 const REFRESH_EVERY_MILLISECONDS = 2000;
 const GIVE_UP_AFTER_MILLISECONDS = 10000;
 const FAILURES_UNTIL_STALE = 3;
 
-// Times are sent in UTC; here they become the reader's own.
+// Times are sent in UTC and shown in local time.
 const format = new Intl.DateTimeFormat(undefined, { dateStyle: "short", timeStyle: "medium" });
 
 function localTimes(root) {
@@ -17,11 +17,11 @@ function localTimes(root) {
   }
 }
 
-// A region in which somebody has chosen or marked something is left as it is.
+// A region in which something is selected is left alone.
 function inUse(region) {
   const selection = document.getSelection();
-  const marked = selection && !selection.isCollapsed && region.contains(selection.anchorNode);
-  return marked || region.querySelector("input:checked") !== null;
+  const selected = selection && !selection.isCollapsed && region.contains(selection.anchorNode);
+  return selected || region.querySelector("input:checked") !== null;
 }
 
 function placeOf(element, region) {
@@ -33,17 +33,17 @@ function placeOf(element, region) {
 }
 
 async function refresh(regions) {
-  const answer = await fetch(location.href, {
+  const response = await fetch(location.href, {
     headers: { "x-refresh": "1" },
     redirect: "error",
     signal: AbortSignal.timeout(GIVE_UP_AFTER_MILLISECONDS),
   });
-  if (answer.status === 401) {
+  if (response.status === 401) {
     location.reload();
     return;
   }
-  if (!answer.ok) throw new Error(answer.statusText);
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!response.ok) throw new Error(response.statusText);
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   for (const region of regions) {
     const other = fresh.getElementById(region.id);
     if (!other || inUse(region)) continue;
@@ -55,14 +55,14 @@ async function refresh(regions) {
   }
 }
 
-// What is seen has to be known to be old: a page goes on being there when its daemon does not.
+// A page stays open after its daemon ends, so it has to say that it is stale.
 let freshAt = new Date();
 let failures = 0;
 
-function tellStale() {
+function showStale() {
   const stale = document.getElementById("stale");
   stale.hidden = failures < FAILURES_UNTIL_STALE;
-  stale.textContent = stale.hidden ? "" : `Not up to date since ${format.format(freshAt)}: the daemon does not answer.`;
+  stale.textContent = stale.hidden ? "" : `Not up to date since ${format.format(freshAt)}: the daemon does not respond.`;
   document.body.classList.toggle("stale", !stale.hidden);
 }
 
@@ -76,7 +76,7 @@ async function keepFresh() {
     } catch {
       failures += 1;
     }
-    tellStale();
+    showStale();
   }
   setTimeout(keepFresh, REFRESH_EVERY_MILLISECONDS);
 }
@@ -92,7 +92,7 @@ function copyButtons() {
   }
 }
 
-// A browser may keep the page as it is for its Back button; a secret is not to come back with it.
+// The Back button may restore the page as it was; the secret must not come back with it.
 addEventListener("pagehide", () => document.getElementById("secret")?.remove());
 
 localTimes(document);

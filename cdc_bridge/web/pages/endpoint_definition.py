@@ -1,0 +1,108 @@
+"""Adding an endpoint, and changing its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+
+from cdc_bridge.endpoints import admin as maintenance
+from cdc_bridge.endpoints.details import ShownEndpoint
+from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
+from cdc_bridge.web.endpoint_form import EndpointForm
+from cdc_bridge.web.notices import error_text, say
+from cdc_bridge.web.pages.endpoints import changeable_endpoint, to_endpoint
+from cdc_bridge.web.rendering import page
+from cdc_bridge.web.requests import form_of, log_change, site_of
+
+
+async def new(request: web.Request) -> web.StreamResponse:
+    """Show the form of a new endpoint."""
+    return await _new(request, EndpointForm.empty())
+
+
+async def _new(request: web.Request, form: EndpointForm, error: BridgeError | None = None) -> web.StreamResponse:
+    return await page(
+        request,
+        "endpoint_form.html",
+        status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
+        title="Add an endpoint",
+        form=form,
+        shown=None,
+        error=None if error is None else error_text(error),
+    )
+
+
+async def add(request: web.Request) -> web.StreamResponse:
+    """Add an endpoint."""
+    form = EndpointForm.sent(await form_of(request))
+    site = site_of(request)
+    try:
+        added = await maintenance.add_endpoint(
+            site.database_url,
+            form.name,
+            form.options(),
+            allow_http=site.settings.now.allow_http,
+            from_oldest=form.from_oldest,
+            signed=form.signed,
+        )
+    except (DatabaseUnavailable, InstallationError):
+        raise
+    except BridgeError as error:
+        return await _new(request, form, error)
+    log_change(request, "endpoint added", endpoint=form.name, url=added.shown_url)
+    start = "the oldest change in the log" if form.from_oldest else "changes committed from now on"
+    text = f"Endpoint {form.name} is added. It starts with {start}."
+    if added.secret is None:
+        text += " Its requests are not signed."
+    say(request, text, secret=added.secret)
+    _warn(request, added.warnings)
+    raise to_endpoint(form.name)
+
+
+async def change_form(request: web.Request) -> web.StreamResponse:
+    """Show the form of an endpoint's options."""
+    shown = await changeable_endpoint(request)
+    return await _change(request, shown, EndpointForm.of(shown.options))
+
+
+async def _change(
+    request: web.Request, shown: ShownEndpoint, form: EndpointForm, error: BridgeError | None = None
+) -> web.StreamResponse:
+    return await page(
+        request,
+        "endpoint_form.html",
+        status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
+        title=f"Change {shown.overview.name}",
+        form=form,
+        shown=shown,
+        error=None if error is None else error_text(error),
+    )
+
+
+async def change(request: web.Request) -> web.StreamResponse:
+    """Change the options that were sent and differ."""
+    shown, site = await changeable_endpoint(request), site_of(request)
+    name, form = shown.overview.name, EndpointForm.sent(await form_of(request))
+    try:
+        options = form.options(before=shown.options)
+        if not options.given():
+            say(request, "Nothing was changed.")
+            raise to_endpoint(name)
+        warnings = await maintenance.set_endpoint(
+            site.database_url, name, options, allow_http=site.settings.now.allow_http
+        )
+    except (DatabaseUnavailable, InstallationError):
+        raise
+    except BridgeError as error:
+        return await _change(request, shown, form, error)
+    log_change(request, "endpoint changed", endpoint=name, options=options.given())
+    say(request, f"Endpoint {name} is changed.")
+    _warn(request, warnings)
+    raise to_endpoint(name)
+
+
+def _warn(request: web.Request, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        say(request, f"Warning: {warning}", good=False)

@@ -1,0 +1,186 @@
+-- cdc_bridge.endpoint_status: the status of each endpoint, its lag and its backlog. It shows no secret. A status is decided
+-- here and nowhere else: commands, dashboard, health checks and metrics read it from this view.
+--
+--   disabled    the endpoint answered 410
+--   paused      an operator paused it
+--   invalid     it cannot be called: a daemon found its definition unusable, or its position is another cluster's
+--   unassigned  no live daemon has it
+--   failing     its breaker is open; or the deliveries attempted since its last success were all rejected: those of three
+--               reservations, or of one where it never had a success
+--   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours
+--   healthy     none of these
+--
+-- A daemon is live while its lease lasts and its session holds the advisory lock (52684, daemon_number). pg_locks tells
+-- that to every role and without a side effect. Trying the lock would take it until the transaction ends: of two who try,
+-- or of one who tries while the daemon reconnects, one would see what is not so.
+--
+--   since       when the status began, where that is known
+--   reason      why, in words
+--   next_probe_at
+--               when a failing endpoint is tried again
+--   unread      changes in the log behind the position; up to 1,500 of them may be in the daemon's hands or settled.
+--               Counted up to 100,000, estimated from there on. null: the position is another cluster's
+--   pending     deliveries queued or retrying, counted up to 100,000
+--   dead        dead letters, counted up to 100,000
+--   lag         age of the oldest change that is unread or pending; of a delivery that was queued by hand, the time since
+--               then. null: there is none
+--   in_flight, listening, deliveries_per_second
+--               as of the daemon's last heartbeat, some seconds ago; null without a live daemon
+--
+-- Each count walks an index up to its limit: half a second for an endpoint with all three at their limit. A query that
+-- asks for none of unread, pending, dead and lag counts nothing.
+
+create or replace view cdc_bridge.endpoint_status as
+with
+  server as materialized (select system_identifier from pg_control_system()),
+  live_daemon as materialized (
+    select l.objid::bigint as daemon_number
+    from pg_locks l
+    where l.locktype = 'advisory' and l.classid = 52684 and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
+      and l.database = (select d.oid from pg_database d where d.datname = current_database())
+  )
+select
+  e.endpoint_id,
+  e.name,
+  judged.status,
+  case judged.status
+    when 'disabled' then e.disabled_at
+    when 'paused' then e.paused_at
+    when 'unassigned' then greatest(e.created_at, e.resumed_at, case when e.leased_until < now() then e.leased_until end)
+    when 'failing' then e.failing_since
+  end as since,
+  case judged.status
+    when 'disabled' then 'it answered 410'
+    when 'invalid' then
+      case
+        when here.same_cluster then e.problem
+        else 'this database was restored from a dump into another PostgreSQL cluster, so nothing is delivered; if it is the one '
+          'to work with and no copy, run in psql as a DBA: select cdc_bridge.adopt();'
+      end
+    when 'unassigned' then 'no live daemon has it'
+    when 'failing' then coalesce(e.problem, rejected.last_error, e.last_failure)
+    when 'degraded' then rejected.last_error
+  end as reason,
+  case judged.status when 'failing' then e.next_probe_at end as next_probe_at,
+  case when here.live then e.daemon_name end as daemon,
+  case when here.same_cluster then unread.counted + case when unread.counted = 100000 then greatest(0, newest.seq - unread.last_seq) else 0 end end
+    as unread,
+  pending.counted as pending,
+  dead.counted as dead,
+  now() - least(case when here.same_cluster then unread.oldest_at end, pending.oldest_at) as lag,
+  case when here.live then e.in_flight end as in_flight,
+  case when here.live then e.listening end as listening,
+  case when here.live then e.deliveries_per_second end as deliveries_per_second,
+  e.last_success_at,
+  e.last_failure_at,
+  e.last_failure,
+  e.reconciled_at
+from cdc_bridge.endpoint e
+cross join lateral (
+  select
+    e.cluster = (select s.system_identifier from server s) as same_cluster,
+    e.leased_until is not null and e.leased_until > now() and e.daemon_number in (select l.daemon_number from live_daemon l) as live,
+    -- A transaction read in part is either among those in progress or the very first one not begun then.
+    (pg_snapshot_xmax(e.position)::text::bigint + case when e.place_xid = pg_snapshot_xmax(e.position) then 1 else 0 end)::text::xid8
+      as from_xid
+) as here
+cross join lateral (
+  -- The daemon writes its figures at each heartbeat; the newest rows of the delivery log may know of a later success.
+  select greatest(e.last_success_at, max(d.last_attempt_at)) as at
+  from (select state, last_attempt_at from cdc_bridge.delivery where endpoint_id = e.endpoint_id order by seq desc limit 100) as d
+  where d.state = 'delivered'
+) as success
+cross join lateral (
+  select
+    count(*) filter (where d.state = 'retrying' or d.recorded_at > now() - interval '24 hours') as lately,
+    count(distinct d.reservation_id) filter (where success.at is null or d.last_attempt_at > success.at) as since_success,
+    (array_agg(d.last_error order by d.last_attempt_at desc nulls last))[1] as last_error
+  from (
+    (
+      select state, reservation_id, recorded_at, last_attempt_at, last_error
+      from cdc_bridge.delivery
+      where endpoint_id = e.endpoint_id and state = 'retrying' and failures > 0
+      order by seq desc
+      limit 100
+    )
+    union all
+    (
+      select state, reservation_id, recorded_at, last_attempt_at, last_error
+      from cdc_bridge.delivery
+      where endpoint_id = e.endpoint_id and state = 'dead'
+      order by seq desc
+      limit 100
+    )
+  ) as d
+) as rejected
+cross join lateral (
+  select
+    case
+      when e.disabled_at is not null then 'disabled'
+      when e.paused_at is not null then 'paused'
+      when not here.same_cluster then 'invalid'
+      -- What a daemon noted of a failing endpoint before it was killed says nothing of whether that can be called.
+      when not here.live and e.problem is not null and e.failing_since is null then 'invalid'
+      when not here.live then 'unassigned'
+      when e.failing_since is not null then 'failing'
+      when rejected.since_success >= case when success.at is null then 1 else 3 end then 'failing'
+      when rejected.lately > 0 then 'degraded'
+      else 'healthy'
+    end as status
+) as judged
+left join lateral (
+  select count(*) as counted, min(changed_at) as oldest_at, max(seq) as last_seq
+  from (
+    (
+      select late.seq, late.changed_at
+      from pg_snapshot_xip(e.position) as x (xid)
+      cross join lateral (
+        select c.seq, c.changed_at
+        from cdc_bridge.change c
+        where c.xid = x.xid
+        order by c.seq
+        limit 100000
+      ) as late
+      where x.xid is distinct from e.place_xid
+      limit 100000
+    )
+    union all
+    (
+      select c.seq, c.changed_at
+      from cdc_bridge.change c
+      where c.xid = e.place_xid and c.seq > e.place_seq
+      order by c.seq
+      limit 100000
+    )
+    union all
+    (
+      select c.seq, c.changed_at
+      from cdc_bridge.change c
+      where c.xid >= here.from_xid
+      order by c.xid, c.seq
+      limit 100000
+    )
+    limit 100000
+  ) as behind
+) as unread on true
+left join lateral (
+  select max(seq) as seq from (select c.seq from cdc_bridge.change c order by c.xid desc, c.seq desc limit 1) as last
+) as newest on true
+left join lateral (
+  select count(*) as counted, min(case d.failures when 0 then d.recorded_at else d.changed_at end) as oldest_at
+  from (
+    select failures, recorded_at, changed_at
+    from cdc_bridge.delivery
+    where endpoint_id = e.endpoint_id and state in ('queued', 'retrying')
+    order by seq
+    limit 100000
+  ) as d
+) as pending on true
+left join lateral (
+  select count(*) as counted
+  from (
+    select from cdc_bridge.delivery where endpoint_id = e.endpoint_id and state = 'dead' order by seq limit 100000
+  ) as d
+) as dead on true;
+
+comment on view cdc_bridge.endpoint_status is 'Status, lag and backlog of each endpoint';
