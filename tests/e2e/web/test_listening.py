@@ -26,7 +26,7 @@ def settings(**values: Any) -> Settings:
 def test_loopback_needs_nothing_and_no_port_is_no_page() -> None:
     listening = listen_settings(settings())
     assert listening is not None
-    assert (listening.address, listening.port, listening.to_this_machine_only) == ("127.0.0.1", 9187, True)
+    assert (listening.address, listening.port, listening.is_local) == ("127.0.0.1", 9187, True)
     assert listen_settings(settings(web_port=0)) is None
     ipv6 = listen_settings(settings(web_address="::1"))
     assert ipv6 is not None
@@ -58,7 +58,7 @@ def test_proxy_or_certificate_will_do_with_a_token() -> None:
     proxied = listen_settings(settings(web_address="0.0.0.0", web_token=TOKEN, web_behind_proxy=True))
     assert proxied is not None
     assert proxied.over_https
-    assert not proxied.to_this_machine_only
+    assert not proxied.is_local
 
 
 async def test_daemon_that_would_serve_without_protection_does_not_start(bridges: Bridges) -> None:
