@@ -40,7 +40,7 @@ set state = 'queued', skip_reason = null, failures = 0, next_attempt_at = now(),
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
 -- name: queue_behind_newer
--- Queues a delivery for which a newer one of its reservation stands.
+-- Queues a delivery that a newer one of its reservation covers.
 update cdc_bridge.delivery
 set state = 'queued', skip_reason = null, failures = 0, next_attempt_at = null, recorded_at = now()
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s

@@ -1,7 +1,7 @@
 """Retries one pending, dead or skipped delivery now.
 
 The body is the reservation's current state. So if a newer delivery of the same reservation exists, that one is made due
-and stands for both, as the order of deliveries demands. If a newer one was delivered, nothing is left to send: the
+and covers both, as the order of deliveries demands. If a newer one was delivered, nothing is left to send: the
 older one is superseded.
 """
 

@@ -78,7 +78,7 @@ def _state(delivery: DeliveryDetails) -> str:
     match delivery.state:
         case DeliveryState.QUEUED | DeliveryState.RETRYING:
             if delivery.next_attempt_at is None:
-                return f"{delivery.state}: delivery {delivery.newest_seq}, which is newer, stands for both"
+                return f"{delivery.state}: delivery {delivery.newest_seq}, which is newer, covers both"
             return f"{delivery.state}: {_due(delivery.next_attempt_at - delivery.read_at)}"
         case DeliveryState.DELIVERED:
             return "delivered"

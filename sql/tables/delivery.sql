@@ -4,9 +4,9 @@
 --   queued      requested by hand, no attempt yet
 --   retrying    no attempt succeeded yet
 --               (both are pending: the next attempt is at next_attempt_at, or null if a newer pending delivery of the same
---               reservation stands for this one)
+--               reservation covers this one)
 --   delivered   an attempt got a 2xx response
---   superseded  a newer delivery of the same reservation succeeded, or stands for this one (latest_only)
+--   superseded  a newer delivery of the same reservation succeeded, or covers this one (latest_only)
 --   dead        dead letter: the last attempt of the schedule failed
 --   skipped     there was nothing to send; skip_reason says why
 --
@@ -47,7 +47,7 @@ comment on column cdc_bridge.delivery.seq is 'Number of the change, as in cdc_br
 comment on column cdc_bridge.delivery.skip_reason is 'Why nothing was sent: the reservation was deleted, filtered out or unchanged; null unless skipped';
 comment on column cdc_bridge.delivery.attempts is 'Attempts so far';
 comment on column cdc_bridge.delivery.failures is 'Failed attempts that count for the schedule: failures of the whole endpoint do not';
-comment on column cdc_bridge.delivery.next_attempt_at is 'Next attempt of a pending delivery; null: a newer delivery of the reservation stands for it';
+comment on column cdc_bridge.delivery.next_attempt_at is 'Next attempt of a pending delivery; null: a newer delivery of the reservation covers it';
 comment on column cdc_bridge.delivery.last_status is 'HTTP status of the last response; null: there was none';
 comment on column cdc_bridge.delivery.last_error is 'Why the last attempt failed; contains no part of a body';
 comment on column cdc_bridge.delivery.message_id is 'webhook-id of the last attempt';

@@ -43,7 +43,7 @@ def customer(database: Database) -> None:
 
 
 def book(database: Database, *reservation_ids: str, age: str = "0") -> None:
-    """Book, as long ago as is said."""
+    """Book, with changes of some age."""
     for reservation_id in reservation_ids:
         database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (reservation_id,))
     database.execute(
@@ -79,8 +79,8 @@ def test_change_is_kept_while_any_endpoint_has_not_got_it(database: Database) ->
     behind = add_endpoint(database, "behind")
     book(database, "OLD", age="100 days")
     add_endpoint(database, "up-to-date")
-    for waits in ("paused_at = now()", "disabled_at = now()", "paused_at = null"):
-        database.execute(f"update cdc_bridge.endpoint set {waits} where endpoint_id = {behind}")
+    for change in ("paused_at = now()", "disabled_at = now()", "paused_at = null"):
+        database.execute(f"update cdc_bridge.endpoint set {change} where endpoint_id = {behind}")
         assert prune(database) == (0, 0)
     database.execute(f"delete from cdc_bridge.endpoint where endpoint_id = {behind}")
     assert prune(database) == (1, 0)
@@ -152,7 +152,7 @@ def test_delivery_log_of_an_endpoint_with_an_old_unread_change_is_kept(database:
 
 
 def test_what_is_kept_among_the_old_does_not_hide_what_comes_after(database: Database) -> None:
-    """More than a page of what waits, then what is to be deleted, in both tables and for several endpoints."""
+    """More than a page of pending deliveries, then old rows, in both tables and for several endpoints."""
     first, second = add_endpoint(database, "first"), add_endpoint(database, "second")
     database.execute(
         "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
@@ -205,10 +205,10 @@ def test_writer_with_a_snapshot_from_before_still_sees_what_is_deleted(database:
 
 
 async def test_daemon_prunes_and_delivers_on(database: Database, bridges: Bridges, receiver: Receiver) -> None:
-    receiver.script = lambda call: Answer(422 if call.reservation_id == "WAITING" else 200)
+    receiver.script = lambda call: Answer(422 if call.reservation_id == "REJECTED" else 200)
     bridge = await bridges.start()
-    book(database, "A", "B", "WAITING")
-    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all are in the ledger")
+    book(database, "A", "B", "REJECTED")
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all are recorded")
     assert await bridge.terminate() == 0
     database.execute("update cdc_bridge.change set changed_at = now() - interval '8 days'")
     database.execute(

@@ -26,7 +26,7 @@ order by 1, 2
 """
 
 
-async def refusal(database: Database) -> InstallationError | None:
+async def failure_of(database: Database) -> InstallationError | None:
     async with await connect(database.bridge_url) as connection:
         try:
             await require_ready(connection)
@@ -38,22 +38,22 @@ async def refusal(database: Database) -> InstallationError | None:
 async def test_every_right_granted_is_asked_for_and_its_remedy_mends_it(database: Database) -> None:
     granted = database.execute(GRANTED)
     assert len(granted) == 13
-    assert await refusal(database) is None
+    assert await failure_of(database) is None
     for table, right in granted:
         database.execute(f"revoke {right} on cdc_bridge.{table} from cdc_bridge")
-        error = await refusal(database)
+        error = await failure_of(database)
         assert error is not None, f"{right} on {table} is not asked for"
         assert "role cdc_bridge may not" in error.problem
         assert f"cdc_bridge.{table}" in error.problem
         _, found, statements = error.remedy.partition("in psql: ")
         assert found
         database.execute(statements)
-        assert await refusal(database) is None, f"{statements} does not mend it"
+        assert await failure_of(database) is None, f"{statements} does not mend it"
 
 
 async def test_all_missing_rights_are_told_at_once(database: Database) -> None:
     database.execute("revoke insert, update on cdc_bridge.delivery from cdc_bridge")
-    error = await refusal(database)
+    error = await failure_of(database)
     assert error is not None
     assert "may not add to cdc_bridge.delivery, change cdc_bridge.delivery" in error.problem
 
@@ -61,7 +61,7 @@ async def test_all_missing_rights_are_told_at_once(database: Database) -> None:
 @pytest.mark.parametrize("table", ["customers", "calls", "reservations"])
 async def test_right_of_the_views_owner_is_tried(table: str, database: Database) -> None:
     database.execute(f"revoke select on {table} from cdc_bridge_owner")
-    error = await refusal(database)
+    error = await failure_of(database)
     assert error is not None
     assert f"permission denied for table {table}" in error.problem
     assert "to cdc_bridge_owner" in error.remedy
@@ -70,9 +70,9 @@ async def test_right_of_the_views_owner_is_tried(table: str, database: Database)
 async def test_json_tells_all_is_well(bridges: Bridges) -> None:
     code, output, errors = await run_command("check", "--json", **bridges.settings)
     assert (code, errors) == (0, "")
-    told = json.loads(output)
-    assert told["ok"] is True
-    assert {check["verdict"] for check in told["checks"]} == {"ok"}
+    output_json = json.loads(output)
+    assert output_json["ok"] is True
+    assert {check["verdict"] for check in output_json["checks"]} == {"ok"}
 
 
 @pytest.mark.parametrize("table", ["change", "delivery", "endpoint"])
@@ -94,7 +94,7 @@ async def test_table_that_is_gone_is_a_cross_and_the_checking_goes_on(
     assert checks["capture"]["verdict"] == checks["doorbell"]["verdict"] == "ok"
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert (code, errors) == (0, "")
-    assert await refusal(database) is None
+    assert await failure_of(database) is None
 
 
 async def test_roles_with_more_rights_than_needed_are_told_and_what_is_said_takes_them(

@@ -33,7 +33,9 @@ async def backfill(bridges: Bridges, *arguments: str) -> str:
     return output
 
 
-async def test_endpoint_gets_what_was_there_before_it(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+async def test_endpoint_gets_reservations_older_than_itself(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
     database.execute(BOOKINGS.format(30))
     await bridges.start(**FROM_NOW)
     assert (
@@ -48,7 +50,7 @@ async def test_endpoint_gets_what_was_there_before_it(database: Database, receiv
     assert await backfill(bridges) == "Queued for default: 0 reservations.\n"
 
 
-async def test_again_calls_with_all_of_them_under_new_numbers(
+async def test_again_sends_all_of_them_under_new_numbers(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await bridges.start()
@@ -83,7 +85,7 @@ async def test_reservations_updated_since_a_time_alone(
     assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
 
 
-async def test_time_in_a_column_of_text_is_refused_with_what_to_do(database: Database, bridges: Bridges) -> None:
+async def test_text_column_cannot_be_compared_with_a_time(database: Database, bridges: Bridges) -> None:
     database.execute(BOOKINGS.format(1))
     await (await bridges.start()).terminate()
     map_table(database, "public.reservations")
@@ -94,7 +96,7 @@ async def test_time_in_a_column_of_text_is_refused_with_what_to_do(database: Dat
     assert "r.updated::timestamptz as updated" in errors
 
 
-async def test_transaction_that_may_have_a_lower_number_is_waited_for_and_named(
+async def test_transaction_with_a_lower_number_is_waited_for_and_named(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     database.execute(BOOKINGS.format(3))
@@ -128,7 +130,7 @@ async def test_prepared_transaction_is_named_and_a_change_of_a_lower_number_is_n
     assert [call.json["adults"] for call in receiver.accepted if call.reservation_id == "R1"] == [9]
 
 
-async def test_interrupted_backfill_goes_on_where_it_was(
+async def test_interrupted_backfill_continues_where_it_was(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     database.execute(BOOKINGS.format(60))
@@ -160,7 +162,9 @@ async def test_interrupt_while_waiting_for_a_transaction_is_clean(database: Data
     assert database.value("select count(*) from cdc_bridge.delivery") == 0
 
 
-async def test_no_more_wait_at_once_than_is_said(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+async def test_pending_deliveries_stay_below_the_limit(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
     database.execute(BOOKINGS.format(60))
     await bridges.start(**FROM_NOW)
     most = 0
@@ -209,7 +213,7 @@ async def test_wrong_usage(arguments: tuple[str, ...], bridges: Bridges) -> None
     assert "Usage" in errors
 
 
-async def test_endpoint_that_is_not_there_or_silent_or_of_another_cluster(database: Database, bridges: Bridges) -> None:
+async def test_endpoint_that_is_unknown_disabled_or_of_another_cluster(database: Database, bridges: Bridges) -> None:
     code, _, errors = await run_command("backfill", "default", **bridges.settings)
     assert code == 1
     assert "there is no endpoint" in errors
@@ -236,7 +240,7 @@ async def test_endpoint_that_is_not_there_or_silent_or_of_another_cluster(databa
         ("char(8)", "'R' || n"),
     ],
 )
-async def test_keys_of_any_type_are_walked_through_in_their_own_order_by_their_index(
+async def test_keys_of_any_type_are_read_in_their_own_order_by_their_index(
     key_type: str, keys: str, database: Database
 ) -> None:
     database.execute(f"create table public.bookings (id {key_type} primary key)")

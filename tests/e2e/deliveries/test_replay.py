@@ -31,11 +31,11 @@ update cdc_bridge.delivery
 set state = %s, skip_reason = case %s when 'skipped' then 'deleted' end, next_attempt_at = null
 where reservation_id = %s
 """
-CALLED_AT = "update cdc_bridge.delivery set last_attempt_at = %s where reservation_id = %s"
+ATTEMPTED_AT = "update cdc_bridge.delivery set last_attempt_at = %s where reservation_id = %s"
 
 
 async def delivered_bookings(number: int, database: Database, receiver: Receiver, bridges: Bridges) -> None:
-    """Have so many reservations delivered by a running daemon, R1 and so on; forget the calls."""
+    """Have so many reservations delivered by a running daemon, R1 and so on; forget the requests."""
     await bridges.start()
     database.execute(BOOKINGS.format(number))
     await until(lambda: database.value(DELIVERED) == number, "all are delivered and recorded")
@@ -49,7 +49,7 @@ async def replay(bridges: Bridges, *arguments: str) -> str:
     return output
 
 
-async def test_reservation_is_called_once_more_as_it_stands_now(
+async def test_reservation_is_sent_again_with_its_current_state(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await delivered_bookings(3, database, receiver, bridges)
@@ -77,7 +77,7 @@ async def test_state_is_that_of_the_newest_delivery(
     assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
 
 
-async def test_superseded_delivery_counts_as_the_delivered_one_that_it_stands_for(
+async def test_superseded_delivery_counts_as_delivered(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await delivered_bookings(1, database, receiver, bridges)
@@ -86,10 +86,10 @@ async def test_superseded_delivery_counts_as_the_delivered_one_that_it_stands_fo
     await receiver.wait_for_accepted(1)
 
 
-async def test_times_are_those_of_the_last_calls(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+async def test_times_are_those_of_the_last_attempts(database: Database, receiver: Receiver, bridges: Bridges) -> None:
     await delivered_bookings(3, database, receiver, bridges)
     for hour, reservation_id in enumerate(("R1", "R2", "R3"), start=9):
-        database.execute(CALLED_AT, (datetime(2026, 7, 1, hour, tzinfo=UTC), reservation_id))
+        database.execute(ATTEMPTED_AT, (datetime(2026, 7, 1, hour, tzinfo=UTC), reservation_id))
     code, output, errors = await run_command(
         "replay", "--since", "2026-07-01T09:30", "--until", "2026-07-01T12:00:00+01:00", **bridges.settings
     )
@@ -115,7 +115,7 @@ async def test_many_reservations_are_queued_in_several_transactions(
     receiver.script = lambda _: Answer(422)
     bridge = await bridges.start()
     database.execute(BOOKINGS.format(2500))
-    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2500, "all are refused", 60)
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2500, "all are rejected", 60)
     await bridge.terminate()
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     assert await replay(bridges, "--state", "dead") == "Queued for default: 2,500 reservations.\n"
@@ -123,19 +123,19 @@ async def test_many_reservations_are_queued_in_several_transactions(
     assert database.execute(queued_at) == [(3, 2500)]
 
 
-async def test_reservations_are_chosen_a_page_at_a_time(
+async def test_reservations_are_selected_a_page_at_a_time(
     database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cdc_bridge.deliveries.replay._PAGE", 7)
     monkeypatch.setattr("cdc_bridge.deliveries.replay._CHUNK", 3)
     await delivered_bookings(50, database, receiver, bridges)
-    done, told = ReplayProgress(), list[int]()
+    done, reported = ReplayProgress(), list[int]()
     async with await connect(database.bridge_url) as connection:
         endpoint = await resolve_endpoint(connection, None)
         selection = Selection(states=[DeliveryState.DELIVERED])
         assert (await count(connection, endpoint, selection)).selected == 50
-        await operation(connection, endpoint, selection, done, lambda so_far: told.append(so_far.selected))
-    assert (done.selected, done.queued, told[-1], len(told)) == (50, 50, 50, 22)
+        await operation(connection, endpoint, selection, done, lambda so_far: reported.append(so_far.selected))
+    assert (done.selected, done.queued, reported[-1], len(reported)) == (50, 50, 50, 22)
     await receiver.wait_for_accepted(50)
     assert len({call.reservation_id for call in receiver.accepted}) == 50
 
@@ -190,7 +190,7 @@ async def test_wrong_usage(arguments: tuple[str, ...], bridges: Bridges) -> None
     assert "Traceback" not in errors
 
 
-async def test_endpoint_has_to_be_named_where_there_are_several_and_one_that_is_silent_is_said(
+async def test_endpoint_must_be_named_among_several_and_a_paused_one_is_pointed_out(
     database: Database, receiver: Receiver, bridges: Bridges, certificates: Certificates
 ) -> None:
     await delivered_bookings(1, database, receiver, bridges)
@@ -204,7 +204,7 @@ async def test_endpoint_has_to_be_named_where_there_are_several_and_one_that_is_
     assert "till is paused: nothing is called until you run: cdc-bridge endpoint resume till" in errors
 
 
-async def test_reservation_that_the_ledger_does_not_know_is_said(
+async def test_reservation_that_was_never_delivered_is_named(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await delivered_bookings(1, database, receiver, bridges)

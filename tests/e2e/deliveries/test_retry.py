@@ -20,7 +20,7 @@ BOOKING = (
 )
 CHANGE = "update reservations set adults = adults + 1 where id = 'R'"
 STATES = "select seq, state from cdc_bridge.delivery order by seq"
-GIVEN_UP = """
+SET_STATE = """
 update cdc_bridge.delivery
 set state = %(state)s, skip_reason = case %(state)s when 'skipped' then 'deleted' end, next_attempt_at = null,
   failures = 11
@@ -29,22 +29,24 @@ LATER = "update cdc_bridge.delivery set next_attempt_at = now() + interval '1 ho
 
 
 async def settled(database: Database, *states: str) -> None:
-    """Wait until the ledger has exactly these states, by number."""
-    await until(lambda: [state for _, state in database.execute(STATES)] == list(states), f"the ledger has {states}")
+    """Wait until the delivery log has exactly these states, by number."""
+    await until(
+        lambda: [state for _, state in database.execute(STATES)] == list(states), f"the delivery log has {states}"
+    )
 
 
-async def refused_booking(database: Database, receiver: Receiver, bridges: Bridges) -> None:
-    """Have one delivery in the ledger that waits."""
+async def rejected_booking(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    """Have one retrying delivery."""
     receiver.script = lambda _: Answer(422)
     await bridges.start()
     database.execute(BOOKING)
     await settled(database, "retrying")
 
 
-async def test_waiting_delivery_is_due_now_at_the_beginning_of_its_schedule(
+async def test_retrying_delivery_is_due_now_at_the_start_of_its_schedule(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    await refused_booking(database, receiver, bridges)
+    await rejected_booking(database, receiver, bridges)
     database.execute(LATER)
     receiver.script = lambda _: Answer()
     code, output, errors = await run_command("delivery", "retry", "1", **bridges.settings)
@@ -54,11 +56,11 @@ async def test_waiting_delivery_is_due_now_at_the_beginning_of_its_schedule(
 
 
 @pytest.mark.parametrize("state", ["dead", "skipped"])
-async def test_delivery_that_was_given_up_is_tried_again_by_its_webhook_id(
+async def test_dead_or_skipped_delivery_is_retried_by_its_webhook_id(
     state: str, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    await refused_booking(database, receiver, bridges)
-    database.execute(GIVEN_UP, {"state": state})
+    await rejected_booking(database, receiver, bridges)
+    database.execute(SET_STATE, {"state": state})
     receiver.script = lambda _: Answer()
     webhook_id = receiver.calls[0].headers["webhook-id"]
     code, _, errors = await run_command("delivery", "retry", webhook_id, **bridges.settings)
@@ -66,13 +68,13 @@ async def test_delivery_that_was_given_up_is_tried_again_by_its_webhook_id(
     await settled(database, "delivered")
 
 
-async def test_newest_delivery_is_due_in_the_stead_of_an_older_one(
+async def test_newest_delivery_is_due_in_place_of_an_older_one(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    await refused_booking(database, receiver, bridges)
+    await rejected_booking(database, receiver, bridges)
     database.execute(CHANGE)
     await settled(database, "retrying", "retrying")
-    database.execute(GIVEN_UP, {"state": "dead"})
+    database.execute(SET_STATE, {"state": "dead"})
     receiver.script = lambda _: Answer()
     _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
     assert output == "1 (reservation R): the newer delivery 2 is due now, for both\n"
@@ -80,11 +82,11 @@ async def test_newest_delivery_is_due_in_the_stead_of_an_older_one(
     assert [call.seq for call in receiver.accepted] == [2]
 
 
-async def test_delivery_older_than_one_that_was_accepted_is_superseded_and_not_called(
+async def test_delivery_older_than_a_delivered_one_is_superseded_and_not_sent(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    await refused_booking(database, receiver, bridges)
-    database.execute(GIVEN_UP, {"state": "dead"})
+    await rejected_booking(database, receiver, bridges)
+    database.execute(SET_STATE, {"state": "dead"})
     receiver.script = lambda _: Answer()
     database.execute(CHANGE)
     await settled(database, "dead", "delivered")
@@ -93,7 +95,7 @@ async def test_delivery_older_than_one_that_was_accepted_is_superseded_and_not_c
     assert database.execute(STATES) == [(1, "superseded"), (2, "delivered")]
 
 
-async def test_what_needs_no_retry_is_refused_and_the_others_are_retried(
+async def test_settled_delivery_is_not_retried_but_the_others_are(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await bridges.start()
@@ -132,15 +134,15 @@ async def test_endpoint_has_to_be_named_where_several_have_the_delivery(
 
 @pytest.mark.parametrize("command", ["show", "retry"])
 @pytest.mark.parametrize("id_", ["nonsense", "0", "12-XYZ", "9" * 19, "9" * 30, "1;drop"])
-async def test_id_that_is_none_is_wrong_usage(command: str, id_: str, bridges: Bridges) -> None:
+async def test_invalid_id_is_wrong_usage(command: str, id_: str, bridges: Bridges) -> None:
     code, output, errors = await run_command("delivery", command, id_, **bridges.settings)
     assert (code, output) == (2, "")
     assert "webhook-id" in errors
     assert "Traceback" not in errors
 
 
-async def test_show_tells_what_the_ledger_has(database: Database, receiver: Receiver, bridges: Bridges) -> None:
-    await refused_booking(database, receiver, bridges)
+async def test_show_prints_what_the_delivery_log_has(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    await rejected_booking(database, receiver, bridges)
     database.execute(LATER)
     code, output, _ = await run_command("delivery", "show", "1", **bridges.settings)
     assert code == 0
@@ -160,14 +162,14 @@ async def test_show_tells_what_the_ledger_has(database: Database, receiver: Rece
         ("superseded", "a newer delivery of the reservation was successful"),
         ("dead", "cdc-bridge delivery retry 1"),
         ("skipped", "the reservation was deleted before it was sent"),
-        ("retrying", "delivery 1, which is newer, stands for both"),
+        ("retrying", "delivery 1, which is newer, covers both"),
     ],
 )
 async def test_show_says_what_each_state_means(
     state: str, words: str, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    await refused_booking(database, receiver, bridges)
-    database.execute(GIVEN_UP, {"state": state})
+    await rejected_booking(database, receiver, bridges)
+    database.execute(SET_STATE, {"state": state})
     _, output, _ = await run_command("delivery", "show", "1", **bridges.settings)
     assert words in output
     code, output, _ = await run_command("delivery", "show", "1", "--json", **bridges.settings)
@@ -179,10 +181,8 @@ async def test_show_says_what_each_state_means(
     assert shown["changed_at"].endswith("+00:00")
 
 
-async def test_refusal_of_the_database_is_told_in_words(
-    database: Database, receiver: Receiver, bridges: Bridges
-) -> None:
-    await refused_booking(database, receiver, bridges)
+async def test_database_error_is_explained(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+    await rejected_booking(database, receiver, bridges)
     database.execute("alter table cdc_bridge.delivery rename column failures to refusals")
     code, output, errors = await run_command("delivery", "show", "1", **bridges.settings)
     assert (code, output) == (1, "")

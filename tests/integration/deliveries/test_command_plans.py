@@ -1,4 +1,4 @@
-"""What commands ask of a large ledger and a long log is answered by indexes."""
+"""The statements of commands use indexes on a large delivery log and a long change log."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from cdc_bridge.queries import all_queries
 from tests.support.databases import Database
 from tests.support.plans import explained
 
-# So many that also PostgreSQL 15 and 16 take the index on a ledger that was never analyzed: they do not see there that
-# the pages of cdc_bridge.endpoint are kept half empty, and reckon with 150 endpoints to be looked up one by one.
+# So many that PostgreSQL 15 and 16, too, take the index on a delivery log that was never analyzed: they do not see that
+# the pages of cdc_bridge.endpoint are half empty, and expect 150 endpoints to look up one by one.
 FILL = """
 insert into cdc_bridge.change (xid, reservation_id, operation, changed_at)
 select (1000 + n)::text::xid8, 'R' || n % 5000, 'U', now() from generate_series(1, 100000) n;
@@ -40,7 +40,7 @@ STATEMENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("analyzed", ["analyze", "select"])
-async def test_no_statement_reads_all_of_the_ledger_or_the_log(analyzed: str, database: Database) -> None:
+async def test_no_statement_reads_a_whole_log(analyzed: str, database: Database) -> None:
     database.execute(FILL)
     database.execute(analyzed)
     async with await connect(database.url) as connection:
@@ -50,7 +50,7 @@ async def test_no_statement_reads_all_of_the_ledger_or_the_log(analyzed: str, da
             await connection.execute(all_queries()[name], parameters)
             (plan,) = plans
             assert "Seq Scan on delivery" not in plan, f"{name}:\n{plan}"
-            # A log that was never analyzed is small; that it is in the order of its key is not known of it.
+            # Without statistics the planner does not know that the change log is in the order of its key.
             assert "Seq Scan on change" not in plan or analyzed == "select", f"{name}:\n{plan}"
             assert "delivery_pkey" not in plan or name in {
                 "find_deliveries", "still_pending", "unread_changes", "requeue",

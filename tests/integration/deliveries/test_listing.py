@@ -39,7 +39,7 @@ join cdc_bridge.endpoint e on e.name = 'till' or n % 3 = 0;
 @pytest.fixture(autouse=True)
 def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     database.execute(FILL)
-    monkeypatch.setattr(module, "_STEP", 200)  # ten numbers that are there, of two endpoints
+    monkeypatch.setattr(module, "_STEP", 200)  # ten existing numbers, of two endpoints
 
 
 async def all_pages(database: Database, filter_: DeliveryFilter, limit: int) -> list[LoggedDelivery]:
@@ -91,7 +91,7 @@ def expected(database: Database, filter_: DeliveryFilter) -> list[tuple[int, str
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])
 @pytest.mark.parametrize("filter_", FILTERS, ids=str)
-async def test_pages_have_what_is_wanted_once_and_in_order(
+async def test_pages_have_every_match_once_and_in_order(
     database: Database, filter_: DeliveryFilter, limit: int
 ) -> None:
     found = await all_pages(database, filter_, limit)
@@ -99,7 +99,7 @@ async def test_pages_have_what_is_wanted_once_and_in_order(
 
 
 async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(database: Database) -> None:
-    """A backfill that has waited for an old transaction queues like that."""
+    """As a backfill queues it that waited for an old transaction."""
     queued_at = NOON + timedelta(minutes=250)
     database.execute("update cdc_bridge.delivery set changed_at = %s where seq = 750", (queued_at,))
     for filter_ in FILTERS:
@@ -109,7 +109,7 @@ async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(da
     assert (first.seq, last.seq) == (10 * DELIVERIES, 750)
 
 
-async def test_what_is_looked_through_does_not_grow_with_the_endpoints(database: Database) -> None:
+async def test_scanned_range_does_not_grow_with_the_endpoints(database: Database) -> None:
     (of_one, of_both) = [DeliveryFilter(endpoint=name, states=[DeliveryState.SKIPPED]) for name in ("till", None)]
     database.execute("update cdc_bridge.delivery set state = 'delivered', skip_reason = null, next_attempt_at = null")
     async with database.connection() as connection:
@@ -117,7 +117,7 @@ async def test_what_is_looked_through_does_not_grow_with_the_endpoints(database:
     assert (one, both) == (Cursor(10 * DELIVERIES - 2000, 0), Cursor(10 * DELIVERIES - 1000, 0))
 
 
-async def test_what_is_rare_is_looked_for_no_further_than_so_far_and_then_gone_on_with(
+async def test_scan_for_rare_deliveries_stops_and_continues_from_its_cursor(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MAX_STEPS", 2)
@@ -131,14 +131,14 @@ async def test_what_is_rare_is_looked_for_no_further_than_so_far_and_then_gone_o
     assert [delivery.seq for delivery in await all_pages(database, filter_, 10)] == [20]
 
 
-async def test_endpoint_that_is_not_there_is_named(database: Database) -> None:
+async def test_unknown_endpoint_is_named(database: Database) -> None:
     async with database.connection() as connection:
         with pytest.raises(BridgeError, match="there is no endpoint tull; did you mean till"):
             await list_deliveries(connection, DeliveryFilter(endpoint="tull"), 10)
 
 
 @pytest.mark.parametrize("text", ["", "1", "-", "1-", "a-b", "1-2-3", "-1-2", "¹-2"])
-def test_place_that_is_none_is_refused(text: str) -> None:
+def test_text_that_is_not_a_cursor_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         Cursor.parse(text)
 
@@ -164,7 +164,7 @@ async def test_command_lists_and_goes_on(database: Database) -> None:
     assert (code, output) == (0, "No matching delivery.\n")
 
 
-async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywhere(database: Database) -> None:
+async def test_command_without_matches_says_whether_the_scan_is_complete(database: Database) -> None:
     database.execute("delete from cdc_bridge.delivery")
     database.execute(f"""
         insert into cdc_bridge.delivery (
@@ -179,10 +179,10 @@ async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywh
     )
     code, output, errors = await run_command(*arguments, **settings)
     assert (code, output) == (0, "No matching delivery so far.\n")
-    told = re.fullmatch(r"Older deliveries were not searched. To continue: --after (\S+)\n", errors)
-    while told is not None and "so far" in output:
-        code, output, errors = await run_command(*arguments, "--after", told[1], **settings)
-        told = re.fullmatch(r"Older deliveries were not searched. To continue: --after (\S+)\n", errors)
+    hint = re.fullmatch(r"Older deliveries were not searched. To continue: --after (\S+)\n", errors)
+    while hint is not None and "so far" in output:
+        code, output, errors = await run_command(*arguments, "--after", hint[1], **settings)
+        hint = re.fullmatch(r"Older deliveries were not searched. To continue: --after (\S+)\n", errors)
     assert (code, len(output.splitlines()), errors) == (0, 3, "")
 
 
@@ -195,7 +195,7 @@ async def test_command_that_has_found_nothing_says_whether_it_has_looked_everywh
         (["--state", "lost"], "'lost' is not one of"),
     ],
 )
-async def test_command_says_what_is_wrong(database: Database, arguments: list[str], words: str) -> None:
+async def test_command_explains_wrong_usage(database: Database, arguments: list[str], words: str) -> None:
     code, _, errors = await run_command("deliveries", *arguments, CDC_BRIDGE_DATABASE_URL=database.bridge_url)
     assert code != 0
     assert words in " ".join(errors.replace("│", " ").split())

@@ -1,4 +1,4 @@
-"""What is counted for an endpoint: right, bounded, and by indexes whatever the ledger and the log have grown to."""
+"""What is counted for an endpoint: right, bounded, and read by indexes however large the logs are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.plans import explained
 OLDEST = Position(Snapshot.parse("1:1:"))
 TILL, OTHER = EndpointId(1), EndpointId(2)
 BOOKINGS = "insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, {}) n"
-LEDGER = """
+FILL = """
 insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at, recorded_at
 )
@@ -29,40 +29,40 @@ from (
 
 
 @pytest.fixture
-def ledger(database: Database) -> Database:
-    """A log of 5,000 changes, and a ledger of 20,000 rows of one endpoint and as many of another."""
+def filled(database: Database) -> Database:
+    """A change log of 5,000 changes, and a delivery log with 20,000 rows for each of two endpoints."""
     database.execute("insert into customers (id) values ('C')")
     database.execute(BOOKINGS.format(5000))
     for endpoint_id in (TILL, OTHER):
-        database.execute(LEDGER, {"endpoint_id": endpoint_id, "rows": 20_000})
+        database.execute(FILL, {"endpoint_id": endpoint_id, "rows": 20_000})
     database.execute("analyze cdc_bridge.delivery; analyze cdc_bridge.change")
     return database
 
 
-async def test_figures(ledger: Database) -> None:
-    async with ledger.connection() as connection:
+async def test_figures(filled: Database) -> None:
+    async with filled.connection() as connection:
         figures = await figures_of(connection, TILL, OLDEST)
     of_state = "select count(*) from cdc_bridge.delivery where endpoint_id = 1 and state = %s"
-    assert figures.waiting.number == ledger.value(of_state, ("retrying",)) == 400
-    assert figures.dead.number == ledger.value(of_state, ("dead",))
-    assert figures.delivered.number == ledger.value(f"{of_state} and seq > 100", ("delivered",))
+    assert figures.waiting.number == filled.value(of_state, ("retrying",)) == 400
+    assert figures.dead.number == filled.value(of_state, ("dead",))
+    assert figures.delivered.number == filled.value(f"{of_state} and seq > 100", ("delivered",))
     assert figures.backlog.number == 5000
     assert figures.delivered.exact
     assert str(figures.waiting) == "400"
 
 
-async def test_counting_has_a_limit_and_says_so(ledger: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_counts_have_a_limit_and_say_so(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "COUNT_LIMIT", 60)
-    async with ledger.connection() as connection:
+    async with filled.connection() as connection:
         figures = await figures_of(connection, TILL, OLDEST)
     assert (figures.waiting.number, figures.dead.number, figures.backlog.number) == (60, 60, 60)
     assert str(figures.backlog) == "at least 60"
     assert str(figures.delivered).startswith("at least 5")
 
 
-async def test_nothing_is_read_from_end_to_end(ledger: Database) -> None:
-    async with ledger.connection() as connection:
-        position = Position(Snapshot.parse(ledger.value("select pg_current_snapshot()::text")))
+async def test_no_log_is_read_as_a_whole(filled: Database) -> None:
+    async with filled.connection() as connection:
+        position = Position(Snapshot.parse(filled.value("select pg_current_snapshot()::text")))
         plans = await explained(connection)
         await figures_of(connection, TILL, position)
     assert len(plans) == 2

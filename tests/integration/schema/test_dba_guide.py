@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_block_runs_in_its_order_and_the_end_is_as_the_beginning(
+def test_every_block_runs_in_order_and_the_schema_ends_as_it_began(
     example_database: Database, programs: Path, folder: Path
 ) -> None:
     example_database.execute((sql_folder() / "example" / "data.sql").read_text())
@@ -107,15 +107,15 @@ def test_dump_by_a_role_without_rights_on_ours_needs_to_leave_it_out(database: D
             database.execute(f"grant select on {table} to {role}")
         url = database.server.url_for(database.name, user=role, password="of-a-dump")
         dump = [str(programs / "pg_dump"), "--dbname", url]
-        refused = subprocess.run(dump, capture_output=True, text=True, check=False)
-        assert refused.returncode != 0
-        assert "permission denied for" in refused.stderr
+        failed = subprocess.run(dump, capture_output=True, text=True, check=False)
+        assert failed.returncode != 0
+        assert "permission denied for" in failed.stderr
         subprocess.run([*dump, "--exclude-schema=cdc_bridge"], capture_output=True, check=True)
     finally:
         database.execute(f"drop owned by {role}; drop role {role}")
 
 
-def test_prepared_transaction_is_refused_only_while_a_daemon_sleeps(database: Database) -> None:
+def test_prepared_transaction_fails_only_while_a_daemon_sleeps(database: Database) -> None:
     database.execute("insert into customers (id) values ('C')")
     booking = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
     with psycopg.connect(database.url) as e_res, psycopg.connect(database.url, autocommit=True) as sleeper:

@@ -101,7 +101,7 @@ async def test_mapping_of_ones_own_is_kept_by_a_later_install(
     assert schema_of(example_database, programs) == with_own
 
 
-async def test_mapping_that_names_what_is_not_there_is_refused_and_nothing_changed(
+async def test_mapping_with_unknown_tables_fails_and_changes_nothing(
     empty_database: Database, example_database: Database, programs: Path, tmp_path: Path
 ) -> None:
     before = schema_of(empty_database, programs)
@@ -125,14 +125,14 @@ async def test_mapping_that_names_what_is_not_there_is_refused_and_nothing_chang
     assert "/nowhere.sql cannot be read" in errors
 
 
-async def test_newer_schema_is_not_put_back(database: Database) -> None:
+async def test_newer_schema_is_not_downgraded(database: Database) -> None:
     database.execute("insert into cdc_bridge.schema_version (version) values (99)")
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert code == 1
     assert "newer than version 1," in errors
 
 
-async def test_role_without_rights_is_told_which_it_needs(example_database: Database) -> None:
+async def test_role_without_rights_learns_which_it_needs(example_database: Database) -> None:
     url = example_database.bridge_url
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url)
     assert code == 1
@@ -140,7 +140,7 @@ async def test_role_without_rights_is_told_which_it_needs(example_database: Data
     assert BRIDGE_PASSWORD not in errors
 
 
-async def test_two_installs_at_once_both_succeed_or_say_so(example_database: Database) -> None:
+async def test_two_installs_at_once_both_succeed_or_fail_cleanly(example_database: Database) -> None:
     results = await asyncio.gather(
         *(operation.install(example_database.url, None, report=lambda _: None) for _ in range(2)),
         return_exceptions=True,
@@ -157,7 +157,7 @@ async def test_writes_go_on_when_no_daemon_ever_comes(database: Database) -> Non
         for number in range(200):
             connection.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (f"R{number}",))
         connection.execute("select pg_notify('cdc_bridge_change', 'the end')")
-        assert [ring.payload for ring in connection.notifies(timeout=10, stop_after=1)] == ["the end"]
+        assert [notification.payload for notification in connection.notifies(timeout=10, stop_after=1)] == ["the end"]
     assert database.value("select count(*) from cdc_bridge.change") == 200
 
 
@@ -196,7 +196,7 @@ async def test_dry_run_of_what_would_fail_fails(empty_database: Database) -> Non
 @pytest.mark.parametrize(
     "arguments", [("--finish", "--dry-run"), ("--upgrade-from", "1"), ("--print", "--upgrade-from", "0")]
 )
-async def test_options_that_do_not_go_together_are_wrong_usage(arguments: tuple[str, ...]) -> None:
+async def test_conflicting_options_are_wrong_usage(arguments: tuple[str, ...]) -> None:
     code, _, errors = await run_command("install", *arguments)
     assert code == 2
     assert "--upgrade-from" in errors or "--finish" in errors
@@ -218,7 +218,7 @@ def test_mapping_is_kept_by_psql_unless_another_is_named(
     assert "(ours)" not in schema_of(example_database, programs)
 
 
-async def test_schema_of_somebody_else_is_refused(example_database: Database, programs: Path) -> None:
+async def test_schema_of_another_owner_is_rejected(example_database: Database, programs: Path) -> None:
     example_database.execute("create schema cdc_bridge; create table cdc_bridge.change (xid xid8)")
     before = schema_of(example_database, programs)
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
@@ -264,10 +264,10 @@ async def test_default_privileges_of_the_dba_give_nobody_a_right(example_databas
         example_database.execute(f"drop owned by {role}; drop role {role}")
 
 
-async def test_dba_who_is_no_superuser_installs_and_takes_out_again(
+async def test_dba_who_is_not_a_superuser_installs_and_uninstalls(
     server: Server, example_database: Database, programs: Path
 ) -> None:
-    """As of a managed PostgreSQL: a role with CREATEROLE that owns the database and e-Res's tables."""
+    """As on a managed PostgreSQL: a role with CREATEROLE that owns the database and e-Res's tables."""
     dba = f"dba_{example_database.name}"
     owned = "; ".join(f"alter table {table} owner to {dba}" for table in ("reservations", "customers", "calls"))
     example_database.execute(
@@ -314,9 +314,7 @@ async def test_mapping_with_transaction_control_is_refused_and_nothing_changed(
     assert not example_database.value("select to_regnamespace('cdc_bridge') is not null")
 
 
-async def test_shipped_mapping_does_not_take_the_place_of_one_that_was_taken_away(
-    database: Database, programs: Path
-) -> None:
+async def test_shipped_mapping_does_not_replace_one_that_was_dropped(database: Database, programs: Path) -> None:
     database.execute("drop view cdc_bridge.reservation_payload")
     run_psql(database, programs, "--file", str(sql_folder() / "install.sql"))
     assert database.value("select to_regclass('cdc_bridge.reservation_payload') is null")

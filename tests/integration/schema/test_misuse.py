@@ -1,4 +1,4 @@
-"""What someone with rights of their own in the database may try against the capture."""
+"""What a role with rights of its own in the database may try against capture."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def intruder(database: Database) -> Iterator[psycopg.Connection]:
         "set role cdc_bridge",
     ],
 )
-def test_is_refused(statement: str, intruder: psycopg.Connection) -> None:
+def test_statement_is_denied(statement: str, intruder: psycopg.Connection) -> None:
     with pytest.raises(errors.InsufficientPrivilege):
         intruder.execute(statement.encode())
 
