@@ -45,7 +45,7 @@ class Summary:
             ("out of order", str(self.out_of_order)),
             ("from rolled-back transactions", str(self.phantom)),
             ("last request differs from the row", str(self.stale)),
-            ("violations of signature or schema", str(self.invalid)),
+            ("invalid signature or body", str(self.invalid)),
             ("commit to 2xx, p50 / p95, one by one", _milliseconds(self.one_by_one_ms)),
             ("commit to 2xx, p50 / p95, all, with bursts and faults", _milliseconds(self.all_ms)),
         ]
