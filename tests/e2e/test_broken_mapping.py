@@ -34,7 +34,7 @@ def install_mapping(database: Database, adults: str = "r.adults") -> None:
 async def standing(bridges: Bridges) -> str:
     _, output, _ = await run_command("endpoint", "list", "--json", **bridges.settings)
     (endpoint,) = json.loads(output)
-    return f"{endpoint['state']}: {endpoint['reason']}"
+    return f"{endpoint['status']}: {endpoint['reason']}"
 
 
 async def test_view_that_can_show_no_reservation_uses_up_no_schedule(
@@ -53,7 +53,7 @@ async def test_view_that_can_show_no_reservation_uses_up_no_schedule(
     )
     assert len(receiver.accepted) == 3
     assert database.value(FAILURES) == 0
-    assert (await standing(bridges)).startswith(f"backing off: {reason}")
+    assert (await standing(bridges)).startswith(f"failing: {reason}")
 
     install_mapping(database)
     calls = await receiver.wait_for_accepted(10)

@@ -142,9 +142,9 @@ async def test_pause_and_resume_say_when_they_change_nothing(endpoint: EndpointC
     assert "is paused" in await endpoint.run("pause", "till")
     assert "was paused already" in await endpoint.run("pause", "till")
     (listed,) = await endpoint.json("list")
-    assert listed["state"] == "paused"
+    assert listed["status"] == "paused"
     assert "is resumed" in await endpoint.run("resume", "till")
-    assert "state           no daemon" in await endpoint.run("show", "till")
+    assert "status          unassigned since " in await endpoint.run("show", "till")
 
 
 async def test_list_of_none_says_what_to_do(endpoint: EndpointCommands) -> None:

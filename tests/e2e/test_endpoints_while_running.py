@@ -72,7 +72,7 @@ class Till:
         return str((await self._commands.json("rotate-secret", "till", *options))["secret"])
 
     async def state(self, name: str = "till") -> str:
-        return str((await self._commands.json("show", name))["state"])
+        return str((await self._commands.json("show", name))["status"])
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ async def test_added_endpoint_gets_what_is_committed_from_then_on(
     assert call.headers["x-till"] == "7"
     assert verifies(call, secret)
     (listed,) = await endpoint.json("list")
-    assert listed["state"] == "healthy"
-    assert listed["holder"].endswith(f":{bridge.pid}")
+    assert listed["status"] == "healthy"
+    assert listed["daemon"].endswith(f":{bridge.pid}")
     delivered = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
     await until(lambda: database.value(delivered) == 1, "it is recorded")
     assert (await endpoint.json("show", "till"))["delivered_24h"] == {"number": 1, "exact": True}
@@ -148,7 +148,7 @@ async def test_endpoint_that_cannot_be_called_says_why_and_works_once_that_is_me
     await bridge.wait_for_log("endpoint invalid", endpoint="till")
     problem = "select problem from cdc_bridge.endpoint"
     await until(lambda: database.value(problem) is not None, "its problem is noted")
-    assert "cannot be called: ca_file names /of/another/machine.pem" in await endpoint.run("show", "till")
+    assert "invalid: ca_file names /of/another/machine.pem" in await endpoint.run("show", "till")
     database.execute(BOOKING, ("MEANWHILE",))
     await endpoint.run("set", "till", "--ca-file", till.ca_file)
     assert ids(await receiver.wait_for_accepted(1)) == ["MEANWHILE"]
@@ -173,7 +173,7 @@ async def test_paused_endpoint_is_not_called_and_gets_all_of_it_later(
     assert len(await other.wait_for_accepted(4)) == 4  # costs the other one nothing
     assert receiver.calls == []
     shown = await endpoint.json("show", "till")
-    assert (shown["state"], shown["backlog"]["number"]) == ("paused", 4)
+    assert (shown["status"], shown["backlog"]["number"]) == ("paused", 4)
     await endpoint.run("resume", "till")
     calls = await receiver.wait_for_accepted(4)
     assert [call.seq for call in calls] == sorted(call.seq for call in calls)
@@ -192,12 +192,12 @@ async def test_failing_endpoint_says_so_and_costs_the_other_nothing(
     failing = "select failing_since is not null from cdc_bridge.endpoint where name = 'till'"
     await until(lambda: bool(database.value(failing)), "it backs off")
     listed = {found["name"]: found for found in await endpoint.json("list")}
-    assert listed["other"]["state"] == "healthy"
-    assert listed["till"]["state"] == "backing off"
+    assert listed["other"]["status"] == "healthy"
+    assert listed["till"]["status"] == "failing"
     assert listed["till"]["reason"] == "HTTP 503 Service Unavailable"
-    assert listed["till"]["since"] <= listed["till"]["until"]
+    assert listed["till"]["since"] <= listed["till"]["next_probe_at"]
     assert "HTTP 503" in await endpoint.run("list")
-    assert "backing off until" in await endpoint.run("show", "till")
+    assert "failing since" in await endpoint.run("show", "till")
     receiver.script = lambda _: Answer()
     await receiver.wait_for_accepted(5)
 
@@ -361,7 +361,7 @@ async def test_ca_file_that_vanishes_stops_its_endpoint_alone_until_it_is_back(
     await bridge.wait_for_log("endpoint invalid", endpoint="till")
     database.execute(BOOKING, ("R",))
     assert ids(await other.wait_for_accepted(1)) == ["R"]
-    assert await till.state() == "cannot be called"
+    assert await till.state() == "invalid"
     other_ca_file = database.value("select ca_file from cdc_bridge.endpoint where name = 'other'")
     copy(other_ca_file, ca_file)
     assert ids(await receiver.wait_for_accepted(1)) == ["R"]
@@ -409,5 +409,5 @@ async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
     assert database.value(ended, (before,))
     await until(lambda: database.value(holder) not in {before, None}, "the new session's number stands in the row")
     (listed,) = await endpoint.json("list")
-    assert (listed["state"], listed["holder"].endswith(f":{bridge.pid}")) == ("healthy", True)
+    assert (listed["status"], listed["daemon"].endswith(f":{bridge.pid}")) == ("healthy", True)
     assert bridge.assignments() == token

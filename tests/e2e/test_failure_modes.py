@@ -53,7 +53,7 @@ async def test_all_is_well(bridges: Bridges) -> None:
     code, output, errors = await run_command("check", **bridges.settings)
     assert (code, errors) == (0, "")
     names = (
-        "cdc-bridge settings database server clock installation rights roles mapping capture endpoints reach doorbell"
+        "cdc-bridge settings database server clock installation rights roles mapping capture endpoints reach wake-up"
     )
     assert [line.split()[:2] for line in output.splitlines()] == [["✓", name] for name in names.split()]
 
@@ -207,7 +207,7 @@ async def test_doorbell_that_cannot_be_heard_means_polling_and_is_said(
     settings = {"CDC_BRIDGE_DATABASE_URL": proxy.through(database.bridge_url)}
     code, output, _ = await run_command("check", **bridges.settings | settings)
     assert code == 0
-    assert "! doorbell" in output
+    assert "! wake-up" in output
     assert "CDC_BRIDGE_WAKE=poll" in output
     bridge = await bridges.start(**settings)
     line = await bridge.wait_for_log("notifications not received, polling instead")

@@ -1,4 +1,4 @@
-"""/healthz and /readyz: red for each fault that can be brought about here, in words, and green again."""
+"""/healthz and /readyz: a problem for each fault that can be brought about here, and ready again after it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,13 @@ async def test_lag_is_told_with_its_cause_and_a_paused_endpoint_is_none(
 ) -> None:
     receiver.script = lambda _: Answer(status=422)
     database.execute(BOOKING, ("R",))
-    await until_told(port, 503, "lag: endpoint default", "reservation R, 1 attempts, HTTP 422", "delivery show ")
+    await until_told(
+        port,
+        503,
+        "lag: default is ",
+        "failing, backlog 1, oldest delivery of reservation R after 1 attempt: HTTP 422",
+        "delivery show ",
+    )
     database.execute("update cdc_bridge.endpoint set paused_at = now()")
     await until_ready(port)
 
@@ -86,21 +92,21 @@ async def test_replay_of_what_is_old_is_no_lag_at_once(
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery"), "it is recorded")
     receiver.script = lambda _: Answer(after_seconds=60)
     database.execute(
-        "update cdc_bridge.delivery set state = 'retrying', failures = 0, next_attempt_at = now(), recorded_at = now(), "
+        "update cdc_bridge.delivery set state = 'queued', failures = 0, next_attempt_at = now(), recorded_at = now(), "
         "changed_at = now() - interval '1 day'; notify cdc_bridge_endpoint"
     )
-    assert database.value("select lag < interval '1 minute' from cdc_bridge.endpoint_state")
-    await until_told(port, 503, "lag: endpoint default", "the oldest since 0:00:0", "asked for by hand")
+    assert database.value("select lag < interval '1 minute' from cdc_bridge.endpoint_status")
+    await until_told(port, 503, "lag: default is ", " s behind", "queued by hand")
 
 
-async def test_endpoint_that_wants_no_calls_is_told_until_it_is_resumed(
+async def test_disabled_endpoint_is_told_until_it_is_resumed(
     bridge: Bridge, database: Database, port: int, receiver: Receiver
 ) -> None:
     receiver.script = lambda _: Answer(status=410)
     database.execute(BOOKING, ("R",))
-    await until_told(port, 503, "endpoint: default answered 410", "cdc-bridge endpoint resume default")
+    await until_told(port, 503, "endpoint: default is disabled: it answered 410", "cdc-bridge endpoint resume default")
     found = await figures(port)
-    assert (found["cdc_bridge_problem", "endpoint"], found["cdc_bridge_endpoint_active", "default"]) == (1, 0)
+    assert found["cdc_bridge_problem", "endpoint"] == found["cdc_bridge_endpoint_status", "default", "disabled"] == 1
     receiver.script = lambda _: Answer(status=200)
     database.execute("update cdc_bridge.endpoint set disabled_at = null; notify cdc_bridge_endpoint")
     await until_ready(port)
@@ -114,7 +120,9 @@ async def test_restored_dump_is_told_though_its_backlog_is_not_known(
     await bridge.terminate()
     database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
-    await until_told(port, 503, "endpoint: default: this database was restored from a dump", "cdc_bridge.adopt()")
+    await until_told(
+        port, 503, "endpoint: default is invalid: this database was restored from a dump", "cdc_bridge.adopt()"
+    )
     found = await figures(port)
     assert ("cdc_bridge_lag_seconds", "default") not in found
     assert ("cdc_bridge_backlog_changes", "default") not in found
@@ -124,7 +132,7 @@ async def test_restored_dump_is_told_though_its_backlog_is_not_known(
     assert (endpoint["lag_seconds"], endpoint["backlog"]) == (None, None)
 
 
-async def test_row_that_cannot_be_called_is_told_before_anything_lags(
+async def test_row_that_is_invalid_is_told_before_anything_lags(
     bridge: Bridge, bridges: Bridges, database: Database, port: int
 ) -> None:
     await until_ready(port)
@@ -133,7 +141,7 @@ async def test_row_that_cannot_be_called_is_told_before_anything_lags(
     database.execute(
         "update cdc_bridge.endpoint set ca_file = '/nowhere/ca.pem' where name = 'till'; notify cdc_bridge_endpoint"
     )
-    await until_told(port, 503, "endpoint: till cannot be called: ", "/nowhere/ca.pem", "endpoint show till")
+    await until_told(port, 503, "endpoint: till is invalid: ", "/nowhere/ca.pem", "endpoint show till")
     database.execute("delete from cdc_bridge.endpoint where name = 'till'; notify cdc_bridge_endpoint")
     await until_ready(port)
 
@@ -142,7 +150,7 @@ async def test_daemon_without_any_endpoint_is_not_ready(bridges: Bridges, port: 
     for name in [name for name in bridges.settings if name.startswith("CDC_BRIDGE_ENDPOINT_")]:
         del bridges.settings[name]
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
-    await until_told(port, 503, "endpoint: there is none, so nothing is called", "cdc-bridge endpoint add")
+    await until_told(port, 503, "endpoint: there is no endpoint, so nothing is delivered", "cdc-bridge endpoint add")
 
 
 async def test_figures_of_a_daemon_that_was_killed_are_gone_with_its_lease(
@@ -152,7 +160,7 @@ async def test_figures_of_a_daemon_that_was_killed_are_gone_with_its_lease(
     receiver.script = lambda _: Answer(after_seconds=60)
     bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="1")
     database.execute(BOOKING, ("R",))
-    figures_now = "select in_flight, listening, deliveries_per_second from cdc_bridge.endpoint_state"
+    figures_now = "select in_flight, listening, deliveries_per_second from cdc_bridge.endpoint_status"
     await until(lambda: database.execute(figures_now) == [(1, True, 0.0)], "a call under way is shown")
     await bridge.kill()
     await until(lambda: database.execute(figures_now) == [(None, None, None)], "nobody shows it any more")
@@ -163,9 +171,9 @@ async def test_slow_database_is_told_apart_from_a_lost_one_and_the_last_figures_
 ) -> None:
     await until_ready(port)
     async with database.connection(autocommit=False) as other:
-        # What a look reads, and no delivery does.
+        # The health check reads it, and no delivery does.
         await other.execute("lock cdc_bridge.schema_version in access exclusive mode")
-        await until_told(port, 503, "database: it is slow: a look has taken ")
+        await until_told(port, 503, "database: PostgreSQL is slow: the health check has taken ")
         found = await figures(port)
         assert found["cdc_bridge_database_up",] == 1
         assert found["cdc_bridge_lag_seconds", "default"] == 0
@@ -182,9 +190,9 @@ async def test_answers_come_while_the_network_swallows_everything(
     )
     await until_ready(port)
     proxy.stall()
-    await until_told(port, 503, "database: it is slow")
+    await until_told(port, 503, "database: PostgreSQL is slow")
     assert ("cdc_bridge_lag_seconds", "default") in await figures(port)
-    await until_told(port, 503, "database: it does not answer")
+    await until_told(port, 503, "database: PostgreSQL does not respond")
     assert (await figures(port))["cdc_bridge_database_up",] == 0
     proxy.go_on()
     await until_ready(port)
@@ -200,7 +208,7 @@ async def test_lost_database_is_told_and_is_no_reason_to_be_started_again(
     )
     try:
         database.execute(kick_out)
-        await until_told(port, 503, "database: it does not answer")
+        await until_told(port, 503, "database: PostgreSQL does not respond")
         assert await get(port, "/healthz") == (200, "alive\n")
         assert (await figures(port))["cdc_bridge_database_up",] == 0
     finally:
@@ -209,15 +217,21 @@ async def test_lost_database_is_told_and_is_no_reason_to_be_started_again(
     assert (await figures(port))["cdc_bridge_database_reconnects_total",] >= 1
 
 
-async def test_doorbell_that_is_not_heard_is_told(bridge: Bridge, database: Database, port: int) -> None:
+async def test_lack_of_notifications_is_told(bridge: Bridge, database: Database, port: int) -> None:
     await until_ready(port)
     await until(lambda: database.execute(LISTENER), "the listener sleeps")
     try:
         # Its session ends, and no other one can be had.
         database.execute("alter role cdc_bridge connection limit 1")
         database.execute(f"select pg_terminate_backend(pid) from ({LISTENER}) as listener")
-        await until_told(port, 503, "doorbell: not heard, polling instead: ", "too many connections", "CDC_BRIDGE_WAKE")
-        assert (await figures(port))["cdc_bridge_doorbell_listening",] == 0
+        await until_told(
+            port,
+            503,
+            "wake-up: notifications do not arrive: polling instead: ",
+            "too many connections",
+            "CDC_BRIDGE_WAKE",
+        )
+        assert (await figures(port))["cdc_bridge_notifications_received",] == 0
     finally:
         database.execute("alter role cdc_bridge connection limit -1")
     await until_ready(port)

@@ -79,7 +79,7 @@ async def test_whole_run_shows_no_guest_and_no_secret(
         database.execute("update reservations set adults = adults + 1")
         await bridge.wait_for_log("endpoint failing")
         database.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cdc_bridge'")
-        readiness = await until_told(port, 503, "lag: endpoint default")
+        readiness = await until_told(port, 503, "lag: default is ")
         _, health = await get(port, "/healthz")
         _, metrics = await get(port, "/metrics")
         commands = [

@@ -43,7 +43,7 @@ async def test_port_that_is_taken_is_a_wrong_setting(bridges: Bridges) -> None:
         port = str(taken.getsockname()[1])
         code, _, errors = await run_command("run", **bridges.settings, CDC_BRIDGE_WEB_PORT=port)
     assert code == 78
-    assert f"CDC_BRIDGE_WEB_PORT {port} cannot be had" in errors
+    assert f"CDC_BRIDGE_WEB_PORT {port} cannot be used" in errors
     assert "Traceback" not in errors
 
 
@@ -65,13 +65,13 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
     assert found["cdc_bridge_deliveries_total", "default", "delivered"] == 2
     assert found["cdc_bridge_deliveries_total", "default", "retrying"] == 1
     assert found["cdc_bridge_deliveries_total", "default", "dead"] == 0
-    assert found["cdc_bridge_delivery_seconds_count", "default"] == 3
-    assert found["cdc_bridge_commit_to_accepted_seconds_count", "default"] == 2
-    assert found["cdc_bridge_waiting_deliveries", "default"] == found["cdc_bridge_backlog_changes", "default"] == 1
+    assert found["cdc_bridge_request_duration_seconds_count", "default"] == 3
+    assert found["cdc_bridge_commit_to_delivered_seconds_count", "default"] == 2
+    assert found["cdc_bridge_pending_deliveries", "default"] == found["cdc_bridge_backlog_changes", "default"] == 1
     assert 0 < found["cdc_bridge_lag_seconds", "default"] < 60
-    assert found["cdc_bridge_endpoint_active", "default"] == found["cdc_bridge_endpoint_served", "default"] == 1
-    assert found["cdc_bridge_breaker_open", "default"] == found["cdc_bridge_in_flight_calls", "default"] == 0
-    assert found["cdc_bridge_doorbell_listening",] == found["cdc_bridge_database_up",] == 1
+    assert found["cdc_bridge_endpoint_status", "default", "degraded"] == 1
+    assert found["cdc_bridge_breaker_open", "default"] == found["cdc_bridge_in_flight_requests", "default"] == 0
+    assert found["cdc_bridge_notifications_received",] == found["cdc_bridge_database_up",] == 1
     assert found["cdc_bridge_wake_ups_total", "notification"] >= 0
     assert {value for (name, *_), value in found.items() if name == "cdc_bridge_problem"} == {0}
     assert [name for name, *_ in found if name == "cdc_bridge_build_info"]
@@ -102,4 +102,6 @@ async def test_every_metric_is_named_as_prometheus_wants_it_and_says_what_it_is(
         assert re.fullmatch(r"[a-z_]+", family.name)
         assert len(family.documentation) > 15
         labels = {label for sample in family.samples for label in sample.labels}
-        assert labels <= {"endpoint", "outcome", "standing", "by", "part", "le", "version", "python"}, family.name
+        assert labels <= {"endpoint", "outcome", "state", "status", "by", "part", "le", "version", "python"}, (
+            family.name
+        )

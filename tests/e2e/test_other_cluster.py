@@ -63,7 +63,7 @@ async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses
     assert "select cdc_bridge.adopt();" in line["problem"]
     code, output, _ = await run_command("check", **settings)
     assert code == 1
-    assert "✗ endpoints        default: this database was restored from a dump" in output
+    assert "✗ endpoints        default is invalid: this database was restored from a dump" in output
     copy.execute(BOOKING, ("MEANWHILE",))
     assert receiver.calls == []
 

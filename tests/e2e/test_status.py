@@ -34,14 +34,14 @@ async def test_status_shows_what_a_daemon_does(database: Database, bridges: Brid
     status = json.loads(output)
     assert status["capture"]["verdict"] == "ok"
     (endpoint,) = status["endpoints"]
-    assert (endpoint["name"], endpoint["state"], endpoint["doorbell_heard"]) == ("default", "healthy", True)
-    assert (endpoint["backlog"], endpoint["waiting"], endpoint["dead"], endpoint["in_flight"]) == (1, 1, 0, 0)
+    assert (endpoint["name"], endpoint["status"], endpoint["notifications_received"]) == ("default", "degraded", True)
+    assert (endpoint["backlog"], endpoint["pending"], endpoint["dead"], endpoint["in_flight"]) == (1, 1, 0, 0)
     assert endpoint["last_failure"] == "HTTP 422 Unprocessable Entity"
     assert endpoint["deliveries_per_second"] == pytest.approx(1 / 60, rel=0.01)
     assert 0 < endpoint["lag_seconds"] < 60
     code, output, _ = await run_command("status", **bridges.settings)
     assert code == 0
-    for words in ("✓ capture", "✓ doorbell heard", "healthy", "HTTP 422 Unprocessable Entity", "ago"):
+    for words in ("✓ capture", "✓ wake-up  notifications arrive", "degraded", "HTTP 422 Unprocessable Entity", "ago"):
         assert words in output
 
 
@@ -52,12 +52,12 @@ async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: D
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     database.execute("select cdc_bridge.disable_capture()")
     _, output, _ = await run_command("status", **bridges.settings)
-    assert "no daemon" in output
+    assert "unassigned" in output
     assert "✗ capture  capture was switched off" in output
     assert "select cdc_bridge.enable_capture();" in output
     _, output, _ = await run_command("status", "--json", **bridges.settings)
     (endpoint,) = json.loads(output)["endpoints"]
-    assert (endpoint["state"], endpoint["backlog"], endpoint["daemon"]) == ("no daemon", 1, None)
+    assert (endpoint["status"], endpoint["backlog"], endpoint["daemon"]) == ("unassigned", 1, None)
 
 
 async def test_status_can_be_seen_by_whoever_watches(database: Database, bridges: Bridges) -> None:

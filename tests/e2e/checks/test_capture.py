@@ -63,7 +63,7 @@ async def test_key_that_was_renamed_is_told_and_attach_with_its_new_name_mends_i
     code, output, _ = await run_command("check", **bridges.settings)
     assert code == 1
     assert "✗ capture" in output
-    assert "table public.reservations has no column id any more, so e-Res cannot write to it" in output
+    assert "table public.reservations has lost its column id, so e-Res cannot write to it" in output
     database.execute("select cdc_bridge.attach('reservations', 'number')")
     database.execute(booking, ("A",))
     assert database.execute(LOGGED) == [("A", "I")]

@@ -91,7 +91,7 @@ async def test_table_that_is_gone_is_a_cross_and_the_checking_goes_on(
     assert checks["rights"]["verdict"] == "failed"
     assert f'relation "cdc_bridge.{table}" does not exist' in checks["rights"]["detail"]
     assert "cdc-bridge install" in checks["rights"]["remedy"]
-    assert checks["capture"]["verdict"] == checks["doorbell"]["verdict"] == "ok"
+    assert checks["capture"]["verdict"] == checks["wake-up"]["verdict"] == "ok"
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert (code, errors) == (0, "")
     assert await failure_of(database) is None
@@ -106,12 +106,12 @@ async def test_roles_with_more_rights_than_needed_are_told_and_what_is_said_take
         _, output, _ = await run_command("check", "--json", **bridges.settings)
         roles = {check["name"]: check for check in json.loads(output)["checks"]}["roles"]
         assert roles["verdict"] == "warning"
-        assert "cdc_bridge has the rights of pg_read_all_data" in roles["detail"]
+        assert "cdc_bridge has the privileges of pg_read_all_data" in roles["detail"]
         database.execute(roles["remedy"].partition("in psql: ")[2])
         _, output, _ = await run_command("check", "--json", **bridges.settings)
         roles = {check["name"]: check for check in json.loads(output)["checks"]}["roles"]
         assert roles["verdict"] == "ok"
-        assert f"members of cdc_bridge_owner, who may see guests' data and secrets: {role}" in roles["detail"]
+        assert f"members of cdc_bridge_owner, who can read guest data and secrets: {role}" in roles["detail"]
     finally:
         database.execute(f"revoke pg_read_all_data from cdc_bridge; drop role {role}")
 
@@ -151,7 +151,7 @@ async def test_endpoint_that_cannot_be_reached_is_told_and_why(
 
     verdict, detail = await reach()
     assert verdict == "ok"
-    assert "its certificate is verified and lasts until " in detail
+    assert "certificate verified, valid until " in detail
     verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_CA_FILE=str(certificates.other_ca_file))
     assert verdict == "failed"
     assert "certificate cannot be verified" in detail

@@ -104,7 +104,7 @@ def test_reader_may_look_and_not_touch(table: str, database: Database) -> None:
             connection.execute(f"delete from cdc_bridge.{table}".encode())
 
 
-@pytest.mark.parametrize("view", ["endpoint_state", "unsettled_delivery"])
+@pytest.mark.parametrize("view", ["endpoint_status", "unsettled_delivery"])
 def test_reader_may_look_at_the_views_made_for_it(view: str, database: Database) -> None:
     with acting_as(database, "cdc_bridge_reader") as connection:
         connection.execute(f"select * from cdc_bridge.{view}".encode())
