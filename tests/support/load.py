@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from tests.support.audit import Audit, Truth, audit, commit, wait_until_settled
 from tests.support.databases import Database
 from tests.support.figures import Figures
@@ -75,9 +73,3 @@ class Load:
         self._figures(f"{len(truth.changed)} transactions, {len(accepted)} calls, {found.duplicates} duplicates")
         found.assert_promises_kept()
         return found
-
-
-@pytest.fixture
-def load(database: Database, receiver: Receiver, figures: Figures) -> Load:
-    """A load on the test's database, to arrive at the test's receiver."""
-    return Load(database, receiver, figures)

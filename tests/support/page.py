@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
 import aiohttp
-import pytest
-
-from tests.support.bridge import Bridge, Bridges
-from tests.support.databases import Database
-from tests.support.http import free_port
 
 TOKEN = "a token that may change everything"
 VIEW_TOKEN = "a token that may see states"
@@ -82,34 +77,3 @@ class Visitor:
 
     async def close(self) -> None:
         await self._session.close()
-
-
-@pytest.fixture
-def page_port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-async def page_bridge(database: Database, bridges: Bridges, page_port: int) -> Bridge:
-    """A daemon with a page, and a customer whose reservations can be made."""
-    database.execute("insert into customers (id) values ('C')")
-    bridge = await bridges.start(
-        CDC_BRIDGE_WEB_PORT=str(page_port), CDC_BRIDGE_WEB_TOKEN=TOKEN, CDC_BRIDGE_WEB_VIEW_TOKEN=VIEW_TOKEN
-    )
-    await bridge.until_assigned()
-    return bridge
-
-
-@pytest.fixture
-async def visitor(page_bridge: Bridge, page_port: int) -> AsyncIterator[Visitor]:
-    """Somebody who has not signed in."""
-    visitor = Visitor(page_port)
-    yield visitor
-    await visitor.close()
-
-
-@pytest.fixture
-async def operator(visitor: Visitor) -> Visitor:
-    """The same, signed in to change everything."""
-    assert (await visitor.sign_in()).status == 200
-    return visitor

@@ -7,14 +7,11 @@ statement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
-import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.tasks import end, run_together
-from tests.support.databases import Database
 
 _HEADER_BYTES = 5
 _NOTIFICATION = ord("A")
@@ -167,13 +164,3 @@ class Proxy:
             await asyncio.sleep(pause)
         writer.write(data)
         await writer.drain()
-
-
-@pytest.fixture
-async def proxy(database: Database) -> AsyncIterator[Proxy]:
-    """A proxy in front of the test's PostgreSQL."""
-    parameters = conninfo_to_dict(database.url)
-    proxy = Proxy(str(parameters.get("host") or "127.0.0.1"), int(parameters.get("port") or 5432))
-    await proxy.start()
-    yield proxy
-    await proxy.cut()

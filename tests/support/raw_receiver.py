@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
-import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.contract import look_at_reservation
@@ -78,12 +76,3 @@ class RawReceiver:
         if answer is not None and not answer.closes:
             await reader.read()
         return answer is None
-
-
-@pytest.fixture
-async def raw_receiver(certificates: Certificates) -> AsyncIterator[RawReceiver]:
-    """A raw receiver with a good certificate."""
-    receiver = RawReceiver()
-    await receiver.start(certificates)
-    yield receiver
-    await receiver.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,6 @@ import pytest
 from aiohttp import web
 
 from tests.support.answers import Answer, give
-from tests.support.certificates import Certificates
 from tests.support.contract import look_at_call
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -132,12 +131,3 @@ class Receiver:
         """Wait until so many calls were accepted; return them."""
         await self.wait_for(lambda: len(self.accepted) >= number, f"{number} accepted calls", patience_seconds)
         return self.accepted
-
-
-@pytest.fixture
-async def receiver(certificates: Certificates) -> AsyncIterator[Receiver]:
-    """A receiver with a good certificate."""
-    receiver = Receiver(certificates.good)
-    await receiver.start()
-    yield receiver
-    await receiver.stop()
