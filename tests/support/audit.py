@@ -1,4 +1,4 @@
-"""The four promises, checked against what the writers know to be committed and what the endpoint took."""
+"""The promises, checked against what the writers know to be committed and what was delivered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 UNSETTLED = """
 select count(*)
 from (select reservation_id, min(seq) as seq from cdc_bridge.change group by xid, reservation_id) c
-where c.reservation_id <> 'cdc-bridge canary' and not exists (
+where not exists (
   select from cdc_bridge.delivery d where d.seq = c.seq and d.state not in ('queued', 'retrying')
 )
 """
@@ -41,7 +41,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Audit:
-    """How the calls that were accepted compare with what was committed. All but the last ought to be empty."""
+    """How deliveries compare with what was committed. All but the last should be empty."""
 
     not_captured: Sequence[object]
     captured_though_not_committed: Sequence[object]
@@ -65,7 +65,7 @@ def commit(database: Database, truth: Truth, statement: str) -> None:
 
 
 async def wait_until_settled(database: Database, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until no delivery is left that is neither answered nor given up."""
+    """Wait until every change is settled for every endpoint."""
     left = None
     try:
         async with asyncio.timeout(patience_seconds), database.connection() as connection:
@@ -82,8 +82,7 @@ def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
     logged = {
         (int(xid), reservation_id): seq
         for xid, reservation_id, seq in database.execute(
-            "select xid::text, reservation_id, min(seq) from cdc_bridge.change "
-            "where reservation_id <> 'cdc-bridge canary' group by xid, reservation_id"
+            "select xid::text, reservation_id, min(seq) from cdc_bridge.change group by xid, reservation_id"
         )
     }
     committed = {(xid, reservation_id) for xid, ids in truth.changed.items() for reservation_id in ids}

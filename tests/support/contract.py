@@ -21,7 +21,7 @@ from cdc_bridge.vendor.contract import schema
 
 _ALL_OF_THE_FIRST = 200
 _THEN_ONE_OF = 50
-"""Validating takes half a millisecond: where tens of thousands of calls are received, a sample has to do."""
+"""Validating takes half a millisecond: where tens of thousands of requests are received, a sample has to do."""
 
 _MOST_SHOWN = 5
 

@@ -1,4 +1,4 @@
-"""Somebody who uses the page without a browser: keeps the cookie, fills the forms in, sends what was not asked for."""
+"""A user of the dashboard without a browser: keeps the cookie, fills the forms in, sends what was not asked for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TAG = re.compile(r"<[^>]+>")
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An answer of the page."""
+class PageResponse:
+    """A response of the dashboard."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,7 +36,7 @@ class Answered:
 
 
 class Visitor:
-    """Uses the page."""
+    """Uses the dashboard."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -57,22 +57,22 @@ class Visitor:
         """What says who this is."""
         return self.cookies[self.cookie_name]
 
-    async def ask(self, method: str, path: str, *, follow: bool = True, **more: Any) -> Answered:
+    async def ask(self, method: str, path: str, *, follow: bool = True, **more: Any) -> PageResponse:
         async with self._session.request(method, f"{self.url}{path}", allow_redirects=follow, **more) as answer:
-            return Answered(answer.status, answer.headers, (await answer.read()).decode())
+            return PageResponse(answer.status, answer.headers, (await answer.read()).decode())
 
-    async def get(self, path: str, **more: Any) -> Answered:
+    async def get(self, path: str, **more: Any) -> PageResponse:
         return await self.ask("GET", path, **more)
 
     async def send(
         self, path: str, fields: Mapping[str, str] | Sequence[tuple[str, str]] | None = None, **more: Any
-    ) -> Answered:
-        """Send a form, with the token that a page of ours has."""
+    ) -> PageResponse:
+        """Send a form, with a form token of the dashboard."""
         page = await self.get("/deliveries")  # which never has anything that is said once, as the next page may
         given = fields.items() if isinstance(fields, Mapping) else fields or ()
         return await self.ask("POST", path, data=[("form_token", page.form_token), *given], **more)
 
-    async def sign_in(self, token: str = TOKEN) -> Answered:
+    async def sign_in(self, token: str = TOKEN) -> PageResponse:
         return await self.ask("POST", "/sign-in", data={"token": token})
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""An HTTPS receiver that can write any bytes in place of an answer."""
+"""An HTTPS receiver that can write any bytes in place of a response."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RawAnswer:
 
 
 class RawReceiver:
-    """Answers each call with 200, but for the reservations that have an answer of their own."""
+    """Responds with 200, but for the reservations that have a response of their own."""
 
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
@@ -35,7 +35,7 @@ class RawReceiver:
         self.answers: dict[str, RawAnswer] = {}
         """By reservation; each is given once."""
         self.calls: dict[str, int] = defaultdict(int)
-        """How often each reservation was called."""
+        """How many requests there were for each reservation."""
 
     async def start(self, certificates: Certificates) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=certificates.good)
@@ -66,7 +66,7 @@ class RawReceiver:
         writer.close()
 
     async def _answer(self, reservation_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer a call; return whether the connection can go on."""
+        """Respond to a request; return whether the connection can go on."""
         answer = self.answers.pop(reservation_id, None)
         writer.write(_GOOD if answer is None else answer.data)
         await writer.drain()
