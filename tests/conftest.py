@@ -1,17 +1,13 @@
-"""Only a list: each family of fixtures is a plugin of its own."""
+"""Names the fixtures' plugins, one a role. What the fixtures hand out is defined in tests/support."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.support")
 
 pytest_plugins = (
-    "tests.support.signals",
-    "tests.support.server",
-    "tests.support.databases",
-    "tests.support.certificates",
-    "tests.support.contract",
-    "tests.support.receiver",
-    "tests.support.bridge",
-    "tests.support.endpoints",
-    "tests.support.page",
-    "tests.support.proxy",
-    "tests.support.figures",
-    "tests.support.load",
-    "tests.support.raw_receiver",
+    "tests.support.fixtures.postgres",
+    "tests.support.fixtures.receivers",
+    "tests.support.fixtures.daemon",
+    "tests.support.fixtures.web",
+    "tests.support.fixtures.faults",
 )

@@ -1,6 +1,6 @@
-"""Bytes to be written in place of an HTTP answer, made by Hypothesis: noise, and what is nearly HTTP.
+"""Bytes to be written in place of an HTTP response, made by Hypothesis: noise, and what is nearly HTTP.
 
-Left out are answers with a meaning that would end or stop all calls: 410, and those that ask for a pause.
+Left out are responses that would disable or pause the endpoint: 410, and those with Retry-After.
 """
 
 from __future__ import annotations

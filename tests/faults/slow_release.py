@@ -1,4 +1,4 @@
-"""The daemon with a database that is slow to give an endpoint back: ``python -m tests.faults.slow_release run``."""
+"""The daemon with a database that is slow to release an endpoint: ``python -m tests.faults.slow_release run``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network between daemon and PostgreSQL is cut, stalls or is slow: nothing is lost, and nobody called twice."""
+"""The network between daemon and PostgreSQL is cut, stalls or is slow: nothing is lost or sent twice."""
 
 from __future__ import annotations
 

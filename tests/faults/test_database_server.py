@@ -1,4 +1,4 @@
-"""PostgreSQL dies, stops or ends sessions under load: the daemon waits, loses nothing and calls nobody twice."""
+"""PostgreSQL dies, stops or ends sessions under load: the daemon waits, loses nothing and sends nothing twice."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_change_under_a_transaction_id_drawn_again_after_a_crash_is_not_sk
     for _ in range(5):  # A checkpoint may come in between, and save the ids.
         durable_database.execute(NEW_RESERVATION, (f"R{committed}",))
         await receiver.wait_for_accepted(committed := committed + 1)
-        await until(lambda: durable_database.value(RECORDED) == len(receiver.accepted), "the call is recorded")
+        await until(lambda: durable_database.value(RECORDED) == len(receiver.accepted), "the delivery is recorded")
         rolled_back = draw_and_roll_back_transaction_ids(durable_database)
         await wait_until_read_again(durable_database)
         await proxy.cut()

@@ -1,4 +1,4 @@
-"""PostgreSQL has no space left: the daemon waits until there is some, and calls nobody twice."""
+"""PostgreSQL has no space left: the daemon waits until there is some, and sends nothing twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The endpoint answers as it should not: nothing is lost, and what is at fault is held up and nothing else."""
+"""The endpoint responds as it should not: nothing is lost, and only what is at fault is delayed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WRONG_ANSWERS = {
     "HTTP 404": Answer(404),
     "a redirect": Answer(307, {"location": "/elsewhere"}),
     "a reset": Answer(500, manner=Manner.RESET),
-    "a reset when it has taken the call": Answer(manner=Manner.RESET),
-    "a reset in mid-answer": Answer(503, manner=Manner.BROKEN_OFF),
+    "a reset when it has the delivery": Answer(manner=Manner.RESET),
+    "a reset within the response": Answer(503, manner=Manner.BROKEN_OFF),
     "an acceptance that is broken off": Answer(manner=Manner.BROKEN_OFF),
     "a body without an end": Answer(503, manner=Manner.ENDLESS),
     "an acceptance without an end": Answer(manner=Manner.ENDLESS),
     "an acceptance after the time-out": Answer(manner=Manner.TOO_LATE),
     "nonsense": Answer(500, body=bytes(range(256)) * 20, manner=Manner.RAW),
-    "half an answer": Answer(500, body=b"HTTP/1.1 200 OK\r\ncontent-len", manner=Manner.RAW),
+    "half a response": Answer(500, body=b"HTTP/1.1 200 OK\r\ncontent-len", manner=Manner.RAW),
     "nothing": Answer(500, manner=Manner.RAW),
 }
 WRONG_ONES = chosen(4, 7)
@@ -96,7 +96,7 @@ async def test_deliveries_refused_with_422_wait_for_their_schedule_and_do_not_op
     bridge = await bridges.start(**SETTINGS)
     async with load.running():
         load.commit(BOOK.format("BAD", 10))
-        await until(lambda: len(database.execute(WAITING)) == 10, "all that were refused wait")
+        await until(lambda: len(database.execute(WAITING)) == 10, "all rejected deliveries are scheduled")
         await load.accepted(20)
         load.commit(CHANGE.format("BAD1"))  # A newer change does not wait for the older one's schedule.
         await receiver.wait_for(lambda: {"BAD1", "BAD10"} <= accepted_ids(receiver), "the newer changes")

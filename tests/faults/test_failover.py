@@ -1,4 +1,4 @@
-"""The primary dies, its standby takes over: log, ledger and position came over together, and the daemon goes on."""
+"""The primary dies, its standby takes over with change log, delivery log and position, and the daemon goes on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whatever bytes come in place of an answer: the daemon goes on, delivers, and does not grow.
+"""Whatever bytes come in place of a response: the daemon goes on, delivers, and does not grow.
 
-Each is given once, to the first call of a reservation of its own, with a call beside it that is answered well. What was
-refused is freed by that and called again, so all is settled in the end.
+Each is given once, to the first request for a reservation of its own, with one beside it that gets a good response.
+That has the failed one sent again, so all is settled in the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.raw_receiver import RawAnswer, RawReceiver
 
 WARM_UP_ANSWERS = 40
 GROWTH_LIMIT_BYTES = 16 * 1024 * 1024
-"""Beyond what it has after the warm-up. At length, a leak of a few kilobytes an answer shows."""
+"""Beyond what it has after the warm-up. At length, a leak of a few kilobytes a response shows."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Fuzz:
     most_bytes: int = 0
 
     async def answer_with(self, answer: RawAnswer) -> None:
-        """Have one call answered so, and one beside it well."""
+        """Respond so to one request, and well to one beside it."""
         self.receiver.answers[f"FUZZED-{self.given}"] = answer
         for id_ in (f"FUZZED-{self.given}", f"WELL-{self.given}"):
             self.database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (id_,))
@@ -65,7 +65,7 @@ async def fuzz(
     yield fuzz
     await wait_until_settled(database)
     assert await bridge.terminate() == 0
-    figures(f"{fuzz.given} answers; {fuzz.warm_bytes >> 20} MiB in the warm-up, {fuzz.most_bytes >> 20} MiB at most")
+    figures(f"{fuzz.given} responses; {fuzz.warm_bytes >> 20} MiB in the warm-up, {fuzz.most_bytes >> 20} MiB at most")
 
 
 @pytest.mark.timeout(chosen(180, 1200))

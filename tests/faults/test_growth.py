@@ -1,4 +1,4 @@
-"""Change log and ledger stay within a bound, week after week, also beside transactions that are left open for a day."""
+"""Change log and delivery log stay within a bound, week after week, also beside transactions left open for a day."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def bridges(vacuumed_database: Database, bridge_settings: dict[str, str]) 
 
 @pytest.fixture
 def arrived(receiver: Receiver) -> list[int]:
-    """The numbers of the changes that were accepted: all but some reservations', which no retry gets accepted."""
+    """The numbers of the changes that were delivered: all but those of some reservations, which are always rejected."""
     numbers: list[int] = []
     receiver.keep_calls = False
     receiver.on_accepted = lambda call: numbers.append(call.seq)
@@ -94,7 +94,7 @@ async def test_log_and_ledger_stay_within_a_bound_beside_transactions_open_for_a
 
     receiver.script = lambda _: Answer()
     await run_command("delivery", "retry", *waiting, CDC_BRIDGE_DATABASE_URL=database.bridge_url)
-    await until(lambda: not database.execute(WAITING), "what was refused is accepted")
+    await until(lambda: not database.execute(WAITING), "what was rejected is delivered")
     assert sorted(arrived) == list(range(1, database.value(DRAWN) + 1))
     assert await bridge.terminate() == 0
 

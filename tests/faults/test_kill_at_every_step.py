@@ -1,4 +1,4 @@
-"""kill -9 at every step of a change's way from the log into the ledger: at named points, not by luck."""
+"""kill -9 at every step of a change's way from the change log into the delivery log: at named points, not by luck."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def some_changes(database: Database) -> Truth:
 
 
 def refuses_some_once() -> Script:
-    """Refuse two reservations at first, so that the ledger's schedule has work; and end some connections."""
+    """Reject two reservations at first, so that something is scheduled; and close some connections."""
     refused = set[str]()
 
     def script(call: Call) -> Answer:

@@ -19,7 +19,7 @@ from tests.support.receiver import Receiver
 BATCH_SIZE = 50
 RESERVATIONS = chosen(400, 2500)
 """The changes are more than ten times what fits into memory; the reservations are fewer than the twenty windows of
-which the daemon remembers, with ``latest_only``, that they have got their call."""
+which the daemon remembers, with ``latest_only``, that they had their delivery."""
 CHANGES_EACH = 4
 BOOK = (
     "insert into reservations (id, cust_id, reference, duration) "
@@ -27,7 +27,7 @@ BOOK = (
 )
 CHANGE = "update reservations set duration = duration + 1 where id like 'B%'"
 STEPS_USED = "select count(*) from cdc_bridge.delivery where failures > 0 or next_attempt_at is not null"
-IN_LEDGER = "select count(*) from cdc_bridge.delivery"
+RECORDED = "select count(*) from cdc_bridge.delivery"
 
 
 @pytest.mark.timeout(chosen(180, 600))
@@ -41,7 +41,7 @@ async def test_backlog_of_six_hours_drains_in_order_and_has_used_no_schedule(
         for _ in range(1, CHANGES_EACH):
             load.commit(CHANGE)
         await receiver.wait_for_calls(PROBES_IN_SIX_HOURS, patience_seconds=120)
-        assert database.value(IN_LEDGER) == 0
+        assert database.value(RECORDED) == 0
         receiver.script = lambda _: Answer()
     found = await load.assert_promises_kept()
     assert (found.duplicates, database.value(STEPS_USED)) == (0, 0)

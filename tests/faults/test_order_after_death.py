@@ -1,4 +1,4 @@
-"""A call that was accepted and not recorded when the daemon died is not followed by an older one."""
+"""A delivery that was not recorded when the daemon died is not followed by an older one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ async def test_older_delivery_that_is_due_waits_for_the_newer_change_that_was_ca
     bridge = await bridges.start()
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 0)")
-    await until(lambda: database.value(WAITING) == 1, "the first call is refused and recorded")
+    await until(lambda: database.value(WAITING) == 1, "the first attempt is rejected and recorded")
     await bridge.terminate()
     database.execute(SCHEDULED.format(1))
 
-    # Of what is changed now the dying daemon gets to know one answer alone, that to the newer change of R.
+    # Of what is changed now the dying daemon gets to know one response alone, that to the newer change of R.
     database.execute(
         "insert into reservations (id, cust_id, reference) select 'O' || n, 'C', n from generate_series(1, %s::int) n",
         (OTHERS,),

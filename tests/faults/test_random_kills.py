@@ -1,9 +1,9 @@
-"""kill -9 at random moments under load: nothing is lost, and what is called twice was in flight.
+"""kill -9 at random moments under load: nothing is lost, and what is sent twice was in flight.
 
-In flight is what the endpoint had taken and the ledger did not know when the daemon was dead and all it had sent had
-arrived. Of that, calls whose answer the daemon had not seen are at most ``max_in_flight``: so many are under way at
-once. The rest had their answer and waited for the recorder; the daemon's log tells them. After the next start exactly
-these are called again, unless the next kill comes first.
+In flight is what the endpoint had and the delivery log did not when the daemon was dead and all it had sent had
+arrived. Of that, requests whose response the daemon had not seen are at most ``max_in_flight``: so many are under way
+at once. The rest had their response and waited for the recorder; the daemon's log tells them. After the next start
+exactly these are sent again, unless the next kill comes first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def test_nothing_is_lost_by_random_kills_and_nothing_recorded_is_called_ag
     assert await bridge.terminate() == 0
     called = Counter(call.seq for call in receiver.accepted)
     assert {seq for seq, times in called.items() if times > 1} <= ever_left_behind
-    figures(f"{KILLS} kills; at most {most} calls in flight at a kill")
+    figures(f"{KILLS} kills; at most {most} in flight at a kill")
 
 
 @pytest.mark.parametrize("max_in_flight", chosen([16], [1, 16, 64]))

@@ -1,4 +1,4 @@
-"""Several daemons under load, of which whoever holds the endpoint is killed, frozen, thawed, cut off or stopped."""
+"""Several daemons under load, of which the one with the endpoint is killed, frozen, thawed, cut off or stopped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_nothing_is_lost_or_back_in_time_whatever_happens_to_the_holder(
         for _ in range(ROUNDS):
             await load.accepted(10)
             awake = [bridge for bridge in daemons if bridge not in frozen]
-            await until(partial(holder_of, awake, database), "one that is awake holds the endpoint")
+            await until(partial(holder_of, awake, database), "one that is awake has the endpoint")
             holder = holder_of(awake, database)
             assert holder is not None
             while frozen and (len(frozen) == number - 1 or chance.random() < 0.5):

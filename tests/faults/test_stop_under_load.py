@@ -1,4 +1,4 @@
-"""SIGTERM under load: the calls under way are finished and recorded, and none is made again."""
+"""SIGTERM under load: the requests under way are finished and recorded, and none is sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which PostgreSQL the tests run against when a version is asked for, and what the run over all versions tells."""
+"""The choice of a PostgreSQL version for the tests, and the report of a run over all versions."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def test_matrix_runs_the_other_versions_and_then_fails_for_one_that_is_not_there
     assert matrix.returncode == 1, matrix.stderr
     *_, heading, missing, tested = matrix.stdout.splitlines()
     assert re.split(r" {2,}", heading) == ["PostgreSQL", "passed", "failed", "skipped", "seconds"]
-    assert missing == "99          not on this machine; to install it: apt-get install postgresql-99"
+    assert missing == "99          not installed; to install it: apt-get install postgresql-99"
     assert re.fullmatch(r"18\.\d+ +1 +0 +0 +\d+", tested)

@@ -1,4 +1,4 @@
-"""How a call is answered: as it should be, or in one of the ways in which answers go wrong."""
+"""Responses of a receiver: as they should be, or wrong in one of many ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIECE = b"x" * 4096
 
 
 class Manner(Enum):
-    """What comes of an answer on its way."""
+    """How a response reaches the client."""
 
     WHOLE = auto()
     RESET = auto()
@@ -25,25 +25,25 @@ class Manner(Enum):
     BROKEN_OFF = auto()
     """The connection is reset in the midst of its body."""
     ENDLESS = auto()
-    """Its body goes on until the caller hangs up."""
+    """Its body goes on until the client hangs up."""
     TOO_LATE = auto()
-    """It comes when the caller has hung up."""
+    """It is sent when the client has hung up."""
     RAW = auto()
     """Its body's bytes are all that is sent: no status, no headers."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How a call is answered. With 2xx the endpoint has taken it, whether or not the caller gets to know."""
+    """A response. With 2xx the endpoint has the delivery, whether or not the client gets to know."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     manner: Manner = Manner.WHOLE
     after: asyncio.Event | None = None
-    """Answer only when this is set."""
+    """Send it only when this is set."""
     after_seconds: float = 0.0
-    """Answer only after so long."""
+    """Send it only after so long."""
 
     @property
     def takes(self) -> bool:
@@ -51,7 +51,7 @@ class Answer:
 
 
 async def give(answer: Answer, request: web.Request) -> web.StreamResponse:
-    """Answer a call."""
+    """Respond to a request."""
     if answer.after is not None:
         await answer.after.wait()
     await asyncio.sleep(answer.after_seconds)
@@ -67,7 +67,7 @@ async def give(answer: Answer, request: web.Request) -> web.StreamResponse:
         case Manner.ENDLESS:
             await _go_on_for_good(answer, request)
         case Manner.TOO_LATE:
-            await _until_caller_hangs_up(request)
+            await _until_client_hangs_up(request)
         case Manner.RAW:
             assert request.transport is not None
             request.transport.write(answer.body)
@@ -90,7 +90,7 @@ async def _go_on_for_good(answer: Answer, request: web.Request) -> None:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
-async def _until_caller_hangs_up(request: web.Request) -> None:
+async def _until_client_hangs_up(request: web.Request) -> None:
     while request.transport is not None:
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 

@@ -1,4 +1,4 @@
-"""The four promises, checked against what the writers know to be committed and what the endpoint took."""
+"""The promises, checked against what the writers know to be committed and what was delivered."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Audit:
-    """How the calls that were accepted compare with what was committed. All but the last ought to be empty."""
+    """How deliveries compare with what was committed. All but the last should be empty."""
 
     not_captured: Sequence[object]
     captured_though_not_committed: Sequence[object]
@@ -65,7 +65,7 @@ def commit(database: Database, truth: Truth, statement: str) -> None:
 
 
 async def wait_until_settled(database: Database, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until no delivery is left that is neither answered nor given up."""
+    """Wait until every change is settled for every endpoint."""
     left = None
     try:
         async with asyncio.timeout(patience_seconds), database.connection() as connection:

@@ -7,16 +7,14 @@ import json
 import os
 import signal
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.launcher import PRODUCT, PROJECT, Process, forking, start
-from tests.support.receiver import Receiver
+from tests.support.launcher import PRODUCT, PROJECT, Process, start
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
@@ -215,32 +213,3 @@ class Bridges:
             print(bridge.text)  # Shown where a test fails.
         surprises = [line for bridge in self._made for line in bridge.log if line["event"] == SURPRISE]
         assert not surprises, surprises[0]["exception"]
-
-
-@pytest.fixture
-def bridge_settings(database: Database, receiver: Receiver, certificates: Certificates) -> dict[str, str]:
-    """The settings that suffice to run."""
-    return {
-        "CDC_BRIDGE_DATABASE_URL": database.bridge_url,
-        "CDC_BRIDGE_ENDPOINT_URL": receiver.url,
-        "CDC_BRIDGE_ENDPOINT_HEADER": HEADER,
-        "CDC_BRIDGE_ENDPOINT_SECRET": SECRET,
-        "CDC_BRIDGE_ENDPOINT_CA_FILE": str(certificates.ca_file),
-        "CDC_BRIDGE_LOG_FORMAT": "json",
-        "CDC_BRIDGE_LOG_LEVEL": "debug",
-    }
-
-
-@pytest.fixture
-async def bridges(bridge_settings: dict[str, str], database: Database) -> AsyncIterator[Bridges]:
-    """Starts daemons on the test's database towards the test's receiver."""
-    bridges = Bridges(bridge_settings, database)
-    yield bridges
-    await bridges.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_start() -> Iterator[None]:
-    """Daemons and commands are forked from a process that has imported the product."""
-    with forking():
-        yield

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 import trustme
 
 
@@ -35,9 +34,8 @@ def _server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    folder = tmp_path_factory.mktemp("certificates")
+def issue_all(folder: Path) -> Certificates:
+    """Issue them, with files in a folder."""
     ca, other_ca = trustme.CA(), trustme.CA()
     ca.cert_pem.write_to_path(folder / "ca.pem")
     other_ca.cert_pem.write_to_path(folder / "other-ca.pem")

@@ -9,6 +9,7 @@ posted in their form is tested where e-Res's keys are used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ from cdc_bridge.vendor.contract import schema
 
 _ALL_OF_THE_FIRST = 200
 _THEN_ONE_OF = 50
-"""Validating takes half a millisecond: where tens of thousands of calls are received, a sample has to do."""
+"""Validating takes half a millisecond: where tens of thousands of requests are received, a sample has to do."""
 
 _MOST_SHOWN = 5
 
@@ -68,11 +69,15 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator(without_form_of_keys)
 
 
-@pytest.fixture(autouse=True)
-def reservations_keep_the_contract(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that received a reservation which is not as the contract has it."""
+@contextmanager
+def watching(*, departs: bool) -> Iterator[None]:
+    """Fail at the end of the block if a reservation was received that is not as the contract has it.
+
+    Args:
+        departs: It is so on purpose.
+    """
     global _watch  # noqa: PLW0603 - receivers are made in many places, and a test is one at a time
-    _watch = Watch(departs=request.node.get_closest_marker("departs_from_contract") is not None)
+    _watch = Watch(departs=departs)
     yield
     if found := _watch.violations:
         shown = "\n".join(found[:_MOST_SHOWN])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from psycopg import AsyncConnection, sql
 
 from cdc_bridge.schema.sql_text import install_text, sql_folder
@@ -73,7 +71,7 @@ def drop(database: Database) -> None:
         connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.name)))
 
 
-def _unique(prefix: str) -> str:
+def unique_name(prefix: str) -> str:
     return f"cdc_bridge_test_{prefix}_{os.getpid()}_{next(_numbers)}"
 
 
@@ -85,66 +83,3 @@ def install_bridge(database: Database) -> None:
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute(install_text().encode())
         connection.execute(sql.SQL("alter role cdc_bridge password {}").format(sql.Literal(BRIDGE_PASSWORD)))
-
-
-@pytest.fixture(scope="session")
-def example_template(server: Server) -> Iterator[Database]:
-    database = create(server, _unique("example"))
-    load_example(database)
-    yield database
-    drop(database)
-
-
-@pytest.fixture(scope="session")
-def installed_template(server: Server, example_template: Database) -> Iterator[Database]:
-    database = create(server, _unique("installed"), example_template.name)
-    install_bridge(database)
-    yield database
-    drop(database)
-
-
-@pytest.fixture(scope="session")
-def roles(installed_template: Database) -> None:
-    """Keep the roles, which are the cluster's: no test's uninstall can drop them while the template needs them."""
-
-
-@pytest.fixture
-def empty_database(server: Server, roles: None) -> Iterator[Database]:
-    """A database with nothing in it."""
-    database = create(server, _unique("empty"))
-    yield database
-    drop(database)
-
-
-@pytest.fixture
-def example_database(server: Server, example_template: Database, roles: None) -> Iterator[Database]:
-    """The example e-Res, without the bridge."""
-    database = create(server, _unique("e"), example_template.name)
-    yield database
-    drop(database)
-
-
-@pytest.fixture
-def database(server: Server, installed_template: Database) -> Iterator[Database]:
-    """The example e-Res with the bridge installed."""
-    database = create(server, _unique("d"), installed_template.name)
-    yield database
-    drop(database)
-
-
-@pytest.fixture
-def programs(server: Server) -> Path:
-    """The folder with pg_dump and psql of the server's version or newer."""
-    if server.programs is None:
-        pytest.skip("needs pg_dump and psql on this machine")
-    return server.programs
-
-
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests see no CDC_BRIDGE_ settings but their own."""
-    for name in list(os.environ):
-        if name.startswith("CDC_BRIDGE_") and not name.startswith("CDC_BRIDGE_TEST_"):
-            monkeypatch.delenv(name)
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    monkeypatch.setenv("CDC_BRIDGE_CONFIG", os.devnull)

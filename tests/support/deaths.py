@@ -1,4 +1,4 @@
-"""What a dead daemon left behind: the calls that the endpoint took and the ledger does not know."""
+"""What a dead daemon left behind: deliveries that the endpoint has and the delivery log does not."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _SETTLED = "select seq from cdc_bridge.delivery where state not in ('queued', 'r
 
 @dataclass(frozen=True)
 class LeftBehind:
-    """Changes by their numbers; all of them will be called again, and nothing else."""
+    """Changes by their numbers; exactly these will be delivered again."""
 
     answered: frozenset[int]
-    """The daemon had the endpoint's answer, and had not brought it into the ledger."""
+    """The daemon had the endpoint's response, and had not recorded it."""
     under_way: frozenset[int]
-    """The endpoint had taken the call, and the daemon did not know it."""
+    """The endpoint had the delivery, and the daemon did not know it."""
     by_others_before: frozenset[int] = frozenset()
-    """Left behind by daemons that died before, and not called by this one."""
+    """Left behind by daemons that died before, and not delivered by this one."""
 
     @property
     def changes(self) -> frozenset[int]:
         return self.answered | self.under_way | self.by_others_before
 
     def __str__(self) -> str:
-        return f"{len(self.under_way)} under way and {len(self.answered)} answered and not recorded"
+        return f"{len(self.under_way)} under way and {len(self.answered)} with a response and not recorded"
 
 
 async def left_behind(bridge: Bridge, database: Database, receiver: Receiver, since: int = 0) -> LeftBehind:
-    """Take stock after a daemon's death, once what it had sent has arrived: at the receiver and in the database.
+    """Take stock after a daemon's death, when all that it had sent has arrived.
 
     Args:
-        bridge: the dead daemon, which logged at level debug.
-        database: with the ledger.
-        receiver: the endpoint.
-        since: how many calls the endpoint had taken when this daemon was started.
+        bridge: The dead daemon, which logged at level debug.
+        database: Where the delivery log is.
+        receiver: The endpoint.
+        since: How many deliveries the endpoint had when this daemon was started.
     """
     await until(lambda: receiver.connections == 0, "the receiver has read all that was sent")
     await until(lambda: database.value(_SESSIONS) == 0, "the dead daemon's sessions have ended")
@@ -55,6 +55,6 @@ async def left_behind(bridge: Bridge, database: Database, receiver: Receiver, si
 
 
 def repeated(before: list[Call], after: list[Call]) -> list[int]:
-    """Return the changes called after a death that had been accepted before, as often as they were called."""
+    """Return the changes delivered after a death that had been delivered before, as often as they were."""
     known = {call.seq for call in before}
     return sorted(call.seq for call in after if call.seq in known)

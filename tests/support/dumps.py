@@ -21,7 +21,7 @@ def run_psql(database: Database, programs: Path, *arguments: str, script: str = 
     """Run psql as a superuser; return what it printed.
 
     Raises:
-        subprocess.CalledProcessError: a statement failed; ``stderr`` says why.
+        subprocess.CalledProcessError: A statement failed; ``stderr`` says why.
     """
     ran = subprocess.run(
         [programs / "psql", "--dbname", database.url, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", *arguments],

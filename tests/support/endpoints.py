@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.bridge import run_command_with
 from tests.support.databases import Database
 
@@ -53,8 +51,3 @@ class EndpointCommands:
         told = await self.run(*arguments, code=code, standard_input=standard_input, **settings)
         assert "cdc-bridge: " in told
         return " ".join(told.split())
-
-
-@pytest.fixture
-def endpoint(database: Database) -> EndpointCommands:
-    return EndpointCommands(database)

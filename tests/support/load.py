@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from tests.support.audit import Audit, Truth, audit, commit, wait_until_settled
 from tests.support.databases import Database
 from tests.support.figures import Figures
@@ -53,10 +51,10 @@ class Load:
             await writing
 
     async def accepted(self, number: int) -> None:
-        """Wait until so many calls more are accepted."""
+        """Wait until so many more are delivered."""
         goal = self._receiver.accepted_count + number
         await self._receiver.wait_for(
-            lambda: self._receiver.accepted_count >= goal, f"{number} more calls accepted", _PATIENCE_SECONDS
+            lambda: self._receiver.accepted_count >= goal, f"{number} more deliveries", _PATIENCE_SECONDS
         )
 
     async def committed(self, number: int) -> None:
@@ -72,12 +70,6 @@ class Load:
         await wait_until_settled(self._database, _PATIENCE_SECONDS)
         truth, accepted = self.truth, self._receiver.accepted
         found = audit(self._database, truth, accepted)
-        self._figures(f"{len(truth.changed)} transactions, {len(accepted)} calls, {found.duplicates} duplicates")
+        self._figures(f"{len(truth.changed)} transactions, {len(accepted)} deliveries, {found.duplicates} duplicates")
         found.assert_promises_kept()
         return found
-
-
-@pytest.fixture
-def load(database: Database, receiver: Receiver, figures: Figures) -> Load:
-    """A load on the test's database, to arrive at the test's receiver."""
-    return Load(database, receiver, figures)

@@ -1,7 +1,7 @@
-"""Tests with each supported PostgreSQL: ``python -m tests.support.matrix``, as ``make test-matrix`` does.
+"""Run tests on each supported PostgreSQL: ``python -m tests.support.matrix``, as ``make test-matrix`` does.
 
-Each version is a pytest of its own, forced to that version's programs. A version that is not on this machine fails
-too, after the others have run: what was not tested is not known to work.
+Each version is a pytest run of its own with that version's programs. A version that is not installed fails as well,
+after the others have run: what was not tested is not known to work.
 """
 
 from __future__ import annotations
@@ -20,20 +20,12 @@ from xml.etree import ElementTree as ET
 from tests.support.server import CHOICE_VARIABLE, binaries_of, remedy_for, version_of
 
 VERSIONS = ("15", "17", "18")
-TESTS = (
-    "tests/acceptance",
-    "tests/capture",
-    "tests/delivery",
-    "tests/operations",
-    "tests/payload",
-    "tests/test_grants.py",
-    "tests/test_misuse.py",
-)
+TESTS = ("tests/integration", "tests/e2e")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one version."""
+    """The result of one version."""
 
     version: str
     passed: int = 0
@@ -46,13 +38,13 @@ class Run:
     @property
     def row(self) -> str:
         if self.remedy:
-            return f"{self.version:<12}not on this machine; to install it: {self.remedy}"
+            return f"{self.version:<12}not installed; to install it: {self.remedy}"
         ending = f"  pytest ended with {self.exit_code}" if self.exit_code > 1 else ""
         return f"{self.version:<12}{self.passed:>6}{self.failed:>8}{self.skipped:>9}{self.seconds:>9.0f}{ending}"
 
 
 def run(version: str, tests: Sequence[str]) -> Run:
-    """Run the tests on one version; they show themselves as they go."""
+    """Run the tests on one version; pytest prints as it goes."""
     binaries = binaries_of(version)
     if binaries is None:
         return Run(version, exit_code=1, remedy=remedy_for(version))
@@ -74,16 +66,16 @@ def run(version: str, tests: Sequence[str]) -> Run:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Return what came of all versions, a line each."""
+    """Return the results, a line for each version."""
     heading = f"{'PostgreSQL':<12}passed  failed  skipped  seconds"
     return "\n".join([heading, *(run.row for run in runs)])
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.matrix", description=__doc__)
     parser.add_argument("--versions", nargs="+", default=VERSIONS, metavar="VERSION", help="default: 15 17 18")
-    parser.add_argument("tests", nargs="*", help="what pytest is to run, after --; default: the tests of the database")
+    parser.add_argument("tests", nargs="*", help="arguments for pytest, after --; default: the tests with a database")
     chosen = parser.parse_args()
     runs = [run(version, chosen.tests or TESTS) for version in chosen.versions]
     print(f"\n{table(runs)}")

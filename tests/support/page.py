@@ -1,19 +1,14 @@
-"""Somebody who uses the page without a browser: keeps the cookie, fills the forms in, sends what was not asked for."""
+"""A user of the dashboard without a browser: keeps the cookie, fills the forms in, sends what was not asked for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
 import aiohttp
-import pytest
-
-from tests.support.bridge import Bridge, Bridges
-from tests.support.databases import Database
-from tests.support.http import free_port
 
 TOKEN = "a token that may change everything"
 VIEW_TOKEN = "a token that may see states"
@@ -22,8 +17,8 @@ _TAG = re.compile(r"<[^>]+>")
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An answer of the page."""
+class PageResponse:
+    """A response of the dashboard."""
 
     status: int
     headers: Mapping[str, str]
@@ -41,7 +36,7 @@ class Answered:
 
 
 class Visitor:
-    """Uses the page."""
+    """Uses the dashboard."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -62,54 +57,23 @@ class Visitor:
         """What says who this is."""
         return self.cookies[self.cookie_name]
 
-    async def ask(self, method: str, path: str, *, follow: bool = True, **more: Any) -> Answered:
+    async def ask(self, method: str, path: str, *, follow: bool = True, **more: Any) -> PageResponse:
         async with self._session.request(method, f"{self.url}{path}", allow_redirects=follow, **more) as answer:
-            return Answered(answer.status, answer.headers, (await answer.read()).decode())
+            return PageResponse(answer.status, answer.headers, (await answer.read()).decode())
 
-    async def get(self, path: str, **more: Any) -> Answered:
+    async def get(self, path: str, **more: Any) -> PageResponse:
         return await self.ask("GET", path, **more)
 
     async def send(
         self, path: str, fields: Mapping[str, str] | Sequence[tuple[str, str]] | None = None, **more: Any
-    ) -> Answered:
-        """Send a form, with the token that a page of ours has."""
+    ) -> PageResponse:
+        """Send a form, with a form token of the dashboard."""
         page = await self.get("/deliveries")  # which never has anything that is said once, as the next page may
         given = fields.items() if isinstance(fields, Mapping) else fields or ()
         return await self.ask("POST", path, data=[("form_token", page.form_token), *given], **more)
 
-    async def sign_in(self, token: str = TOKEN) -> Answered:
+    async def sign_in(self, token: str = TOKEN) -> PageResponse:
         return await self.ask("POST", "/sign-in", data={"token": token})
 
     async def close(self) -> None:
         await self._session.close()
-
-
-@pytest.fixture
-def page_port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-async def page_bridge(database: Database, bridges: Bridges, page_port: int) -> Bridge:
-    """A daemon with a page, and a customer whose reservations can be made."""
-    database.execute("insert into customers (id) values ('C')")
-    bridge = await bridges.start(
-        CDC_BRIDGE_WEB_PORT=str(page_port), CDC_BRIDGE_WEB_TOKEN=TOKEN, CDC_BRIDGE_WEB_VIEW_TOKEN=VIEW_TOKEN
-    )
-    await bridge.until_assigned()
-    return bridge
-
-
-@pytest.fixture
-async def visitor(page_bridge: Bridge, page_port: int) -> AsyncIterator[Visitor]:
-    """Somebody who has not signed in."""
-    visitor = Visitor(page_port)
-    yield visitor
-    await visitor.close()
-
-
-@pytest.fixture
-async def operator(visitor: Visitor) -> Visitor:
-    """The same, signed in to change everything."""
-    assert (await visitor.sign_in()).status == 200
-    return visitor

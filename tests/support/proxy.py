@@ -1,20 +1,17 @@
 """A TCP proxy in front of PostgreSQL: a network that can be cut, stalled and slowed down.
 
-It understands just enough of the protocol to lose notifications, as pgbouncer does, and to keep back the answer to one
-statement.
+It understands just enough of the protocol to lose notifications, as pgbouncer does, and to keep back the response
+to one statement.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
-import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.tasks import end, run_together
-from tests.support.databases import Database
 
 _HEADER_BYTES = 5
 _NOTIFICATION = ord("A")
@@ -53,9 +50,9 @@ class Proxy:
         """Added to everything that is sent, in both directions."""
         self.bytes_per_second = float("inf")
         self.keep_back_answer_to: bytes | None = None
-        """Once a client sends this, it gets no answer any more; the statement is done all the same."""
+        """When a client has sent this, it gets no response any more; the statement is run all the same."""
         self.answer_kept_back = asyncio.Event()
-        """The server has answered what ``keep_back_answer_to`` tells."""
+        """Set when the server has responded to ``keep_back_answer_to``."""
 
     def through(self, conninfo: str) -> str:
         """Return a conninfo that leads through the proxy; without TLS, so that the proxy can read along."""
@@ -167,13 +164,3 @@ class Proxy:
             await asyncio.sleep(pause)
         writer.write(data)
         await writer.drain()
-
-
-@pytest.fixture
-async def proxy(database: Database) -> AsyncIterator[Proxy]:
-    """A proxy in front of the test's PostgreSQL."""
-    parameters = conninfo_to_dict(database.url)
-    proxy = Proxy(str(parameters.get("host") or "127.0.0.1"), int(parameters.get("port") or 5432))
-    await proxy.start()
-    yield proxy
-    await proxy.cut()

@@ -1,16 +1,14 @@
-"""An HTTPS receiver that can write any bytes in place of an answer."""
+"""An HTTPS receiver that can write any bytes in place of a response."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import orjson
-import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.contract import look_at_reservation
@@ -29,7 +27,7 @@ class RawAnswer:
 
 
 class RawReceiver:
-    """Answers each call with 200, but for the reservations that have an answer of their own."""
+    """Responds with 200, but for the reservations that have a response of their own."""
 
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
@@ -37,7 +35,7 @@ class RawReceiver:
         self.answers: dict[str, RawAnswer] = {}
         """By reservation; each is given once."""
         self.calls: dict[str, int] = defaultdict(int)
-        """How often each reservation was called."""
+        """How many requests there were for each reservation."""
 
     async def start(self, certificates: Certificates) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=certificates.good)
@@ -68,7 +66,7 @@ class RawReceiver:
         writer.close()
 
     async def _answer(self, reservation_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer a call; return whether the connection can go on."""
+        """Respond to a request; return whether the connection can go on."""
         answer = self.answers.pop(reservation_id, None)
         writer.write(_GOOD if answer is None else answer.data)
         await writer.drain()
@@ -78,12 +76,3 @@ class RawReceiver:
         if answer is not None and not answer.closes:
             await reader.read()
         return answer is None
-
-
-@pytest.fixture
-async def raw_receiver(certificates: Certificates) -> AsyncIterator[RawReceiver]:
-    """A raw receiver with a good certificate."""
-    receiver = RawReceiver()
-    await receiver.start(certificates)
-    yield receiver
-    await receiver.stop()

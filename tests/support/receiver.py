@@ -1,10 +1,10 @@
-"""A real HTTPS receiver that answers by a script and remembers every call."""
+"""A real HTTPS receiver that responds by a script and remembers every request."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,14 +14,13 @@ import pytest
 from aiohttp import web
 
 from tests.support.answers import Answer, give
-from tests.support.certificates import Certificates
 from tests.support.contract import look_at_call
 from tests.support.waiting import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call as it arrived."""
+    """A request as it arrived."""
 
     at: datetime
     path: str
@@ -61,7 +60,7 @@ class Receiver:
         self.under_way = 0
         self.most_under_way = 0
         self.keep_calls = True
-        """Off for a test with more calls than are good to remember."""
+        """Off for a test with more requests than are good to remember."""
         self.on_accepted: Callable[[Call], object] = lambda _: None
 
     @property
@@ -84,7 +83,7 @@ class Receiver:
 
     @property
     def connections(self) -> int:
-        """Callers that are connected; what one has sent before it died is received before it counts as gone."""
+        """Connected clients; what one sent before it died is received before it counts as disconnected."""
         server = self._runner and self._runner.server
         return len(server.connections) if server else 0
 
@@ -119,25 +118,15 @@ class Receiver:
             async with asyncio.timeout(patience_seconds), self._arrived:
                 await self._arrived.wait_for(condition)
         except TimeoutError:
-            pytest.fail(
-                f"{what}: not within {patience_seconds:g} s; {len(self.calls)} calls, {self.accepted_count} accepted"
-            )
+            arrived = f"{len(self.calls)} calls, {self.accepted_count} accepted"
+            pytest.fail(f"{what}: not within {patience_seconds:g} s; {arrived}")
 
     async def wait_for_calls(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:
-        """Wait until so many calls have arrived; return all."""
-        await self.wait_for(lambda: len(self.calls) >= number, f"{number} calls", patience_seconds)
+        """Wait until so many requests have arrived; return all."""
+        await self.wait_for(lambda: len(self.calls) >= number, f"{number} requests", patience_seconds)
         return self.calls
 
     async def wait_for_accepted(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:
-        """Wait until so many calls were accepted; return them."""
-        await self.wait_for(lambda: len(self.accepted) >= number, f"{number} accepted calls", patience_seconds)
+        """Wait until so many requests were answered with 2xx; return them."""
+        await self.wait_for(lambda: len(self.accepted) >= number, f"{number} deliveries", patience_seconds)
         return self.accepted
-
-
-@pytest.fixture
-async def receiver(certificates: Certificates) -> AsyncIterator[Receiver]:
-    """A receiver with a good certificate."""
-    receiver = Receiver(certificates.good)
-    await receiver.start()
-    yield receiver
-    await receiver.stop()

@@ -21,7 +21,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.demo.throwaway_postgres import (
     ThrowawayPostgres,
@@ -192,13 +192,8 @@ def _container() -> Iterator[str]:
         yield running.get_connection_url()
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    kind = choose()
-    config.stash[_KIND] = kind
-    return f"PostgreSQL for the tests: {_described(kind)}"
-
-
-def _described(kind: str) -> str:
+def described(kind: str) -> str:
+    """Return what a kind of server is, for the head of a run."""
     if kind == "url":
         return f"the one of {URL_VARIABLE}"
     if kind == "docker":
@@ -206,36 +201,3 @@ def _described(kind: str) -> str:
     binaries = binaries_of(kind)
     assert binaries
     return f"{version_of(binaries)}, {binaries}"
-
-
-_KIND = pytest.StashKey[str]()
-
-
-@pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """The PostgreSQL server of this test session."""
-    kind = request.config.stash.get(_KIND, None) or choose()
-    with started(kind) as running:
-        conninfo_to_dict(running.url)
-        yield running
-
-
-def _programs_for_another(server: Server) -> Path:
-    binaries = (embedded_binaries() or system_binaries()) if server.kind in {"url", "docker"} else server.programs
-    if binaries is None:
-        pytest.skip("a server of the test's own needs PostgreSQL's programs on this machine")
-    return binaries
-
-
-@pytest.fixture
-def durable_server(server: Server) -> Iterator[ThrowawayPostgres]:
-    """A server of its own that writes as production does, to be killed and started again."""
-    with own_durable_server(_programs_for_another(server)) as postgres:
-        yield postgres
-
-
-@pytest.fixture
-def vacuumed_server(server: Server) -> Iterator[ThrowawayPostgres]:
-    """A server of its own whose autovacuum looks every second, and has nothing else to look after."""
-    with own_server(_programs_for_another(server), **AUTOVACUUM) as postgres:
-        yield postgres

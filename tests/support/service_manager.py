@@ -1,4 +1,4 @@
-"""Stands in for systemd: hears what a service says of itself."""
+"""Stands in for systemd: receives a service's notifications."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 
 class HeardService:
-    """What was heard, a line each."""
+    """The notifications of a service, a line each."""
 
     def __init__(self, address: str) -> None:
         self.address = address

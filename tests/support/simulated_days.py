@@ -65,15 +65,15 @@ class Sizes:
     """How large the tables are, with their indexes, and how many rows they have."""
 
     log_bytes: int
-    ledger_bytes: int
+    delivery_log_bytes: int
     endpoint_bytes: int
     changes: int
     deliveries: int
 
     @property
     def bytes(self) -> int:
-        """Of log and ledger."""
-        return self.log_bytes + self.ledger_bytes
+        """Of change log and delivery log."""
+        return self.log_bytes + self.delivery_log_bytes
 
 
 class SimulatedDays:

@@ -72,10 +72,10 @@ class Workload:
         """Prepare to write.
 
         Args:
-            database: where.
-            seed: of all randomness.
-            prepared_transactions: some commit in two phases.
-            pause_seconds: the longest pause of a writer between two transactions.
+            database: Where to write.
+            seed: Of all randomness.
+            prepared_transactions: Some commit in two phases.
+            pause_seconds: The longest pause of a writer between two transactions.
         """
         self._database = database
         self._seed = seed

@@ -92,6 +92,7 @@ def test_published_table_says_what_it_was_measured_on() -> None:
     assert " cores of " in published_table()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark runs on Linux only")
 def test_benchmark_runs_and_leaves_nothing_but_its_results(tmp_path: Path) -> None:
     results = tmp_path / "results"
