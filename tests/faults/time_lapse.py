@@ -2,7 +2,7 @@
 
 An endpoint that is away for six hours is tried after pauses that grow to a minute, so some 370 times. Here these pauses
 are shorter by a factor and all else is as it is: what six hours do to the breaker, to what is in memory and to the
-ledger takes seconds.
+delivery log takes seconds.
 """
 
 from __future__ import annotations

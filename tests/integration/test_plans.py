@@ -154,9 +154,9 @@ WALKING_ALL = {
     "what_is_kept": "how much an uninstall would delete; asked by a person",
 }
 SMALL = """
-set_up_session plan_once set_up_page set_up_command try_wake_up_lock release_wake_up_lock listen ring own_transaction
+set_up_session plan_once set_up_page set_up_command try_wake_up_lock release_wake_up_lock listen notify own_transaction
 oldest_transaction
-key_type listen_for_endpoints announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
+key_type announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
 acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint endpoint_facts
 endpoint_options endpoint_row set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
 schema_version has_mapping blocking_sessions our_objects foreign_locks server missing_rights strange_roles
