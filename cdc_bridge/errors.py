@@ -41,7 +41,7 @@ class WrongUsage(BridgeError):
 
 
 class DatabaseUnavailable(BridgeError):
-    """PostgreSQL does not answer, refuses the login or is read-only at present."""
+    """PostgreSQL does not respond, rejects the login or is read-only at present."""
 
 
 class InstallationError(BridgeError):

@@ -124,7 +124,6 @@ class Listener:
     async def _listen_on(self, connection: AsyncConnection[TupleRow]) -> None:
         """Sleep and wake by turns; return when notifications do not arrive on this connection."""
         await wake_up.listen(connection)
-        await wake_up.listen_for_endpoints(connection)
         self._next_test_at = 0.0
         while True:
             if self._seconds_until_test() <= 0 and not await self._test(connection):

@@ -11,8 +11,8 @@ select case when pg_try_advisory_lock(52683, 1) then pg_current_xact_id()::text:
 select pg_advisory_unlock(52683, 1)
 
 -- name: listen
--- Receives notifications of committed changes on this connection.
-listen cdc_bridge_change
+-- Receives notifications of committed changes, of changed endpoints and of deliveries made due on this connection.
+listen cdc_bridge_change; listen cdc_bridge_endpoint
 
 -- name: notify
 -- Sends a notification as a writer does, with a token that tells it from a writer's.
@@ -125,10 +125,6 @@ select distinct reservation_id
 from cdc_bridge.change
 where xid = %(xid)s::text::xid8 and seq <= %(seq)s
   and (reservation_id in (select unnest(%(reservation_ids)s::text[]))) is true
-
--- name: listen_for_endpoints
--- Receives notifications of changed endpoints and of deliveries made due on this connection.
-listen cdc_bridge_endpoint
 
 -- name: oldest_writer
 -- The oldest open transaction that has written, and whose it is, as far as this role may see.

@@ -34,19 +34,16 @@ if TYPE_CHECKING:
 _queries = load_queries(__name__)
 
 CHANGES = "cdc_bridge_change"
+"""Channel of committed changes."""
 ENDPOINTS = "cdc_bridge_endpoint"
+"""Channel of changed endpoints and of deliveries made due."""
 
 _LOCK_ATTEMPTS = 5
 
 
 async def listen(connection: AsyncConnection[TupleRow]) -> None:
-    """Receive notifications of committed changes on a connection."""
+    """Receive notifications of committed changes, changed endpoints and deliveries made due on a connection."""
     await _execute(connection, "listen")
-
-
-async def listen_for_endpoints(connection: AsyncConnection[TupleRow]) -> None:
-    """Receive notifications of changed endpoints and of deliveries made due on a connection."""
-    await _execute(connection, "listen_for_endpoints")
 
 
 async def notify(connection: AsyncConnection[TupleRow], token: str) -> None:

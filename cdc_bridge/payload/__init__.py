@@ -1,1 +1,1 @@
-"""From a reservation's row to the bytes that are posted."""
+"""From a reservation's row to the bytes that are sent."""

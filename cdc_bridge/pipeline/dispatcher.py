@@ -117,13 +117,9 @@ class Dispatcher:
         ready = queue.has_ready and not self._breaker.is_open and not queue.dispatchable.is_set()
         if queue.sending or ready:
             return self._moved_at
-        if self._has_probe and probe_at is not None and probe_at < self._now():
+        if queue.held and probe_at is not None and probe_at < self._now():
             return max(self._moved_at, probe_at)
         return None
-
-    @property
-    def _has_probe(self) -> bool:
-        return bool(self._queue.held) or (self._breaker.is_open and self._queue.has_ready)
 
     async def run(self) -> None:
         """Send requests until cancelled; those under way go on.
@@ -151,7 +147,7 @@ class Dispatcher:
             if deliveries := self._take():
                 return deliveries
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.probe_in_seconds if self._has_probe else None):
+                async with asyncio.timeout(self.probe_in_seconds if self._queue.held else None):
                     await self._queue.dispatchable.wait()
 
     def _take(self) -> list[InFlight]:
@@ -231,7 +227,6 @@ class Dispatcher:
             case Failed(fault=Fault.WITHDRAWN):
                 # Nothing is settled and its queue stays closed: when the endpoint is resumed, it is sent again.
                 self.withdrawn.set()
-                return
             case Failed() as failure:
                 self._hold(delivery, attempt, failure)
         if was_failing or self._breaker.is_failing:

@@ -1,1 +1,1 @@
-"""transport."""
+"""One request: from a body to its outcome."""

@@ -12,7 +12,7 @@ from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 OTHERS = 30
-CRASH = {POINT_VARIABLE: "before settlements are recorded", NUMBER_VARIABLE: "1"}
+CRASH = {POINT_VARIABLE: "before deliveries are recorded", NUMBER_VARIABLE: "1"}
 WAITING = "select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying')"
 SCHEDULED = "update cdc_bridge.delivery set next_attempt_at = now() + {} * interval '1 hour'"
 

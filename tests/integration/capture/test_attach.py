@@ -1,4 +1,4 @@
-"""Attaching capture to tables of every kind: what is captured, what is refused, and what e-Res must never notice."""
+"""Attaching capture to tables of every kind: what is captured, what is rejected, and what e-Res must never notice."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def attached_tables(database: Database) -> set[str]:
 
 
 @contextmanager
-def refused(database: Database, attach: str, error: type[psycopg.Error]) -> Iterator[dict[str, str]]:
-    """Attach and be refused, with everything left as it was; what was said is there afterwards."""
+def rejected(database: Database, attach: str, error: type[psycopg.Error]) -> Iterator[dict[str, str]]:
+    """Attach and get an error, with everything left as it was; its message is there afterwards."""
     before = database.execute(TRIGGERS), database.execute(CAPTURE_FUNCTIONS)
     said: dict[str, str] = {}
     with pytest.raises(error) as raised:
@@ -87,7 +87,7 @@ def test_key_may_have_any_name(key: str, database: Database) -> None:
     assert logged(database) == [("A", "I"), ("A", "U")]
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- what is rejected
 
 FOREIGN_SERVER = "create foreign data wrapper w; create server s foreign data wrapper w"
 WITH_A_FOREIGN_PARTITION = """
@@ -95,7 +95,7 @@ create table t (id int not null, day date) partition by range (day);
 create index on t (id);
 create foreign table t1 partition of t for values from ('2026-01-01') to ('2027-01-01') server s
 """
-REFUSED = {
+REJECTED = {
     "missing column": (
         "create table t (id text primary key)",
         "'t', 'number'",
@@ -232,12 +232,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 def test_what_cannot_be_captured_is_refused_before_anything_is_created(name: str, database: Database) -> None:
-    setup, attach, error, problem, hint = REFUSED[name]
+    setup, attach, error, problem, hint = REJECTED[name]
     if setup:
         database.execute(setup)
-    with refused(database, attach, error) as said:
+    with rejected(database, attach, error) as said:
         assert problem in said["problem"]
         assert hint in said["hint"]
 
@@ -252,14 +252,14 @@ def test_temporary_table_is_refused(database: Database) -> None:
 def test_hints_about_indexes_mend_what_they_are_given_for(database: Database) -> None:
     database.execute("create table t (id int primary key, number int)")
     for error in (errors.ObjectNotInPrerequisiteState,) * 2:
-        with refused(database, "'t', 'number'", error) as said:
+        with rejected(database, "'t', 'number'", error) as said:
             remedy = said["hint"].partition("; or: ")[2]
         database.execute(remedy)
     database.execute("select cdc_bridge.attach('t', 'number')")
 
 
 def test_unlogged_table_and_a_table_that_inherits_from_one_without_a_key_are_captured(database: Database) -> None:
-    """A crash empties an unlogged table, and what was captured of it is settled as gone."""
+    """A crash empties an unlogged table, and what was captured of it is skipped."""
     database.execute(
         "create table stamped (updated timestamptz default now()); "
         "create unlogged table t (id int primary key) inherits (stamped); select cdc_bridge.attach('t', 'id'); "
@@ -479,10 +479,10 @@ def test_attach_locks_out_writers_and_detach_readers_as_their_headers_say(partit
         assert locks_on_tables(connection, "customers") == set()
 
 
-@pytest.mark.parametrize("call", ["detach('public.reservations')", "attach('public.reservations', 'reference')"])
-def test_lock_is_not_waited_for_for_long_whatever_the_sessions_own_patience(call: str, database: Database) -> None:
+@pytest.mark.parametrize("statement", ["detach('public.reservations')", "attach('public.reservations', 'reference')"])
+def test_lock_is_not_waited_for_for_long_whatever_the_sessions_own_timeout(statement: str, database: Database) -> None:
     database.execute("create unique index on reservations (reference)")
     with psycopg.connect(database.url) as writer:
         writer.execute("update reservations set adults = 2")
         with pytest.raises(errors.LockNotAvailable):
-            database.execute(f"set lock_timeout = 0; select cdc_bridge.{call}")
+            database.execute(f"set lock_timeout = 0; select cdc_bridge.{statement}")

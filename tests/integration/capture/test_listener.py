@@ -1,4 +1,4 @@
-"""The wake-up on a real PostgreSQL: it is immediate, costs writers nothing while no daemon sleeps, and loses nothing."""
+"""The wake-up on a real PostgreSQL: immediate, free for writers while no daemon sleeps, and never lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.waiting import until
 NEVER_SECONDS = 3600.0
 PATIENCE_SECONDS = 20.0
 
-ASLEEP = (
+HOLDS_LOCK = (
     "select exists (select from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' and classid = 52683)"
 )
 NEW_RESERVATION = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -92,9 +92,9 @@ def customer(database: Database) -> None:
     database.execute("insert into customers (id) values ('C')")
 
 
-async def asleep(database: Database, reader: CountingReader) -> None:
+async def sleeping(database: Database, reader: CountingReader) -> None:
     """Wait until a reader is idle while the lock is held: from here on only a notification can wake it."""
-    await until(lambda: bool(database.value(ASLEEP)), "the listener holds the lock")
+    await until(lambda: bool(database.value(HOLDS_LOCK)), "the listener holds the lock")
     await reader.wait_for(lambda: reader.reads > 1)
 
 
@@ -134,7 +134,7 @@ async def write(database: Database, prefix: str, writers: int = 8, commits: int 
 
 async def test_commit_wakes_a_sleeping_daemon_without_any_polling(database: Database) -> None:
     async with listening(database.bridge_url) as reader:
-        await asleep(database, reader)
+        await sleeping(database, reader)
         for number in range(20):
             database.execute(NEW_RESERVATION, (f"R{number}",))
             await reader.wait_for(lambda wanted=f"R{number}": wanted in reader.seen)  # type: ignore[misc]
@@ -142,7 +142,7 @@ async def test_commit_wakes_a_sleeping_daemon_without_any_polling(database: Data
 
 async def test_writers_notify_while_a_daemon_sleeps(database: Database) -> None:
     async with listening(database.bridge_url) as reader:
-        await asleep(database, reader)
+        await sleeping(database, reader)
         async with counted_notifications(database) as notifications:
             database.execute(NEW_RESERVATION, ("R1",))
         assert notifications() == 1
@@ -174,7 +174,7 @@ async def test_writers_never_notify_while_the_daemon_is_busy(database: Database)
 
 async def test_statement_that_touches_no_row_neither_logs_nor_notifies(database: Database) -> None:
     async with listening(database.bridge_url) as reader:
-        await asleep(database, reader)
+        await sleeping(database, reader)
         async with counted_notifications(database) as notifications:
             database.execute("update reservations set notes = 'x' where id = 'nobody'")
         assert notifications() == 0
@@ -185,21 +185,21 @@ async def test_transaction_that_tested_the_lock_just_before_the_sleep_is_seen_wh
     database: Database,
 ) -> None:
     async with listening(database.bridge_url, poll_interval_seconds=0.05) as reader:
-        await asleep(database, reader)
+        await sleeping(database, reader)
         reader.may_read.clear()
         database.execute(NEW_RESERVATION, ("WAKES",))
-        await until(lambda: not database.value(ASLEEP), "the daemon is awake and busy")
+        await until(lambda: not database.value(HOLDS_LOCK), "the daemon is awake and busy")
         async with database.connection(autocommit=False) as writer, counted_notifications(database) as notifications:
             # The only transaction that runs, and the newest: a snapshot's xmax is not above it.
             await writer.execute(NEW_RESERVATION, ("EARLY",))
             reader.may_read.set()
-            await asleep(database, reader)
+            await sleeping(database, reader)
             reads = reader.reads
             await reader.wait_for(lambda: reader.reads > reads + 3)  # it polls, as long as the writer may commit
             await writer.commit()
             await reader.wait_for(lambda: "EARLY" in reader.seen)
         assert notifications() == 0
-        await asleep(database, reader)
+        await sleeping(database, reader)
         database.execute(NEW_RESERVATION, ("LATER",))
         await reader.wait_for(lambda: "LATER" in reader.seen)
 
@@ -218,7 +218,7 @@ async def test_no_commit_goes_unnoticed_among_many_writers_and_many_sleeps(datab
                     await asyncio.sleep(chance.random() / 5)  # a transaction that stays open for a while
                 await connection.commit()
                 committed.add(id_)
-                await asyncio.sleep(chance.random() / 20)  # time for the daemon to fall asleep
+                await asyncio.sleep(chance.random() / 20)  # time for the daemon to go to sleep
 
     async with listening(database.bridge_url, poll_interval_seconds=0.05) as reader:
         await asyncio.gather(*(writer(number) for number in range(8)))
@@ -234,7 +234,7 @@ async def test_daemon_set_to_poll_never_takes_the_lock_so_prepare_transaction_wo
             await writer.execute("prepare transaction 'of a test'")
             await writer.rollback()
             await writer.set_autocommit(True)
-            assert not database.value(ASLEEP)
+            assert not database.value(HOLDS_LOCK)
             await writer.execute("commit prepared 'of a test'")
         await reader.wait_for(lambda: "PREPARED" in reader.seen)
 
@@ -244,26 +244,26 @@ async def test_lost_notifications_are_noticed_and_polling_takes_over_until_they_
 ) -> None:
     url = proxy.through(database.bridge_url)
     async with listening(url, poll_interval_seconds=0.1, test_interval_seconds=0.5) as reader:
-        await asleep(database, reader)
+        await sleeping(database, reader)
         proxy.drop_notifications = True
         await until(lambda: "notifications not received, polling instead" in capsys.readouterr().out, "it says so")
         assert proxy.dropped > 0
         database.execute(NEW_RESERVATION, ("R1",))
         await reader.wait_for(lambda: "R1" in reader.seen)
         proxy.drop_notifications = False
-        await until(lambda: bool(database.value(ASLEEP)), "it sleeps until notified again")
+        await until(lambda: bool(database.value(HOLDS_LOCK)), "it sleeps until notified again")
         database.execute(NEW_RESERVATION, ("R2",))
         await reader.wait_for(lambda: "R2" in reader.seen)
 
 
 async def test_lost_connection_is_made_anew(database: Database, proxy: Proxy) -> None:
     async with listening(proxy.through(database.bridge_url), poll_interval_seconds=0.1) as reader:
-        await asleep(database, reader)
+        await sleeping(database, reader)
         await proxy.cut()
         database.execute(NEW_RESERVATION, ("R1",))
         await proxy.start()
         await reader.wait_for(lambda: "R1" in reader.seen)
-        await until(lambda: bool(database.value(ASLEEP)), "it sleeps until notified again")
+        await until(lambda: bool(database.value(HOLDS_LOCK)), "it sleeps until notified again")
 
 
 async def test_cancelled_statement_never_leaves_the_lock_behind(database: Database) -> None:

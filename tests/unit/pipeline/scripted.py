@@ -82,7 +82,7 @@ class Gate:
 
 
 class ScriptedTransport:
-    """Answers each request as its script says."""
+    """Gives each request the outcome that its script says."""
 
     def __init__(self, happened: Happened) -> None:
         self._happened = happened

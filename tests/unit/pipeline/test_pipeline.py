@@ -209,6 +209,20 @@ async def test_failure_in_the_midst_of_successes_counts_as_the_delivery_s_own() 
 
 
 @in_virtual_time
+async def test_failure_in_the_midst_of_rejections_counts_as_nobody_s() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda message: UNAVAILABLE if message.subject == "bad" else INVALID
+        run.store.commit(change(1, "bad"), *(change(seq, f"r{seq}") for seq in range(2, 12)))
+        await run.until_recorded(*range(2, 12), state="retrying")
+        await run.until(lambda: run.transport.seqs.count(1) > 2)
+        assert 1 not in run.store.states
+        run.transport.script = lambda _: OK
+        await run.until_recorded(1)
+        (bad,) = [delivery for batch in run.store.batches for delivery in batch if delivery.change.seq == 1]
+        assert bad.failures == 0
+
+
+@in_virtual_time
 async def test_reservation_deleted_while_it_is_probed_does_not_keep_the_endpoint_shut() -> None:
     async with ScriptedPipeline() as run:
         run.transport.script = lambda _: Failed(429, "HTTP 429", Fault.OVERLOAD)
@@ -395,6 +409,20 @@ async def test_idle_pipeline_is_neither_stalled_nor_behind() -> None:
 
 
 @in_virtual_time
+async def test_change_that_was_handed_over_just_now_is_not_stalled_since_the_last_one() -> None:
+    async with ScriptedPipeline() as run:
+        seen: list[float | None] = []
+        run.store.commit(change(1))
+        await run.until_recorded(1)
+        await asyncio.sleep(3600)
+        handed_over = run.reader.found
+        run.reader.found = lambda: (seen.append(run.pipeline.stalled_since), handed_over())[1]  # type: ignore[method-assign]
+        run.store.commit(change(2))
+        await run.until_recorded(2)
+        assert seen == [None]
+
+
+@in_virtual_time
 async def test_request_that_never_ends_counts_as_stalled_since_it_began() -> None:
     async with ScriptedPipeline() as run:
         run.transport.gate.shut()
@@ -431,4 +459,19 @@ async def test_endpoint_between_two_probes_is_not_stalled() -> None:
         assert run.pipeline.stalled_since is None
         assert run.pipeline.state.next_probe_at is not None
         run.transport.script = lambda _: OK
+        await run.until_recorded(1)
+
+
+@in_virtual_time
+async def test_probe_that_is_overdue_counts_as_stalled_since_it_was_due() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: Failed(429, "HTTP 429", Fault.OVERLOAD, 3600.0)
+        run.store.commit(change(1))
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        due = now() + 3600
+        run.lease.renew(Lease.now() - 3600, 1)
+        await asyncio.sleep(3700)
+        assert run.pipeline.stalled_since == pytest.approx(due)
+        run.transport.script = lambda _: OK
+        run.lease.renew(Lease.now(), 3600)
         await run.until_recorded(1)

@@ -467,7 +467,7 @@ def test_change_or_a_newer_one_is_always_delivered_or_to_be_retried_or_read_agai
     daemon = Crashable(latest_only=latest_only)
     for reservation, step in steps:
         (
-            lambda: daemon.add(reservation),  # noqa: B023 - called at once
+            lambda: daemon.add(reservation),  # noqa: B023 - run at once
             daemon.take,
             daemon.hold,
             lambda: daemon.end(DELIVERED),

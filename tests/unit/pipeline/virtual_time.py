@@ -10,18 +10,23 @@ from typing import Any, ParamSpec
 
 P = ParamSpec("P")
 
+_BEGINNING = 1000.0
+_LONGEST_TEST_SECONDS = 10 * 24 * 3600.0
+
 
 class _Selector(selectors.DefaultSelector):
     """Passes the time up to the next timer at once, instead of waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 1000.0
+        self.now = _BEGINNING
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise AssertionError("everything waits, and nothing can happen any more")
         self.now += max(timeout, 0.0)
+        if self.now > _BEGINNING + _LONGEST_TEST_SECONDS:
+            raise AssertionError("what is waited for did not come in ten days")
         return []
 
 

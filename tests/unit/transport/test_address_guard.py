@@ -19,16 +19,16 @@ from cdc_bridge.transport.address_guard import forbidden_reason
         "ff02::1",
     ],
 )
-def test_link_local_metadata_and_multicast_addresses_are_refused(address: str) -> None:
+def test_link_local_metadata_and_multicast_addresses_are_forbidden(address: str) -> None:
     assert "never connected to" in (forbidden_reason(address, only_loopback=False) or "")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.168.1.20", "10.0.0.5", "203.0.113.9", "2001:db8::1"])
-def test_other_addresses_may_be_called_with_tls(address: str) -> None:
+def test_other_addresses_are_allowed_with_tls(address: str) -> None:
     assert forbidden_reason(address, only_loopback=False) is None
 
 
-def test_without_tls_only_this_machine_is_called() -> None:
+def test_without_tls_only_this_machine_is_allowed() -> None:
     assert forbidden_reason("127.0.0.1", only_loopback=True) is None
     assert forbidden_reason("::1", only_loopback=True) is None
     assert "https://" in (forbidden_reason("192.168.1.20", only_loopback=True) or "")

@@ -1,4 +1,4 @@
-"""Whether a call may be made is asked when its body is about to be written."""
+"""Whether a request may be sent is asked when its body is about to be written."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MESSAGE = compose(CHANGE, "R", "/tests", b'{"id":"R"}')
 
 
 @pytest.mark.departs_from_contract("its body is a short one, not from a database")
-async def test_call_is_withheld_when_the_lease_ends_while_it_connects(
+async def test_request_is_withheld_when_the_lease_ends_while_it_connects(
     receiver: Receiver, certificates: Certificates
 ) -> None:
-    may_call = False
-    sender = HttpTransport(replace(TILL, url=receiver.url, ca_file=certificates.ca_file), lambda: may_call)
+    may_send = False
+    transport = HttpTransport(replace(TILL, url=receiver.url, ca_file=certificates.ca_file), lambda: may_send)
     try:
-        assert await sender.send(MESSAGE) is None
+        assert await transport.send(MESSAGE) is None
         assert receiver.calls == []
-        may_call = True
-        attempt = await sender.send(MESSAGE)
+        may_send = True
+        attempt = await transport.send(MESSAGE)
     finally:
-        await sender.close()
+        await transport.close()
     assert attempt is not None
     assert attempt.outcome == Delivered(200)
     assert [call.body for call in receiver.calls] == [MESSAGE.body]

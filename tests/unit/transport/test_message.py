@@ -1,4 +1,4 @@
-"""Headers of a call, read back by the libraries a vendor would use."""
+"""Headers of a request, read back by the libraries a vendor would use."""
 
 from __future__ import annotations
 
