@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 
 from cdc_bridge import __version__
-from cdc_bridge.capture.listener import Listener
+from cdc_bridge.capture.listener import SAFETY_READ_SECONDS, Listener
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.store import declare_endpoint
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from cdc_bridge.model import Endpoint
+    from cdc_bridge.endpoints.options import Endpoint
     from cdc_bridge.settings import Settings
 
 _ALLOCATIONS_A_COLLECTION = 2_000
@@ -75,12 +75,13 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         await database.patiently(require_ready)
         if declared is not None:
             await database.patiently(partial(_declare, endpoint=declared, settings=settings))
+        # The log is read several times before the watchdog would call it unread.
+        safety_read_seconds = min(SAFETY_READ_SECONDS, settings.stuck_after_seconds / 5)
         listener = Listener(
             database,
             use_notify=settings.wake == "notify",
             poll_interval_seconds=settings.poll_interval_seconds,
-            safety_read_seconds=settings.safety_read_seconds,
-            test_interval_seconds=settings.wake_up_test_seconds,
+            safety_read_seconds=safety_read_seconds,
         )
         supervisor = Supervisor(
             database,
@@ -103,7 +104,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             database,
             supervisor,
             stuck_after_seconds=settings.stuck_after_seconds,
-            read_every_seconds=settings.safety_read_seconds,
+            read_every_seconds=safety_read_seconds,
             end_process=_end_process,
             found_well=tell_service_manager,
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import NewType
 
 Xid = NewType("Xid", int)
@@ -77,39 +76,3 @@ def without_query(url: str) -> str:
     """Return an endpoint's URL as it is shown: without its query, in which some put a token."""
     address, question_mark, _ = url.partition("?")
     return f"{address}?..." if question_mark else address
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Who is called, and how."""
-
-    name: str
-    url: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    secret: bytes | None = field(repr=False)
-    """Signing key, decoded; ``None``: calls are not signed."""
-    previous_secret: bytes | None = field(repr=False)
-    """The key before; calls are signed with both until ``previous_secret_until``."""
-    previous_secret_until: datetime | None
-    ca_file: Path | None
-    """CA certificates that alone are trusted; ``None``: the system's."""
-    client_certificate_file: Path | None
-    """Certificate (chain) that we show to an endpoint that asks for one (mTLS)."""
-    client_key_file: Path | None
-    """Its key; ``None``: it is in the same file."""
-    max_in_flight: int
-    latest_only: bool
-    """Whether one call stands for several changes of a reservation that wait."""
-    timeout_seconds: float
-    connect_timeout_seconds: float
-
-    @property
-    def shown_url(self) -> str:
-        """The URL for logs and pages."""
-        return without_query(self.url)
-
-    def secrets_at(self, now: datetime) -> tuple[bytes, ...]:
-        """Return the keys that a call is signed with, the current one first."""
-        rotating = self.previous_secret_until is not None and now < self.previous_secret_until
-        keys = (self.secret, self.previous_secret if rotating else None)
-        return tuple(key for key in keys if key is not None)

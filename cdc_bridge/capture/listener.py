@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 _queries = load_queries(__name__)
 
+SAFETY_READ_SECONDS = 20.0
+"""Interval of reads while idle, should a notification be lost."""
+
+_TEST_INTERVAL_SECONDS = 60.0
 _HEARD_WITHIN_SECONDS = 5.0
 _LOCK_TRIES = 5
 _AWAKE_SECONDS = 0.003
@@ -106,8 +110,8 @@ class Listener:
         *,
         use_notify: bool,
         poll_interval_seconds: float,
-        safety_read_seconds: float,
-        test_interval_seconds: float,
+        safety_read_seconds: float = SAFETY_READ_SECONDS,
+        test_interval_seconds: float = _TEST_INTERVAL_SECONDS,
     ) -> None:
         """Prepare to listen.
 

@@ -6,9 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, ok, record, warning
-from cdc_bridge.endpoints.store import definition_of, list_endpoints
+from cdc_bridge.endpoints.options import Endpoint, endpoint_from
+from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.model import Endpoint
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.reach import Unreached, reach
 
@@ -36,7 +36,7 @@ async def _callable_endpoints(connection: Connection, settings: Settings) -> lis
         if row["in_settings"] or row["paused_at"] or row["disabled"]:
             continue
         try:
-            found.append(definition_of(row, allow_http=settings.allow_http))
+            found.append(endpoint_from(row["name"], row, allow_http=settings.allow_http))
         except ValueError:
             continue  # That is told by the check of the endpoints.
     return found
@@ -49,7 +49,7 @@ async def _check_one(endpoint: Endpoint) -> Check:
     except OSError as error:  # of a certificate's file
         return failed(name, f"a certificate's file cannot be read: {error.strerror or error}", "See its rights.")
     if isinstance(reached, Unreached):
-        return failed(name, reached.reason, f"When that is mended: cdc-bridge endpoint ping {endpoint.name}")
+        return failed(name, reached.reason, f"When that is mended: cdc-bridge endpoint test {endpoint.name}")
     if reached.certificate_ends_at is None:
         return ok(name, f"{reached.address}, without TLS")
     left, day = reached.certificate_ends_at - datetime.now(UTC), f"{reached.certificate_ends_at:%Y-%m-%d}"

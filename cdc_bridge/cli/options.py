@@ -33,7 +33,7 @@ def settings_from(config: Path | None, database_url: str | None, **flags: Any) -
     Raises:
         SettingsError: they are wrong, or a password stands on the command line.
     """
-    from cdc_bridge.settings import load_settings  # noqa: PLC0415
+    from cdc_bridge.settings_sources import load_settings  # noqa: PLC0415
 
     if database_url is not None:
         _refuse_password(database_url)
@@ -67,10 +67,10 @@ def _utc(value: object) -> str:
 
 def _refuse_password(database_url: str) -> None:
     from cdc_bridge.errors import SettingsError  # noqa: PLC0415
-    from cdc_bridge.setting_values import checked_conninfo  # noqa: PLC0415
+    from cdc_bridge.settings import conninfo_parameters  # noqa: PLC0415
 
     try:
-        has_password = bool(checked_conninfo(database_url).get("password"))
+        has_password = bool(conninfo_parameters(database_url).get("password"))
     except ValueError as error:
         raise SettingsError(f"--database-url {error}") from None
     if has_password:

@@ -146,15 +146,15 @@ def _url(text: str) -> str:
 
 
 def _read(file: Path) -> str:
+    from cdc_bridge.endpoints.option_values import secret_key  # noqa: PLC0415
     from cdc_bridge.errors import WrongUsage  # noqa: PLC0415
-    from cdc_bridge.setting_values import decoded_secret  # noqa: PLC0415
 
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUsage(f"--secret-file {file} cannot be read: {error}") from None
     try:
-        decoded_secret(secret)
+        secret_key(secret)
     except ValueError as error:
         raise WrongUsage(f"--secret-file {error}") from None
     return secret

@@ -11,10 +11,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.deliveries.lookup import FoundDelivery
-from cdc_bridge.endpoints.details import find_endpoint, options_of
+from cdc_bridge.endpoints.details import record_of
+from cdc_bridge.endpoints.lookup import resolve_endpoint
+from cdc_bridge.endpoints.options import NAME_IN_SETTINGS
 from cdc_bridge.model import Change
 from cdc_bridge.payload.loader import ReservationLoader
-from cdc_bridge.settings import NAME_IN_SETTINGS, Settings
+from cdc_bridge.settings import Settings
 from cdc_bridge.transport.message import compose
 
 MASK = "(not shown)"
@@ -70,23 +72,23 @@ async def request_now(
         BridgeError: the endpoint was removed.
         psycopg.Error: the database could not be read.
     """
-    facts = await find_endpoint(connection, delivery.endpoint)
-    options = await options_of(connection, facts)
+    endpoint = await resolve_endpoint(connection, delivery.endpoint)
+    record = await record_of(connection, endpoint)
     loaded = await ReservationLoader().load(connection, [delivery.reservation_id])
     if why := loaded.unreadable.get(delivery.reservation_id):
         return NoRequest(f"The view cannot show this reservation: {why}")
     reservation = loaded.reservations.get(delivery.reservation_id)
     if reservation is None:
         return NoRequest("The reservation is not there any more, so nothing would be called.")
-    declared = settings.endpoint() if facts.name == NAME_IN_SETTINGS else None
-    names = options.header_names if declared is None else [name for name, _ in declared.headers]
-    signed = options.signed if declared is None else declared.secret is not None
+    declared = settings.endpoint() if endpoint.name == NAME_IN_SETTINGS else None
+    names = record.header_names if declared is None else [name for name, _ in declared.headers]
+    signed = record.signed if declared is None else declared.secret is not None
     source = settings.source or f"/cdc-bridge/{connection.info.dbname}"
     change = Change(delivery.seq, delivery.reservation_id, delivery.operation, delivery.changed_at)
     headers = compose(change, reservation.subject, source, reservation.body).headers(now, secrets=())
     headers |= {_SIGNATURE: MASK} if signed else {}
-    elsewhere = facts.in_settings and declared is None
+    elsewhere = endpoint.in_settings and declared is None
     note = "Headers and secret are those of the settings of the daemon that declares it, and not known here."
     return RequestNow(
-        facts.shown_url, headers | dict.fromkeys(names, MASK), reservation.body, note if elsewhere else ""
+        record.options["url"], headers | dict.fromkeys(names, MASK), reservation.body, note if elsewhere else ""
     )

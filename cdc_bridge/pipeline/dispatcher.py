@@ -22,9 +22,10 @@ import structlog
 from cdc_bridge.capture.position import Snapshot
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import EndpointState
 from cdc_bridge.errors import LeaseLost
-from cdc_bridge.model import Delivery, Endpoint, ReservationId, Seq
+from cdc_bridge.model import Delivery, ReservationId, Seq
 from cdc_bridge.payload.loader import Loaded, Reservation, ReservationLoader
 from cdc_bridge.pipeline.breaker import Breaker
 from cdc_bridge.pipeline.lanes import Lanes

@@ -34,8 +34,9 @@ from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.last_hour import LastHour
 from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import EndpointState
-from cdc_bridge.model import CANARY, Delivery, DeliveryState, Endpoint, ReservationId, Seq, Xid
+from cdc_bridge.model import CANARY, Delivery, DeliveryState, ReservationId, Seq, Xid
 from cdc_bridge.pipeline.coverage import Coverage
 from cdc_bridge.pipeline.delivery_log import DueDelivery, due_deliveries, seconds_until_next_due, with_newer_unread
 from cdc_bridge.pipeline.dispatcher import Dispatcher

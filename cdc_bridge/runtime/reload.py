@@ -10,7 +10,6 @@ TAKEN_UP = frozenset(
     name for name in Settings.model_fields if name.startswith("endpoint_") and name != "endpoint_start"
 ) | {
     "allow_http",
-    "canary_interval_seconds",
     "dead_letter_retention_days",
     "log_level",
     "max_lag_seconds",

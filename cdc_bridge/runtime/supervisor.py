@@ -25,12 +25,12 @@ import structlog
 from cdc_bridge.capture.listener import Listener, Reader
 from cdc_bridge.database import UNAVAILABLE, Database, backoff_seconds, problem_of, refusal
 from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.endpoints.options import Endpoint, endpoint_from
 from cdc_bridge.endpoints.store import (
     EndpointState,
     ListedEndpoint,
     NewLease,
     acquire_leases,
-    definition_of,
     end_sessions_of_expired_leases,
     record_problem,
     release_lease,
@@ -38,7 +38,7 @@ from cdc_bridge.endpoints.store import (
 )
 from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.metrics import forget_endpoint
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.model import EndpointId
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.runtime.assignment import plan
 from cdc_bridge.runtime.endpoint_log import EndpointLog
@@ -271,8 +271,8 @@ class Supervisor:
             return self._declared if self._declared and self._declared.name == endpoint.name else None
         known = self._definitions.get(endpoint.endpoint_id)
         # What could be used once is not checked again and again: that reads certificates from files.
-        if known is None or known[0] != endpoint.description:
-            known = endpoint.description, definition_of(endpoint.row, allow_http=self._allow_http)
+        if known is None or known[0] != endpoint.stored:
+            known = endpoint.stored, endpoint_from(endpoint.name, endpoint.row, allow_http=self._allow_http)
             self._definitions[endpoint.endpoint_id] = known
         return known[1]
 
@@ -395,9 +395,9 @@ class Supervisor:
 def _certificates(endpoint: Endpoint) -> list[bytes]:
     """Return what stands in an endpoint's files; of one that cannot be read, nothing."""
     contents = []
-    for path in (endpoint.ca_file, endpoint.client_certificate_file, endpoint.client_key_file):
+    for path in endpoint.files:
         try:
-            contents.append(b"" if path is None else path.read_bytes())
+            contents.append(path.read_bytes())
         except OSError:
             contents.append(b"")
     return contents

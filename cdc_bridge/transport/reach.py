@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from yarl import URL
 
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import refusal
 from cdc_bridge.transport.client import certificate_reason, tls_context
 

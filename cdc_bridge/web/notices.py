@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.web.access import Notice
 from cdc_bridge.web.requests import session_of
@@ -55,15 +56,7 @@ def error_in_words(error: BridgeError) -> str:
 
 LABELS = {
     "name": "Name",
-    "url": "Address",
-    "header": "A header",
-    "max_in_flight": "Most calls under way at once",
-    "timeout_seconds": "Longest time for a call",
-    "connect_timeout_seconds": "Longest time to connect",
-    "latest_only": "Latest state only",
-    "ca_file": "CA file",
-    "client_certificate_file": "Client certificate file",
-    "client_key_file": "Client key file",
     "keep_old_hours": "Hours",
+    **{option.singular or option.name: option.singular.capitalize() or option.label for option in OPTIONS.values()},
 }
-"""What the fields of forms are called, by the name of the option."""
+"""What the fields of forms are called, by the name of the flag."""

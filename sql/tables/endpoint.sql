@@ -1,11 +1,14 @@
--- cdc_bridge.endpoint: who is called and how, how far in the change log each one is, which daemon calls it, and how it is.
+-- cdc_bridge.endpoint: who receives the deliveries and how; how far each one is in the change log, which daemon has leased
+-- it, and its status.
 --
--- position is a snapshot: every change visible in it is in the ledger, delivered or waiting. Inside one large
--- transaction, whose changes are handed over in pieces, place_xid and place_seq say up to which change.
+-- The options are declared in cdc_bridge/endpoints/options.py, and have the same names, defaults and limits here.
 --
--- One daemon at a time calls an endpoint: the one that holds its lease. It renews leased_until while it lives. When that
--- is past, or the advisory lock (52684, daemon_number) is free because the daemon_number's session ended, another daemon takes the
--- endpoint and counts fencing_token up; whoever comes with an older fencing_token can record nothing any more.
+-- position is a snapshot: every change visible in it is in the delivery log. Inside one large transaction, whose changes
+-- are handed over in pieces, place_xid and place_seq say up to which change.
+--
+-- One daemon at a time delivers to an endpoint: the one that has leased it. It renews leased_until while it lives. When
+-- that is past, or the advisory lock (52684, daemon_number) is free because the daemon's session ended, another daemon
+-- leases the endpoint and increments fencing_token; whoever comes with an older token can record nothing any more.
 --
 -- Rows change often (position, lease) and are few: half of each page is kept free, so that no index has to change.
 
@@ -13,26 +16,30 @@ create table if not exists cdc_bridge.endpoint (
   endpoint_id             bigint      generated always as identity primary key,
   name                    text        not null unique check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   in_settings             boolean     not null,
+  created_at              timestamptz not null default now(),
+  -- options
   url                     text        not null,
-  headers                 text[]      not null,
+  headers                 text[]      not null default '{}',
   secret                  text,
   previous_secret         text,
   previous_secret_until   timestamptz,
+  max_in_flight           integer     not null default 16 check (max_in_flight between 1 and 1000),
+  latest_only             boolean     not null default false,
+  timeout_seconds         float8      not null default 15 check (timeout_seconds > 0 and timeout_seconds <= 300),
+  connect_timeout_seconds float8      not null default 5 check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
   ca_file                 text,
   client_certificate_file text,
   client_key_file         text,
-  max_in_flight           integer     not null check (max_in_flight between 1 and 1000),
-  latest_only             boolean     not null,
-  timeout_seconds         float8      not null check (timeout_seconds > 0 and timeout_seconds <= 300),
-  connect_timeout_seconds float8      not null check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
+  -- what somebody, the endpoint itself or a restored dump may decide
   paused_at               timestamptz,
   disabled_at             timestamptz,
+  cluster                 bigint      not null,
+  -- what daemons write as they go along: a column that is added here is added to announce_endpoint.sql too
   position                pg_snapshot not null,
   place_xid               xid8,
   place_seq               bigint,
-  cluster                 bigint      not null,
-  fencing_token                   bigint      not null default 0,
-  daemon_number                  integer,
+  fencing_token           bigint      not null default 0,
+  daemon_number           integer,
   daemon_name             text,
   leased_until            timestamptz,
   failing_since           timestamptz,
@@ -41,50 +48,65 @@ create table if not exists cdc_bridge.endpoint (
   reconciled_at           timestamptz,
   reconciled_missing      bigint,
   reconciled_stale        bigint,
-  created_at              timestamptz not null default now(),
   pruned_until            timestamptz,
   in_flight               integer,
   listening               boolean,
-  deliveries_per_second     real,
+  deliveries_per_second   real,
   last_success_at         timestamptz,
   last_failure_at         timestamptz,
   last_failure            text,
   last_minute_at          timestamptz,
-  delivered_by_minute      integer[]   check (cardinality(delivered_by_minute) = 60),
-  failed_by_minute       integer[]   check (cardinality(failed_by_minute) = 60),
+  delivered_by_minute     integer[]   check (cardinality(delivered_by_minute) = 60),
+  failed_by_minute        integer[]   check (cardinality(failed_by_minute) = 60),
   check ((place_xid is null) = (place_seq is null)),
   check ((previous_secret is null) = (previous_secret_until is null))
 ) with (fillfactor = 50);
-comment on table cdc_bridge.endpoint is 'HTTPS endpoints that are called, each with its position in the change log and the daemon that calls it';
+comment on table cdc_bridge.endpoint is 'HTTPS endpoints that receive the deliveries, each with its position in the change log and the daemon that has leased it';
 comment on column cdc_bridge.endpoint.in_settings is 'Declared in a daemon''s settings: headers and secret stand there and not here';
-comment on column cdc_bridge.endpoint.headers is 'Headers of every call, each "Name: value"';
-comment on column cdc_bridge.endpoint.secret is 'Signing secret, whsec_...';
-comment on column cdc_bridge.endpoint.previous_secret is 'The secret before, with which calls are signed as well until previous_secret_until';
-comment on column cdc_bridge.endpoint.ca_file is 'File on the daemon''s machine with the CA certificates that alone are trusted; null: the system''s';
-comment on column cdc_bridge.endpoint.latest_only is 'Whether one call stands for several changes of a reservation that wait';
-comment on column cdc_bridge.endpoint.paused_at is 'Since when an operator wants no calls';
-comment on column cdc_bridge.endpoint.disabled_at is 'Since when the endpoint wants no calls: it answered 410';
-comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the ledger';
-comment on column cdc_bridge.endpoint.place_xid is 'A transaction that is handed over in part, else null';
-comment on column cdc_bridge.endpoint.place_seq is 'The last change of place_xid that is in the ledger';
+comment on column cdc_bridge.endpoint.headers is 'Headers of every request, each "Name: value"';
+comment on column cdc_bridge.endpoint.secret is 'Signing secret, whsec_...; null: requests are not signed';
+comment on column cdc_bridge.endpoint.previous_secret is 'Secret before the last rotation, which signs requests as well until previous_secret_until';
+comment on column cdc_bridge.endpoint.max_in_flight is 'Maximum number of requests in flight at the same time';
+comment on column cdc_bridge.endpoint.latest_only is 'Whether one request with the current data is sent for all queued changes of a reservation';
+comment on column cdc_bridge.endpoint.timeout_seconds is 'Time limit for a request, connection included';
+comment on column cdc_bridge.endpoint.connect_timeout_seconds is 'Time limit for establishing a connection';
+comment on column cdc_bridge.endpoint.ca_file is 'PEM file on the daemon''s machine with the CA certificates to trust; null: the system''s';
+comment on column cdc_bridge.endpoint.client_certificate_file is 'PEM file there with the certificate to present to an endpoint that asks for one';
+comment on column cdc_bridge.endpoint.client_key_file is 'PEM file there with its private key; null: it is in the certificate file';
+comment on column cdc_bridge.endpoint.paused_at is 'When an operator paused it';
+comment on column cdc_bridge.endpoint.disabled_at is 'When it was disabled: it answered 410';
 comment on column cdc_bridge.endpoint.cluster is 'System identifier of the cluster whose transaction ids position is made of';
-comment on column cdc_bridge.endpoint.fencing_token is 'Grows each time a daemon takes the endpoint; only the newest may record';
-comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that holds the endpoint, its advisory lock''s';
+comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the delivery log';
+comment on column cdc_bridge.endpoint.place_xid is 'A transaction that is handed over in part, else null';
+comment on column cdc_bridge.endpoint.place_seq is 'The last change of place_xid that is in the delivery log';
+comment on column cdc_bridge.endpoint.fencing_token is 'Grows with each lease; only the newest may record';
+comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that has leased the endpoint, its advisory lock''s';
 comment on column cdc_bridge.endpoint.daemon_name is 'Host and process id of that daemon';
-comment on column cdc_bridge.endpoint.leased_until is 'When another daemon may take it; null: at once';
-comment on column cdc_bridge.endpoint.failing_since is 'Since when its breaker is open; null: it works';
-comment on column cdc_bridge.endpoint.next_probe_at is 'When an endpoint that fails is tried again';
+comment on column cdc_bridge.endpoint.leased_until is 'When another daemon may lease it; null: at once';
+comment on column cdc_bridge.endpoint.failing_since is 'When its breaker opened; null: it is closed';
+comment on column cdc_bridge.endpoint.next_probe_at is 'When a failing endpoint is probed again';
 comment on column cdc_bridge.endpoint.problem is 'What is wrong, in words';
 comment on column cdc_bridge.endpoint.reconciled_at is 'When the last scheduled comparison with e-Res''s rows ended';
-comment on column cdc_bridge.endpoint.reconciled_missing is 'Reservations that it found and the endpoint never got';
-comment on column cdc_bridge.endpoint.reconciled_stale is 'Reservations that stood otherwise than the endpoint got them last';
-comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the ledger';
-comment on column cdc_bridge.endpoint.in_flight is 'Calls under way, when its daemon renewed the lease';
-comment on column cdc_bridge.endpoint.listening is 'Whether its daemon heard the doorbell then; false: it polls';
-comment on column cdc_bridge.endpoint.deliveries_per_second is 'Calls accepted, over the minute before that';
-comment on column cdc_bridge.endpoint.last_success_at is 'When a call was accepted last';
-comment on column cdc_bridge.endpoint.last_failure_at is 'When a call was refused last';
+comment on column cdc_bridge.endpoint.reconciled_missing is 'Reservations that it found and that were never delivered';
+comment on column cdc_bridge.endpoint.reconciled_stale is 'Reservations that it found to differ from what was delivered last';
+comment on column cdc_bridge.endpoint.pruned_until is 'What was settled before this may have been deleted from the delivery log';
+comment on column cdc_bridge.endpoint.in_flight is 'Requests in flight when its daemon renewed the lease';
+comment on column cdc_bridge.endpoint.listening is 'Whether its daemon received notifications then; false: it polls';
+comment on column cdc_bridge.endpoint.deliveries_per_second is 'Deliveries per second, over the minute before that';
+comment on column cdc_bridge.endpoint.last_success_at is 'When a request succeeded last';
+comment on column cdc_bridge.endpoint.last_failure_at is 'When a request failed last';
 comment on column cdc_bridge.endpoint.last_failure is 'Why, in words';
 comment on column cdc_bridge.endpoint.last_minute_at is 'When the minute began that the next two end with';
-comment on column cdc_bridge.endpoint.delivered_by_minute is 'Calls accepted in each of sixty minutes, the oldest first, when its daemon renewed the lease';
-comment on column cdc_bridge.endpoint.failed_by_minute is 'Calls refused in them';
+comment on column cdc_bridge.endpoint.delivered_by_minute is 'Deliveries in each of sixty minutes, the oldest first, when its daemon renewed the lease';
+comment on column cdc_bridge.endpoint.failed_by_minute is 'Failed requests in them';
+
+-- For readers: all columns but headers, secret and previous_secret. One that is not named here cannot be read.
+grant select (
+  endpoint_id, name, in_settings, created_at,
+  url, previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  ca_file, client_certificate_file, client_key_file,
+  paused_at, disabled_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until,
+  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,
+  in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
+  last_minute_at, delivered_by_minute, failed_by_minute
+) on cdc_bridge.endpoint to cdc_bridge_reader;

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from cdc_bridge.setting_values import decoded_secret
+from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.settings import Settings
 from tests.support.bridge import clean_environment
 from tests.support.certificates import Certificates
@@ -87,7 +87,7 @@ async def test_secret_is_shown_once_and_nothing_else_secret_ever(
     database: Database, endpoint: EndpointCommands
 ) -> None:
     added = await endpoint.json("add", "till", f"{URL}?key={TOKEN}")
-    assert decoded_secret(added["secret"])
+    assert secret_key(added["secret"])
     assert row(database, "secret") == (added["secret"],)
     header = f"authorization: Bearer {TOKEN}\n".encode()
     await endpoint.run("set", "till", "--header-file", "-", standard_input=header)

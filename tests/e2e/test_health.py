@@ -267,7 +267,6 @@ async def test_idle_daemon_whose_canary_is_recorded_slowly_is_not_stuck(
             CDC_BRIDGE_STUCK_AFTER_SECONDS="5",
             CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="1",
             CDC_BRIDGE_ENDPOINT_CONNECT_TIMEOUT_SECONDS="1",
-            CDC_BRIDGE_SAFETY_READ_SECONDS="1",
             CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.5",
         )
         await bridge.wait_for_log("endpoint taken")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cdc_bridge.packaging.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER
-from cdc_bridge.settings import DEFAULT_CONFIG, PREFIX, Settings
+from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.settings_sources import DEFAULT_CONFIG
 from tests.bench.publishing import published_cost_table, published_table
 from tests.unit.cli.test_cli import ENDPOINT_COMMANDS
 

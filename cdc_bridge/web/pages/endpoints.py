@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from cdc_bridge.endpoints import admin as maintenance
-from cdc_bridge.endpoints.details import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
+from cdc_bridge.deliveries.test_request import send_test_request
+from cdc_bridge.endpoints import admin
+from cdc_bridge.endpoints.details import Connection, ShownEndpoint, shown_endpoint
 from cdc_bridge.endpoints.status import OTHER_CLUSTER, standing_of, when
-from cdc_bridge.endpoints.test_request import send_test_request
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
-from cdc_bridge.web.endpoint_form import EndpointForm
+from cdc_bridge.web.endpoint_form import FIELDS, EndpointForm, number
 from cdc_bridge.web.notices import error_in_words, say, sentence, told_on_the_next_page
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import form_of, log_change, site_of
@@ -32,6 +32,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         "endpoint.html",
         title=shown.facts.name,
         shown=shown,
+        option_lines=shown.option_lines(UTC),
         state=standing_of(shown.facts).state,
         sentence=standing_of(shown.facts).sentence(UTC),
         endpoint=next((one for one in look.endpoints if one.endpoint_id == shown.facts.endpoint_id), None),
@@ -39,7 +40,7 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def _shown(request: web.Request) -> ShownEndpoint:
-    return await site_of(request).database.read(partial(shown_endpoint, name=request.match_info["name"]))
+    return await site_of(request).database.read(partial(_shown_endpoint, name=request.match_info["name"]))
 
 
 async def _shown_to_be_changed(request: web.Request) -> ShownEndpoint:
@@ -50,18 +51,11 @@ async def _shown_to_be_changed(request: web.Request) -> ShownEndpoint:
     return shown
 
 
-async def shown_endpoint(connection: Connection, name: str) -> ShownEndpoint:
-    """Return everything of an endpoint that may be shown.
-
-    Raises:
-        web.HTTPNotFound: there is none of that name.
-    """
+async def _shown_endpoint(connection: Connection, name: str) -> ShownEndpoint:
     try:
-        facts = await find_endpoint(connection, name)
-        options = await options_of(connection, facts)
+        return await shown_endpoint(connection, name)
     except BridgeError as error:
         raise web.HTTPNotFound(text=error.problem) from None
-    return ShownEndpoint(facts, options, await figures_of(connection, facts.endpoint_id, options.position))
 
 
 async def new(request: web.Request) -> web.StreamResponse:
@@ -76,6 +70,7 @@ async def _new(request: web.Request, form: EndpointForm, error: BridgeError | No
         status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
         title="Add an endpoint",
         form=form,
+        options=FIELDS,
         shown=None,
         error=None if error is None else error_in_words(error),
     )
@@ -86,10 +81,10 @@ async def add(request: web.Request) -> web.StreamResponse:
     form = EndpointForm.sent(await form_of(request))
     site = site_of(request)
     try:
-        added = await maintenance.add_endpoint(
+        added = await admin.add_endpoint(
             site.database_url,
             form.name,
-            form.options(),
+            form.given(),
             allow_http=site.settings.now.allow_http,
             from_oldest=form.from_oldest,
             signed=form.signed,
@@ -99,10 +94,10 @@ async def add(request: web.Request) -> web.StreamResponse:
     except BridgeError as error:
         return await _new(request, form, error)
     log_change(request, "endpoint added", endpoint=form.name, url=added.shown_url)
-    begins = "the oldest change that the log keeps" if form.from_oldest else "what is committed from now on"
+    begins = "the oldest change in the log" if form.from_oldest else "what is committed from now on"
     text = f"Endpoint {form.name} is added. It begins with {begins}."
     if added.secret is None:
-        text += " Its calls are not signed."
+        text += " Requests to it are not signed."
     say(request, text, secret=added.secret)
     _warn(request, added.warnings)
     raise _to(form.name)
@@ -111,7 +106,7 @@ async def add(request: web.Request) -> web.StreamResponse:
 async def change_form(request: web.Request) -> web.StreamResponse:
     """Show an endpoint's options, to be changed."""
     shown = await _shown_to_be_changed(request)
-    return await _change(request, shown, EndpointForm.of(shown.options))
+    return await _change(request, shown, EndpointForm.of(shown.record))
 
 
 async def _change(
@@ -123,6 +118,7 @@ async def _change(
         status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
         title=f"Change {shown.facts.name}",
         form=form,
+        options=FIELDS,
         shown=shown,
         error=None if error is None else error_in_words(error),
     )
@@ -133,18 +129,16 @@ async def change(request: web.Request) -> web.StreamResponse:
     shown, site = await _shown_to_be_changed(request), site_of(request)
     name, form = shown.facts.name, EndpointForm.sent(await form_of(request))
     try:
-        options = form.options(before=shown.options)
-        if not options.given():
+        given = form.given(before=shown.record)
+        if not given:
             say(request, "Nothing was changed.")
             raise _to(name)
-        warnings = await maintenance.set_endpoint(
-            site.database_url, name, options, allow_http=site.settings.now.allow_http
-        )
+        warnings = await admin.set_endpoint(site.database_url, name, given, allow_http=site.settings.now.allow_http)
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
         return await _change(request, shown, form, error)
-    log_change(request, "endpoint changed", endpoint=name, options=options.given())
+    log_change(request, "endpoint changed", endpoint=name, options=sorted(given))
     say(request, f"Endpoint {name} is changed.")
     _warn(request, warnings)
     raise _to(name)
@@ -154,7 +148,7 @@ async def pause(request: web.Request) -> web.StreamResponse:
     """Stop the calls."""
     name = request.match_info["name"]
     with told_on_the_next_page(request):
-        if await maintenance.pause_endpoint(site_of(request).database_url, name):
+        if await admin.pause_endpoint(site_of(request).database_url, name):
             log_change(request, "endpoint paused", endpoint=name)
             say(request, f"Endpoint {name} is paused. What is committed meanwhile is sent when it is resumed.")
         else:
@@ -166,7 +160,7 @@ async def resume(request: web.Request) -> web.StreamResponse:
     """Call it again."""
     name = request.match_info["name"]
     with told_on_the_next_page(request):
-        if await maintenance.resume_endpoint(site_of(request).database_url, name):
+        if await admin.resume_endpoint(site_of(request).database_url, name):
             log_change(request, "endpoint resumed", endpoint=name)
             say(request, f"Endpoint {name} is resumed: what was held back is sent.")
             if not (await _shown(request)).facts.same_cluster:
@@ -177,13 +171,14 @@ async def resume(request: web.Request) -> web.StreamResponse:
 
 
 async def test(request: web.Request) -> web.StreamResponse:
-    """Make a test call."""
+    """Send a test request."""
     name = request.match_info["name"]
     with told_on_the_next_page(request):
-        pong = await send_test_request(site_of(request).settings.now, name)
-        log_change(request, "endpoint tested", endpoint=name, status=pong.status)
-        answer = f"HTTP {pong.status}" if pong.accepted else pong.reason
-        say(request, f"Test call: {answer}, after {pong.milliseconds} ms. {pong.meaning}", good=pong.accepted)
+        result = await send_test_request(site_of(request).settings.now, name)
+        log_change(request, "endpoint tested", endpoint=name, status=result.status)
+        response = f"HTTP {result.status}" if result.delivered else result.reason
+        text = f"Test request: {response}, after {result.milliseconds} ms. {result.meaning}"
+        say(request, text, good=result.delivered)
     raise _to(name)
 
 
@@ -199,12 +194,12 @@ async def rotate(request: web.Request) -> web.StreamResponse:
     """Make a new signing secret."""
     name, sent = request.match_info["name"], await form_of(request)
     with told_on_the_next_page(request):
-        hours = EndpointForm.number(sent, "keep_old_hours")
-        rotated = await maintenance.rotate_secret(
+        hours = number(sent.get("keep_old_hours", ""), "keep_old_hours")
+        rotated = await admin.rotate_secret(
             site_of(request).database_url, name, keep_old_hours=hours, cut_short="cut_short" in sent
         )
         log_change(request, "secret rotated", endpoint=name, old_until=rotated.old_until and str(rotated.old_until))
-        text = f"Calls to {name} are signed with a new secret from now on"
+        text = f"Requests to {name} are signed with a new secret from now on"
         if rotated.old_until is not None:
             text += f", and with the one before as well until {when(rotated.old_until, UTC)}"
         say(request, f"{text}.", secret=rotated.secret)
@@ -214,7 +209,7 @@ async def rotate(request: web.Request) -> web.StreamResponse:
 async def remove_form(request: web.Request) -> web.StreamResponse:
     """Say what is lost with an endpoint, and ask."""
     name = request.match_info["name"]
-    lost = await maintenance.what_removing_loses(site_of(request).database_url, name)
+    lost = await admin.undelivered_of(site_of(request).database_url, name)
     return await page(request, "remove.html", title=f"Remove {name}", name=name, lost=lost)
 
 
@@ -222,7 +217,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
     """Remove an endpoint."""
     name = request.match_info["name"]
     with told_on_the_next_page(request):
-        await maintenance.remove_endpoint(site_of(request).database_url, name)
+        await admin.remove_endpoint(site_of(request).database_url, name)
         log_change(request, "endpoint removed", endpoint=name)
         say(request, f"Endpoint {name} is removed.")
         raise web.HTTPSeeOther("/")

@@ -1,4 +1,4 @@
-"""Makes a test call to an endpoint, as the daemon would make a call."""
+"""Sends a test request to an endpoint, as the daemon sends its requests."""
 
 from __future__ import annotations
 
@@ -6,47 +6,44 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow
 
-from cdc_bridge.endpoints.details import find_endpoint, removed_meanwhile
-from cdc_bridge.endpoints.store import definition_of
+from cdc_bridge.endpoints.lookup import just_removed, resolve_endpoint
+from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint, endpoint_from
+from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.model import Endpoint
-from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
-from cdc_bridge.settings import NAME_IN_SETTINGS, PREFIX, Settings
+from cdc_bridge.settings import Settings
 from cdc_bridge.transport.client import Sender
 from cdc_bridge.transport.outcome import Delivered, Failed
 from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of
 
-_queries = load_queries(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """What came of a test call."""
+    """The response to a test request."""
 
     name: str
     url: str
     """Without its query."""
-    accepted: bool
+    delivered: bool
     status: int | None
     milliseconds: int
     reason: str | None
-    """Why it was refused, if it was."""
+    """Why it failed, if it did."""
     meaning: str
 
 
 async def send_test_request(settings: Settings, name: str, *, sample: bool = False) -> TestResult:
-    """Make one test call. Nothing of it is recorded, and it has no consequence for deliveries.
+    """Send one test request. It is not recorded, and has no consequence for deliveries.
 
     Args:
-        settings: of this command.
-        name: the endpoint's.
-        sample: post the contract's example, which an endpoint that looks at the body alone takes for a booking.
+        settings: Those of this command.
+        name: The endpoint's.
+        sample: Post the contract's example, which an endpoint that looks at the body alone takes for a booking.
 
     Raises:
-        BridgeError: there is no such endpoint, it cannot be called from here, or the database cannot be used.
+        BridgeError: There is no such endpoint, it cannot be used from here, or the database cannot be used.
     """
     async with command_session(settings.database_url.get_secret_value()) as connection:
         endpoint = await _endpoint(connection, settings, name)
@@ -54,19 +51,19 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
     try:
         sender = Sender(endpoint, may_call=lambda: True)
     except OSError as error:
-        raise _cannot_be_called(name, str(error)) from error
+        raise _unusable_here(name, str(error)) from error
     try:
         compose = compose_sample if sample else compose_test_request
         attempt = await sender.send(compose(datetime.now(UTC), source))
     finally:
         await sender.close()
-    if attempt is None:  # Only a lease withholds a call, and there is none.
-        raise BridgeError("the test call was not made")
+    if attempt is None:  # Only a lease withholds a request, and there is none.
+        raise BridgeError("the test request was not sent")
     outcome = attempt.outcome
     return TestResult(
         name=name,
         url=endpoint.shown_url,
-        accepted=isinstance(outcome, Delivered),
+        delivered=isinstance(outcome, Delivered),
         status=outcome.status,
         milliseconds=round(attempt.duration_seconds * 1000),
         reason=outcome.reason if isinstance(outcome, Failed) else None,
@@ -77,25 +74,24 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
 async def _endpoint(connection: AsyncConnection[TupleRow], settings: Settings, name: str) -> Endpoint:
     if name == NAME_IN_SETTINGS and (declared := settings.endpoint()) is not None:
         return declared
-    facts = await find_endpoint(connection, name)
-    if facts.in_settings:
+    endpoint = await resolve_endpoint(connection, name)
+    if endpoint.in_settings:
         raise BridgeError(
             f"endpoint {name} is declared in a daemon's settings, and those of this command declare none",
-            f"Run it with that daemon's: --config FILE, or {PREFIX}ENDPOINT_URL, {PREFIX}ENDPOINT_HEADER and so on.",
+            f"Run it with that daemon's: --config FILE, or {OPTIONS['url'].variable}, {OPTIONS['headers'].variable} "
+            "and so on.",
         )
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_queries["endpoint_row"], {"endpoint_id": facts.endpoint_id})
-        row = await cursor.fetchone()
-    if row is None:
-        raise removed_meanwhile(name)
+    rows = await list_endpoints(connection, endpoint.endpoint_id)
+    if not rows:
+        raise just_removed(endpoint)
     try:
-        return definition_of(row, allow_http=settings.allow_http)
+        return endpoint_from(name, rows[0], allow_http=settings.allow_http)
     except ValueError as error:
-        raise _cannot_be_called(name, str(error)) from None
+        raise _unusable_here(name, str(error)) from None
 
 
-def _cannot_be_called(name: str, problem: str) -> BridgeError:
+def _unusable_here(name: str, problem: str) -> BridgeError:
     return BridgeError(
-        f"endpoint {name} cannot be called from here: {problem}",
+        f"endpoint {name} cannot be used from here: {problem}",
         "Files are those of the machine where this runs. On the daemon's machine, run it as the daemon's user.",
     )
