@@ -24,7 +24,6 @@ from cdc_bridge.database import Database
 from cdc_bridge.endpoints.store import declare_endpoint
 from cdc_bridge.errors import InstallationError, SettingsError
 from cdc_bridge.logs import set_level
-from cdc_bridge.runtime.canary import Canary
 from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
@@ -108,11 +107,10 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             end_process=_end_process,
             found_well=tell_service_manager,
         )
-        canary = Canary(database, supervisor, listener, current)
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
         if listening is not None:
-            observer = HealthMonitor(database, listener, supervisor, canary, current)
+            observer = HealthMonitor(database, listener, supervisor, current)
             stack.push_async_callback(observer.close)
             await stack.enter_async_context(web_server(listening, observer, current))
         _log.info("started", version=__version__)
@@ -121,7 +119,6 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             listener.run(),
             supervisor.run(stopping),
             watchdog.run(),
-            canary.run(),
             ScheduledReconcile(database, supervisor, current).run(),
             Pruner(database, current).run(),
             _reload_when_asked(

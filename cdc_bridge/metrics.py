@@ -77,12 +77,6 @@ for _cause in ("doorbell", "safety read", "open transaction", "polling"):
 DATABASE_RECONNECTS = Counter(
     "cdc_bridge_database_reconnects", "How often the database was there again after it had been lost", registry=REGISTRY
 )
-CANARY_SECONDS = Gauge(
-    "cdc_bridge_canary_seconds", "How long the last canary took from its commit until it was read", registry=REGISTRY
-)
-CANARY_FAILURES = Counter(
-    "cdc_bridge_canary_failures", "Canaries that were not captured or not read in time", registry=REGISTRY
-)
 _OF_ENDPOINTS = (_CHANGES_READ, _DELIVERIES, _DELIVERY_SECONDS, _COMMIT_TO_ACCEPTED_SECONDS, RECONCILED, RECONCILED_AT)
 
 Info("cdc_bridge_build", "Version of cdc-bridge and of Python", registry=REGISTRY).info(

@@ -16,8 +16,6 @@ Seq = NewType("Seq", int)
 ReservationId = NewType("ReservationId", str)
 """The reservation's key in its text form, whatever its type in the table."""
 
-CANARY = ReservationId("cdc-bridge canary")
-"""Stands in the log for no reservation: a change made to prove that changes are read (``sql/tables/canary.sql``)."""
 
 EndpointId = NewType("EndpointId", int)
 

@@ -3,7 +3,6 @@
 grant usage on schema cdc_bridge to cdc_bridge, cdc_bridge_reader;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
-grant select, update (sung_at) on cdc_bridge.canary to cdc_bridge;
 grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge;
 grant insert, update on cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant delete on cdc_bridge.endpoint to cdc_bridge;

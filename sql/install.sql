@@ -35,7 +35,6 @@ set local role cdc_bridge_owner;
 \ir tables/endpoint.sql
 \ir tables/delivery.sql
 \ir functions/define_capture.sql
-\ir tables/canary.sql
 \ir functions/attach.sql
 \ir functions/detach.sql
 \ir functions/disable_capture.sql

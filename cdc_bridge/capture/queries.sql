@@ -91,20 +91,20 @@ order by unread.turn, unread.xid, unread.seq
 
 -- name: count_unread
 -- How many changes lie behind a position, counted no further than a limit. The order has the primary key walked, as
--- read_page does, however the log's transactions are spread. Canaries (cdc_bridge.canary) count for nothing.
+-- read_page does, however the log's transactions are spread.
 select count(*)
 from (
   (
     select
     from unnest(%(in_progress)s::text[]::xid8[]) as x
-    cross join lateral (select from cdc_bridge.change c where c.xid = x and c.reservation_id <> 'cdc-bridge canary' order by c.seq limit %(limit)s) as late
+    cross join lateral (select from cdc_bridge.change c where c.xid = x order by c.seq limit %(limit)s) as late
     limit %(limit)s
   )
   union all
   (
     select
     from cdc_bridge.change c
-    where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s and c.reservation_id <> 'cdc-bridge canary'
+    where c.xid = %(place_xid)s::text::xid8 and c.seq > %(place_seq)s
     order by c.seq
     limit %(limit)s
   )
@@ -112,7 +112,7 @@ from (
   (
     select
     from cdc_bridge.change c
-    where c.xid >= %(from_xid)s::text::xid8 and c.reservation_id <> 'cdc-bridge canary'
+    where c.xid >= %(from_xid)s::text::xid8
     order by c.xid, c.seq
     limit %(limit)s
   )

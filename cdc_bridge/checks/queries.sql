@@ -32,10 +32,6 @@ from (
         and has_function_privilege('cdc_bridge.prunable_delivery_logs(interval)', 'execute')
     ),
     (
-      'touch cdc_bridge.canary', 'grant select, update (sung_at) on cdc_bridge.canary to cdc_bridge',
-      has_column_privilege('cdc_bridge.canary', 'sung_at', 'update') and has_table_privilege('cdc_bridge.canary', 'select')
-    ),
-    (
       'read cdc_bridge.endpoint_state and cdc_bridge.unsettled_delivery',
       'grant select on cdc_bridge.endpoint_state, cdc_bridge.unsettled_delivery to cdc_bridge',
       has_table_privilege('cdc_bridge.endpoint_state', 'select') and has_table_privilege('cdc_bridge.unsettled_delivery', 'select')

@@ -29,7 +29,7 @@ _KILLED_AFTER_CALLS = 15
 _UNSETTLED = """
 select count(distinct (c.xid, c.reservation_id))
 from cdc_bridge.change c
-where c.reservation_id <> 'cdc-bridge canary' and not exists (
+where not exists (
   select from cdc_bridge.delivery d
   where d.reservation_id = c.reservation_id and d.seq >= c.seq and d.state not in ('queued', 'retrying')
 )

@@ -36,7 +36,7 @@ from cdc_bridge.endpoints.last_hour import LastHour
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import EndpointState
-from cdc_bridge.model import CANARY, Delivery, DeliveryState, ReservationId, Seq, Xid
+from cdc_bridge.model import Delivery, DeliveryState, ReservationId, Seq
 from cdc_bridge.pipeline.coverage import Coverage
 from cdc_bridge.pipeline.delivery_log import DueDelivery, due_deliveries, seconds_until_next_due, with_newer_unread
 from cdc_bridge.pipeline.dispatcher import Dispatcher
@@ -117,8 +117,6 @@ class Pipeline:
         self._read_at = asyncio.get_running_loop().time()
         self.has_waiting = False
         """Whether a delivery waits by its schedule, as far as was seen."""
-        self.canary_read = Xid(0)
-        """The transaction of the newest canary that was read; 0: none was."""
 
     @property
     def oldest_in_hand(self) -> datetime | None:
@@ -212,12 +210,7 @@ class Pipeline:
                 await self._reader.rest()
 
     def _hand_over(self, page: Page, watch: Watch) -> None:
-        unsettled = []
-        for logged in page.changes:
-            if logged.change.reservation_id == CANARY:
-                self.canary_read = max(self.canary_read, logged.xid)
-            elif not logged.recorded:
-                unsettled.append(logged)
+        unsettled = [logged for logged in page.changes if not logged.recorded]
         self._telemetry.read([logged.change for logged in unsettled])
         self._progress.hand_over({logged.change.seq: logged.change.changed_at for logged in unsettled}, page.position)
         if page.changes and not unsettled:

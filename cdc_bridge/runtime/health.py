@@ -23,7 +23,6 @@ from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database, problem_of
 from cdc_bridge.endpoints.overview import EndpointNow, endpoints_now
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.runtime.canary import Canary
 from cdc_bridge.runtime.readiness import Part, Problem, problems
 from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.runtime.supervisor import LeasedEndpoint, Supervisor
@@ -56,7 +55,6 @@ class HealthMonitor:
         database: Database,
         listener: Listener,
         supervisor: Supervisor,
-        canary: Canary,
         settings: CurrentSettings,
     ) -> None:
         """Prepare to look.
@@ -65,13 +63,11 @@ class HealthMonitor:
             database: where the endpoints and what captures are.
             listener: says whether the doorbell is heard.
             supervisor: says what this daemon calls.
-            canary: says whether it was heard.
             settings: say which lag is too much.
         """
         self._database = database
         self._listener = listener
         self._supervisor = supervisor
-        self._canary = canary
         self._settings = settings
         self._looking: asyncio.Task[Look] | None = None
         self._began_at = self._next_at = float("-inf")
@@ -137,7 +133,6 @@ class HealthMonitor:
             database=database,
             checks=checks,
             fallen_back=self._listener.fallen_back,
-            canary=self._canary.problem,
             endpoints=endpoints,
             max_lag_seconds=self._settings.now.max_lag_seconds,
         )

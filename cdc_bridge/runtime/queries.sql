@@ -5,16 +5,6 @@
 -- Says that the daemon of this number lives, for as long as this session does.
 select pg_try_advisory_lock(52684, %(daemon_number)s)
 
--- name: sing
--- Updates the canary; returns the transaction that did, in whose number the change stands in the log.
-update cdc_bridge.canary set sung_at = now() returning pg_current_xact_id()::text::bigint
-
--- name: canary_captured
--- Whether a canary stands in the log.
-select exists (
-  select from cdc_bridge.change c where c.xid = %(xid)s::text::xid8 and c.reservation_id = 'cdc-bridge canary'
-)
-
 -- name: reconcile_due
 -- From when on an endpoint can be compared with e-Res's rows, and in how many seconds that is due. No row: it is not ours
 -- any more, or its position is of another cluster.

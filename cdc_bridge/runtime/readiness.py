@@ -21,7 +21,6 @@ class Part(StrEnum):
     MAPPING = "mapping"
     CAPTURE = "capture"
     DOORBELL = "doorbell"
-    CANARY = "canary"
     ENDPOINT = "endpoint"
     LAG = "lag"
 
@@ -48,7 +47,6 @@ def problems(
     database: str | None,
     checks: Sequence[Check],
     fallen_back: str | None,
-    canary: str | None,
     endpoints: Sequence[EndpointNow] | None,
     max_lag_seconds: float,
 ) -> list[Problem]:
@@ -58,7 +56,6 @@ def problems(
         database: why it cannot be asked; then the rest is not known, and left empty.
         checks: of the installation, the mapping and capture.
         fallen_back: why the listener polls though it is meant to listen.
-        canary: why the last one was not heard.
         endpoints: all of them; ``None``: not known.
         max_lag_seconds: age of the oldest unsettled change from which that is a problem.
     """
@@ -66,8 +63,6 @@ def problems(
     found += [
         Problem(Part(check.name), check.detail, check.remedy) for check in checks if check.verdict is Verdict.FAILED
     ]
-    if canary is not None:
-        found.append(Problem(Part.CANARY, canary, "cdc-bridge check"))
     if endpoints is not None and not endpoints:
         found.append(Problem(Part.ENDPOINT, NO_ENDPOINT, NO_ENDPOINT_REMEDY))
     found += [problem for endpoint in endpoints or () if (problem := _not_called(endpoint)) is not None]

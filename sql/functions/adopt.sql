@@ -34,8 +34,7 @@ begin
       row_number() over (partition by e.endpoint_id, c.reservation_id order by c.seq desc) = 1 as newest
     from cdc_bridge.change c
     cross join cdc_bridge.endpoint e
-    where c.reservation_id <> 'cdc-bridge canary'
-      and not exists (select from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id and d.seq = c.seq)
+    where not exists (select from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id and d.seq = c.seq)
       and (
         not (pg_visible_in_snapshot(c.xid, e.position) or coalesce(c.xid = e.place_xid and c.seq <= e.place_seq, false))
         -- What was captured here already has a transaction id that the position cannot judge, and a higher number than

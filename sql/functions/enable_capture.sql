@@ -13,8 +13,7 @@ begin atomic
   select count(distinct t.tgrelid)
   from pg_trigger t
   join pg_proc p on p.oid = t.tgfoid
-  where p.pronamespace = 'cdc_bridge'::regnamespace and starts_with(p.proname, 'capture_by_')
-    and t.tgrelid <> 'cdc_bridge.canary'::regclass;
+  where p.pronamespace = 'cdc_bridge'::regnamespace and starts_with(p.proname, 'capture_by_');
 end;
 revoke all on function cdc_bridge.enable_capture() from public;
 comment on function cdc_bridge.enable_capture() is 'Switches capture on again; safe to repeat';

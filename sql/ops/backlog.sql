@@ -12,7 +12,6 @@ select
 from cdc_bridge.endpoint e
 join cdc_bridge.change c
   on c.xid >= pg_snapshot_xmin(e.position)
-  and c.reservation_id <> 'cdc-bridge canary'
   and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
 group by e.name
 union all

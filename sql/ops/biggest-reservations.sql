@@ -5,7 +5,6 @@
 select reservation_id, count(*) as changes, count(*) filter (where operation = 'I') as inserts,
   min(changed_at) as first_changed_at, max(changed_at) as last_changed_at
 from cdc_bridge.change
-where reservation_id <> 'cdc-bridge canary'
 group by reservation_id
 order by changes desc, reservation_id
 limit 20;

@@ -60,7 +60,7 @@ cross join lateral (
       cross join lateral (
         select c.seq, c.changed_at
         from cdc_bridge.change c
-        where c.xid = x.xid and c.reservation_id <> 'cdc-bridge canary'
+        where c.xid = x.xid
         order by c.seq
         limit 100000
       ) as late
@@ -71,7 +71,7 @@ cross join lateral (
     (
       select c.seq, c.changed_at
       from cdc_bridge.change c
-      where c.xid = e.place_xid and c.seq > e.place_seq and c.reservation_id <> 'cdc-bridge canary'
+      where c.xid = e.place_xid and c.seq > e.place_seq
       order by c.seq
       limit 100000
     )
@@ -79,7 +79,7 @@ cross join lateral (
     (
       select c.seq, c.changed_at
       from cdc_bridge.change c
-      where c.xid >= here.from_xid and c.reservation_id <> 'cdc-bridge canary'
+      where c.xid >= here.from_xid
       order by c.xid, c.seq
       limit 100000
     )

@@ -27,13 +27,6 @@ select count(*) from pg_stat_activity where datname = current_database() and pid
 """
 
 
-_CANARY_PASSED = """
-select count(*) = 1 and bool_and(pg_visible_in_snapshot(c.xid, e.position))
-from cdc_bridge.change c cross join cdc_bridge.endpoint e
-where c.reservation_id = 'cdc-bridge canary'
-"""
-
-
 async def measure_idle(stage: Stage, scale: Scale) -> Measured:
     """The daemon asleep."""
     stage.say(f"doing nothing for {scale.idle_seconds} s")
@@ -43,8 +36,6 @@ async def measure_idle(stage: Stage, scale: Scale) -> Measured:
         daemon = await stack.enter_async_context(stage.daemon(database, url))
         await daemon.wait_for_log("listening")
         await _one_delivered(database)
-        # The one right after the start; what they cost, some 12 statements every ten minutes, is not in the figure.
-        await until(lambda: database.value(_CANARY_PASSED), "the first canary was read and is behind every position")
         statements, seconds = _statements(database), processor_seconds(daemon.pid)
         await asyncio.sleep(scale.idle_seconds)
         statements, seconds = _statements(database) - statements, processor_seconds(daemon.pid) - seconds

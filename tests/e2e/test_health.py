@@ -1,11 +1,10 @@
-"""/healthz, /readyz and the canary: red for each fault that can be brought about here, in words, and green again."""
+"""/healthz and /readyz: red for each fault that can be brought about here, in words, and green again."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from tests.support.databases import Database
 from tests.support.http import figures, free_port, get, until_told
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
-from tests.support.service_manager import listening_service_manager
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -35,9 +33,7 @@ def port() -> int:
 @pytest.fixture
 async def bridge(database: Database, bridges: Bridges, port: int) -> Bridge:
     database.execute("insert into customers (id) values ('C')")
-    bridge = await bridges.start(
-        CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_MAX_LAG_SECONDS="1", CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.2"
-    )
+    bridge = await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_MAX_LAG_SECONDS="1")
     await bridge.wait_for_log("endpoint taken")
     await bridge.wait_for_log("listening")
     return bridge
@@ -211,74 +207,6 @@ async def test_lost_database_is_told_and_is_no_reason_to_be_started_again(
         database.execute("alter role cdc_bridge connection limit -1")
     await until_ready(port)
     assert (await figures(port))["cdc_bridge_database_reconnects_total",] >= 1
-
-
-async def test_canary_is_heard_and_no_endpoint_is_called_for_it(
-    bridge: Bridge, database: Database, port: int, receiver: Receiver
-) -> None:
-    sung = "select count(*) from cdc_bridge.change where reservation_id = 'cdc-bridge canary'"
-    await until(lambda: database.value(sung) >= 3, "three canaries were sung")
-    found = await figures(port)
-    assert 0 < found["cdc_bridge_canary_seconds",] < 10
-    assert found["cdc_bridge_canary_failures_total",] == 0
-    assert database.value("select count(*) from cdc_bridge.delivery") == 0
-    assert receiver.calls == []
-    # The position goes past them, so that they are neither backlog nor lag.
-    last = database.value("select max(xid)::text from cdc_bridge.change")
-    await until(
-        lambda: database.value("select pg_visible_in_snapshot(%s::xid8, position) from cdc_bridge.endpoint", (last,)),
-        "the position is past the canary",
-    )
-    assert database.execute("select unread, lag from cdc_bridge.endpoint_state") == [(0, None)]
-
-
-async def test_canary_that_is_not_captured_is_told(bridge: Bridge, database: Database, port: int) -> None:
-    await until_ready(port)
-    database.execute("alter table cdc_bridge.canary disable trigger canary_update")
-    await bridge.wait_for_log("canary not heard")
-    await until_told(port, 503, "canary: a change that was committed is not in the change log")
-    database.execute("alter table cdc_bridge.canary enable trigger canary_update")
-    await bridge.wait_for_log("canary heard again")
-    await until_ready(port)
-
-
-async def test_canary_that_cannot_be_sung_is_told_and_deliveries_go_on(
-    bridge: Bridge, database: Database, port: int, receiver: Receiver
-) -> None:
-    await until_ready(port)
-    database.execute("delete from cdc_bridge.canary")
-    await until_told(port, 503, "canary: it could not be tried: cdc_bridge.canary has no row")
-    database.execute("revoke update (sung_at) on cdc_bridge.canary from cdc_bridge")
-    await until_told(port, 503, "canary: it could not be tried: ", "permission denied")
-    database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(1)
-    assert bridge.running
-
-
-async def test_idle_daemon_whose_canary_is_recorded_slowly_is_not_stuck(
-    database: Database, bridges: Bridges, receiver: Receiver, tmp_path: Path
-) -> None:
-    database.execute("insert into customers (id) values ('C')")
-    sung = "select count(*) from cdc_bridge.change"
-    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and usename = 'cdc_bridge'"
-    async with listening_service_manager(tmp_path) as systemd:
-        bridge = await bridges.start(
-            NOTIFY_SOCKET=systemd.address,
-            CDC_BRIDGE_STUCK_AFTER_SECONDS="5",
-            CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="1",
-            CDC_BRIDGE_ENDPOINT_CONNECT_TIMEOUT_SECONDS="1",
-            CDC_BRIDGE_CANARY_INTERVAL_SECONDS="0.5",
-        )
-        await bridge.wait_for_log("endpoint taken")
-        await until(lambda: database.value(sung) >= 16, "nothing was called for longer than counts as stuck")
-        async with database.connection(autocommit=False) as other:
-            await other.execute("select from cdc_bridge.endpoint for no key update")
-            await until(lambda: database.value(waits), "a canary's position waits to be recorded")
-            for _ in range(2):  # The watchdog looks, and finds all well.
-                await systemd.wait_for("WATCHDOG=1", since=len(systemd.lines))
-        database.execute(BOOKING, ("R",))
-        await receiver.wait_for_accepted(1)
-        assert bridge.running
 
 
 async def test_doorbell_that_is_not_heard_is_told(bridge: Bridge, database: Database, port: int) -> None:

@@ -31,7 +31,6 @@ async def test_no_change_is_lost_invented_or_out_of_order(
     settings = {
         "CDC_BRIDGE_WAKE": wake,
         "CDC_BRIDGE_LOG_LEVEL": "info",
-        "CDC_BRIDGE_CANARY_INTERVAL_SECONDS": "0.1",
         "CDC_BRIDGE_POLL_INTERVAL_SECONDS": "0.05",
     }
 

@@ -24,7 +24,7 @@ from tests.support.receiver import Receiver
 KILLS = chosen(6, 100)
 LONGEST_LIFE_CALLS = 120
 MAX_IN_FLIGHT = 8
-SETTINGS = {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT), "CDC_BRIDGE_CANARY_INTERVAL_SECONDS": "0.1"}
+SETTINGS = {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": str(MAX_IN_FLIGHT)}
 
 
 @pytest.mark.timeout(chosen(180, 1200))

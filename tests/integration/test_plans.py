@@ -116,7 +116,6 @@ ASKED = [
     Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
     Asked("move_position", TILL | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None, "fencing_token": 0}),
     Asked("endpoint_states", {}, 2 * BIG_TRANSACTION),
-    Asked("canary_captured", {"xid": "5000"}),
     by_command("endpoint_counts", TILL | {"limit": 1000}, WAITING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
     by_command("newest_delivery", {"endpoint_ids": [1, 2], "ceilings": [CHANGES // 2, CHANGES]}),
@@ -162,7 +161,7 @@ endpoint_options endpoint_row set_endpoint pause_endpoint resume_endpoint remove
 schema_version has_mapping blocking_sessions our_objects foreign_locks server missing_rights strange_roles
 capture_triggers partitions_without_capture captured_unread view_columns hidden_by_row_security
 read_nothing_through_view known_endpoints lock_endpoint
-sing clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
+clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())
 

@@ -189,7 +189,6 @@ def bridge_settings(database: Database, receiver: Receiver, certificates: Certif
         "CDC_BRIDGE_ENDPOINT_HEADER": HEADER,
         "CDC_BRIDGE_ENDPOINT_SECRET": SECRET,
         "CDC_BRIDGE_ENDPOINT_CA_FILE": str(certificates.ca_file),
-        "CDC_BRIDGE_CANARY_INTERVAL_SECONDS": "0",  # so that the log has nothing in it but what a test does
         "CDC_BRIDGE_LOG_FORMAT": "json",
         "CDC_BRIDGE_LOG_LEVEL": "debug",
     }

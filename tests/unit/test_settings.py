@@ -105,7 +105,7 @@ def test_unknown_name_in_the_file_is_told_with_the_nearest(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"batch_size = ", "is not TOML"), (b"\xff\xfe", "cannot be read"), (None, "is not there")]
+    ("content", "words"), [(b"batch_size = ", "is not TOML"), (b"\xff\xfe", "cannot be read"), (None, "does not exist")]
 )
 def test_file_that_cannot_be_used_is_said(content: bytes | None, words: str, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"

@@ -13,9 +13,7 @@ from psycopg import errors
 from tests.support.databases import Database
 
 LOG = "select reservation_id, operation::text from cdc_bridge.change order by seq"
-CAPTURE_FUNCTIONS = (
-    "select proname::text from pg_proc where proname like 'capture%' and proname <> 'capture_by_canary' order by 1"
-)
+CAPTURE_FUNCTIONS = "select proname::text from pg_proc where proname like 'capture%' order by 1"
 TRIGGERS = """
 select t.tgrelid::regclass::text, t.tgname::text, t.xmin::text
 from pg_trigger t

@@ -108,7 +108,6 @@ async def test_old_daemon_works_on_the_new_schema_until_the_upgrade_is_finished(
     old_database: Database, version_1: Path, bridges: Bridges, receiver: Receiver
 ) -> None:
     settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": old_database.bridge_url}
-    del settings["CDC_BRIDGE_CANARY_INTERVAL_SECONDS"]  # which the old one does not know
     old = Bridge(settings, project=version_1)
     await old.start()
     try:

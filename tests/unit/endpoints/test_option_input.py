@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from cdc_bridge.endpoints.option import Setter
 from cdc_bridge.endpoints.option_input import checked_name, checked_options, header_lines_of, with_defaults
+from cdc_bridge.endpoints.options import options_for
 from cdc_bridge.errors import WrongUsage
 from tests.support.certificates import Certificates
 
@@ -26,17 +28,14 @@ def test_name_that_may_not_be_taken(name: str) -> None:
 
 
 def test_what_is_not_given_has_its_default() -> None:
-    assert with_defaults({"url": "https://till.example", "max_in_flight": 3}) == {
-        "url": "https://till.example",
-        "headers": (),
-        "max_in_flight": 3,
-        "latest_only": False,
-        "timeout_seconds": 15,
-        "connect_timeout_seconds": 5,
-        "ca_file": None,
-        "client_certificate_file": None,
-        "client_key_file": None,
-    }
+    options = with_defaults({"url": "https://till.example", "max_in_flight": 3})
+    assert options.keys() == {option.name for option in options_for(Setter.OPERATOR)}
+    assert (options["url"], options["headers"], options["max_in_flight"], options["timeout_seconds"]) == (
+        "https://till.example",
+        (),
+        3,
+        15,
+    )
 
 
 @pytest.mark.parametrize(

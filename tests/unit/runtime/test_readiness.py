@@ -39,7 +39,6 @@ ALL_WELL = {
     "database": None,
     "checks": (),
     "fallen_back": None,
-    "canary": None,
     "endpoints": (WELL,),
     "max_lag_seconds": 300,
 }
@@ -140,7 +139,6 @@ def test_each_part_is_told() -> None:
         database="it did not answer",
         checks=[Check(name, Verdict.FAILED, "wrong") for name in ("installation", "mapping", "capture")],
         fallen_back="a ring of our own was not heard",
-        canary="not read",
         endpoints=[BEHIND, replace(WELL, state="disabled")],
         max_lag_seconds=300,
     )
