@@ -15,10 +15,10 @@ from cdc_bridge.endpoints.options import OPTIONS, options_for
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.", show_default=False)]
 
-DELIVERY_PANEL = "What it gets"
+DELIVERY_PANEL = "Deliveries"
 """Panel of the help for flags with two names, which would leave the others no room for their text."""
 
-_THERE = " on the daemon's machine"
+_THERE = "; a path on the daemon's machine"
 _READABLE_BY_ALL = "Every user of this machine can read a command line: give one whose value is secret by --{}-file."
 
 Command = Callable[..., None]
@@ -39,7 +39,7 @@ def with_flags_for(*names: str) -> Callable[[Command], Command]:
     """Give a command that knows of no daemon a flag for each of some options, in place of its ``**options``."""
     return lambda command: _with_parameters(
         command,
-        [each for name in names for each in _parameters(OPTIONS[name], adding=False, files_are=" on this machine")],
+        [each for name in names for each in _parameters(OPTIONS[name], adding=False, files_are="")],
     )
 
 

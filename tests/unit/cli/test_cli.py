@@ -5,7 +5,7 @@ import pytest
 from cdc_bridge import __version__
 from tests.support.bridge import run_command
 
-ENDPOINT_COMMANDS = ("add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "ping")
+ENDPOINT_COMMANDS = ("add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "test")
 COMMANDS = (
     "run",
     "check",
@@ -78,7 +78,7 @@ async def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
         ("payload", "X"),
         ("run",),
         ("endpoint", "list"),
-        ("endpoint", "ping", "till"),
+        ("endpoint", "test", "till"),
     ],
 )
 @pytest.mark.parametrize(
