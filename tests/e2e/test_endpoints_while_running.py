@@ -72,7 +72,7 @@ class Till:
         return str((await self._commands.json("rotate-secret", "till", *options))["secret"])
 
     async def state(self, name: str = "till") -> str:
-        return str((await self._commands.json("show", name))["state"])
+        return str((await self._commands.json("show", name))["status"])
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ async def test_added_endpoint_gets_what_is_committed_from_then_on(
     assert call.headers["x-till"] == "7"
     assert verifies(call, secret)
     (listed,) = await endpoint.json("list")
-    assert listed["state"] == "healthy"
-    assert listed["holder"].endswith(f":{bridge.pid}")
+    assert listed["status"] == "healthy"
+    assert listed["daemon"].endswith(f":{bridge.pid}")
     delivered = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
     await until(lambda: database.value(delivered) == 1, "it is recorded")
     assert (await endpoint.json("show", "till"))["delivered_24h"] == {"number": 1, "exact": True}
@@ -173,7 +173,7 @@ async def test_paused_endpoint_is_not_called_and_gets_all_of_it_later(
     assert len(await other.wait_for_accepted(4)) == 4  # costs the other one nothing
     assert receiver.calls == []
     shown = await endpoint.json("show", "till")
-    assert (shown["state"], shown["backlog"]["number"]) == ("paused", 4)
+    assert (shown["status"], shown["backlog"]["number"]) == ("paused", 4)
     await endpoint.run("resume", "till")
     calls = await receiver.wait_for_accepted(4)
     assert [call.seq for call in calls] == sorted(call.seq for call in calls)
@@ -192,8 +192,8 @@ async def test_failing_endpoint_says_so_and_costs_the_other_nothing(
     failing = "select failing_since is not null from cdc_bridge.endpoint where name = 'till'"
     await until(lambda: bool(database.value(failing)), "it backs off")
     listed = {found["name"]: found for found in await endpoint.json("list")}
-    assert listed["other"]["state"] == "healthy"
-    assert listed["till"]["state"] == "backing off"
+    assert listed["other"]["status"] == "healthy"
+    assert listed["till"]["status"] == "backing off"
     assert listed["till"]["reason"] == "HTTP 503 Service Unavailable"
     assert listed["till"]["since"] <= listed["till"]["until"]
     assert "HTTP 503" in await endpoint.run("list")
@@ -270,11 +270,11 @@ async def test_endpoint_that_asks_for_a_certificate_gets_one(
         with_key = (*options, "--client-key-file", str(certificates.client_key_file))
         assert "does not hold its key" in await endpoint.refused("add", "till", strict.url, *options, code=2)
         await till.add("till", *with_key, receiver=strict)
-        assert "HTTP 200" in await endpoint.run("ping", "till")
+        assert "HTTP 200" in await endpoint.run("test", "till")
         database.execute(BOOKING, ("R",))
         await strict.wait_for(lambda: bool(strict.accepted) and ids(strict.accepted[1:]) == ["R"], "the reservation")
         await endpoint.run("set", "till", "--client-certificate-file", "")
-        await endpoint.run("ping", "till", code=1)
+        await endpoint.run("test", "till", code=1)
     finally:
         await strict.stop()
 
@@ -410,6 +410,6 @@ async def test_daemon_whose_session_was_ended_has_its_endpoints_still(
     assert database.value(ended, (before,))
     await until(lambda: database.value(holder) not in {before, None}, "the new session's number stands in the row")
     (listed,) = await endpoint.json("list")
-    assert (listed["state"], listed["holder"].endswith(f":{bridge.pid}")) == ("healthy", True)
+    assert (listed["status"], listed["daemon"].endswith(f":{bridge.pid}")) == ("healthy", True)
     taken = [line for line in bridge.log if line["event"] == "endpoint taken"]
     assert len(taken) == 1

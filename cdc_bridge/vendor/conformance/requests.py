@@ -96,7 +96,7 @@ class Calls:
 
     @staticmethod
     def ping() -> Message:
-        """Return a test call as ``endpoint ping`` makes it."""
+        """Return a test call as ``endpoint test`` makes it."""
         return compose_test_request(datetime.now(UTC), SOURCE)
 
 

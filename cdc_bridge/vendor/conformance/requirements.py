@@ -153,7 +153,7 @@ REQUIREMENTS = (
     ),
     Requirement(
         "is not upset by a test call",
-        "cdc-bridge endpoint ping makes it (ce-type cdc-bridge.ping): answer 204 and do nothing. 400 and 422 will do.",
+        "cdc-bridge endpoint test makes it (ce-type cdc-bridge.ping): answer 204 and do nothing. 400 and 422 will do.",
         lambda calls: [calls.ping()],
         wanted="reached",
     ),

@@ -27,7 +27,7 @@ class SentCalls:
         """Return a call: ``reservation.created``, ``reservation.updated`` or ``ping``."""
         if name == "ping":
             self.endpoint.settings = self.settings
-            await self.endpoint.run("ping", "default")
+            await self.endpoint.run("test", "default")
             return self.receiver.calls[-1]
         await self.bridges.start()
         self.database.execute("insert into customers (id) values ('C')")

@@ -225,7 +225,7 @@ async def test_column_that_the_vendor_does_not_know_does_no_harm(
 
 async def test_test_call_is_taken_and_nothing_comes_of_it(vendor: Vendor, bridges: Bridges) -> None:
     for _ in range(2):
-        code, output, _ = await run_command("endpoint", "ping", "default", **bridges.settings | vendor.settings)
+        code, output, _ = await run_command("endpoint", "test", "default", **bridges.settings | vendor.settings)
         assert (code, "HTTP 204" in output) == (0, True)
     assert vendor.rows("select * from newest") == vendor.rows("select * from booking") == []
 
