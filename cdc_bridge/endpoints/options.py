@@ -2,8 +2,8 @@
 
 Each field of :class:`Endpoint` but its name is an option. Its type, its default and its :class:`Option` say all there
 is to say, and these derive from it: the settings (``endpoint_...``), the flags of ``endpoint add`` and ``endpoint
-set``, the dashboard's form, the columns that statements read and write, ``endpoint show`` and its JSON, the man page and
-the example of the settings file. A change of any option restarts the endpoint's pipeline, over new connections.
+set``, the dashboard's form, the columns that statements read and write, ``endpoint show`` and its JSON, the man page
+and the example of the settings file. A change of any option restarts the endpoint's pipeline, over new connections.
 
 To add an option: declare it here, add its column to ``sql/tables/endpoint.sql``, and use it.
 

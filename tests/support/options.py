@@ -13,21 +13,17 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def another_value(option: Option) -> Any:
     """Return a value in stored form that is not the default."""
-    match option.kind:
-        case Kind.TEXT:
-            return "https://another.example/x"
-        case Kind.LINES:
-            return ["x-another: header"]
-        case Kind.KEY:
-            return "whsec_" + b64encode(option.name.ljust(32).encode()).decode()
-        case Kind.TIME:
-            return NOON
-        case Kind.FILE:
-            return f"/another/{option.name}.pem"
-        case Kind.NUMBER:
-            return option.value_type((option.default or option.minimum or 1) + 1)
-        case Kind.SWITCH:
-            return not option.default
+    values: dict[Kind, Any] = {
+        Kind.TEXT: "https://another.example/x",
+        Kind.LINES: ["x-another: header"],
+        Kind.KEY: "whsec_" + b64encode(option.name.ljust(32).encode()).decode(),
+        Kind.TIME: NOON,
+        Kind.FILE: f"/another/{option.name}.pem",
+        Kind.SWITCH: not option.default,
+    }
+    if option.kind is Kind.NUMBER:
+        return option.value_type((option.default or option.minimum or 1) + 1)
+    return values[option.kind]
 
 
 def typed(value: Any) -> str:

@@ -280,7 +280,10 @@ async def test_without_a_secret_what_is_about_signatures_is_skipped(serve: Serve
             ["https://till.example/", "--yes", "--client-certificate-file", "/not/there"],
             "--client-certificate-file names",
         ),
-        (["https://till.example/", "--yes", "--client-key-file", "/not/there"], "--client-key-file needs its"),
+        (
+            ["https://till.example/", "--yes", "--client-key-file", "/not/there"],
+            "--client-key-file needs a client certificate file",
+        ),
     ],
 )
 async def test_what_cannot_be_used_is_said_and_nothing_is_sent(arguments: list[str], words: str) -> None:

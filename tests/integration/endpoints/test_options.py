@@ -1,4 +1,4 @@
-"""The options of an endpoint in the database: each has its column, what is written comes back, every change is announced."""
+"""Endpoint options in the database: each has its column, what is written comes back, and each change is announced."""
 
 from __future__ import annotations
 
@@ -113,8 +113,10 @@ async def test_install_of_what_is_there_locks_no_endpoint(database: Database) ->
 
 @every_option
 async def test_column_has_default_and_limits_of_the_declaration(option: Option, database: Database) -> None:
-    columns = "insert into cdc_bridge.endpoint (name, in_settings, url, position, cluster) values ('till', false, 'u', '1:1:', 1)"
-    database.execute(columns)
+    database.execute(
+        "insert into cdc_bridge.endpoint (name, in_settings, url, position, cluster) "
+        "values ('till', false, 'https://till.example', '1:1:', 1)"
+    )
     if not option.required:
         value = database.value(TILL.format(option.name))
         assert value == (list(option.default) if option.kind is Kind.LINES else option.default)
