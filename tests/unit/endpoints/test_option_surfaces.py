@@ -167,7 +167,7 @@ def test_form_has_its_field_and_gives_what_is_typed_into_it(option: Option, show
     assert f'id="{option.name}" name="{option.name}"' in html
     assert f'<label for="{option.name}">{option.label}</label>' in html
     value = another_value(option)
-    sent = EndpointForm.sent(EndpointForm.empty().typed | URL | {option.name: typed(value)})
+    sent = EndpointForm.sent({**EndpointForm.empty().typed, **URL, option.name: typed(value)})
     assert sent.given()[option.name] == (tuple(value) if isinstance(value, list) else value)
     assert LABELS[option.singular or option.name]
 
