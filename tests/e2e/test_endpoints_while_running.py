@@ -212,7 +212,7 @@ async def test_removed_endpoint_is_called_no_more(
     database.execute(BOOKING, ("UNDER-WAY",))
     await receiver.wait_for_calls(1)
     told = await endpoint.run("remove", "till", "--yes")
-    assert "Changes that are not sent to it yet: 1." in told
+    assert "Changes not sent to it yet: 1." in told
     await bridge.wait_for_log("endpoint removed", endpoint="till")
     answering.set()
     database.execute(BOOKING, ("AFTER",))
