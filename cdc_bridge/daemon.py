@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 
 from cdc_bridge import __version__
-from cdc_bridge.capture.listener import Listener
+from cdc_bridge.capture.listener import SAFETY_READ_SECONDS, Listener
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from cdc_bridge.endpoints.lease_store import NewLease
-    from cdc_bridge.model import Endpoint
+    from cdc_bridge.endpoints.options import Endpoint
     from cdc_bridge.runtime.supervisor import PipelineFactory
     from cdc_bridge.settings import Settings
 
@@ -83,12 +83,13 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         if declared is not None:
             await database.patiently(partial(declare, endpoint=declared, settings=settings))
         source = settings.source or f"/cdc-bridge/{await database.patiently(_database_name)}"
+        # The log is read several times before the watchdog would call it unread.
+        safety_read_seconds = min(SAFETY_READ_SECONDS, settings.stuck_after_seconds / 5)
         listener = Listener(
             database,
             use_notify=settings.wake == "notify",
             poll_interval_seconds=settings.poll_interval_seconds,
-            safety_read_seconds=settings.safety_read_seconds,
-            test_interval_seconds=settings.wake_up_test_seconds,
+            safety_read_seconds=safety_read_seconds,
         )
         heartbeat = Heartbeat(database, timeout_seconds=settings.lease_seconds)
         leases = DatabaseLeaseStore(heartbeat, database, settings.lease_seconds)
@@ -119,7 +120,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             coordinator,
             supervisor,
             stuck_after_seconds=settings.stuck_after_seconds,
-            read_every_seconds=settings.safety_read_seconds,
+            read_every_seconds=safety_read_seconds,
             end_process=_end_process,
             found_well=notify_service_manager,
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import NewType
 
 Xid = NewType("Xid", int)
@@ -64,39 +63,3 @@ def without_query(url: str) -> str:
     """Return an endpoint's URL for display: without its query, which may hold a token."""
     address, question_mark, _ = url.partition("?")
     return f"{address}?..." if question_mark else address
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where deliveries go, and how they are sent."""
-
-    name: str
-    url: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    secret: bytes | None = field(repr=False)
-    """Signing key, decoded; ``None``: requests are not signed."""
-    previous_secret: bytes | None = field(repr=False)
-    """The key before a rotation; requests are signed with both until ``previous_secret_until``."""
-    previous_secret_until: datetime | None
-    ca_file: Path | None
-    """The only CA certificates that are trusted; ``None``: the system's."""
-    client_certificate_file: Path | None
-    """Client certificate (chain) for mutual TLS."""
-    client_key_file: Path | None
-    """Key of the client certificate; ``None``: it is in the same file."""
-    max_in_flight: int
-    latest_only: bool
-    """Whether the newest queued change of a reservation supersedes the older ones."""
-    timeout_seconds: float
-    connect_timeout_seconds: float
-
-    @property
-    def shown_url(self) -> str:
-        """The URL for logs and the dashboard."""
-        return without_query(self.url)
-
-    def secrets_at(self, now: datetime) -> tuple[bytes, ...]:
-        """Return the keys that a request is signed with, the current one first."""
-        rotating = self.previous_secret_until is not None and now < self.previous_secret_until
-        keys = (self.secret, self.previous_secret if rotating else None)
-        return tuple(key for key in keys if key is not None)

@@ -17,12 +17,4 @@ grant execute on procedure cdc_bridge.prune(interval, interval, bigint, bigint) 
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.delivery to cdc_bridge_reader;
 grant select on cdc_bridge.endpoint_status, cdc_bridge.unsettled_delivery to cdc_bridge_reader;
--- All columns of cdc_bridge.endpoint except headers, secret and previous_secret.
-grant select (
-  endpoint_id, name, in_settings, url, previous_secret_until, ca_file, client_certificate_file, client_key_file,
-  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, paused_at, disabled_at, resumed_at,
-  position, place_xid, place_seq, cluster, fencing_token, daemon_number, daemon_name, leased_until,
-  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, created_at, pruned_until,
-  in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
-  last_minute_at, delivered_by_minute, failed_by_minute
-) on cdc_bridge.endpoint to cdc_bridge_reader;
+-- What a reader may see of cdc_bridge.endpoint is granted with the table.

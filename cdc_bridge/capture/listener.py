@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
+SAFETY_READ_SECONDS = 20.0
+"""Interval of reads while idle, should a notification be lost."""
+
+_TEST_INTERVAL_SECONDS = 60.0
 _TEST_TIMEOUT_SECONDS = 5.0
 _AWAKE_SECONDS = 0.003
 
@@ -44,8 +48,8 @@ class Listener:
         *,
         use_notify: bool,
         poll_interval_seconds: float,
-        safety_read_seconds: float,
-        test_interval_seconds: float,
+        safety_read_seconds: float = SAFETY_READ_SECONDS,
+        test_interval_seconds: float = _TEST_INTERVAL_SECONDS,
     ) -> None:
         """Prepare to listen.
 

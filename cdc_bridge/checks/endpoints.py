@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
+from cdc_bridge.endpoints.options import endpoint_from
 from cdc_bridge.endpoints.status import OTHER_CLUSTER
-from cdc_bridge.endpoints.store import definition_of, list_endpoints
+from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
 
@@ -47,12 +48,12 @@ async def check_endpoints(connection: Connection, settings: Settings) -> Check:
             return failed(name, f"{row['name']} is disabled: it answered 410", how_to_resume(row["name"]))
         if not row["in_settings"]:
             try:
-                definition_of(row, allow_http=settings.allow_http)
+                endpoint_from(row["name"], row, allow_http=settings.allow_http)
             except ValueError as error:
                 return failed(name, f"{row['name']} is invalid: {error}", f"cdc-bridge endpoint set {row['name']} ...")
     names = [row["name"] + ("" if row["paused_at"] is None else " (paused)") for row in rows]
     if names:
         return ok(name, listed(names))
-    if settings.endpoint_url is not None:
+    if settings.declares_endpoint:
         return ok(name, "the settings declare one that no daemon has added yet")
     return failed(name, NO_ENDPOINT, NO_ENDPOINT_REMEDY)

@@ -6,9 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, ok, record, warning
-from cdc_bridge.endpoints.store import definition_of, list_endpoints
+from cdc_bridge.endpoints.options import Endpoint, endpoint_from
+from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.model import Endpoint
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.reach import Unreached, reach
 
@@ -36,7 +36,7 @@ async def _active_endpoints(connection: Connection, settings: Settings) -> list[
         if row["in_settings"] or row["paused_at"] or row["disabled"]:
             continue
         try:
-            found.append(definition_of(row, allow_http=settings.allow_http))
+            found.append(endpoint_from(row["name"], row, allow_http=settings.allow_http))
         except ValueError:
             continue  # The check of the endpoints reports it.
     return found

@@ -5,27 +5,22 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cdc_bridge.cli.conformance_report import as_json, as_markdown, line, summary
-from cdc_bridge.cli.endpoint_options import HeaderFileOption, HeaderOption, given_headers
+from cdc_bridge.cli.endpoint_options import given_options, with_flags_for
 from cdc_bridge.cli.options import JsonOption, print_json
+from cdc_bridge.endpoints.option_input import Given, unusable_flag
+from cdc_bridge.endpoints.options import OPTIONS, Endpoint, UnusableOption, endpoint_from
 from cdc_bridge.errors import BridgeError, WrongUsage
-from cdc_bridge.model import Endpoint
-from cdc_bridge.setting_values import (
-    check_client_certificate,
-    checked_ca_file,
-    checked_headers,
-    checked_url,
-    decoded_secret,
-)
 from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformance_test
 
-_MTLS = "Client certificate (mTLS)"
+_MAX_IN_FLIGHT = 100
 
 
+@with_flags_for("headers", "ca_file", "client_certificate_file", "client_key_file", "timeout_seconds")
 def conformance(
     url: Annotated[str, typer.Argument(metavar="URL", help="URL of your endpoint, https://...", show_default=False)],
     secret_file: Annotated[
@@ -37,33 +32,12 @@ def conformance(
             help="File with the signing secret, whsec_...; - is standard input. Without it, requests are not signed.",
         ),
     ] = None,
-    header: HeaderOption = None,
-    header_file: HeaderFileOption = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File with the trusted CA certificate(s). Default: the system's."),
-    ] = None,
-    client_certificate_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File with the client certificate.", rich_help_panel=_MTLS),
-    ] = None,
-    client_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File with its key. Default: the same file.",
-            rich_help_panel=_MTLS,
-        ),
-    ] = None,
-    timeout_seconds: Annotated[
-        float,
-        typer.Option(min=0.1, max=300, help="Request timeout, in seconds. The default is the bridge's."),
-    ] = 15.0,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a report into a file too (Markdown).")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json_: JsonOption = False,
+    **options: Any,
 ) -> None:
     """Test a vendor's endpoint against the contract.
 
@@ -72,8 +46,7 @@ def conformance(
 
     Example: cdc-bridge conformance https://till.example/test --secret-file secret --report report.md
     """
-    certificates = (ca_file, client_certificate_file, client_key_file)
-    endpoint = _endpoint(url, secret_file, given_headers(header, header_file), certificates, timeout_seconds)
+    endpoint = _endpoint(url, secret_file, given_options(options))
     if not yes:
         if not sys.stdin.isatty():
             typer.echo("Nothing was sent. To go ahead: cdc-bridge conformance URL --yes", err=True)
@@ -100,46 +73,17 @@ async def _run(endpoint: Endpoint, *, show: bool) -> list[Result]:
     return results
 
 
-def _endpoint(
-    url: str,
-    secret_file: Path | None,
-    headers: tuple[str, ...] | None,
-    certificates: tuple[Path | None, Path | None, Path | None],
-    timeout_seconds: float,
-) -> Endpoint:
-    ca_file, client_certificate_file, client_key_file = certificates
-    if client_key_file is not None and client_certificate_file is None:
-        raise WrongUsage("--client-key-file needs --client-certificate-file", "Add it: --client-certificate-file FILE")
-    option = "URL"
+def _endpoint(url: str, secret_file: Path | None, given: Given) -> Endpoint:
+    stored = {"url": url, "max_in_flight": _MAX_IN_FLIGHT, **given}
+    timeout_seconds = stored.get("timeout_seconds", OPTIONS["timeout_seconds"].default)
+    stored["connect_timeout_seconds"] = min(OPTIONS["connect_timeout_seconds"].default, timeout_seconds)
     try:
-        # checked_url admits http:// to this machine only, where a vendor develops.
-        checked = checked_url(url, allow_http=True)
-        option = "--secret-file"
-        secret = None if secret_file is None else decoded_secret(_read(secret_file))
-        option = "--header"
-        pairs = checked_headers(headers or ())
-        option = "--ca-file"
-        authorities = None if ca_file is None else checked_ca_file(ca_file)
-        option = "--client-certificate-file"
-        if client_certificate_file is not None:
-            check_client_certificate(client_certificate_file, client_key_file)
-    except ValueError as error:
-        raise WrongUsage(f"{option} {error}") from None
-    return Endpoint(
-        name="conformance",
-        url=checked,
-        headers=pairs,
-        secret=secret,
-        previous_secret=None,
-        previous_secret_until=None,
-        ca_file=authorities,
-        client_certificate_file=client_certificate_file,
-        client_key_file=client_key_file,
-        max_in_flight=100,
-        latest_only=False,
-        timeout_seconds=timeout_seconds,
-        connect_timeout_seconds=min(5.0, timeout_seconds),
-    )
+        if secret_file is not None:
+            stored["secret"] = _read(secret_file)
+        # http:// leads to this machine alone, where a vendor tries things out.
+        return endpoint_from("conformance", stored, allow_http=True)
+    except UnusableOption as error:
+        raise unusable_flag(error) from None
 
 
 def _read(file: Path) -> str:
@@ -149,7 +93,7 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ValueError(f"{file} cannot be read: {reason}") from None
+        raise WrongUsage(f"--secret-file {file} cannot be read: {reason}") from None
 
 
 def _write(file: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cdc_bridge import __version__
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.vendor.conformance.runner import Result, Verdict
 
 _MARKS = {Verdict.MET: "✓", Verdict.NOT_MET: "✗", Verdict.SKIPPED: "-"}

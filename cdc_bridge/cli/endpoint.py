@@ -1,15 +1,17 @@
-"""``cdc-bridge endpoint``: who is called, and how."""
+"""``cdc-bridge endpoint``: who receives the deliveries, and how."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from cdc_bridge.cli import endpoint_definition
 from cdc_bridge.cli.endpoint_options import NameArgument
+from cdc_bridge.cli.endpoint_report import endpoint_as_json, overview_as_json, print_endpoint, print_table
 from cdc_bridge.cli.options import (
     ConfigOption,
     DatabaseOption,
@@ -18,10 +20,13 @@ from cdc_bridge.cli.options import (
     print_json,
     settings_from,
 )
+from cdc_bridge.deliveries.test_request import send_test_request
+from cdc_bridge.endpoints import admin
+from cdc_bridge.endpoints.details import all_endpoints, show_endpoint
 
 app = typer.Typer(
     name="endpoint",
-    help="Add, show, change and remove endpoints. A running daemon takes each change up within a second.",
+    help="Add, show, change and remove endpoints. A running daemon applies each change within a second.",
     no_args_is_help=True,
 )
 
@@ -31,36 +36,28 @@ app.command()(endpoint_definition.add)
 
 @app.command("list")
 def list_(config: ConfigOption = None, database_url: DatabaseOption = None, json_: JsonOption = False) -> None:
-    """List the endpoints, and how they are.
+    """List the endpoints with their status.
 
     Example: cdc-bridge endpoint list --json
     """
-    url = database_url_from(config, database_url)
-    from cdc_bridge.cli.endpoint_report import overview_as_json, print_table  # noqa: PLC0415
-    from cdc_bridge.endpoints.details import all_endpoints  # noqa: PLC0415
-
-    endpoints = asyncio.run(all_endpoints(url))
+    endpoints = asyncio.run(all_endpoints(database_url_from(config, database_url)))
     if json_:
         print_json([overview_as_json(facts) for facts in endpoints])
     elif endpoints:
         print_table(endpoints)
     else:
-        typer.echo("There is no endpoint. Make one: cdc-bridge endpoint add NAME URL")
+        typer.echo("There is no endpoint. To add one: cdc-bridge endpoint add NAME URL")
 
 
 @app.command()
 def show(
     name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None, json_: JsonOption = False
 ) -> None:
-    """Show all of an endpoint but its secrets: options, state and figures.
+    """Show everything of an endpoint but its secrets: options, status and figures.
 
     Example: cdc-bridge endpoint show till
     """
-    url = database_url_from(config, database_url)
-    from cdc_bridge.cli.endpoint_report import endpoint_as_json, print_endpoint  # noqa: PLC0415
-    from cdc_bridge.endpoints.details import show_endpoint  # noqa: PLC0415
-
-    shown = asyncio.run(show_endpoint(url, name))
+    shown = asyncio.run(show_endpoint(database_url_from(config, database_url), name))
     if json_:
         print_json(endpoint_as_json(shown))
     else:
@@ -72,14 +69,11 @@ app.command("set")(endpoint_definition.set_)
 
 @app.command()
 def pause(name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None) -> None:
-    """Stop the calls to an endpoint; what is committed meanwhile is sent when it is resumed.
+    """Stop deliveries to an endpoint; what is committed meanwhile is sent when it is resumed.
 
     Example: cdc-bridge endpoint pause till
     """
-    url = database_url_from(config, database_url)
-    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
-
-    if asyncio.run(maintenance.pause_endpoint(url, name)):
+    if asyncio.run(admin.pause_endpoint(database_url_from(config, database_url), name)):
         typer.echo(f"Endpoint {name} is paused. To go on: cdc-bridge endpoint resume {name}")
     else:
         typer.echo(f"Endpoint {name} was paused already.")
@@ -87,14 +81,11 @@ def pause(name: NameArgument, config: ConfigOption = None, database_url: Databas
 
 @app.command()
 def resume(name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None) -> None:
-    """Call an endpoint again that was paused, or that wanted no more calls (410).
+    """Deliver again to an endpoint that was paused, or disabled by its response 410.
 
     Example: cdc-bridge endpoint resume till
     """
-    url = database_url_from(config, database_url)
-    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
-
-    if asyncio.run(maintenance.resume_endpoint(url, name)):
+    if asyncio.run(admin.resume_endpoint(database_url_from(config, database_url), name)):
         typer.echo(f"Endpoint {name} is resumed: what was held back is sent.")
     else:
         typer.echo(f"Endpoint {name} was neither paused nor disabled.")
@@ -107,16 +98,14 @@ def remove(
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Remove an endpoint, with what it was still to get.
+    """Remove an endpoint. What is not delivered to it yet is lost.
 
     Example: cdc-bridge endpoint remove till --yes
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
-
-    lost = asyncio.run(maintenance.what_removing_loses(url, name))
+    lost = asyncio.run(admin.undelivered_of(url, name))
     typer.echo(
-        f"Deliveries to {name} that wait: {lost.waiting}. Changes that are not sent to it yet: {lost.backlog}. "
+        f"Queued or retrying deliveries to {name}: {lost.pending}. Changes not sent to it yet: {lost.backlog}. "
         "All of them are lost."
     )
     if not yes:
@@ -124,15 +113,15 @@ def remove(
             typer.echo(f"Nothing was done. To go ahead: cdc-bridge endpoint remove {name} --yes", err=True)
             raise typer.Exit(2)
         typer.confirm("Go ahead?", abort=True)
-    asyncio.run(maintenance.remove_endpoint(url, name))
-    typer.echo(f"Endpoint {name} is removed. What the ledger has of it stays there until it is pruned.")
+    asyncio.run(admin.remove_endpoint(url, name))
+    typer.echo(f"Endpoint {name} is removed. Its deliveries stay in the delivery log until they are pruned.")
 
 
 app.command("rotate-secret")(endpoint_definition.rotate_secret)
 
 
-@app.command()
-def ping(
+@app.command("test")
+def send_test(
     name: NameArgument,
     sample: Annotated[
         bool, typer.Option("--sample", help="Post the contract's example instead, which some take for a booking.")
@@ -142,30 +131,27 @@ def ping(
     database_url: DatabaseOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Make a test call to an endpoint, as the daemon would, and say what the answer means.
+    """Send a test request to an endpoint, as the daemon would, and say what the response means.
 
     It is signed and has the endpoint's headers; its ce-type is cdc-bridge.test and its body no reservation. Nothing
-    of the database is sent. An endpoint of the settings is called by those of this command. Exit code 0: a 2xx came.
+    of the database is sent. An endpoint of the settings is tested as those of this command declare it. Exit code 0: the
+    response was 2xx.
 
     With --sample the body is the contract's example, to see whether it is understood. An endpoint that does not look at
     ce-type will take it for a booking of a Mr Murt in 2021, so it asks first.
 
-    Example: cdc-bridge endpoint ping till
+    Example: cdc-bridge endpoint test till
     """
     settings = settings_from(config, database_url)
     if sample and not yes:
         _ask_for_sample(name)
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from cdc_bridge.endpoints.test_request import send_test_request  # noqa: PLC0415
-
-    pong = asyncio.run(send_test_request(settings, name, sample=sample))
+    result = asyncio.run(send_test_request(settings, name, sample=sample))
     if json_:
-        print_json(asdict(pong))
+        print_json(asdict(result))
     else:
-        answer = f"HTTP {pong.status}" if pong.accepted else pong.reason
-        typer.echo(f"{pong.name}, {pong.url}: {answer}, after {pong.milliseconds} ms. {pong.meaning}")
-    raise typer.Exit(0 if pong.accepted else 1)
+        response = f"HTTP {result.status}" if result.delivered else result.reason
+        typer.echo(f"{result.name}, {result.url}: {response}, after {result.milliseconds} ms. {result.meaning}")
+    raise typer.Exit(0 if result.delivered else 1)
 
 
 def _ask_for_sample(name: str) -> None:
@@ -175,6 +161,6 @@ def _ask_for_sample(name: str) -> None:
         err=True,
     )
     if not sys.stdin.isatty():
-        typer.echo(f"Nothing was sent. To go ahead: cdc-bridge endpoint ping {name} --sample --yes", err=True)
+        typer.echo(f"Nothing was sent. To go ahead: cdc-bridge endpoint test {name} --sample --yes", err=True)
         raise typer.Exit(2)
     typer.confirm("Go ahead?", abort=True, err=True)

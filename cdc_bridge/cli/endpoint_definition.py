@@ -1,29 +1,19 @@
-"""``cdc-bridge endpoint add``, ``set`` and ``rotate-secret``: what an endpoint is."""
+"""``cdc-bridge endpoint add``, ``set`` and ``rotate-secret``."""
 
 from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cdc_bridge.cli.endpoint_options import (
-    WHAT_IT_GETS,
-    CaFileOption,
-    ClientCertificateOption,
-    ClientKeyOption,
-    ConnectTimeoutOption,
-    HeaderFileOption,
-    HeaderOption,
-    LatestOnlyOption,
-    MaxInFlightOption,
+    DELIVERY_PANEL,
     NameArgument,
-    TimeoutOption,
-    UrlArgument,
-    UrlOption,
-    given_headers,
+    given_options,
     print_warnings,
+    with_flags_for_all_options,
 )
 from cdc_bridge.cli.options import (
     ConfigOption,
@@ -33,6 +23,8 @@ from cdc_bridge.cli.options import (
     print_json,
     settings_from,
 )
+from cdc_bridge.endpoints import admin
+from cdc_bridge.endpoints.status import when
 
 
 class _Start(StrEnum):
@@ -40,56 +32,34 @@ class _Start(StrEnum):
     oldest = "oldest"
 
 
+@with_flags_for_all_options(adding=True)
 def add(
     name: NameArgument,
-    url: UrlArgument,
-    header: HeaderOption = None,
-    header_file: HeaderFileOption = None,
-    max_in_flight: MaxInFlightOption = None,
-    timeout_seconds: TimeoutOption = None,
-    connect_timeout_seconds: ConnectTimeoutOption = None,
-    latest_only: LatestOnlyOption = None,
-    ca_file: CaFileOption = None,
-    client_certificate_file: ClientCertificateOption = None,
-    client_key_file: ClientKeyOption = None,
     start: Annotated[
         _Start,
         typer.Option(
-            help="Begin with what is committed from now on, or with the oldest change kept.",
-            rich_help_panel=WHAT_IT_GETS,
+            help="Begin with what is committed from now on, or with the oldest change in the log.",
+            rich_help_panel=DELIVERY_PANEL,
         ),
     ] = _Start.now,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="Make no secret; calls are not signed.")] = False,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Make no secret; requests are not signed.")] = False,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
     json_: JsonOption = False,
+    **options: Any,
 ) -> None:
     """Add an endpoint, and print its signing secret, once.
 
-    What is not given is as the settings have it by default: CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT and so on.
+    An option that is not given has the default of its setting: CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT and so on.
 
     Example: cdc-bridge endpoint add till https://till.example/reservations --header-file /run/till-headers
     """
     settings = settings_from(config, database_url)
-    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
-    from cdc_bridge.endpoints.options import EndpointOptions  # noqa: PLC0415
-
-    options = EndpointOptions(
-        url=url,
-        headers=given_headers(header, header_file),
-        max_in_flight=max_in_flight,
-        latest_only=latest_only,
-        timeout_seconds=timeout_seconds,
-        connect_timeout_seconds=connect_timeout_seconds,
-        ca_file=ca_file,
-        client_certificate_file=client_certificate_file,
-        client_key_file=client_key_file,
-    )
     added = asyncio.run(
-        maintenance.add_endpoint(
+        admin.add_endpoint(
             settings.database_url.get_secret_value(),
             name,
-            options,
+            given_options(options),
             allow_http=settings.allow_http,
             from_oldest=start is _Start.oldest,
             signed=not unsigned,
@@ -101,56 +71,29 @@ def add(
         return
     typer.echo(f"Endpoint {name} is added: {added.shown_url}")
     if start is _Start.oldest:
-        typer.echo("It begins with the oldest change that the log keeps.")
+        typer.echo("It begins with the oldest change in the log.")
     else:
         typer.echo(
-            "It begins with what is committed from now on. To send it the reservations there are already: "
+            "It begins with what is committed from now on. To send it the existing reservations: "
             f"cdc-bridge backfill {name}"
         )
     if added.secret is None:
-        typer.echo("Its calls are not signed.")
+        typer.echo("Requests to it are not signed.")
     else:
         _print_secret(added.secret)
 
 
-def set_(
-    name: NameArgument,
-    url: UrlOption = None,
-    header: HeaderOption = None,
-    header_file: HeaderFileOption = None,
-    max_in_flight: MaxInFlightOption = None,
-    timeout_seconds: TimeoutOption = None,
-    connect_timeout_seconds: ConnectTimeoutOption = None,
-    latest_only: LatestOnlyOption = None,
-    ca_file: CaFileOption = None,
-    client_certificate_file: ClientCertificateOption = None,
-    client_key_file: ClientKeyOption = None,
-    config: ConfigOption = None,
-    database_url: DatabaseOption = None,
-) -> None:
-    """Change an endpoint: what is given, and nothing else.
+@with_flags_for_all_options(adding=False)
+def set_(name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None, **options: Any) -> None:
+    """Change the options of an endpoint that are given, and no others.
 
-    Headers given replace all there were. An empty value takes a file, or all headers, away: --ca-file '', --header ''.
+    Headers given replace all existing ones. An empty value removes a file, or all headers: --ca-file '', --header ''.
 
     Example: cdc-bridge endpoint set till --url https://till.example/v2 --timeout-seconds 30
     """
     settings = settings_from(config, database_url)
-    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
-    from cdc_bridge.endpoints.options import EndpointOptions  # noqa: PLC0415
-
-    options = EndpointOptions(
-        url=url,
-        headers=given_headers(header, header_file),
-        max_in_flight=max_in_flight,
-        latest_only=latest_only,
-        timeout_seconds=timeout_seconds,
-        connect_timeout_seconds=connect_timeout_seconds,
-        ca_file=ca_file,
-        client_certificate_file=client_certificate_file,
-        client_key_file=client_key_file,
-    )
-    changing = maintenance.set_endpoint(
-        settings.database_url.get_secret_value(), name, options, allow_http=settings.allow_http
+    changing = admin.set_endpoint(
+        settings.database_url.get_secret_value(), name, given_options(options), allow_http=settings.allow_http
     )
     print_warnings(asyncio.run(changing))
     typer.echo(f"Endpoint {name} is changed.")
@@ -159,34 +102,29 @@ def set_(
 def rotate_secret(
     name: NameArgument,
     keep_old_hours: Annotated[
-        float, typer.Option(help="For so long calls are signed with the secret before as well.")
+        float, typer.Option(help="Hours for which requests are signed with the previous secret as well.")
     ] = 24,
     now: Annotated[
-        bool, typer.Option("--now", help="If a rotation is under way, drop its older secret at once.")
+        bool, typer.Option("--now", help="Drop the older secret of a rotation in progress at once.")
     ] = False,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Make an endpoint a new signing secret, and print it, once. One that is not signed gets its first.
+    """Give an endpoint a new signing secret, and print it, once. One that has none gets its first.
 
     Example: cdc-bridge endpoint rotate-secret till --keep-old-hours 72
     """
     url = database_url_from(config, database_url)
-    from cdc_bridge.endpoints import admin as maintenance  # noqa: PLC0415
-    from cdc_bridge.endpoints.status import when  # noqa: PLC0415
-
-    rotated = asyncio.run(maintenance.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now))
+    rotated = asyncio.run(admin.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now))
     until = rotated.old_until
     if json_:
         print_json({"name": name, "secret": rotated.secret, "old_until": until})
         return
-    if until is None:
-        typer.echo(f"Calls to {name} are signed with a new secret from now on.")
-    else:
-        typer.echo(
-            f"Calls to {name} are signed with a new secret, and with the one before as well until {when(until)}."
-        )
+    signed = f"Requests to {name} are signed with a new secret"
+    typer.echo(
+        f"{signed} from now on." if until is None else f"{signed}, and with the previous one until {when(until)}."
+    )
     _print_secret(rotated.secret)
 
 

@@ -1,89 +1,115 @@
-"""The options that ``endpoint add`` and ``endpoint set`` share, and what is made of them."""
+"""Flags for the options of an endpoint, made from their declaration."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-WHAT_IT_GETS = "What it gets"
-"""A panel of the help of its own: an option with two names would leave the others no room for theirs."""
+from cdc_bridge.endpoints.option import Kind, Option, Setter
+from cdc_bridge.endpoints.option_input import Given, header_lines_of
+from cdc_bridge.endpoints.options import OPTIONS, options_for
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.", show_default=False)]
-_URL = "Where reservations are posted, https://... Put nothing secret into it: every user of this machine can read it."
-UrlArgument = Annotated[str, typer.Argument(metavar="URL", help=_URL, show_default=False)]
-UrlOption = Annotated[str | None, typer.Option("--url", help=_URL)]
-HeaderOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header",
-        metavar="'NAME: VALUE'",
-        help="A header of every call; may be repeated. Every user of this machine can read a command line: give one "
-        "whose value is secret by --header-file.",
-    ),
-]
-HeaderFileOption = Annotated[
-    Path | None,
-    typer.Option("--header-file", help="File with such headers, one a line; - is standard input.", allow_dash=True),
-]
-MaxInFlightOption = Annotated[int | None, typer.Option("--max-in-flight", help="Most calls under way at once.")]
-TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout-seconds", help="Longest time for one call, in seconds.")
-]
-ConnectTimeoutOption = Annotated[
-    float | None,
-    typer.Option("--connect-timeout-seconds", help="Longest time for a connection to come about, in seconds."),
-]
-LatestOnlyOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--latest-only/--every-change",
-        help="Make one call of several changes of a reservation that wait for theirs, or one of each.",
-        rich_help_panel=WHAT_IT_GETS,
-    ),
-]
-CaFileOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ca-file",
-        metavar="FILE",
-        help="File on the daemon's machine with the CA certificate(s) that alone are trusted; without, the system's.",
-    ),
-]
-ClientCertificateOption = Annotated[
-    str | None,
-    typer.Option(
-        "--client-certificate-file",
-        metavar="FILE",
-        help="File on the daemon's machine with the certificate to show to an endpoint that asks for one (mTLS).",
-    ),
-]
-ClientKeyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--client-key-file", metavar="FILE", help="File with that certificate's key; without, it is in the same file."
-    ),
-]
+
+DELIVERY_PANEL = "Deliveries"
+"""Panel of the help for flags with two names, which would leave the others no room for their text."""
+
+_THERE = "; a path on the daemon's machine"
+_READABLE_BY_ALL = "Every user of this machine can read a command line: give one whose value is secret by --{}-file."
+
+Command = Callable[..., None]
 
 
-def given_headers(headers: Sequence[str] | None, file: Path | None) -> tuple[str, ...] | None:
-    """Return the header lines given in one way or the other; ``None``: none were. An empty one stands for none at all.
+def with_flags_for_all_options(*, adding: bool) -> Callable[[Command], Command]:
+    """Give a command a flag for each option that an operator may set, in place of its ``**options``.
+
+    Args:
+        adding: Whether the endpoint is new: then an option without a default is an argument.
+    """
+    return lambda command: _with_parameters(
+        command, [each for option in options_for(Setter.OPERATOR) for each in _parameters(option, adding=adding)]
+    )
+
+
+def with_flags_for(*names: str) -> Callable[[Command], Command]:
+    """Give a command that knows of no daemon a flag for each of some options, in place of its ``**options``."""
+    return lambda command: _with_parameters(
+        command,
+        [each for name in names for each in _parameters(OPTIONS[name], adding=False, files_are="")],
+    )
+
+
+def given_options(parameters: Mapping[str, Any]) -> Given:
+    """Return the options among the parameters that a command got, those alone that were given.
 
     Raises:
-        WrongUsage: the file cannot be read, or has none in it.
+        WrongUsage: A file of header lines cannot be read, or has none.
     """
-    from cdc_bridge.endpoints.options import header_lines_of  # noqa: PLC0415
-
-    if not headers and file is None:
-        return None
-    return (*filter(None, headers or ()), *(() if file is None else header_lines_of(file)))
+    given = {}
+    for option in OPTIONS.values():
+        value = parameters.get(option.name)
+        if option.kind is Kind.LINES:
+            value = _lines(value, parameters.get(f"{option.singular}_file"))
+        if value is not None:
+            given[option.name] = value
+    return given
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print warnings on standard error."""
     for warning in warnings:
         typer.echo(f"cdc-bridge: warning: {warning}", err=True)
+
+
+def _lines(lines: list[str] | None, file: Path | None) -> tuple[str, ...] | None:
+    """Return the lines given in one way or the other; ``None``: none were. An empty one stands for none at all."""
+    if not lines and file is None:
+        return None
+    return (*filter(None, lines or ()), *(() if file is None else header_lines_of(file)))
+
+
+def _with_parameters(command: Command, parameters: list[inspect.Parameter]) -> Command:
+    """Put parameters in place of a command's ``**options``. typer reads the signature to make flags of it."""
+    signature = inspect.signature(command, eval_str=True)
+    kept = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    first = next((index for index, each in enumerate(kept) if each.default is not inspect.Parameter.empty), len(kept))
+    together = [*kept[:first], *parameters, *kept[first:]]
+    together.sort(key=lambda each: each.default is not inspect.Parameter.empty)  # arguments first
+    command.__signature__ = signature.replace(parameters=together)  # type: ignore[attr-defined]  # a function has it
+    return command
+
+
+def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Iterator[inspect.Parameter]:
+    help_text = f"{option.description}{files_are if option.kind is Kind.FILE else ''}."
+    if adding and option.required:
+        argument = typer.Argument(metavar=option.label, help=help_text, show_default=False)
+        yield _parameter(option.name, Annotated[option.value_type, argument], inspect.Parameter.empty)
+        return
+    match option.kind:
+        case Kind.LINES:
+            flag = typer.Option(
+                option.flag, metavar="'NAME: VALUE'", help=f"{help_text} {_READABLE_BY_ALL.format(option.singular)}"
+            )
+            yield _parameter(option.name, Annotated[list[str] | None, flag])
+            from_file = typer.Option(
+                f"{option.flag}-file", allow_dash=True, help="File with such lines; - is standard input."
+            )
+            yield _parameter(f"{option.singular}_file", Annotated[Path | None, from_file])
+        case Kind.SWITCH:
+            flag = typer.Option(f"{option.flag}/{option.off}", help=help_text, rich_help_panel=DELIVERY_PANEL)
+            yield _parameter(option.name, Annotated[bool | None, flag])
+        case Kind.NUMBER:
+            value_type: Any = option.value_type
+            yield _parameter(option.name, Annotated[value_type | None, typer.Option(option.flag, help=help_text)])
+        case _:
+            metavar = "FILE" if option.kind is Kind.FILE else "TEXT"
+            flag = typer.Option(option.flag, metavar=metavar, help=help_text)
+            yield _parameter(option.name, Annotated[str | None, flag])
+
+
+def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.setting_values import checked_conninfo
-from cdc_bridge.settings import Settings, load_settings
+from cdc_bridge.settings import Settings, conninfo_parameters
+from cdc_bridge.settings_sources import load_settings
 
 ConfigOption = Annotated[
     Path | None,
@@ -84,7 +84,7 @@ def _utc(value: object) -> str:
 
 def _reject_password(database_url: str) -> None:
     try:
-        has_password = bool(checked_conninfo(database_url).get("password"))
+        has_password = bool(conninfo_parameters(database_url).get("password"))
     except ValueError as error:
         raise SettingsError(f"--database-url {error}") from None
     if has_password:

@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.errors import WrongUsage
-from cdc_bridge.setting_values import decoded_secret
 from cdc_bridge.vendor.receive.identity import Identity, identity_in
 from cdc_bridge.vendor.receive.receiver import Behaviour, ReceivedRequest, Receiver
 from cdc_bridge.vendor.receive.server import ReceiverServer
@@ -130,7 +130,7 @@ def _read(file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUsage(f"--secret-file {file} cannot be read: {error}") from None
     try:
-        decoded_secret(secret)
+        secret_key(secret)
     except ValueError as error:
         raise WrongUsage(f"--secret-file {error}") from None
     return secret

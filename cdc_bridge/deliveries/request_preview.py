@@ -11,10 +11,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.deliveries.lookup import DeliveryDetails
-from cdc_bridge.endpoints.details import find_endpoint, options_of
+from cdc_bridge.endpoints.details import record_of
+from cdc_bridge.endpoints.lookup import resolve_endpoint
+from cdc_bridge.endpoints.options import NAME_IN_SETTINGS
 from cdc_bridge.model import Change
 from cdc_bridge.payload.loader import ReservationLoader
-from cdc_bridge.settings import NAME_IN_SETTINGS, Settings
+from cdc_bridge.settings import Settings
 from cdc_bridge.transport.message import compose
 
 MASK = "(not shown)"
@@ -68,23 +70,23 @@ async def preview_request(
     Raises:
         BridgeError: The endpoint was removed.
     """
-    facts = await find_endpoint(connection, delivery.endpoint)
-    options = await options_of(connection, facts)
+    endpoint = await resolve_endpoint(connection, delivery.endpoint)
+    record = await record_of(connection, endpoint)
     loaded = await ReservationLoader().load(connection, [delivery.reservation_id])
     if reason := loaded.unreadable.get(delivery.reservation_id):
         return NoPreview(f"The payload view cannot return this reservation: {reason}")
     reservation = loaded.reservations.get(delivery.reservation_id)
     if reservation is None:
         return NoPreview("The reservation was deleted, so nothing would be sent.")
-    declared = settings.endpoint() if facts.name == NAME_IN_SETTINGS else None
-    names = options.header_names if declared is None else [name for name, _ in declared.headers]
-    signed = options.signed if declared is None else declared.secret is not None
+    declared = settings.endpoint() if endpoint.name == NAME_IN_SETTINGS else None
+    names = record.header_names if declared is None else [name for name, _ in declared.headers]
+    signed = record.signed if declared is None else declared.secret is not None
     source = settings.source or f"/cdc-bridge/{connection.info.dbname}"
     change = Change(delivery.seq, delivery.reservation_id, delivery.operation, delivery.changed_at)
     headers = compose(change, reservation.subject, source, reservation.body).headers(now, secrets=())
     headers |= {_SIGNATURE: MASK} if signed else {}
-    elsewhere = facts.in_settings and declared is None
+    elsewhere = endpoint.in_settings and declared is None
     note = "The endpoint is declared in the settings of another daemon; its headers and secret are not known here."
     return RequestPreview(
-        facts.shown_url, headers | dict.fromkeys(names, MASK), reservation.body, note if elsewhere else ""
+        record.options["url"], headers | dict.fromkeys(names, MASK), reservation.body, note if elsewhere else ""
     )

@@ -1,6 +1,6 @@
-"""Adds, changes, pauses, resumes and removes endpoints, and changes their secrets.
+"""Adds, changes, pauses, resumes and removes endpoints, and rotates their secrets.
 
-A daemon that runs hears of it by the table's trigger and takes it up within a second. The endpoint that a daemon's
+A running daemon is notified by the table's trigger and applies the change within a second. The endpoint that a daemon's
 settings declare is changed there only: what stood in the table would be overwritten at the daemon's next start.
 """
 
@@ -8,61 +8,51 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.endpoints.details import (
-    EndpointFigures,
-    figures_of,
-    find_endpoint,
-    options_of,
-    removed_meanwhile,
-)
-from cdc_bridge.endpoints.options import (
-    EndpointOptions,
-    checked_name,
-    checked_options,
-    with_defaults,
-)
-from cdc_bridge.endpoints.overview import EndpointOverview
+from cdc_bridge.endpoints.details import EndpointFigures, figures_of, record_of
+from cdc_bridge.endpoints.lookup import EndpointRef, just_removed, resolve_endpoint
+from cdc_bridge.endpoints.option_columns import with_columns
+from cdc_bridge.endpoints.option_input import Given, checked_name, checked_options, with_defaults
+from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.status import when
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import without_query
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
-from cdc_bridge.settings import PREFIX
 
 _queries = load_queries(__name__)
 
 _SECRET_BYTES = 32
-LONGEST_KEEP_HOURS = 24.0 * 365
+MAX_KEEP_HOURS = 24.0 * 365
 
 Connection = AsyncConnection[TupleRow]
 
 
 @dataclass(frozen=True, slots=True)
 class AddedEndpoint:
-    """An endpoint that was made."""
+    """A new endpoint."""
 
     shown_url: str
     secret: str | None
-    """To be shown once; ``None``: its calls are not signed."""
+    """To be shown once; ``None``: requests to it are not signed."""
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RotatedSecret:
-    """A secret that was made."""
+    """A new secret."""
 
     secret: str
     """To be shown once."""
     old_until: datetime | None
-    """Until when calls are signed with the one before as well; ``None``: they are not."""
+    """Until when requests are signed with the one before as well; ``None``: they are not."""
 
 
 def new_secret() -> str:
@@ -71,157 +61,162 @@ def new_secret() -> str:
 
 
 async def add_endpoint(
-    database_url: str, name: str, options: EndpointOptions, *, allow_http: bool, from_oldest: bool, signed: bool
+    database_url: str, name: str, given: Given, *, allow_http: bool, from_oldest: bool, signed: bool
 ) -> AddedEndpoint:
-    """Make an endpoint.
+    """Add an endpoint.
 
     Args:
-        database_url: where.
-        name: its name.
-        options: how it is called; its URL is among them.
-        allow_http: admit ``http://`` to this machine.
-        from_oldest: it begins with the oldest change kept, else with what is committed from now on.
-        signed: whether to make a secret.
+        database_url: The database.
+        name: Its name.
+        given: Its options, the URL among them.
+        allow_http: Admit ``http://`` to this machine.
+        from_oldest: Whether it begins with the oldest change in the log, else with what is committed from now on.
+        signed: Whether to make a secret.
 
     Raises:
-        WrongUsage: name or options cannot be used.
-        BridgeError: the name is taken, or the database cannot be used.
+        WrongUsage: Name or options cannot be used.
+        BridgeError: The name is taken, or the database cannot be used.
     """
     checked_name(name)
-    checked = checked_options(with_defaults(options), allow_http=allow_http)
+    checked = checked_options(with_defaults(given), allow_http=allow_http)
     secret = new_secret() if signed else None
-    parameters = {"name": name, "secret": secret, "from_oldest": from_oldest, **checked.columns}
+    options = {**checked.stored, "secret": secret}
     async with command_session(database_url) as connection:
-        if await _first(connection, "add_endpoint", parameters) is None:
+        statement = with_columns(_queries["add_endpoint"], options)
+        if await _first(connection, statement, name=name, from_oldest=from_oldest, **options) is None:
             raise BridgeError(
                 f"there is an endpoint {name} already",
                 f"Look at it: cdc-bridge endpoint show {name}; change it: cdc-bridge endpoint set {name} ...",
             )
-    return AddedEndpoint(without_query(checked.columns["url"]), secret, checked.warnings)
+    return AddedEndpoint(without_query(checked.stored["url"]), secret, checked.warnings)
 
 
-async def set_endpoint(database_url: str, name: str, options: EndpointOptions, *, allow_http: bool) -> tuple[str, ...]:
+async def set_endpoint(database_url: str, name: str, given: Given, *, allow_http: bool) -> tuple[str, ...]:
     """Change those options of an endpoint that are given; return warnings.
 
     Raises:
-        WrongUsage: an option cannot be used, or none is given.
-        BridgeError: there is no such endpoint, it is that of the settings, or the database cannot be used.
+        WrongUsage: An option cannot be used, or none is given.
+        BridgeError: There is no such endpoint, it is that of the settings, or the database cannot be used.
     """
-    if not options.given():
+    if not given:
         raise WrongUsage("nothing to change was given", "See what can be: cdc-bridge endpoint set --help")
     async with command_session(database_url) as connection:
-        facts = await find_endpoint(connection, name)
-        _refuse_that_of_settings(facts, options.given())
-        before = asdict(await options_of(connection, facts))
-        checked = checked_options(options, allow_http=allow_http, before=before)
-        if await _first(connection, "set_endpoint", {**checked.columns, "endpoint_id": facts.endpoint_id}) is None:
-            raise removed_meanwhile(name)
+        endpoint = await resolve_endpoint(connection, name)
+        _require_not_of_settings(endpoint, given)
+        before = (await record_of(connection, endpoint)).options
+        checked = checked_options(given, allow_http=allow_http, before=before)
+        statement = with_columns(_queries["set_endpoint"], checked.stored)
+        if await _first(connection, statement, endpoint_id=endpoint.endpoint_id, **checked.stored) is None:
+            raise just_removed(endpoint)
     return checked.warnings
 
 
 async def pause_endpoint(database_url: str, name: str) -> bool:
-    """Call an endpoint no more until it is resumed; say whether that changes anything.
+    """Stop deliveries to an endpoint until it is resumed; say whether that changes anything.
 
     Raises:
-        BridgeError: there is no such endpoint, or the database cannot be used.
+        BridgeError: There is no such endpoint, or the database cannot be used.
     """
-    async with command_session(database_url) as connection:
-        facts = await find_endpoint(connection, name)
-        return await _first(connection, "pause_endpoint", {"endpoint_id": facts.endpoint_id}) is not None
+    return await _switch(database_url, name, "pause_endpoint")
 
 
 async def resume_endpoint(database_url: str, name: str) -> bool:
-    """Call an endpoint again that was paused or had disabled itself; say whether that changes anything.
+    """Deliver again to an endpoint that was paused or disabled; say whether that changes anything.
 
     Raises:
-        BridgeError: there is no such endpoint, or the database cannot be used.
+        BridgeError: There is no such endpoint, or the database cannot be used.
     """
-    async with command_session(database_url) as connection:
-        facts = await find_endpoint(connection, name)
-        return await _first(connection, "resume_endpoint", {"endpoint_id": facts.endpoint_id}) is not None
+    return await _switch(database_url, name, "resume_endpoint")
 
 
-async def what_removing_loses(database_url: str, name: str) -> EndpointFigures:
-    """Return what there is still to do for an endpoint, which nobody does once it is removed.
+async def undelivered_of(database_url: str, name: str) -> EndpointFigures:
+    """Return what is still to be delivered to an endpoint, which is lost once it is removed.
 
     Raises:
-        BridgeError: there is no such endpoint, a daemon holds it that declares it, or the database cannot be asked.
+        BridgeError: There is no such endpoint, it is declared by a live daemon, or the database cannot be used.
     """
     async with command_session(database_url) as connection:
-        facts = await find_endpoint(connection, name)
-        _refuse_if_declared(facts)
-        options = await options_of(connection, facts)
-        return await figures_of(connection, facts.endpoint_id, options.position)
+        endpoint = await resolve_endpoint(connection, name)
+        _require_not_declared(endpoint)
+        record = await record_of(connection, endpoint)
+        return await figures_of(connection, endpoint.endpoint_id, record.position)
 
 
 async def remove_endpoint(database_url: str, name: str) -> None:
-    """Remove an endpoint; what the ledger has of it stays there for its time.
+    """Remove an endpoint; its deliveries stay in the delivery log until they are pruned.
 
     Raises:
-        BridgeError: there is no such endpoint, a daemon holds it that declares it, or the database cannot be used.
+        BridgeError: There is no such endpoint, it is declared by a live daemon, or the database cannot be used.
     """
     async with command_session(database_url) as connection:
-        facts = await find_endpoint(connection, name)
-        _refuse_if_declared(facts)
-        if await _first(connection, "remove_endpoint", {"endpoint_id": facts.endpoint_id}) is None:
-            _refuse_if_declared(await find_endpoint(connection, name))
-            raise removed_meanwhile(name)
+        endpoint = await resolve_endpoint(connection, name)
+        _require_not_declared(endpoint)
+        if await _first(connection, _queries["remove_endpoint"], endpoint_id=endpoint.endpoint_id) is None:
+            _require_not_declared(await resolve_endpoint(connection, name))  # A daemon may have leased it meanwhile.
+            raise just_removed(endpoint)
 
 
 async def rotate_secret(database_url: str, name: str, *, keep_old_hours: float, cut_short: bool) -> RotatedSecret:
-    """Give an endpoint a new signing secret; for a while calls are signed with the one before as well.
+    """Give an endpoint a new signing secret; for a while requests are signed with the one before as well.
 
     Args:
-        database_url: where.
-        name: its name.
-        keep_old_hours: for how long.
-        cut_short: if a rotation is under way, drop its older secret now.
+        database_url: The database.
+        name: The endpoint's name.
+        keep_old_hours: How long that is.
+        cut_short: Whether to drop the older secret of a rotation in progress now.
 
     Raises:
-        WrongUsage: the hours make no sense.
-        BridgeError: there is no such endpoint, it is that of the settings, a rotation is under way, or the database
+        WrongUsage: The hours make no sense.
+        BridgeError: There is no such endpoint, it is that of the settings, a rotation is in progress, or the database
             cannot be used.
     """
-    if not 0 <= keep_old_hours <= LONGEST_KEEP_HOURS:
-        raise WrongUsage(f"--keep-old-hours has to be from 0 to {LONGEST_KEEP_HOURS:g}")
+    if not 0 <= keep_old_hours <= MAX_KEEP_HOURS:
+        raise WrongUsage(f"--keep-old-hours has to be from 0 to {MAX_KEEP_HOURS:g}")
     async with command_session(database_url) as connection:
-        facts = await find_endpoint(connection, name)
-        _refuse_that_of_settings(facts, ["secret"])
+        endpoint = await resolve_endpoint(connection, name)
+        _require_not_of_settings(endpoint, ["secret"])
         secret = new_secret()
-        parameters = {
-            "endpoint_id": facts.endpoint_id,
-            "secret": secret,
-            "keep_old_hours": keep_old_hours,
-            "cut_short": cut_short,
-        }
-        rotated = await _first(connection, "rotate_secret", parameters)
+        rotated = await _first(
+            connection,
+            _queries["rotate_secret"],
+            endpoint_id=endpoint.endpoint_id,
+            secret=secret,
+            keep_old_hours=keep_old_hours,
+            cut_short=cut_short,
+        )
         if rotated is None:
-            until = (await options_of(connection, facts)).rotating_until
+            until = (await record_of(connection, endpoint)).rotating_until
             raise BridgeError(
-                f"a rotation is under way: until {when(until)} calls are signed with the secret before as well",
+                f"a rotation is in progress: until {when(until)} requests are signed with the secret before as well",
                 f"Wait until then; or drop that one now: cdc-bridge endpoint rotate-secret {name} --now",
             )
     return RotatedSecret(secret, rotated[0])
 
 
-async def _first(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> TupleRow | None:
-    cursor = await connection.execute(_queries[statement], parameters)
+async def _switch(database_url: str, name: str, statement: str) -> bool:
+    async with command_session(database_url) as connection:
+        endpoint = await resolve_endpoint(connection, name)
+        return await _first(connection, _queries[statement], endpoint_id=endpoint.endpoint_id) is not None
+
+
+async def _first(connection: Connection, statement: sql.Composed | str, **parameters: Any) -> TupleRow | None:
+    cursor = await connection.execute(statement, parameters)
     return await cursor.fetchone()
 
 
-def _refuse_that_of_settings(facts: EndpointOverview, changed: Sequence[str]) -> None:
-    if facts.in_settings:
-        names = [f"{PREFIX}ENDPOINT_{name.upper().replace('HEADERS', 'HEADER')}" for name in changed]
+def _require_not_of_settings(endpoint: EndpointRef, changed: Iterable[str]) -> None:
+    if endpoint.in_settings:
+        variables = ", ".join(OPTIONS[name].variable for name in changed)
         raise BridgeError(
-            f"endpoint {facts.name} is declared in a daemon's settings, and is changed there only",
-            f"Set {', '.join(names)} where that daemon runs, and start it again.",
+            f"endpoint {endpoint.name} is declared in a daemon's settings, and is changed there only",
+            f"Set {variables} where that daemon runs, and restart it.",
         )
 
 
-def _refuse_if_declared(facts: EndpointOverview) -> None:
-    if facts.in_settings and facts.daemon is not None:
+def _require_not_declared(endpoint: EndpointRef) -> None:
+    if endpoint.in_settings and endpoint.daemon is not None:
         raise BridgeError(
-            f"endpoint {facts.name} is declared in the settings of the daemon {facts.daemon}, which calls it",
-            f"Take {PREFIX}ENDPOINT_URL and all other {PREFIX}ENDPOINT_... out of its settings, start it again, and "
-            f"remove the endpoint then. To stop the calls for a while: cdc-bridge endpoint pause {facts.name}",
+            f"endpoint {endpoint.name} is declared in the settings of the live daemon {endpoint.daemon}",
+            f"Remove {OPTIONS['url'].variable} and all other CDC_BRIDGE_ENDPOINT_... from its settings, restart it, "
+            f"and remove the endpoint then. To stop deliveries for a while: cdc-bridge endpoint pause {endpoint.name}",
         )

@@ -1,23 +1,27 @@
-"""Shows endpoints: which there are and how they are; of one, all its options and figures.
+"""Shows endpoints: the status of all; of one, its options and figures too.
 
-Counting has a limit, so that it stays cheap whatever the ledger and the log have grown to. Each count walks an index.
+Counts have a limit, so that they stay cheap however large the delivery log and the change log have grown. Each walks an
+index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row, dict_row
+from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.capture.change_log import count_unread
 from cdc_bridge.capture.position import Place, Position, Snapshot
-from cdc_bridge.endpoints.lookup import known_endpoints, no_such_endpoint
+from cdc_bridge.endpoints.lookup import EndpointRef, just_removed, resolve_endpoint
+from cdc_bridge.endpoints.option import Kind, Option
+from cdc_bridge.endpoints.option_columns import SHOWN, with_columns
+from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
-from cdc_bridge.errors import BridgeError
+from cdc_bridge.endpoints.status import when
 from cdc_bridge.model import EndpointId, Seq, Xid
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
@@ -25,43 +29,39 @@ from cdc_bridge.schema.session import command_session
 _queries = load_queries(__name__)
 
 COUNT_LIMIT = 100_000
-"""Nothing is counted further."""
+"""Counts end here."""
 
 Connection = AsyncConnection[TupleRow]
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointOptionsNow:
-    """How an endpoint is called, without what is secret in it."""
+class EndpointRecord:
+    """What stands in an endpoint's row beside its status, without what is secret in it."""
 
-    ca_file: str | None
-    client_certificate_file: str | None
-    client_key_file: str | None
-    max_in_flight: int
-    latest_only: bool
-    timeout_seconds: float
-    connect_timeout_seconds: float
-    header_names: Sequence[str]
-    signed: bool
-    rotating_until: datetime | None
-    """Until when calls are signed with the secret before as well."""
-    snapshot: str
-    place_xid: int | None
-    place_seq: int | None
+    options: Mapping[str, Any]
+    """What may be shown of each option, by its key in JSON."""
+    position: Position
     created_at: datetime
     reconciled_at: datetime | None
     reconciled_missing: int | None
     reconciled_stale: int | None
 
     @property
-    def position(self) -> Position:
-        """How far it is in the change log."""
-        place = (
-            None
-            if self.place_xid is None or self.place_seq is None
-            else Place(Xid(self.place_xid), Seq(self.place_seq))
-        )
-        return Position(Snapshot.parse(self.snapshot), place)
+    def header_names(self) -> Sequence[str]:
+        """Names of the headers that are added to every request."""
+        names: Sequence[str] = self.options["header_names"]
+        return names
+
+    @property
+    def signed(self) -> bool:
+        """Whether requests are signed."""
+        return bool(self.options["signed"])
+
+    @property
+    def rotating_until(self) -> datetime | None:
+        """Until when requests are signed with the secret before as well."""
+        until: datetime | None = self.options["rotating_until"]
+        return until
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class Count:
 class EndpointFigures:
     """What is done, and what there is to do."""
 
-    waiting: Count
-    """Deliveries that were refused and are to be tried again."""
+    pending: Count
+    """Deliveries that are queued or retrying."""
     dead: Count
-    """Deliveries that were given up."""
+    """Dead letters."""
     delivered: Count
     """Deliveries of the last 24 hours."""
     backlog: Count
-    """Changes in the log that are not in the ledger yet."""
+    """Changes in the log that are not in the delivery log yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +95,41 @@ class ShownEndpoint:
     """One endpoint, with everything that may be shown."""
 
     overview: EndpointOverview
-    options: EndpointOptionsNow
+    record: EndpointRecord
     figures: EndpointFigures
+
+    def option_lines(self, zone: tzinfo | None = None) -> Iterator[tuple[str, str]]:
+        """Return label and value of each option, for people, with times in a time zone; ``None``: this machine's."""
+        for option in OPTIONS.values():
+            if (key := option.json_key) is not None:
+                line = self._line(option, self.record.options[key], zone)
+                if line is not None:
+                    yield option.label, line
+
+    def _line(self, option: Option, value: Any, zone: tzinfo | None) -> str | None:
+        if option.secret and self.overview.in_settings:
+            return "in the settings"
+        match option.kind:
+            case Kind.TIME:
+                return when(value, zone)
+            case Kind.SWITCH:
+                return "on" if value else "off"
+            case Kind.LINES:
+                text = ", ".join(f"{name}: ***" for name in value)
+            case Kind.KEY:
+                text = "set" if value else ""
+            case Kind.NUMBER:
+                text = "" if value is None else f"{value:g} {option.unit}".strip()
+            case Kind.TEXT | Kind.FILE:
+                text = value or ""
+        return text or option.absent
 
 
 async def all_endpoints(database_url: str) -> list[EndpointOverview]:
     """Return every endpoint by name.
 
     Raises:
-        BridgeError: the database cannot be asked.
+        BridgeError: The database cannot be read.
     """
     async with command_session(database_url) as connection:
         return await endpoint_overviews(connection)
@@ -113,54 +139,55 @@ async def show_endpoint(database_url: str, name: str) -> ShownEndpoint:
     """Return everything of an endpoint that may be shown.
 
     Raises:
-        BridgeError: there is none of that name, or the database cannot be asked.
+        BridgeError: There is none of that name, or the database cannot be read.
     """
     async with command_session(database_url) as connection:
-        overview = await find_endpoint(connection, name)
-        options = await options_of(connection, overview)
-        return ShownEndpoint(overview, options, await figures_of(connection, overview.endpoint_id, options.position))
+        return await shown_endpoint(connection, name)
 
 
-async def find_endpoint(connection: Connection, name: str) -> EndpointOverview:
-    """Return one endpoint by its name.
+async def shown_endpoint(connection: Connection, name: str) -> ShownEndpoint:
+    """Return everything of an endpoint that may be shown.
 
     Raises:
         BridgeError: There is none of that name.
     """
-    found = await endpoint_overviews(connection, name)
-    if not found:
-        raise no_such_endpoint(name, [endpoint.name for endpoint in await known_endpoints(connection)])
-    return found[0]
+    endpoint = await resolve_endpoint(connection, name)
+    record = await record_of(connection, endpoint)
+    overviews = await endpoint_overviews(connection, name)
+    if not overviews:
+        raise just_removed(endpoint)
+    return ShownEndpoint(overviews[0], record, await figures_of(connection, endpoint.endpoint_id, record.position))
 
 
-async def options_of(connection: Connection, overview: EndpointOverview) -> EndpointOptionsNow:
-    """Return how an endpoint is called.
+async def record_of(connection: Connection, endpoint: EndpointRef) -> EndpointRecord:
+    """Return an endpoint's options, position and last comparison.
 
     Raises:
-        BridgeError: it was removed meanwhile.
-        psycopg.Error: the database could not be read.
+        BridgeError: Somebody just removed it.
     """
-    async with connection.cursor(row_factory=class_row(EndpointOptionsNow)) as cursor:
-        await cursor.execute(_queries["endpoint_options"], {"endpoint_id": overview.endpoint_id})
-        options = await cursor.fetchone()
-    if options is None:
-        raise removed_meanwhile(overview.name)
-    return options
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        parameters = {"endpoint_id": endpoint.endpoint_id}
+        await cursor.execute(with_columns(_queries["endpoint_options"], SHOWN), parameters)
+        row = await cursor.fetchone()
+    if row is None:
+        raise just_removed(endpoint)
+    xid, seq = row["place_xid"], row["place_seq"]
+    return EndpointRecord(
+        options={key: option.shown(row[key]) for option in OPTIONS.values() if (key := option.json_key) is not None},
+        position=Position(Snapshot.parse(row["snapshot"]), None if xid is None else Place(Xid(xid), Seq(seq))),
+        **{name: row[name] for name in ("created_at", "reconciled_at", "reconciled_missing", "reconciled_stale")},
+    )
 
 
 async def figures_of(connection: Connection, endpoint_id: EndpointId, position: Position) -> EndpointFigures:
-    """Count what is done and what there is to do.
-
-    Raises:
-        psycopg.Error: the database could not be read.
-    """
+    """Count what is done and what there is to do."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_queries["endpoint_counts"], {"endpoint_id": endpoint_id, "limit": COUNT_LIMIT})
         counts: dict[str, Any] = await cursor.fetchone() or {}
     return EndpointFigures(
-        waiting=_count(counts["waiting"]),
+        pending=_count(counts["pending"]),
         dead=_count(counts["dead"]),
-        # The newest rows alone were looked at: there may be more behind them.
+        # Only the newest rows were looked at: there may be more behind them.
         delivered=Count(counts["delivered"], exact=counts["looked_at"] < COUNT_LIMIT),
         backlog=_count(await count_unread(connection, position, COUNT_LIMIT)),
     )
@@ -168,8 +195,3 @@ async def figures_of(connection: Connection, endpoint_id: EndpointId, position: 
 
 def _count(number: int) -> Count:
     return Count(number, exact=number < COUNT_LIMIT)
-
-
-def removed_meanwhile(name: str) -> BridgeError:
-    """Return what to say of an endpoint that was there a moment ago."""
-    return BridgeError(f"endpoint {name} was removed in this moment by somebody else")

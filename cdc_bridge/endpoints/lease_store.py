@@ -19,6 +19,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.endpoints.endpoint_state import REPORTED_COLUMNS, EndpointState, last_hour_of, reported_values
 from cdc_bridge.endpoints.last_hour import LastHour
 from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.endpoints.option_columns import OF_ALL, with_columns
 from cdc_bridge.endpoints.store import ListedEndpoint, announce
 from cdc_bridge.model import EndpointId, Seq, Xid
 from cdc_bridge.queries import load_queries
@@ -127,7 +128,7 @@ class DatabaseLeaseStore:
             "lease_seconds": self._lease_seconds,
         } | {name: [values[index] for values in reported] for index, name in enumerate(REPORTED_COLUMNS)}
         async with connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(_queries["renew_and_list"], parameters)
+            await cursor.execute(with_columns(_queries["renew_and_list"], OF_ALL), parameters)
             rows = await cursor.fetchall()
         renewed = {EndpointId(row["endpoint_id"]) for row in rows if row["renewed"]}
         return renewed, [ListedEndpoint.from_row(row) for row in rows]

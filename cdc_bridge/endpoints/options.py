@@ -1,191 +1,264 @@
-"""The options of an endpoint as somebody gave them, checked by the rules that hold for the settings.
+"""The one declaration of everything that an endpoint can be told.
 
-A file that an endpoint names lies on the daemon's machine, which need not be the one where the command runs. So what
-can be read here is checked here, and of what cannot there is a warning.
+Each field of :class:`Endpoint` but its name is an option. Its type, its default and its :class:`Option` say all there
+is to say, and these derive from it: the settings (``endpoint_...``), the flags of ``endpoint add`` and ``endpoint
+set``, the dashboard's form, the columns that statements read and write, ``endpoint show`` and its JSON, the man page
+and the example of the settings file. A change of any option restarts the endpoint's pipeline, over new connections.
+
+To add an option: declare it here, add its column to ``sql/tables/endpoint.sql``, and use it.
+
+The value of an option has two forms. *Stored* is what stands in its column: text for a secret or a file's path, a list
+of "Name: value" for headers. *Usable* is what :class:`Endpoint` has: a key, a path, pairs. :func:`endpoint_from` makes
+the one into the other, and nothing else makes an :class:`Endpoint`.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from cdc_bridge.endpoints.option import Kind, Option, Setter
+from cdc_bridge.endpoints.option_values import (
+    admit_url,
+    ca_file_path,
+    check_certificate,
+    header_pairs,
+    secret_key,
+    well_formed_url,
+)
+from cdc_bridge.model import without_query
 
-from cdc_bridge.errors import WrongUsage
-from cdc_bridge.setting_values import check_client_certificate, checked_ca_file, checked_headers, checked_url
-from cdc_bridge.settings import NAME_IN_SETTINGS, PREFIX, Settings
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_NUMBERS = ("max_in_flight", "timeout_seconds", "connect_timeout_seconds")
-_STANDARD_INPUT = Path("-")
+NAME_IN_SETTINGS = "default"
+"""Name of the endpoint that the settings declare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointOptions:
-    """What was given; ``None``: it was not. An empty file name, and no header line at all, take away what was there."""
+class Endpoint:
+    """Who receives the deliveries, and how."""
 
-    url: str | None = None
-    headers: tuple[str, ...] | None = None
-    max_in_flight: int | None = None
-    latest_only: bool | None = None
-    timeout_seconds: float | None = None
-    connect_timeout_seconds: float | None = None
-    ca_file: str | None = None
-    client_certificate_file: str | None = None
-    client_key_file: str | None = None
+    name: str
+    url: Annotated[
+        str,
+        Option(
+            label="URL",
+            help="Address that receives the deliveries, https://... Put secrets into a header, not in here",
+            read=well_formed_url,
+            mask=without_query,
+            in_front=True,
+        ),
+    ]
+    headers: Annotated[
+        tuple[tuple[str, str], ...],
+        Option(
+            label="Headers",
+            help='Header of every request, "Name: value"; can be given more than once',
+            read=header_pairs,
+            secret=True,
+            shown_as="header_names",
+            singular="header",
+            in_front=True,
+        ),
+    ] = field(default=(), repr=False)
+    secret: Annotated[
+        bytes | None,
+        Option(
+            label="Signing secret",
+            help="whsec_ followed by 24 to 64 bytes in base64; without one, requests are not signed",
+            read=secret_key,
+            secret=True,
+            shown_as="signed",
+            setters=(Setter.SETTINGS,),  # For endpoints in the database the bridge makes it.
+        ),
+    ] = field(default=None, repr=False)
+    previous_secret: Annotated[
+        bytes | None,
+        Option(
+            label="Previous signing secret",
+            help="Secret before the last rotation, which signs requests as well until it expires",
+            read=secret_key,
+            secret=True,
+            shown_as=None,
+            setters=(),
+        ),
+    ] = field(default=None, repr=False)
+    previous_secret_until: Annotated[
+        datetime | None,
+        Option(
+            label="Previous secret expires",
+            help="Time from which the previous signing secret is not used any more",
+            shown_as="rotating_until",
+            setters=(),
+        ),
+    ] = None
+    max_in_flight: Annotated[
+        int,
+        Option(
+            label="Concurrency limit",
+            help="Maximum number of requests in flight at the same time",
+            minimum=1,
+            maximum=1000,
+        ),
+    ] = 16
+    latest_only: Annotated[
+        bool,
+        Option(
+            label="Combine queued changes",
+            help="Send one request with the current data for all queued changes of a reservation",
+            off="--every-change",
+        ),
+    ] = False
+    timeout_seconds: Annotated[
+        float,
+        Option(
+            label="Request timeout",
+            help="Time limit for a request, connection included",
+            unit="seconds",
+            above=0,
+            maximum=300,
+        ),
+    ] = 15
+    connect_timeout_seconds: Annotated[
+        float,
+        Option(
+            label="Connection timeout",
+            help="Time limit for establishing a connection",
+            unit="seconds",
+            above=0,
+            maximum=300,
+        ),
+    ] = 5
+    ca_file: Annotated[
+        Path | None,
+        Option(
+            label="CA file",
+            help="PEM file with the CA certificates to trust instead of the system's",
+            read=ca_file_path,
+            absent="the system's certificates",
+        ),
+    ] = None
+    client_certificate_file: Annotated[
+        Path | None,
+        Option(
+            label="Client certificate file",
+            help="PEM file with the certificate to present to an endpoint that asks for one (mTLS)",
+            read=Path,
+        ),
+    ] = None
+    client_key_file: Annotated[
+        Path | None,
+        Option(
+            label="Client key file",
+            help="PEM file with the client certificate's private key, if the certificate file has none",
+            read=Path,
+        ),
+    ] = None
 
-    def given(self) -> list[str]:
-        """Return the names of those that were given."""
-        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+    @property
+    def shown_url(self) -> str:
+        """The URL for logs and the dashboard."""
+        return without_query(self.url)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it names."""
+        named = (getattr(self, option.name) for option in OPTIONS.values() if option.kind is Kind.FILE)
+        return tuple(path for path in named if path is not None)
+
+    def secrets_at(self, now: datetime) -> tuple[bytes, ...]:
+        """Return the keys that sign a request, the current one first."""
+        rotating = self.previous_secret_until is not None and now < self.previous_secret_until
+        keys = (self.secret, self.previous_secret if rotating else None)
+        return tuple(key for key in keys if key is not None)
+
+    def storable(self) -> dict[str, Any]:
+        """Return the stored form of what may be shown: no secret, and no query of the URL."""
+        values = {option.name: getattr(self, option.name) for option in OPTIONS.values() if not option.secret}
+        texts = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return {name: OPTIONS[name].shown(text) for name, text in texts.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedOptions:
-    """Options that can be used."""
+class UnusableOption(ValueError):
+    """An option has a value that cannot be used."""
 
-    columns: Mapping[str, Any]
-    """By the names of the table's columns; ``None``: not given."""
-    warnings: tuple[str, ...]
-    """What could not be checked here."""
-
-
-def checked_name(name: str) -> str:
-    """Return the name of a new endpoint.
-
-    Raises:
-        WrongUsage: it may not have this name.
-    """
-    if name == NAME_IN_SETTINGS:
-        raise WrongUsage(
-            f"NAME {name} belongs to the endpoint that a daemon's settings declare",
-            f"Take another name; or set {PREFIX}ENDPOINT_URL where the daemon runs.",
-        )
-    if not _NAME.fullmatch(name):
-        raise WrongUsage(
-            "NAME has to be of lower-case letters, digits, - and _, begin with a letter or a digit and have at most "
-            "63 of them",
-            "For example: till, till-2, kitchen_screen",
-        )
-    return name
+    def __init__(self, option: Option, problem: str) -> None:
+        super().__init__(f"{option.name} {problem}")
+        self.option = option
+        self.problem = problem
+        """Words that follow the name, which is another in the settings than on the command line."""
 
 
-def with_defaults(options: EndpointOptions) -> EndpointOptions:
-    """Fill what was not given with the defaults of the settings of the same names."""
-    given = {field.name: getattr(options, field.name) for field in fields(options)}
-    for name in (*_NUMBERS, "latest_only"):
-        if given[name] is None:
-            given[name] = Settings.model_fields[f"endpoint_{name}"].default
-    return EndpointOptions(**given | {"headers": options.headers or ()})
-
-
-def checked_options(
-    options: EndpointOptions, *, allow_http: bool, before: Mapping[str, str | None] | None = None
-) -> CheckedOptions:
-    """Check what was given.
+def endpoint_from(name: str, stored: Mapping[str, Any], *, allow_http: bool) -> Endpoint:
+    """Make an endpoint, and check everything again: in psql, anything can be written.
 
     Args:
-        options: it.
-        allow_http: admit ``http://`` to this machine.
-        before: the endpoint's files so far, by column, where it is there already.
+        name: Its name.
+        stored: The stored form of its options, by name. What is not among them has its default.
+        allow_http: Admit ``http://`` to this machine.
 
     Raises:
-        WrongUsage: something cannot be used; says which, and never repeats a value that may be secret.
+        UnusableOption: Says which, and never repeats a value that may be secret.
     """
-    columns: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
-    if options.url is not None:
-        with _named("URL"):
-            columns["url"] = checked_url(options.url, allow_http=allow_http)
-    if options.headers is not None:
-        with _named("--header"):
-            columns["headers"] = [f"{name}: {value}" for name, value in checked_headers(options.headers)]
-    for number in _NUMBERS:
-        if columns[number] is not None:
-            with _named(_flag(number)):
-                _check_number(number, columns[number])
-    if options.client_certificate_file == "" and options.client_key_file is None:
-        columns["client_key_file"] = ""  # Without its certificate it serves nothing.
-    return CheckedOptions(columns, tuple(_check_files(columns, before or {})))
+    usable: dict[str, Any] = {}
+    for option in OPTIONS.values():
+        if option.name in stored:
+            with blaming(option):
+                usable[option.name] = option.usable(stored[option.name])
+    endpoint = Endpoint(name=name, **usable)
+    with blaming(OPTIONS["url"]):
+        admit_url(endpoint.url, allow_http=allow_http)
+    check_client_certificate(endpoint.client_certificate_file, endpoint.client_key_file)
+    return endpoint
 
 
-def header_lines_of(file: Path) -> tuple[str, ...]:
-    """Return the header lines in a file; ``-`` is standard input.
+def check_client_certificate(certificate_file: Path | None, key_file: Path | None) -> None:
+    """Check that certificate and key belong together.
 
     Raises:
-        WrongUsage: it cannot be read, or there is none in it.
+        UnusableOption: One cannot be read, they do not, or the key is alone.
     """
-    try:
-        data = sys.stdin.buffer.read() if file == _STANDARD_INPUT else file.read_bytes()
-        lines = tuple(line for line in data.decode().splitlines() if line.strip())
-    except OSError as error:
-        raise WrongUsage(f"--header-file {file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise WrongUsage(f"--header-file {file} is not UTF-8") from None
-    if not lines:
-        raise WrongUsage(f"--header-file {file} has no header in it", "To take all headers away: --header ''")
-    return lines
+    if certificate_file is not None:
+        with blaming(OPTIONS["client_certificate_file"]):
+            check_certificate(certificate_file, key_file)
+    elif key_file is not None:
+        raise UnusableOption(OPTIONS["client_key_file"], "needs a client certificate file")
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Put the name of an option before what is wrong with its value."""
+def blaming(option: Option) -> Iterator[None]:
+    """Say of which option a value cannot be used."""
     try:
         yield
     except ValueError as error:
-        raise WrongUsage(f"{name} {error}") from None
+        raise UnusableOption(option, str(error)) from None
 
 
-def _flag(column: str) -> str:
-    return f"--{column.replace('_', '-')}"
+def _declared() -> Iterator[Option]:
+    hints = get_type_hints(Endpoint, include_extras=True)
+    for declared in fields(Endpoint):
+        if get_origin(hints[declared.name]) is Annotated:
+            hint, option = get_args(hints[declared.name])
+            types = [
+                each for each in (get_args(hint) if NoneType in get_args(hint) else [hint]) if each is not NoneType
+            ]
+            yield replace(
+                option,
+                name=declared.name,
+                value_type=get_origin(types[0]) or types[0],
+                optional=NoneType in get_args(hint),
+                required=declared.default is MISSING,
+                default=None if declared.default is MISSING else declared.default,
+            )
 
 
-def _check_number(name: str, value: float) -> None:
-    try:
-        TypeAdapter[Any](Settings.model_fields[f"endpoint_{name}"].rebuild_annotation()).validate_python(value)
-    except ValidationError as error:
-        raise ValueError(error.errors()[0]["msg"].removeprefix("Input ")) from None
+OPTIONS: Mapping[str, Option] = {option.name: option for option in _declared()}
+"""All options by name, in the order in which they are shown."""
 
 
-def _check_files(columns: Mapping[str, Any], before: Mapping[str, str | None]) -> Iterator[str]:
-    names = ("ca_file", "client_certificate_file", "client_key_file")
-    given = {name: columns[name] for name in names if columns[name] is not None}
-    ca_file, certificate, key = ((given.get(name, before.get(name)) or None) for name in names)
-    for name in names:
-        if given.get(name):
-            with _named(_flag(name)):
-                _check_path(given[name])
-    if given.get("ca_file") and ca_file:
-        if _is_readable(ca_file):
-            with _named("--ca-file"):
-                checked_ca_file(Path(ca_file))
-        else:
-            yield _unseen("--ca-file", ca_file)
-    if key and not certificate:
-        raise WrongUsage("--client-key-file needs its certificate", "Name that too: --client-certificate-file FILE")
-    if certificate and not given.keys().isdisjoint(names[1:]):
-        unseen = [path for path in (certificate, key) if path and not _is_readable(path)]
-        if unseen:
-            yield from (_unseen("the client's certificate or key", path) for path in unseen)
-        else:
-            with _named("--client-certificate-file"):
-                check_client_certificate(Path(certificate), Path(key) if key else None)
-
-
-def _check_path(text: str) -> None:
-    if not text.isprintable():
-        raise ValueError("has a character in its name that cannot be printed")
-    if not Path(text).is_absolute():
-        raise ValueError("has to be an absolute path, beginning with /: the daemon works in another folder")
-
-
-def _is_readable(path: str) -> bool:
-    return os.access(path, os.R_OK)
-
-
-def _unseen(what: str, path: str) -> str:
-    return f"{what}: {path} cannot be read here, so it was not checked; the daemon has to be able to read it"
+def options_for(setter: Setter) -> list[Option]:
+    """Return the options that somebody may set."""
+    return [option for option in OPTIONS.values() if setter in option.setters]

@@ -1,30 +1,20 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+-- psycopg's %(name)s, so a percent sign of SQL's own is written twice. In place of {columns}, {values}, {assignments} and
+-- {excluded} stand the columns of the options that the statement is about (option_columns.py).
 
 -- name: announce_endpoints
 -- Tells the daemons to look at their endpoints and at what is due.
 notify cdc_bridge_endpoint
 
 -- name: declare_endpoint
--- Makes the endpoint of the settings known, from the changes committed from now on or from the oldest one that is kept.
-insert into cdc_bridge.endpoint as e (
-  name, in_settings, url, headers, ca_file, client_certificate_file, client_key_file,
-  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
-)
+-- Inserts the endpoint of the settings, from the changes committed from now on or from the oldest one that is kept; or
+-- updates its options. Its secrets stay in the settings.
+insert into cdc_bridge.endpoint (name, in_settings, {columns}, position, cluster)
 select
-  %(name)s, true, %(url)s, '{}', %(ca_file)s, %(client_certificate_file)s, %(client_key_file)s,
-  %(max_in_flight)s, %(latest_only)s, %(timeout_seconds)s, %(connect_timeout_seconds)s,
+  %(name)s, true, {values},
   case when %(from_oldest)s then '1:1:'::pg_snapshot else pg_current_snapshot() end,
   (select system_identifier from pg_control_system())
-on conflict (name) do update set
-  url = excluded.url,
-  ca_file = excluded.ca_file,
-  client_certificate_file = excluded.client_certificate_file,
-  client_key_file = excluded.client_key_file,
-  max_in_flight = excluded.max_in_flight,
-  latest_only = excluded.latest_only,
-  timeout_seconds = excluded.timeout_seconds,
-  connect_timeout_seconds = excluded.connect_timeout_seconds
+on conflict (name) do update set {excluded}
 
 -- name: renew_and_list
 -- Renews our leases and reports the state of their endpoints; a lease released meanwhile stays released. Returns every
@@ -61,12 +51,11 @@ with renewed as (
   returning e.endpoint_id
 )
 select
-  endpoint_id, name, in_settings, url, headers, secret, previous_secret,
+  endpoint_id, name, in_settings, {columns},
   -- 'infinity' and years beyond 9999 cannot be read as times: one such row would hide all others.
   case when previous_secret_until is not null then
     greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
   end as previous_secret_until,
-  ca_file, client_certificate_file, client_key_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
   paused_at is not null as paused,
   disabled_at is not null as disabled,
   problem,
@@ -82,16 +71,17 @@ from cdc_bridge.endpoint
 order by endpoint_id
 
 -- name: list_endpoints
--- Every endpoint, read and nothing else, for a check. (Of two columns of one name the last one is taken; why it is needed
--- is said above.)
+-- Every endpoint or one, with all its secrets, for a check or a test request. (The time is bounded as above.)
 select
-  e.*,
+  name, in_settings, {columns},
   case when previous_secret_until is not null then
     greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
   end as previous_secret_until,
+  paused_at,
   disabled_at is not null as disabled,
   cluster = (select system_identifier from pg_control_system()) as same_cluster
-from cdc_bridge.endpoint e
+from cdc_bridge.endpoint
+where %(endpoint_id)s::bigint is null or endpoint_id = %(endpoint_id)s
 order by endpoint_id
 
 -- name: acquire_leases
@@ -159,27 +149,24 @@ set disabled_at = now()
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: add_endpoint
--- Makes an endpoint, from the changes committed from now on or from the oldest one that is kept. No row: the name is taken.
-insert into cdc_bridge.endpoint (
-  name, in_settings, url, headers, secret, ca_file, client_certificate_file, client_key_file,
-  max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster
-)
+-- Inserts an endpoint, from the changes committed from now on or from the oldest one that is kept. No row: the name is taken.
+insert into cdc_bridge.endpoint (name, in_settings, {columns}, position, cluster)
 select
-  %(name)s, false, %(url)s, %(headers)s::text[], %(secret)s,
-  nullif(%(ca_file)s, ''), nullif(%(client_certificate_file)s, ''), nullif(%(client_key_file)s, ''),
-  %(max_in_flight)s, %(latest_only)s, %(timeout_seconds)s, %(connect_timeout_seconds)s,
+  %(name)s, false, {values},
   case when %(from_oldest)s then '1:1:'::pg_snapshot else pg_current_snapshot() end,
   (select system_identifier from pg_control_system())
 on conflict (name) do nothing
 returning endpoint_id
 
 -- name: endpoint_options
--- How an endpoint is called. No secret and no header's value leaves the database for it.
+-- The options of an endpoint, and what else is shown beside its status. No secret and no header's value leaves the
+-- database for it.
 select
-  ca_file, client_certificate_file, client_key_file, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  {columns},
   array(select split_part(header, ':', 1) from unnest(headers) as header) as header_names,
   secret is not null as signed,
-  case when previous_secret_until > now() then previous_secret_until end as rotating_until,
+  case when previous_secret_until > now() then least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00') end
+    as rotating_until,
   position::text as snapshot, place_xid::text::bigint, place_seq,
   created_at, reconciled_at, reconciled_missing, reconciled_stale
 from cdc_bridge.endpoint
@@ -191,8 +178,8 @@ where endpoint_id = %(endpoint_id)s
 select
   (
     select count(*)
-    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state in ('queued', 'retrying') limit %(limit)s) as waiting
-  ) as waiting,
+    from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state in ('queued', 'retrying') limit %(limit)s) as pending
+  ) as pending,
   (
     select count(*)
     from (select from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s and state = 'dead' limit %(limit)s) as dead
@@ -207,43 +194,30 @@ from (
   limit %(limit)s
 ) as newest
 
--- name: endpoint_row
--- An endpoint as it is to be called, with all its secrets: for a test call.
-select * from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s
-
 -- name: set_endpoint
--- Changes what is given (not null); an empty file name takes the file away. What was wrong with it may be right now.
+-- Changes the options that are given. What was wrong with it may be right now.
 update cdc_bridge.endpoint
-set
-  url = coalesce(%(url)s, url),
-  headers = coalesce(%(headers)s::text[], headers),
-  ca_file = nullif(coalesce(%(ca_file)s, ca_file), ''),
-  client_certificate_file = nullif(coalesce(%(client_certificate_file)s, client_certificate_file), ''),
-  client_key_file = nullif(coalesce(%(client_key_file)s, client_key_file), ''),
-  max_in_flight = coalesce(%(max_in_flight)s, max_in_flight),
-  latest_only = coalesce(%(latest_only)s, latest_only),
-  timeout_seconds = coalesce(%(timeout_seconds)s, timeout_seconds),
-  connect_timeout_seconds = coalesce(%(connect_timeout_seconds)s, connect_timeout_seconds),
-  problem = null
+set {assignments}, problem = null
 where endpoint_id = %(endpoint_id)s
 returning true
 
 -- name: pause_endpoint
--- Wants no calls. No row: it is paused already, or gone.
+-- Stops the deliveries. No row: it is paused already, or removed.
 update cdc_bridge.endpoint
 set paused_at = now()
 where endpoint_id = %(endpoint_id)s and paused_at is null
 returning true
 
 -- name: resume_endpoint
--- Wants calls again, also if the endpoint itself wanted none. No row: it is neither paused nor disabled, or gone.
+-- Starts the deliveries again, also if the endpoint itself had disabled them. No row: it is neither paused nor disabled, or
+-- removed.
 update cdc_bridge.endpoint
 set paused_at = null, disabled_at = null, resumed_at = now()
 where endpoint_id = %(endpoint_id)s and (paused_at is not null or disabled_at is not null)
 returning true
 
 -- name: remove_endpoint
--- Removes an endpoint; one of the settings only if no daemon that lives holds it, for that would lose it in mid-work.
+-- Removes an endpoint; one of the settings only while no live daemon has leased it, which would lose it in mid-work.
 delete from cdc_bridge.endpoint
 where endpoint_id = %(endpoint_id)s
   and (
@@ -253,8 +227,8 @@ where endpoint_id = %(endpoint_id)s
 returning true
 
 -- name: rotate_secret
--- Gives an endpoint a new secret and keeps the one before for some hours. No row: a rotation is under way, and none is
--- to be cut short.
+-- Gives an endpoint a new secret and keeps the one before for some hours. No row: a rotation is in progress, and not to
+-- be cut short.
 update cdc_bridge.endpoint
 set
   previous_secret = case when %(keep_old_hours)s::float8 > 0 then secret end,
@@ -298,11 +272,17 @@ where %(name)s::text is null or s.name = %(name)s
 order by s.name
 
 -- name: known_endpoints
--- Every endpoint by name, and what a command has to know of it.
+-- Every endpoint by name, and what a command has to know of it. Takes no more than a reader's rights.
 select
-  endpoint_id, name, paused_at is not null, disabled_at is not null,
-  cluster = (select system_identifier from pg_control_system()),
-  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
-  pruned_until + interval '1 hour'
+  endpoint_id, name, in_settings,
+  paused_at is not null as paused,
+  disabled_at is not null as disabled,
+  cluster = (select system_identifier from pg_control_system()) as same_cluster,
+  case
+    when leased_until is null or leased_until <= now() then null
+    when not pg_try_advisory_xact_lock_shared(52684, daemon_number) then daemon_name
+  end as daemon,
+  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days') as compared_since,
+  pruned_until + interval '1 hour' as delivery_log_start
 from cdc_bridge.endpoint
 order by name

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.endpoints.option_columns import OF_ALL, with_columns
+from cdc_bridge.endpoints.options import OPTIONS, Endpoint
+from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import load_queries
-from cdc_bridge.setting_values import (
-    check_client_certificate,
-    checked_ca_file,
-    checked_headers,
-    checked_url,
-    decoded_secret,
-)
 
 _queries = load_queries(__name__)
 
 Connection = AsyncConnection[TupleRow]
-
-_DESCRIPTION = (
-    "name", "url", "headers", "secret", "previous_secret", "previous_secret_until",
-    "ca_file", "client_certificate_file", "client_key_file",
-    "max_in_flight", "latest_only", "timeout_seconds", "connect_timeout_seconds",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,90 +42,30 @@ class ListedEndpoint:
         return cls(**{name: row[name] for name in cls.__dataclass_fields__.keys() - {"row"}}, row=row)
 
     @property
-    def description(self) -> tuple[Any, ...]:
-        """The columns that hold its definition."""
-        return tuple(self.row[name] for name in _DESCRIPTION)
-
-
-def definition_of(row: dict[str, Any], *, allow_http: bool) -> Endpoint:
-    """Return how an endpoint is called, from its row; checked anew, as psql checks nothing.
-
-    Raises:
-        ValueError: a value cannot be used; says which, and never repeats one that may be secret.
-    """
-    checking = "url"
-    try:
-        url = checked_url(row["url"], allow_http=allow_http)
-        checking = "headers"
-        if not all(isinstance(line, str) for line in row["headers"]):
-            raise ValueError("has to be a list of texts, none of them null")  # noqa: TRY301
-        headers = checked_headers(row["headers"])
-        checking = "secret"
-        secret = None if row["secret"] is None else decoded_secret(row["secret"])
-        checking = "previous_secret"
-        previous = None if row["previous_secret"] is None else decoded_secret(row["previous_secret"])
-        checking = "ca_file"
-        ca_file = None if row["ca_file"] is None else checked_ca_file(Path(row["ca_file"]))
-        checking = "client_certificate_file"
-        certificate, key = (_path(row[f"client_{what}_file"]) for what in ("certificate", "key"))
-        if certificate is not None:
-            check_client_certificate(certificate, key)
-    except ValueError as error:
-        raise ValueError(f"{checking} {error}") from None
-    return Endpoint(
-        name=row["name"],
-        url=url,
-        headers=headers,
-        secret=secret,
-        previous_secret=previous,
-        previous_secret_until=row["previous_secret_until"],
-        ca_file=ca_file,
-        client_certificate_file=certificate,
-        client_key_file=key,
-        max_in_flight=row["max_in_flight"],
-        latest_only=row["latest_only"],
-        timeout_seconds=row["timeout_seconds"],
-        connect_timeout_seconds=row["connect_timeout_seconds"],
-    )
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    def stored(self) -> tuple[Any, ...]:
+        """Its name and options as its row has them."""
+        return (self.name, *(self.row[name] for name in OPTIONS))
 
 
 async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_oldest: bool) -> None:
-    """Add the endpoint that the settings declare, or update its row. Its headers and secrets stay out of the database.
+    """Insert the endpoint of the settings, or update its options. Its headers and secrets stay in the settings.
 
     Args:
         connection: To the database.
-        endpoint: The declared endpoint.
-        from_oldest: Whether a new endpoint starts with the oldest change kept; else with what is committed from now on.
+        endpoint: The endpoint.
+        from_oldest: Whether a new one begins with the oldest change in the log, else with what is committed now.
     """
+    options = endpoint.storable()
     await connection.execute(
-        _queries["declare_endpoint"],
-        {
-            "name": endpoint.name,
-            "url": endpoint.shown_url,
-            "ca_file": _text(endpoint.ca_file),
-            "client_certificate_file": _text(endpoint.client_certificate_file),
-            "client_key_file": _text(endpoint.client_key_file),
-            "max_in_flight": endpoint.max_in_flight,
-            "latest_only": endpoint.latest_only,
-            "timeout_seconds": endpoint.timeout_seconds,
-            "connect_timeout_seconds": endpoint.connect_timeout_seconds,
-            "from_oldest": from_oldest,
-        },
+        with_columns(_queries["declare_endpoint"], options),
+        {**options, "name": endpoint.name, "from_oldest": from_oldest},
     )
 
 
-async def list_endpoints(connection: Connection) -> list[dict[str, Any]]:
-    """Return all endpoint rows, each with ``disabled`` and ``same_cluster`` added."""
+async def list_endpoints(connection: Connection, endpoint_id: EndpointId | None = None) -> list[dict[str, Any]]:
+    """Return the rows of all endpoints or of one: its name, its stored options and what keeps it from being sent to."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_queries["list_endpoints"])
+        await cursor.execute(with_columns(_queries["list_endpoints"], OF_ALL), {"endpoint_id": endpoint_id})
         return await cursor.fetchall()
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import cdc_bridge
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, settings_example
-from cdc_bridge.settings import DEFAULT_CONFIG
+from cdc_bridge.settings_sources import DEFAULT_CONFIG
 
 UNIT = "cdc-bridge.service"
 UNIT_FILE = Path("/etc/systemd/system", UNIT)

@@ -1,4 +1,4 @@
-"""An example of the settings file, made from the settings themselves: so it never lacks one nor has one too many.
+"""An example of the settings file, made from the settings themselves, so that it is always complete.
 
 Each setting has its description as a comment, and below it a line with its default, commented out; one without a
 default has dots there. A secret has no such line: every user of the machine can read the file.
@@ -36,7 +36,7 @@ def settings_example() -> str:
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Return whether a setting's value is not to be seen by everybody."""
+    """Return whether a setting's value is a secret."""
     return SecretStr in {field.annotation, *get_args(field.annotation)}
 
 

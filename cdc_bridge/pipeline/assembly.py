@@ -11,7 +11,7 @@ from cdc_bridge.capture.position import Position
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.last_hour import LastHour
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.payload.loader import EndpointReservations
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.pipeline import Pipeline

@@ -19,8 +19,9 @@ from typing import Protocol
 import structlog
 
 from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import LeaseLost
-from cdc_bridge.model import DeliveryState, Endpoint, ReservationId, SkipReason
+from cdc_bridge.model import DeliveryState, ReservationId, SkipReason
 from cdc_bridge.payload.loader import Loaded, Reservation
 from cdc_bridge.pipeline.breaker import Breaker, is_at_fault
 from cdc_bridge.pipeline.in_flight import InFlight

@@ -20,7 +20,7 @@ from cdc_bridge.capture.position import Position
 from cdc_bridge.capture.reader import Reader
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.pipeline.dispatcher import Dispatcher, Reservations, Transport
 from cdc_bridge.pipeline.intake import ChangeIntake, Changes, Retries, RetryIntake
 from cdc_bridge.pipeline.queue import DeliveryQueue

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.status import OTHER_CLUSTER
 from cdc_bridge.endpoints.store import ListedEndpoint
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.model import EndpointId
 
 
 @dataclass(slots=True)

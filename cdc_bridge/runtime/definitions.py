@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from cdc_bridge.endpoints.store import ListedEndpoint, definition_of
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.endpoints.options import Endpoint, endpoint_from
+from cdc_bridge.endpoints.store import ListedEndpoint
+from cdc_bridge.model import EndpointId
 
 
 class EndpointDefinitions:
@@ -38,8 +39,8 @@ class EndpointDefinitions:
         if endpoint.in_settings:
             return self._declared if self._declared and self._declared.name == endpoint.name else None
         known = self._known.get(endpoint.endpoint_id)
-        if known is None or known[0] != endpoint.description:
-            known = endpoint.description, definition_of(dict(endpoint.row), allow_http=self._allow_http)
+        if known is None or known[0] != endpoint.stored:
+            known = endpoint.stored, endpoint_from(endpoint.name, endpoint.row, allow_http=self._allow_http)
             self._known[endpoint.endpoint_id] = known
         return known[1]
 
@@ -55,9 +56,9 @@ class EndpointDefinitions:
 def certificates_of(endpoint: Endpoint) -> list[bytes]:
     """Return the contents of an endpoint's certificate files; empty for one that cannot be read."""
     contents = []
-    for path in (endpoint.ca_file, endpoint.client_certificate_file, endpoint.client_key_file):
+    for path in endpoint.files:
         try:
-            contents.append(b"" if path is None else path.read_bytes())
+            contents.append(path.read_bytes())
         except OSError:
             contents.append(b"")
     return contents

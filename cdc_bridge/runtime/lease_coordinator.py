@@ -21,9 +21,10 @@ from cdc_bridge.database import RECONNECT, UNAVAILABLE, problem_of, refusal
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.metrics import forget_endpoint
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.assignment import plan
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 
 
 class EndpointPipeline(Protocol):

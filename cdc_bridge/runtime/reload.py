@@ -12,10 +12,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import Database
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import declare_endpoint
 from cdc_bridge.errors import InstallationError, SettingsError
 from cdc_bridge.logs import set_level
-from cdc_bridge.model import Endpoint
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.settings import Settings

@@ -14,8 +14,9 @@ import structlog
 
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease_store import NewLease
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import InstallationError, LeaseLost
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.definitions import certificates_of
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.leased_endpoint import EndpointPipeline, LeasedEndpoint

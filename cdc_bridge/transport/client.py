@@ -20,7 +20,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from cdc_bridge import __version__
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import guarded_socket_factory
 from cdc_bridge.transport.outcome import Attempt, Failed, Outcome, judge
 from cdc_bridge.transport.reasons import reason_of, timeout_reason

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from yarl import URL
 
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import forbidden_reason
 from cdc_bridge.transport.client import tls_context
 from cdc_bridge.transport.reasons import certificate_reason

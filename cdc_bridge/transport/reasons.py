@@ -6,7 +6,7 @@ import ssl
 
 import aiohttp
 
-from cdc_bridge.model import Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import ForbiddenAddress
 
 _CA_FILE = "endpoint_ca_file in the settings, or --ca-file FILE with cdc-bridge endpoint set NAME and conformance"

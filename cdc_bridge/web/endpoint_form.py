@@ -1,7 +1,7 @@
 """The form of an endpoint's options: what was typed into it, and the options that follow.
 
-What is secret or may be, the values of headers and the query of an address, is never sent back: those fields are empty,
-and leave things as they are unless something is typed.
+What is secret or may be, the values of headers and the query of a URL, is never sent back: those fields are empty, and
+leave things as they are unless something is typed.
 """
 
 from __future__ import annotations
@@ -10,115 +10,110 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cdc_bridge.endpoints.details import EndpointOptionsNow
-from cdc_bridge.endpoints.options import EndpointOptions
+from cdc_bridge.endpoints.details import EndpointRecord
+from cdc_bridge.endpoints.option import Kind, Option, Setter
+from cdc_bridge.endpoints.option_input import Given
+from cdc_bridge.endpoints.options import options_for
 from cdc_bridge.errors import WrongUsage
-from cdc_bridge.settings import Settings
 from cdc_bridge.web.notices import LABELS
 
-_NUMBERS = ("max_in_flight", "timeout_seconds", "connect_timeout_seconds")
-_FILES = ("ca_file", "client_certificate_file", "client_key_file")
+FIELDS = options_for(Setter.OPERATOR)
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointForm:
     """What stands in the form."""
 
-    name: str
-    url: str
-    headers: str
-    """One a line."""
-    drop_headers: bool
-    numbers: Mapping[str, str]
-    files: Mapping[str, str]
-    latest_only: bool
-    from_oldest: bool
-    signed: bool
+    typed: Mapping[str, str]
+    """The text in each option's field; of a switch ``on`` or nothing."""
     shown: Mapping[str, str]
     """What stood in the fields when the form was shown: only what differs is a change, so that of two people who change
-    one endpoint at once none takes back what the other did."""
+    one endpoint at once neither takes back what the other did."""
+    dropped: frozenset[str] = frozenset()
+    """Options whose lines are all to be removed."""
+    name: str = ""
+    from_oldest: bool = False
+    signed: bool = True
 
     @classmethod
     def empty(cls) -> Self:
-        """Return the form of an endpoint that is not there yet, with the settings' defaults."""
-        defaults = {name: Settings.model_fields[f"endpoint_{name}"].default for name in _NUMBERS}
-        return cls(
-            name="", url="", headers="", drop_headers=False,
-            numbers={name: f"{value:g}" for name, value in defaults.items()},
-            files=dict.fromkeys(_FILES, ""),
-            latest_only=False, from_oldest=False, signed=True, shown={},
-        )  # fmt: skip
+        """Return the form of a new endpoint, with the defaults."""
+        return cls(typed={option.name: _text(option.default) for option in FIELDS}, shown={})
 
     @classmethod
-    def of(cls, options: EndpointOptionsNow) -> Self:
+    def of(cls, record: EndpointRecord) -> Self:
         """Return the form of an endpoint as it is."""
-        numbers = {name: f"{getattr(options, name):g}" for name in _NUMBERS}
-        files = {name: getattr(options, name) or "" for name in _FILES}
-        return cls(
-            name="", url="", headers="", drop_headers=False, numbers=numbers, files=files,
-            latest_only=options.latest_only, from_oldest=False, signed=True,
-            shown=numbers | files | {"latest_only": "on" if options.latest_only else ""},
-        )  # fmt: skip
+        texts = {option.name: _text(record.options[option.name]) for option in FIELDS if option.sent_back}
+        return cls(typed=dict.fromkeys((option.name for option in FIELDS), "") | texts, shown=texts)
 
     @classmethod
     def sent(cls, sent: Mapping[str, str]) -> Self:
         """Return what was typed."""
-
-        def text(name: str) -> str:
-            return sent.get(name, "").strip()
-
+        names = [option.name for option in FIELDS]
         return cls(
-            name=text("name"),
-            url=text("url"),
-            headers=text("headers"),
-            drop_headers="drop_headers" in sent,
-            numbers={name: text(name) for name in _NUMBERS},
-            files={name: text(name) for name in _FILES},
-            latest_only="latest_only" in sent,
-            from_oldest=text("start") == "oldest",
+            typed={name: sent.get(name, "").strip() for name in names},
+            shown={name: sent[f"shown_{name}"].strip() for name in names if f"shown_{name}" in sent},
+            dropped=frozenset(name for name in names if f"drop_{name}" in sent),
+            name=sent.get("name", "").strip(),
+            from_oldest=sent.get("start", "").strip() == "oldest",
             signed="signed" in sent,
-            shown={
-                name: text(f"shown_{name}") for name in (*_NUMBERS, *_FILES, "latest_only") if f"shown_{name}" in sent
-            },
         )
 
-    def options(self, before: EndpointOptionsNow | None = None) -> EndpointOptions:
+    def given(self, before: EndpointRecord | None = None) -> Given:
         """Return the options that follow.
 
         Args:
-            before: those of the endpoint as it is; then only what differs is among them.
+            before: The endpoint as it is; then only what differs is among them.
 
         Raises:
-            WrongUsage: a number is none.
+            WrongUsage: A number is none.
         """
-        typed = {**self.numbers, **self.files, "latest_only": "on" if self.latest_only else ""}
-        if before is not None:
-            shown = {**EndpointForm.of(before).shown, **self.shown}
-            changed = [name for name in typed if typed[name] != shown[name]]
-        else:
-            changed = [name for name in typed if typed[name] or name in _NUMBERS]
-        given: dict[str, Any] = {name: typed[name] for name in changed}
-        given |= {name: _number(typed[name], name) for name in changed if name in _NUMBERS}
-        given |= {name: self.latest_only for name in changed if name == "latest_only"}
-        lines = tuple(line.strip() for line in self.headers.splitlines() if line.strip())
-        if lines or self.drop_headers:
-            given["headers"] = lines
-        if self.url or before is None:
-            given["url"] = self.url
-        return EndpointOptions(**given)
+        shown = {} if before is None else {**EndpointForm.of(before).shown, **self.shown}
+        return {
+            option.name: self._value(option)
+            for option in FIELDS
+            if option.name in self.dropped or self._is_given(option, shown, new=before is None)
+        }
 
-    @staticmethod
-    def number(sent: Mapping[str, str], name: str) -> float:
-        """Return a number that was typed into another form.
+    def _is_given(self, option: Option, shown: Mapping[str, str], *, new: bool) -> bool:
+        text = self.typed[option.name]
+        if option.sent_back and not new:
+            return text != shown[option.name]
+        return bool(text) or (new and (option.required or (option.kind is Kind.NUMBER and not option.optional)))
 
-        Raises:
-            WrongUsage: it is none.
-        """
-        return _number(sent.get(name, "").strip(), name)
+    def _value(self, option: Option) -> Any:
+        text = self.typed[option.name]
+        match option.kind:
+            case Kind.NUMBER:
+                return number(text, option.name, option.value_type)
+            case Kind.SWITCH:
+                return bool(text)
+            case Kind.LINES:
+                return tuple(line.strip() for line in text.splitlines() if line.strip())
+            case _:
+                return text
 
 
-def _number(text: str, name: str) -> float | int:
+def number(text: str, name: str, number_type: type = float) -> Any:
+    """Return a number that was typed into the field of a name.
+
+    Raises:
+        WrongUsage: It is not one.
+    """
     try:
-        return int(text) if name == "max_in_flight" else float(text)
+        return number_type(text.strip())
     except ValueError:
         raise WrongUsage(f"{LABELS[name]} has to be a number") from None
+
+
+def _text(value: Any) -> str:
+    """Return what stands in a field for an option's value."""
+    match value:
+        case None | ():
+            return ""
+        case bool():
+            return "on" if value else ""
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)

@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cdc_bridge.checks.verdict import Check, failed, ok, warning
+from cdc_bridge.endpoints.option_values import check_certificate
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.setting_values import check_client_certificate
 from cdc_bridge.settings import PREFIX, Settings
 
 LEAST_TOKEN_CHARACTERS = 20
@@ -105,7 +105,7 @@ def _tls(certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext
             raise SettingsError(f"{PREFIX}WEB_KEY_FILE is set, but {PREFIX}WEB_CERTIFICATE_FILE is not")
         return None
     try:
-        check_client_certificate(certificate_file, key_file)
+        check_certificate(certificate_file, key_file)
     except ValueError as error:
         raise SettingsError(f"{PREFIX}WEB_CERTIFICATE_FILE {error}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.web.access import Notice
 from cdc_bridge.web.requests import session_of
@@ -55,15 +56,7 @@ def error_text(error: BridgeError) -> str:
 
 LABELS = {
     "name": "Name",
-    "url": "URL",
-    "header": "A header",
-    "max_in_flight": "Maximum requests in flight",
-    "timeout_seconds": "Request timeout",
-    "connect_timeout_seconds": "Connection timeout",
-    "latest_only": "Combine queued changes",
-    "ca_file": "CA file",
-    "client_certificate_file": "Client certificate file",
-    "client_key_file": "Client key file",
     "keep_old_hours": "Overlap",
+    **{option.singular or option.name: option.singular.capitalize() or option.label for option in OPTIONS.values()},
 }
 """Labels of form fields, by option."""

@@ -1,5 +1,7 @@
 -- cdc_bridge.endpoint: one row for each endpoint: its options, its position in the change log, its lease and its status.
 --
+-- The options are declared in cdc_bridge/endpoints/options.py, and have the same names, defaults and limits here.
+--
 -- position is a snapshot: every change visible in it is in the delivery log, settled or pending. Within a large
 -- transaction, which is read in pages, place_xid and place_seq say up to which change.
 --
@@ -13,25 +15,29 @@ create table if not exists cdc_bridge.endpoint (
   endpoint_id             bigint      generated always as identity primary key,
   name                    text        not null unique check (name ~ '^[a-z0-9][a-z0-9_-]{0,62}$'),
   in_settings             boolean     not null,
+  created_at              timestamptz not null default now(),
+  -- options
   url                     text        not null,
-  headers                 text[]      not null,
+  headers                 text[]      not null default '{}',
   secret                  text,
   previous_secret         text,
   previous_secret_until   timestamptz,
+  max_in_flight           integer     not null default 16 check (max_in_flight between 1 and 1000),
+  latest_only             boolean     not null default false,
+  timeout_seconds         float8      not null default 15 check (timeout_seconds > 0 and timeout_seconds <= 300),
+  connect_timeout_seconds float8      not null default 5 check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
   ca_file                 text,
   client_certificate_file text,
   client_key_file         text,
-  max_in_flight           integer     not null check (max_in_flight between 1 and 1000),
-  latest_only             boolean     not null,
-  timeout_seconds         float8      not null check (timeout_seconds > 0 and timeout_seconds <= 300),
-  connect_timeout_seconds float8      not null check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
+  -- what somebody, the endpoint itself or a restored dump may decide
   paused_at               timestamptz,
   disabled_at             timestamptz,
   resumed_at              timestamptz,
+  cluster                 bigint      not null,
+  -- what daemons write as they go along: a column that is added here is added to announce_endpoint.sql too
   position                pg_snapshot not null,
   place_xid               xid8,
   place_seq               bigint,
-  cluster                 bigint      not null,
   fencing_token           bigint      not null default 0,
   daemon_number           integer,
   daemon_name             text,
@@ -42,7 +48,6 @@ create table if not exists cdc_bridge.endpoint (
   reconciled_at           timestamptz,
   reconciled_missing      bigint,
   reconciled_stale        bigint,
-  created_at              timestamptz not null default now(),
   pruned_until            timestamptz,
   in_flight               integer,
   listening               boolean,
@@ -58,17 +63,23 @@ create table if not exists cdc_bridge.endpoint (
 ) with (fillfactor = 50);
 comment on table cdc_bridge.endpoint is 'HTTPS endpoints, each with its options, its position in the change log, its lease and its status';
 comment on column cdc_bridge.endpoint.in_settings is 'Declared in a daemon''s settings, which hold its headers and secret';
-comment on column cdc_bridge.endpoint.headers is 'Headers of every call, each "Name: value"';
-comment on column cdc_bridge.endpoint.secret is 'Signing secret, whsec_...';
-comment on column cdc_bridge.endpoint.previous_secret is 'The secret before, with which calls are signed as well until previous_secret_until';
-comment on column cdc_bridge.endpoint.ca_file is 'File on the daemon''s machine with the CA certificates that alone are trusted; null: the system''s';
-comment on column cdc_bridge.endpoint.latest_only is 'Whether one call stands for several changes of a reservation that wait';
+comment on column cdc_bridge.endpoint.headers is 'Headers of every request, each "Name: value"';
+comment on column cdc_bridge.endpoint.secret is 'Signing secret, whsec_...; null: requests are not signed';
+comment on column cdc_bridge.endpoint.previous_secret is 'Secret before the last rotation, which signs requests as well until previous_secret_until';
+comment on column cdc_bridge.endpoint.max_in_flight is 'Maximum number of requests in flight at the same time';
+comment on column cdc_bridge.endpoint.latest_only is 'Whether one request with the current data is sent for all queued changes of a reservation';
+comment on column cdc_bridge.endpoint.timeout_seconds is 'Time limit for a request, connection included';
+comment on column cdc_bridge.endpoint.connect_timeout_seconds is 'Time limit for establishing a connection';
+comment on column cdc_bridge.endpoint.ca_file is 'PEM file on the daemon''s machine with the CA certificates to trust; null: the system''s';
+comment on column cdc_bridge.endpoint.client_certificate_file is 'PEM file there with the certificate to present to an endpoint that asks for one';
+comment on column cdc_bridge.endpoint.client_key_file is 'PEM file there with its private key; null: it is in the certificate file';
 comment on column cdc_bridge.endpoint.paused_at is 'When an operator paused it';
 comment on column cdc_bridge.endpoint.disabled_at is 'When it answered 410 Gone, which stops deliveries';
+comment on column cdc_bridge.endpoint.resumed_at is 'When it was last resumed';
+comment on column cdc_bridge.endpoint.cluster is 'System identifier of the cluster that position belongs to';
 comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the delivery log';
 comment on column cdc_bridge.endpoint.place_xid is 'A transaction that is read in part; null: none';
 comment on column cdc_bridge.endpoint.place_seq is 'The last change of place_xid that is in the delivery log';
-comment on column cdc_bridge.endpoint.cluster is 'System identifier of the cluster that position belongs to';
 comment on column cdc_bridge.endpoint.fencing_token is 'Grows with each new lease; only the newest token may record';
 comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that holds the lease, as in its advisory lock';
 comment on column cdc_bridge.endpoint.daemon_name is 'Host and process id of that daemon';
@@ -89,3 +100,14 @@ comment on column cdc_bridge.endpoint.last_failure is 'Why it failed';
 comment on column cdc_bridge.endpoint.last_minute_at is 'Start of the last minute in delivered_by_minute and failed_by_minute';
 comment on column cdc_bridge.endpoint.delivered_by_minute is 'Successful attempts in each of the last 60 minutes, oldest first';
 comment on column cdc_bridge.endpoint.failed_by_minute is 'Failed attempts in each of the last 60 minutes, oldest first';
+
+-- For readers: all columns but headers, secret and previous_secret. One that is not named here cannot be read.
+grant select (
+  endpoint_id, name, in_settings, created_at,
+  url, previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  ca_file, client_certificate_file, client_key_file,
+  paused_at, disabled_at, resumed_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until,
+  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,
+  in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
+  last_minute_at, delivered_by_minute, failed_by_minute
+) on cdc_bridge.endpoint to cdc_bridge_reader;

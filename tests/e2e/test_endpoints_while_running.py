@@ -212,7 +212,7 @@ async def test_removed_endpoint_is_called_no_more(
     database.execute(BOOKING, ("UNDER-WAY",))
     await receiver.wait_for_calls(1)
     told = await endpoint.run("remove", "till", "--yes")
-    assert "Changes that are not sent to it yet: 1." in told
+    assert "Changes not sent to it yet: 1." in told
     await bridge.wait_for_log("endpoint removed", endpoint="till")
     answering.set()
     database.execute(BOOKING, ("AFTER",))
@@ -269,11 +269,11 @@ async def test_endpoint_that_asks_for_a_certificate_gets_one(
         with_key = (*options, "--client-key-file", str(certificates.client_key_file))
         assert "does not hold its key" in await endpoint.refused("add", "till", strict.url, *options, code=2)
         await till.add("till", *with_key, receiver=strict)
-        assert "HTTP 200" in await endpoint.run("ping", "till")
+        assert "HTTP 200" in await endpoint.run("test", "till")
         database.execute(BOOKING, ("R",))
         await strict.wait_for(lambda: bool(strict.accepted) and ids(strict.accepted[1:]) == ["R"], "the reservation")
         await endpoint.run("set", "till", "--client-certificate-file", "")
-        await endpoint.run("ping", "till", code=1)
+        await endpoint.run("test", "till", code=1)
     finally:
         await strict.stop()
 

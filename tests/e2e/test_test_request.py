@@ -48,11 +48,11 @@ def assert_is_a_test_request(call: Call, *secrets: str) -> None:
 async def test_it_is_made_as_a_call_is_and_leaves_no_trace(
     database: Database, endpoint: EndpointCommands, receiver: Receiver, secret: str
 ) -> None:
-    pong = await endpoint.json("ping", "till")
-    assert (pong["accepted"], pong["status"], pong["reason"]) == (True, 200, None)
-    assert isinstance(pong["milliseconds"], int)
+    result = await endpoint.json("test", "till")
+    assert (result["delivered"], result["status"], result["reason"]) == (True, 200, None)
+    assert isinstance(result["milliseconds"], int)
     new = (await endpoint.json("rotate-secret", "till"))["secret"]
-    await endpoint.run("ping", "till")
+    await endpoint.run("test", "till")
     first, second = receiver.calls
     assert_is_a_test_request(first, secret)
     assert_is_a_test_request(second, secret, new)
@@ -79,7 +79,7 @@ async def test_every_answer_is_told_with_its_meaning(
 ) -> None:
     receiver.script = lambda _: answer
     good = answer.takes and answer.manner is Manner.WHOLE
-    assert words in await endpoint.run("ping", "till", code=0 if good else 1)
+    assert words in await endpoint.run("test", "till", code=0 if good else 1)
     assert len(receiver.calls) == 1
     assert database.value("select disabled_at is null from cdc_bridge.endpoint")
 
@@ -89,35 +89,35 @@ async def test_endpoint_that_does_not_answer_or_cannot_be_trusted_is_told(
 ) -> None:
     never = asyncio.Event()
     receiver.script = lambda _: Answer(after=never)
-    assert "no response within 3 s" in await endpoint.run("ping", "till", code=1)
+    assert "no response within 3 s" in await endpoint.run("test", "till", code=1)
     never.set()
     await endpoint.run("set", "till", "--ca-file", str(certificates.other_ca_file))
-    told = await endpoint.run("ping", "till", code=1)
+    told = await endpoint.run("test", "till", code=1)
     assert "certificate cannot be verified" in told
     assert "--ca-file" in told
     await endpoint.run("set", "till", "--url", "https://169.254.169.254/latest")
-    assert "address not allowed" in await endpoint.run("ping", "till", code=1)
+    assert "address not allowed" in await endpoint.run("test", "till", code=1)
 
 
 async def test_endpoint_of_the_settings_is_called_by_those_of_the_command(
     endpoint: EndpointCommands, receiver: Receiver, bridge_settings: dict[str, str], database: Database
 ) -> None:
-    assert "there is no endpoint default" in await endpoint.refused("ping", "default")
+    assert "there is no endpoint default" in await endpoint.refused("test", "default")
     add_endpoint(database, "default", receiver.url, Path(bridge_settings["CDC_BRIDGE_ENDPOINT_CA_FILE"]))
     database.execute("update cdc_bridge.endpoint set in_settings = true")
-    assert "those of this command declare none" in await endpoint.refused("ping", "default")
+    assert "those of this command declare none" in await endpoint.refused("test", "default")
     assert receiver.calls == []
     endpoint.settings = bridge_settings
-    assert "HTTP 200" in await endpoint.run("ping", "default")
+    assert "HTTP 200" in await endpoint.run("test", "default")
     assert_is_a_test_request(receiver.calls[0], SECRET)
 
 
 async def test_sample_is_the_contracts_example_and_says_what_it_is(
     database: Database, endpoint: EndpointCommands, receiver: Receiver, secret: str
 ) -> None:
-    pong = await endpoint.json("ping", "till", "--sample", "--yes")
-    await endpoint.run("ping", "till", "--sample", "--yes")
-    assert (pong["accepted"], pong["status"]) == (True, 200)
+    result = await endpoint.json("test", "till", "--sample", "--yes")
+    await endpoint.run("test", "till", "--sample", "--yes")
+    assert (result["delivered"], result["status"]) == (True, 200)
     first, second = receiver.calls
     sample = first.json
     assert list(sample) == list(example())
@@ -136,9 +136,9 @@ async def test_sample_is_the_contracts_example_and_says_what_it_is(
 async def test_sample_is_made_only_for_one_who_agrees(
     endpoint: EndpointCommands, receiver: Receiver, secret: str
 ) -> None:
-    told = await endpoint.run("ping", "till", "--sample", code=2)
+    told = await endpoint.run("test", "till", "--sample", code=2)
     assert "takes it for a booking" in told
-    assert "Nothing was sent. To go ahead: cdc-bridge endpoint ping till --sample --yes" in told
+    assert "Nothing was sent. To go ahead: cdc-bridge endpoint test till --sample --yes" in told
     assert receiver.calls == []
 
 
@@ -146,6 +146,6 @@ async def test_refused_sample_is_not_told_to_be_no_reservation(
     endpoint: EndpointCommands, receiver: Receiver, secret: str
 ) -> None:
     receiver.script = lambda _: Answer(422)
-    told = await endpoint.run("ping", "till", "--sample", "--yes", code=1)
+    told = await endpoint.run("test", "till", "--sample", "--yes", code=1)
     assert "rejects the contract's example, or every test request" in told
     assert "HTTP 422" in told

@@ -20,7 +20,6 @@ BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)
 SETTINGS = {
     "CDC_BRIDGE_STUCK_AFTER_SECONDS": "5",
     "CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "1",
-    "CDC_BRIDGE_SAFETY_READ_SECONDS": "1",
 }
 PROBLEMS = {
     "a request": "endpoint default: no progress for",

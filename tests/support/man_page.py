@@ -18,7 +18,8 @@ import typer
 from cdc_bridge import __version__
 from cdc_bridge.cli.app import LazyCommand, app
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, described, has_default, is_secret
-from cdc_bridge.settings import CONFIG_VARIABLE, DEFAULT_CONFIG, PREFIX, Settings
+from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.settings_sources import CONFIG_VARIABLE, DEFAULT_CONFIG
 
 PAGE = Path(__file__).parents[2] / "cdc_bridge" / "packaging" / "cdc-bridge.1"
 
@@ -40,14 +41,14 @@ _FILES = {
 
 def man_page(date: str) -> str:
     """Return the page, made on a day."""
-    root: Any = typer.main.get_command(app)
+    root = command()
     lines = [
         '.\\" Made by "make man" of the commands and settings; not to be changed by hand.',
         f'.TH CDC\\-BRIDGE 1 "{date}" "cdc\\-bridge {__version__}" "User Commands"',
         ".nh",  # No word is divided and no line stretched: commands and names are to be copied.
         ".ad l",
         ".SH NAME",
-        "cdc\\-bridge \\- calls an HTTPS endpoint for each change of an e\\-Res reservation",
+        "cdc\\-bridge \\- sends a webhook for each change of an e\\-Res reservation",
         ".SH SYNOPSIS",
         ".B cdc\\-bridge",
         ".I command",
@@ -57,7 +58,7 @@ def man_page(date: str) -> str:
         ".TP",
         '.BR \\-h ", " \\-\\-help',
         "What a command does, and its options.",
-        *_of_most_commands(root.commands["run"].load()),
+        *_of_most_commands(command("run").load()),
         ".SH COMMANDS",
         *_commands(root, ""),
         ".SH SETTINGS",
@@ -76,6 +77,14 @@ def man_page(date: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def command(*names: str) -> Any:
+    """Return a command by its names, or without one the program."""
+    found: Any = typer.main.get_command(app)
+    for name in names:
+        found = found.get_command(typer.Context(found), name)
+    return found
+
+
 def main() -> None:
     """Write the page, if anything but its date is new."""
     old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
@@ -91,20 +100,22 @@ def date_of(page: str) -> str:
 
 def _commands(group: Any, before: str) -> Iterator[str]:
     for name, listed in group.commands.items():
-        command = listed.load() if isinstance(listed, LazyCommand) else listed
-        if hasattr(command, "commands"):
-            yield from _commands(command, f"{before}{name} ")
+        each = listed.load() if isinstance(listed, LazyCommand) else listed
+        if hasattr(each, "commands"):
+            yield from _commands(each, f"{before}{name} ")
             continue
-        arguments = [parameter for parameter in command.params if parameter.param_type_name == "argument"]
-        yield f".SS cdc\\-bridge {_text(before + name)}" + "".join(f" {_text(_metavar(each))}" for each in arguments)
-        yield from _help(command.help)
-        for parameter in command.params:
+        arguments = [parameter for parameter in each.params if parameter.param_type_name == "argument"]
+        yield f".SS cdc\\-bridge {_text(before + name)}" + "".join(
+            f" {_text(_metavar(argument))}" for argument in arguments
+        )
+        yield from _help(each.help)
+        for parameter in each.params:
             if parameter.opts[0] not in _OF_MOST_COMMANDS:
                 yield from _parameter(parameter)
 
 
-def _of_most_commands(command: Any) -> Iterator[str]:
-    for parameter in command.params:
+def _of_most_commands(one: Any) -> Iterator[str]:
+    for parameter in one.params:
         if parameter.opts[0] in _OF_MOST_COMMANDS:
             yield from _parameter(parameter)
 

@@ -10,7 +10,8 @@ from cdc_bridge.model import DeliveryState
 from cdc_bridge.packaging.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER
 from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
-from cdc_bridge.settings import DEFAULT_CONFIG, PREFIX, Settings
+from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.settings_sources import DEFAULT_CONFIG
 from tests.e2e.test_cli import ENDPOINT_COMMANDS
 from tests.support.generated import OPERATOR_GUIDE, PROJECT, README, generated_part
 from tests.support.guide_tables import SETTINGS_PART, settings_table

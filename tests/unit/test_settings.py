@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.model import Endpoint
-from cdc_bridge.settings import Settings, load_settings
+from cdc_bridge.settings import Settings
+from cdc_bridge.settings_sources import load_settings
 from tests.support.certificates import Certificates
 
 URL = "https://till.example/reservations"
@@ -57,7 +58,7 @@ def test_endpoint_without_its_url_is_a_mistake(monkeypatch: pytest.MonkeyPatch) 
 def test_flags_go_before_environment_before_credentials_before_file_before_defaults(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    names = ["batch_size", "poll_interval_seconds", "safety_read_seconds", "wake_up_test_seconds"]
+    names = ["batch_size", "poll_interval_seconds", "retention_days", "max_lag_seconds"]
     file, credentials = tmp_path / "config.toml", tmp_path / "credentials"
     credentials.mkdir()
     file.write_text("".join(f"{name} = 1\n" for name in names))
@@ -68,7 +69,7 @@ def test_flags_go_before_environment_before_credentials_before_file_before_defau
         monkeypatch.setenv(f"CDC_BRIDGE_{name.upper()}", "3")
     settings = load_settings({names[0]: 4, "wake": None}, file)
     assert [getattr(settings, name) for name in names] == [4, 3, 2, 1]
-    assert settings.endpoint_timeout_seconds == 15
+    assert settings.lease_seconds == 15
 
 
 def test_credentials_hold_secrets_with_a_line_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_unknown_name_in_the_file_is_told_with_the_nearest(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"batch_size = ", "is not TOML"), (b"\xff\xfe", "cannot be read"), (None, "is not there")]
+    ("content", "words"), [(b"batch_size = ", "is not TOML"), (b"\xff\xfe", "cannot be read"), (None, "does not exist")]
 )
 def test_file_that_cannot_be_used_is_said(content: bytes | None, words: str, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"

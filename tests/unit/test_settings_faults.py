@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.settings import load_settings
+from cdc_bridge.settings_sources import load_settings
 from tests.support.bridge import run_command
 
 DATABASE = "host=localhost dbname=eres"
@@ -57,7 +58,7 @@ def test_misspelt_credential_is_told_and_those_of_others_are_let_be(
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     (tmp_path / "another_service.key").write_bytes(b"\xff")
-    assert load_settings().endpoint_secret is None
+    assert load_settings().endpoint() == Endpoint(name="default", url=URL)
     (tmp_path / "cdc_bridge_endpoint_secrt").write_text(MARK)
     assert problem() == (
         "the credential cdc_bridge_endpoint_secrt is not a setting; did you mean cdc_bridge_endpoint_secret?"

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.model import Endpoint
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.message import Message
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome

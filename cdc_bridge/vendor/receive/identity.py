@@ -11,8 +11,8 @@ from secrets import token_bytes
 
 import trustme
 
+from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.setting_values import decoded_secret
 
 _CA, _SERVER, _KEY, _SECRET = "ca.pem", "server.pem", "server.key", "secret"
 
@@ -46,7 +46,7 @@ def identity_in(folder: Path, names: Sequence[str], secret: str | None = None) -
             _make_certificate(folder, names)
         tls.load_cert_chain(folder / _SERVER, folder / _KEY)
         secret = secret or _kept_secret(folder / _SECRET)
-        decoded_secret(secret)
+        secret_key(secret)
     except OSError as error:
         where = error.filename or folder
         raise BridgeError(f"{where} cannot be used: {error.strerror or error}", "Choose another folder.") from error

@@ -7,10 +7,10 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from cdc_bridge.endpoints import admin as maintenance
+from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.details import ShownEndpoint
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
-from cdc_bridge.web.endpoint_form import EndpointForm
+from cdc_bridge.web.endpoint_form import FIELDS, EndpointForm
 from cdc_bridge.web.notices import error_text, say
 from cdc_bridge.web.pages.endpoints import changeable_endpoint, to_endpoint
 from cdc_bridge.web.rendering import page
@@ -29,6 +29,7 @@ async def _new(request: web.Request, form: EndpointForm, error: BridgeError | No
         status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
         title="Add an endpoint",
         form=form,
+        options=FIELDS,
         shown=None,
         error=None if error is None else error_text(error),
     )
@@ -39,10 +40,10 @@ async def add(request: web.Request) -> web.StreamResponse:
     form = EndpointForm.sent(await form_of(request))
     site = site_of(request)
     try:
-        added = await maintenance.add_endpoint(
+        added = await admin.add_endpoint(
             site.database_url,
             form.name,
-            form.options(),
+            form.given(),
             allow_http=site.settings.now.allow_http,
             from_oldest=form.from_oldest,
             signed=form.signed,
@@ -64,7 +65,7 @@ async def add(request: web.Request) -> web.StreamResponse:
 async def change_form(request: web.Request) -> web.StreamResponse:
     """Show the form of an endpoint's options."""
     shown = await changeable_endpoint(request)
-    return await _change(request, shown, EndpointForm.of(shown.options))
+    return await _change(request, shown, EndpointForm.of(shown.record))
 
 
 async def _change(
@@ -76,6 +77,7 @@ async def _change(
         status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
         title=f"Change {shown.overview.name}",
         form=form,
+        options=FIELDS,
         shown=shown,
         error=None if error is None else error_text(error),
     )
@@ -86,18 +88,16 @@ async def change(request: web.Request) -> web.StreamResponse:
     shown, site = await changeable_endpoint(request), site_of(request)
     name, form = shown.overview.name, EndpointForm.sent(await form_of(request))
     try:
-        options = form.options(before=shown.options)
-        if not options.given():
+        given = form.given(before=shown.record)
+        if not given:
             say(request, "Nothing was changed.")
             raise to_endpoint(name)
-        warnings = await maintenance.set_endpoint(
-            site.database_url, name, options, allow_http=site.settings.now.allow_http
-        )
+        warnings = await admin.set_endpoint(site.database_url, name, given, allow_http=site.settings.now.allow_http)
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
         return await _change(request, shown, form, error)
-    log_change(request, "endpoint changed", endpoint=name, options=options.given())
+    log_change(request, "endpoint changed", endpoint=name, options=sorted(given))
     say(request, f"Endpoint {name} is changed.")
     _warn(request, warnings)
     raise to_endpoint(name)

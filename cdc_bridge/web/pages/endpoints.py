@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from cdc_bridge.endpoints import admin as maintenance
-from cdc_bridge.endpoints.details import Connection, ShownEndpoint, figures_of, find_endpoint, options_of
+from cdc_bridge.deliveries.test_request import send_test_request
+from cdc_bridge.endpoints import admin
+from cdc_bridge.endpoints.details import Connection, ShownEndpoint, shown_endpoint
 from cdc_bridge.endpoints.status import EndpointStatus, when
-from cdc_bridge.endpoints.test_request import send_test_request
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.web.endpoint_form import EndpointForm
+from cdc_bridge.web.endpoint_form import number
 from cdc_bridge.web.notices import errors_as_notices, say, sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import form_of, log_change, site_of
@@ -25,7 +25,12 @@ async def show(request: web.Request) -> web.StreamResponse:
     """Show an endpoint."""
     shown = await _endpoint(request)
     return await page(
-        request, "endpoint.html", title=shown.overview.name, shown=shown, sentence=shown.overview.sentence(UTC)
+        request,
+        "endpoint.html",
+        title=shown.overview.name,
+        shown=shown,
+        option_lines=shown.option_lines(UTC),
+        sentence=shown.overview.sentence(UTC),
     )
 
 
@@ -35,11 +40,9 @@ async def _endpoint(request: web.Request) -> ShownEndpoint:
 
 async def _read(connection: Connection, name: str) -> ShownEndpoint:
     try:
-        overview = await find_endpoint(connection, name)
-        options = await options_of(connection, overview)
+        return await shown_endpoint(connection, name)
     except BridgeError as error:
         raise web.HTTPNotFound(text=error.problem) from None
-    return ShownEndpoint(overview, options, await figures_of(connection, overview.endpoint_id, options.position))
 
 
 async def changeable_endpoint(request: web.Request) -> ShownEndpoint:
@@ -61,7 +64,7 @@ async def pause(request: web.Request) -> web.StreamResponse:
     """Pause an endpoint."""
     name = request.match_info["name"]
     with errors_as_notices(request):
-        if await maintenance.pause_endpoint(site_of(request).database_url, name):
+        if await admin.pause_endpoint(site_of(request).database_url, name):
             log_change(request, "endpoint paused", endpoint=name)
             say(request, f"Endpoint {name} is paused. Changes are kept and delivered when it is resumed.")
         else:
@@ -73,7 +76,7 @@ async def resume(request: web.Request) -> web.StreamResponse:
     """Resume a paused or disabled endpoint."""
     name = request.match_info["name"]
     with errors_as_notices(request):
-        if await maintenance.resume_endpoint(site_of(request).database_url, name):
+        if await admin.resume_endpoint(site_of(request).database_url, name):
             log_change(request, "endpoint resumed", endpoint=name)
             say(request, f"Endpoint {name} is resumed. Its backlog is delivered.")
             overview = (await _endpoint(request)).overview
@@ -90,9 +93,9 @@ async def test(request: web.Request) -> web.StreamResponse:
     with errors_as_notices(request):
         result = await send_test_request(site_of(request).settings.now, name)
         log_change(request, "endpoint tested", endpoint=name, status=result.status)
-        response = f"HTTP {result.status}" if result.accepted else result.reason
+        response = f"HTTP {result.status}" if result.delivered else result.reason
         text = f"Test request: {response}, after {result.milliseconds} ms. {result.meaning}"
-        say(request, text, good=result.accepted)
+        say(request, text, good=result.delivered)
     raise to_endpoint(name)
 
 
@@ -112,8 +115,8 @@ async def rotate(request: web.Request) -> web.StreamResponse:
     """Rotate the signing secret."""
     name, sent = request.match_info["name"], await form_of(request)
     with errors_as_notices(request):
-        hours = EndpointForm.number(sent, "keep_old_hours")
-        rotated = await maintenance.rotate_secret(
+        hours = number(sent.get("keep_old_hours", ""), "keep_old_hours")
+        rotated = await admin.rotate_secret(
             site_of(request).database_url, name, keep_old_hours=hours, cut_short="cut_short" in sent
         )
         log_change(request, "secret rotated", endpoint=name, old_until=rotated.old_until and str(rotated.old_until))
@@ -127,7 +130,7 @@ async def rotate(request: web.Request) -> web.StreamResponse:
 async def remove_form(request: web.Request) -> web.StreamResponse:
     """Show what a removal loses, and ask for confirmation."""
     name = request.match_info["name"]
-    lost = await maintenance.what_removing_loses(site_of(request).database_url, name)
+    lost = await admin.undelivered_of(site_of(request).database_url, name)
     return await page(request, "remove.html", title=f"Remove {name}", name=name, lost=lost)
 
 
@@ -135,7 +138,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
     """Remove an endpoint."""
     name = request.match_info["name"]
     with errors_as_notices(request):
-        await maintenance.remove_endpoint(site_of(request).database_url, name)
+        await admin.remove_endpoint(site_of(request).database_url, name)
         log_change(request, "endpoint removed", endpoint=name)
         say(request, f"Endpoint {name} is removed.")
         raise web.HTTPSeeOther("/")

@@ -27,7 +27,7 @@ class SentRequests:
         """Return a request: ``reservation.created``, ``reservation.updated`` or ``test``."""
         if name == "test":
             self.endpoint.settings = self.settings
-            await self.endpoint.run("ping", "default")
+            await self.endpoint.run("test", "default")
             return self.receiver.calls[-1]
         await self.bridges.start()
         self.database.execute("insert into customers (id) values ('C')")

@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from cdc_bridge.setting_values import decoded_secret
+from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import example
@@ -173,7 +173,7 @@ class Vendor:
             secrets: what it is signed with.
             age: how long ago it was signed.
         """
-        own = message.headers(datetime.now(UTC) - age, [decoded_secret(secret) for secret in secrets])
+        own = message.headers(datetime.now(UTC) - age, [secret_key(secret) for secret in secrets])
         changed = {name: value for name, value in (own | (headers or {})).items() if value is not None}
         trusted = ssl.create_default_context(cafile=self._certificates.ca_file)
         async with (
@@ -225,7 +225,7 @@ async def test_column_that_the_vendor_does_not_know_does_no_harm(
 
 async def test_test_request_is_accepted_and_has_no_effect(vendor: Vendor, bridges: Bridges) -> None:
     for _ in range(2):
-        code, output, _ = await run_command("endpoint", "ping", "default", **bridges.settings | vendor.settings)
+        code, output, _ = await run_command("endpoint", "test", "default", **bridges.settings | vendor.settings)
         assert (code, "HTTP 204" in output) == (0, True)
     assert vendor.rows("select * from newest") == vendor.rows("select * from booking") == []
 

@@ -308,7 +308,7 @@ async def test_files_that_never_end_are_not_read(operator: Visitor, database: Da
         "connect_timeout_seconds": "1", "ca_file": "/dev/zero",
     }  # fmt: skip
     answer = await operator.send("/endpoints/new", fields)
-    assert "it is no regular file" in answer.text
+    assert "it is not a regular file" in answer.text
 
 
 async def test_more_than_the_page_takes_is_refused(operator: Visitor) -> None:

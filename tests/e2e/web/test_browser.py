@@ -61,7 +61,7 @@ class Manager:
         page = self.page
         await page.get_by_role("link", name="Add an endpoint").click()
         await page.get_by_label("Name", exact=True).fill("till")
-        await page.get_by_label("Address").fill(self.receiver.url)
+        await page.get_by_label("URL").fill(self.receiver.url)
         await page.get_by_label("Headers").fill("x-till-key: open sesame")
         await page.get_by_text("More options").click()
         await page.get_by_label("CA file").fill(str(self.certificates.ca_file))
@@ -101,8 +101,8 @@ class Manager:
     async def mends_it_and_tries(self) -> None:
         self.receiver.script = lambda _: Answer()
         await self.page.get_by_role("link", name="till", exact=True).click()
-        await self.page.get_by_role("button", name="Send a test call").click()
-        await expect(self.page.get_by_text("Test call: HTTP 200")).to_be_visible()
+        await self.page.get_by_role("button", name="Send a test request").click()
+        await expect(self.page.get_by_text("Test request: HTTP 200")).to_be_visible()
         await expect(self.page.locator("#standing .state")).to_have_text("healthy", timeout=PATIENCE_MILLISECONDS)
 
     async def sends_a_dead_letter_again(self) -> None:
@@ -245,7 +245,7 @@ async def test_keyboard_alone_will_do(manager: Manager) -> None:
     await press_until(page, "Tab", "Add an endpoint")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Add an endpoint")).to_be_visible()
-    for label, text in {"Name": "till", "Address": manager.receiver.url, "Headers": "x-till-key: 1"}.items():
+    for label, text in {"Name": "till", "URL": manager.receiver.url, "Headers": "x-till-key: 1"}.items():
         await press_until(page, "Tab", label)
         await page.keyboard.type(text)
     await press_until(page, "Tab", "Add")
@@ -312,7 +312,7 @@ async def test_secret_does_not_come_back_with_the_back_button(page_bridge: Bridg
         await page.get_by_role("button", name="Sign in").click()
         await page.get_by_role("link", name="Add an endpoint").click()
         await page.get_by_label("Name", exact=True).fill("till")
-        await page.get_by_label("Address").fill("https://till.example/")
+        await page.get_by_label("URL").fill("https://till.example/")
         await page.get_by_role("button", name="Add", exact=True).click()
         await expect(page.locator("#secret")).to_be_visible()
         await page.evaluate("addEventListener('pageshow', (event) => { document.title = `kept: ${event.persisted}` })")

@@ -71,7 +71,7 @@ async def test_endpoint_of_the_settings_is_shown_as_such_and_cannot_be_changed(
         for refused in (await operator.get(path), await operator.send(path, {"url": "x", "keep_old_hours": "1"})):
             assert "is declared in a daemon's settings, and is changed there only" in refused.text
     refused = await operator.send("/endpoints/default/remove")
-    assert "which calls it" in refused.text
+    assert "in the settings of the live daemon" in refused.text
     assert database.value("select count(*) from cdc_bridge.endpoint") == 1
 
 
@@ -86,7 +86,7 @@ async def test_endpoint_is_added_with_its_options_and_its_secret_is_shown_once(
     assert headers == ["x-key: a value that is secret", "x-site: 7"]
     assert in_database == secret
     again = await operator.get("/endpoints/till")
-    assert "x-key, x-site Values are not shown." in again.text
+    assert "x-key: ***, x-site: ***" in again.text
     for page in (answer, again, await operator.get("/endpoints/till/change")):
         assert "in-the-query" not in page.html
         assert "a value that is secret" not in page.html
@@ -102,7 +102,7 @@ async def test_endpoint_is_added_with_its_options_and_its_secret_is_shown_once(
 
 async def test_unsigned_endpoint_gets_no_secret(operator: Visitor, database: Database) -> None:
     answer = await operator.send("/endpoints/new", {name: value for name, value in TILL.items() if name != "signed"})
-    assert "Its calls are not signed." in answer.text
+    assert "Requests to it are not signed." in answer.text
     assert database.execute(ROW)[0][-1] is None
 
 
@@ -112,14 +112,14 @@ async def test_wrong_value_is_told_by_the_fields_name_and_what_was_typed_stays(
     for field, value, words in [
         ("name", "Till", "Name has to be of lower-case letters"),
         ("name", "default", "Name default belongs to the endpoint that a daemon's settings declare."),
-        ("url", "http://till.example/", "Address has to begin with https://"),
+        ("url", "http://till.example/", "URL has to begin with https://"),
         ("url", "https://user:secret@till.example/", "has a user name or password in it"),
-        ("headers", "content-length: 7", "A header sets content-length"),
-        ("max_in_flight", "0", "Most calls under way at once"),
-        ("max_in_flight", "many", "Most calls under way at once has to be a number."),
-        ("timeout_seconds", "nan", "Longest time for a call"),
-        ("timeout_seconds", "1e99", "Longest time for a call"),
-        ("client_key_file", "key.pem", "Client"),
+        ("headers", "content-length: 7", "Header sets content-length"),
+        ("max_in_flight", "0", "Concurrency limit"),
+        ("max_in_flight", "many", "Concurrency limit has to be a number."),
+        ("timeout_seconds", "nan", "Request timeout"),
+        ("timeout_seconds", "1e99", "Request timeout"),
+        ("client_key_file", "key.pem", "Client key file has to be an absolute path"),
     ]:
         answer = await operator.send("/endpoints/new", TILL | {field: value})
         assert answer.status == 400
@@ -155,7 +155,7 @@ async def test_change_leaves_what_was_left_empty_and_takes_away_what_is_to_go(
     assert (url, headers, max_in_flight, latest_only) == ("https://till.example/v2", [], 4, False)
     refused = await operator.send("/endpoints/till/change", form | {"url": "ftp://till.example/"})
     assert refused.status == 400
-    assert "Address has to begin with https://" in refused.text
+    assert "URL has to begin with https://" in refused.text
 
 
 async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor, database: Database) -> None:
@@ -164,7 +164,7 @@ async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor
     second = await operator.send(path, {"keep_old_hours": "24"})
     assert "and with the one before as well until " in second.text
     refused = await operator.send(path, {"keep_old_hours": "24"})
-    assert "A rotation is under way: until " in refused.text
+    assert "A rotation is in progress: until " in refused.text
     assert WHSEC.findall(refused.html) == []
     assert "Drop that older secret at once" in (await operator.get(path)).text
     third = await operator.send(path, {"keep_old_hours": "0", "cut_short": "on"})
@@ -202,7 +202,7 @@ async def test_test_call_shows_the_answer(operator: Visitor, receiver: Receiver)
     for status in [200, 401, 503]:
         receiver.script = lambda _, status=status: Answer(status=status)  # type: ignore[misc]
         answer = await operator.send("/endpoints/default/test")
-        assert f"Test call: HTTP {status}" in answer.text
+        assert f"Test request: HTTP {status}" in answer.text
         assert receiver.calls[-1].headers["ce-type"] == "cdc-bridge.test"
 
 

@@ -45,7 +45,7 @@ def test_loopback_needs_nothing_and_no_port_is_no_page() -> None:
         ({"web_view_token": SecretStr("x" * 19)}, "WEB_VIEW_TOKEN is shorter than 20 characters"),
         ({"web_token": TOKEN, "web_view_token": TOKEN}, "is the same as"),
         ({"web_certificate_file": Path("/nowhere")}, "WEB_CERTIFICATE_FILE names /nowhere"),
-        ({"web_certificate_file": Path("/dev/zero")}, "it is no regular file"),
+        ({"web_certificate_file": Path("/dev/zero")}, "it is not a regular file"),
         ({"web_key_file": Path("/nowhere")}, "WEB_KEY_FILE is set, but"),
     ],
 )

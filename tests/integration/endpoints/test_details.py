@@ -43,19 +43,19 @@ async def test_figures(filled: Database) -> None:
     async with filled.connection() as connection:
         figures = await figures_of(connection, TILL, OLDEST)
     of_state = "select count(*) from cdc_bridge.delivery where endpoint_id = 1 and state = %s"
-    assert figures.waiting.number == filled.value(of_state, ("retrying",)) == 400
+    assert figures.pending.number == filled.value(of_state, ("retrying",)) == 400
     assert figures.dead.number == filled.value(of_state, ("dead",))
     assert figures.delivered.number == filled.value(f"{of_state} and seq > 100", ("delivered",))
     assert figures.backlog.number == 5000
     assert figures.delivered.exact
-    assert str(figures.waiting) == "400"
+    assert str(figures.pending) == "400"
 
 
 async def test_counts_have_a_limit_and_say_so(filled: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "COUNT_LIMIT", 60)
     async with filled.connection() as connection:
         figures = await figures_of(connection, TILL, OLDEST)
-    assert (figures.waiting.number, figures.dead.number, figures.backlog.number) == (60, 60, 60)
+    assert (figures.pending.number, figures.dead.number, figures.backlog.number) == (60, 60, 60)
     assert str(figures.backlog) == "at least 60"
     assert str(figures.delivered).startswith("at least 5")
 

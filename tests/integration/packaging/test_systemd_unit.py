@@ -26,7 +26,8 @@ from cdc_bridge.packaging.service_files import (
     write_service_files,
 )
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, has_default, is_secret, settings_example
-from cdc_bridge.settings import DEFAULT_CONFIG, Settings, load_settings
+from cdc_bridge.settings import Settings
+from cdc_bridge.settings_sources import DEFAULT_CONFIG, load_settings
 from tests.support.bridge import run_command
 
 PROGRAM = Path(sys.executable).parent / "cdc-bridge"

@@ -416,7 +416,7 @@ async def test_change_that_was_handed_over_just_now_is_not_stalled_since_the_las
         await run.until_recorded(1)
         await asyncio.sleep(3600)
         handed_over = run.reader.found
-        run.reader.found = lambda: (seen.append(run.pipeline.stalled_since), handed_over())[1]  # type: ignore[method-assign]
+        run.reader.found = lambda: (seen.append(run.pipeline.stalled_since), handed_over())[1]  # type: ignore[method-assign, func-returns-value]
         run.store.commit(change(2))
         await run.until_recorded(2)
         assert seen == [None]

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
-from cdc_bridge.endpoints import store
+from cdc_bridge.endpoints.options import endpoint_from
 from cdc_bridge.runtime import definitions
 from tests.unit.runtime.scripted import Daemon
 
@@ -21,11 +21,10 @@ async def daemon() -> AsyncIterator[Daemon]:
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the endpoints whose rows were checked."""
     names: list[str] = []
-    definition_of = store.definition_of
 
-    def counting(row: dict[str, Any], *, allow_http: bool) -> object:
-        names.append(str(row["name"]))
-        return definition_of(row, allow_http=allow_http)
+    def counting(name: str, stored: Mapping[str, Any], *, allow_http: bool) -> object:
+        names.append(name)
+        return endpoint_from(name, stored, allow_http=allow_http)
 
-    monkeypatch.setattr(definitions, "definition_of", counting)
+    monkeypatch.setattr(definitions, "endpoint_from", counting)
     return names

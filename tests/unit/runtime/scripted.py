@@ -13,8 +13,9 @@ from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
@@ -26,21 +27,7 @@ from cdc_bridge.tasks import end
 LEASE_SECONDS = 60.0
 FINISH_WITHIN_SECONDS = 7.0
 
-TILL = Endpoint(
-    name="till",
-    url="https://till.example",
-    headers=(),
-    secret=None,
-    previous_secret=None,
-    previous_secret_until=None,
-    ca_file=None,
-    client_certificate_file=None,
-    client_key_file=None,
-    max_in_flight=16,
-    latest_only=False,
-    timeout_seconds=15,
-    connect_timeout_seconds=5,
-)
+TILL = Endpoint(name="till", url="https://till.example")
 
 
 def listed(number: int = 1, name: str = "till", *, row: dict[str, Any] | None = None, **changes: Any) -> ListedEndpoint:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.status import OTHER_CLUSTER
 from cdc_bridge.endpoints.store import ListedEndpoint
-from cdc_bridge.model import Endpoint, EndpointId
+from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.assignment import plan
 from tests.unit.runtime.scripted import TILL, listed
 

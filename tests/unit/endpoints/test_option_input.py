@@ -1,4 +1,4 @@
-"""What may be given as an endpoint's options: the same as in the settings, and said as there."""
+"""What an operator may give as an endpoint's options: the same as in the settings, and said as there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 
-from cdc_bridge.endpoints.options import (
-    EndpointOptions,
-    checked_name,
-    checked_options,
-    header_lines_of,
-    with_defaults,
-)
+from cdc_bridge.endpoints.option import Setter
+from cdc_bridge.endpoints.option_input import checked_name, checked_options, header_lines_of, with_defaults
+from cdc_bridge.endpoints.options import options_for
 from cdc_bridge.errors import WrongUsage
-from cdc_bridge.settings import Settings
 from tests.support.certificates import Certificates
 
 MARK = "an-unmistakable-word"
@@ -32,12 +27,15 @@ def test_name_that_may_not_be_taken(name: str) -> None:
         checked_name(name)
 
 
-def test_what_is_not_given_is_the_default_of_the_settings() -> None:
-    options = with_defaults(EndpointOptions(url="https://till.example", max_in_flight=3))
-    assert options.max_in_flight == 3
-    for name in ("latest_only", "timeout_seconds", "connect_timeout_seconds"):
-        assert getattr(options, name) == Settings.model_fields[f"endpoint_{name}"].default
-    assert options.headers == ()
+def test_what_is_not_given_has_its_default() -> None:
+    options = with_defaults({"url": "https://till.example", "max_in_flight": 3})
+    assert options.keys() == {option.name for option in options_for(Setter.OPERATOR)}
+    assert (options["url"], options["headers"], options["max_in_flight"], options["timeout_seconds"]) == (
+        "https://till.example",
+        (),
+        3,
+        15,
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,36 +58,41 @@ def test_what_is_not_given_is_the_default_of_the_settings() -> None:
         ({"ca_file": "/ca\n.pem"}, "--ca-file has a character in its name"),
         ({"ca_file": "/udc\udc80.pem"}, "--ca-file has a character in its name"),
         ({"ca_file": "/"}, "--ca-file names /, which cannot be read"),
-        ({"client_key_file": "/key.pem"}, "--client-key-file needs its certificate"),
-        ({"client_key_file": "/key.pem", "client_certificate_file": ""}, "--client-key-file needs its certificate"),
+        ({"client_key_file": "/key.pem"}, "--client-key-file needs a client certificate file"),
+        (
+            {"client_key_file": "/key.pem", "client_certificate_file": ""},
+            "--client-key-file needs a client certificate file",
+        ),
     ],
 )
 def test_refused_in_words_without_the_value(given: dict[str, Any], words: str) -> None:
     with pytest.raises(WrongUsage) as raised:
-        checked_options(EndpointOptions(**given), allow_http=False)
+        checked_options(given, allow_http=False)
     assert words in raised.value.problem
     assert MARK not in str(raised.value)
 
 
 def test_headers_come_out_tidy() -> None:
-    checked = checked_options(EndpointOptions(headers=("x-a:b ", "X-B:  c:d")), allow_http=False)
-    assert checked.columns["headers"] == ["x-a: b", "X-B: c:d"]
+    checked = checked_options({"headers": ("x-a:b ", "X-B:  c:d")}, allow_http=False)
+    assert checked.stored["headers"] == ["x-a: b", "X-B: c:d"]
 
 
 def test_file_that_is_here_has_to_be_good(tmp_path: Path, certificates: Certificates) -> None:
-    checked = checked_options(EndpointOptions(ca_file=str(certificates.ca_file)), allow_http=False)
+    checked = checked_options({"ca_file": str(certificates.ca_file)}, allow_http=False)
     assert checked.warnings == ()
     empty = tmp_path / "empty.pem"
     empty.touch()
-    for options in (EndpointOptions(ca_file=str(empty)), EndpointOptions(client_certificate_file=str(empty))):
+    for options in ({"ca_file": str(empty)}, {"client_certificate_file": str(empty)}):
         with pytest.raises(WrongUsage, match="no PEM certificate"):
             checked_options(options, allow_http=False)
 
 
 def test_file_that_is_elsewhere_is_taken_with_a_warning() -> None:
-    options = EndpointOptions(
-        ca_file="/of/the/daemon.pem", client_certificate_file="/of/the/c.pem", client_key_file="/of/the/k.pem"
-    )
+    options = {
+        "ca_file": "/of/the/daemon.pem",
+        "client_certificate_file": "/of/the/c.pem",
+        "client_key_file": "/of/the/k.pem",
+    }
     warnings = checked_options(options, allow_http=False).warnings
     assert [
         path for path in ("/of/the/daemon.pem", "/of/the/c.pem", "/of/the/k.pem") if path not in str(warnings)
@@ -98,8 +101,8 @@ def test_file_that_is_elsewhere_is_taken_with_a_warning() -> None:
 
 def test_certificate_takes_its_key_along_when_it_goes() -> None:
     before = {"client_certificate_file": "/c.pem", "client_key_file": "/k.pem"}
-    checked = checked_options(EndpointOptions(client_certificate_file=""), allow_http=False, before=before)
-    assert checked.columns["client_key_file"] == ""
+    checked = checked_options({"client_certificate_file": ""}, allow_http=False, before=before)
+    assert checked.stored["client_key_file"] is None
     assert checked.warnings == ()
 
 
@@ -108,7 +111,7 @@ def test_key_is_checked_with_the_certificate_that_is_there(tmp_path: Path, certi
     key.write_text("no key")
     before = {"client_certificate_file": str(certificates.ca_file)}
     with pytest.raises(WrongUsage, match="does not hold its key"):
-        checked_options(EndpointOptions(client_key_file=str(key)), allow_http=False, before=before)
+        checked_options({"client_key_file": str(key)}, allow_http=False, before=before)
 
 
 @pytest.mark.parametrize("content", [b"x-a: b\nauthorization: c\n", b"\r\nx-a: b\r\n\r\nauthorization: c"])

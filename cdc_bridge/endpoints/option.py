@@ -1,0 +1,143 @@
+"""What can be said of one endpoint option, and what follows from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum, auto
+from pathlib import Path
+from typing import Any
+
+
+class Setter(Enum):
+    """Who may set an option."""
+
+    OPERATOR = auto()
+    """By command or on the dashboard, in the database."""
+    SETTINGS = auto()
+    """In a daemon's settings, for the endpoint that they declare."""
+
+
+class Kind(StrEnum):
+    """How the value of an option is written and shown; follows from its type."""
+
+    TEXT = "text"
+    LINES = "lines"
+    KEY = "key"
+    TIME = "time"
+    FILE = "file"
+    NUMBER = "number"
+    SWITCH = "switch"
+
+
+_KINDS: dict[type, Kind] = {
+    str: Kind.TEXT,
+    tuple: Kind.LINES,
+    bytes: Kind.KEY,
+    datetime: Kind.TIME,
+    Path: Kind.FILE,
+    int: Kind.NUMBER,
+    float: Kind.NUMBER,
+    bool: Kind.SWITCH,
+}
+_EVERYBODY = tuple(Setter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """What there is to say of an option beside its type and default."""
+
+    label: str
+    """A noun phrase, for ``show`` and the dashboard."""
+    help: str
+    """What it means, without a full stop."""
+    unit: str = ""
+    above: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    read: Callable[[Any], Any] | None = None
+    """Makes the stored value usable, or raises ``ValueError`` with words that follow the option's name."""
+    mask: Callable[[str], str] | None = None
+    """Takes out of the stored value what is not to be shown."""
+    secret: bool = False
+    """Never shown, and kept from the database's readers."""
+    setters: Sequence[Setter] = _EVERYBODY
+    shown_as: str | None = ""
+    """Its key in JSON, if not its name: of a secret something else is shown. ``None``: nothing is."""
+    singular: str = ""
+    """Name of the setting and of the flag, where the flag is given once for each line."""
+    off: str = ""
+    """Flag that switches it off."""
+    absent: str = "none"
+    """What it means to have no value."""
+    in_front: bool = False
+    """Whether the form shows it before all others."""
+
+    # These are the field's.
+    name: str = ""
+    value_type: type = str
+    optional: bool = False
+    """Whether it may have no value."""
+    required: bool = False
+    """Whether it has no default."""
+    default: Any = None
+
+    @property
+    def kind(self) -> Kind:
+        """How its value is written and shown."""
+        return _KINDS[self.value_type]
+
+    @property
+    def description(self) -> str:
+        """What it means, with its unit."""
+        return f"{self.help}, in {self.unit}" if self.unit else self.help
+
+    @property
+    def setting(self) -> str:
+        """Name of its setting."""
+        return f"endpoint_{self.singular or self.name}"
+
+    @property
+    def variable(self) -> str:
+        """Environment variable of its setting."""
+        return f"CDC_BRIDGE_{self.setting.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Its flag on the command line."""
+        return f"--{(self.singular or self.name).replace('_', '-')}"
+
+    @property
+    def json_key(self) -> str | None:
+        """Its key where it is shown; ``None``: it is not."""
+        return None if self.shown_as is None else self.shown_as or self.name
+
+    @property
+    def sent_back(self) -> bool:
+        """Whether a form may show its value to whoever changes it."""
+        return not self.secret and self.mask is None
+
+    def usable(self, stored: Any) -> Any:
+        """Return the usable form of its stored value.
+
+        Raises:
+            ValueError: It cannot be used; the words follow the option's name and repeat nothing secret.
+        """
+        if stored is None and self.optional:
+            return None
+        if self.kind is Kind.NUMBER:
+            self._check_limits(stored)
+        return stored if self.read is None else self.read(stored)
+
+    def shown(self, stored: Any) -> Any:
+        """Return as much of its stored value as may be shown."""
+        return stored if self.mask is None or stored is None else self.mask(stored)
+
+    def _check_limits(self, number: float) -> None:
+        if self.above is not None and not number > self.above:
+            raise ValueError(f"should be greater than {self.above:g}")
+        if self.minimum is not None and not number >= self.minimum:
+            raise ValueError(f"should be greater than or equal to {self.minimum:g}")
+        if self.maximum is not None and not number <= self.maximum:
+            raise ValueError(f"should be less than or equal to {self.maximum:g}")

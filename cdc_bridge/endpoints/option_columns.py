@@ -1,0 +1,32 @@
+"""Composes the parts of statements that name an option's column, so that no statement lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import LiteralString
+
+from psycopg import sql
+
+from cdc_bridge.endpoints.options import OPTIONS
+
+OF_ALL = [name for name in OPTIONS if name != "previous_secret_until"]
+"""What is read of an endpoint that is to receive deliveries; the statements bound the time that is left out."""
+
+SHOWN = [option.name for option in OPTIONS.values() if option.json_key == option.name]
+"""What is shown as it stands; of the others the statement tells what may be shown."""
+
+
+def with_columns(statement: LiteralString, names: Iterable[str]) -> sql.Composed:
+    """Return a statement with columns in place of ``{columns}``, and parameters of their names for ``{values}``.
+
+    ``{assignments}`` becomes ``column = parameter``, and ``{excluded}`` ``column = excluded.column``.
+    """
+    columns = {name: sql.Identifier(name) for name in names}
+    values = {name: sql.Placeholder(name) for name in columns}
+    comma = sql.SQL(", ")
+    return sql.SQL(statement).format(
+        columns=comma.join(columns.values()),
+        values=comma.join(values.values()),
+        assignments=comma.join(sql.SQL("{} = {}").format(columns[name], values[name]) for name in columns),
+        excluded=comma.join(sql.SQL("{} = excluded.{}").format(column, column) for column in columns.values()),
+    )

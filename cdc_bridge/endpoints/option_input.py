@@ -1,0 +1,167 @@
+"""Checks the options that an operator gives, by command or on the dashboard.
+
+A file that an endpoint names lies on the daemon's machine, which need not be the one where the command runs. So a file
+that can be read here is checked here, and of any other there is a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cdc_bridge.endpoints.option import Kind, Option, Setter
+from cdc_bridge.endpoints.option_values import admit_url
+from cdc_bridge.endpoints.options import (
+    NAME_IN_SETTINGS,
+    OPTIONS,
+    UnusableOption,
+    blaming,
+    check_client_certificate,
+    options_for,
+)
+from cdc_bridge.errors import WrongUsage
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_STANDARD_INPUT = Path("-")
+_CERTIFICATE, _KEY = "client_certificate_file", "client_key_file"
+
+Given = Mapping[str, Any]
+"""Options by name, only those that were given. An empty file name, or no header line at all, removes what there was."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedOptions:
+    """Options that can be stored."""
+
+    stored: Mapping[str, Any]
+    """The stored form of those that were given."""
+    warnings: tuple[str, ...]
+    """What could not be checked here."""
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a new endpoint.
+
+    Raises:
+        WrongUsage: It may not have this name.
+    """
+    if name == NAME_IN_SETTINGS:
+        raise WrongUsage(
+            f"NAME {name} belongs to the endpoint that a daemon's settings declare",
+            f"Take another name; or set {OPTIONS['url'].variable} where the daemon runs.",
+        )
+    if not _NAME.fullmatch(name):
+        raise WrongUsage(
+            "NAME has to be of lower-case letters, digits, - and _, begin with a letter or a digit and have at most "
+            "63 of them",
+            "For example: till, till-2, kitchen_screen",
+        )
+    return name
+
+
+def with_defaults(given: Given) -> dict[str, Any]:
+    """Add the defaults of the options that were not given."""
+    return {option.name: option.default for option in options_for(Setter.OPERATOR)} | dict(given)
+
+
+def checked_options(given: Given, *, allow_http: bool, before: Mapping[str, Any] | None = None) -> CheckedOptions:
+    """Check what was given, and return it in stored form.
+
+    Args:
+        given: The options.
+        allow_http: Admit ``http://`` to this machine.
+        before: The endpoint's options so far, where it exists already.
+
+    Raises:
+        WrongUsage: One cannot be used; says which, and never repeats a value that may be secret.
+    """
+    stored = dict(given)
+    with _naming_flags():
+        for name, value in given.items():
+            stored[name] = _stored(OPTIONS[name], value)
+        if "url" in stored:
+            with blaming(OPTIONS["url"]):
+                admit_url(stored["url"], allow_http=allow_http)
+        if given.get(_CERTIFICATE) == "" and _KEY not in given:
+            stored[_KEY] = None  # Without its certificate it serves nothing.
+        warnings = tuple(_check_files(stored, before or {}))
+    return CheckedOptions(stored, warnings)
+
+
+def header_lines_of(file: Path) -> tuple[str, ...]:
+    """Return the header lines in a file; ``-`` is standard input.
+
+    Raises:
+        WrongUsage: It cannot be read, or has none.
+    """
+    try:
+        data = sys.stdin.buffer.read() if file == _STANDARD_INPUT else file.read_bytes()
+        lines = tuple(line for line in data.decode().splitlines() if line.strip())
+    except OSError as error:
+        raise WrongUsage(f"--header-file {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise WrongUsage(f"--header-file {file} is not UTF-8") from None
+    if not lines:
+        raise WrongUsage(f"--header-file {file} has no header in it", "To remove all headers: --header ''")
+    return lines
+
+
+@contextmanager
+def _naming_flags() -> Iterator[None]:
+    try:
+        yield
+    except UnusableOption as error:
+        raise unusable_flag(error) from None
+
+
+def unusable_flag(error: UnusableOption) -> WrongUsage:
+    """Return what is wrong with an option in the words of the command line."""
+    return WrongUsage(f"{'URL' if error.option.required else error.option.flag} {error.problem}")
+
+
+def _stored(option: Option, value: Any) -> Any:
+    """Return the stored form of a value that was given."""
+    with blaming(option):
+        match option.kind:
+            case Kind.FILE:
+                return _file_name(value) if value else None
+            case Kind.LINES:
+                return [f"{name}: {text}" for name, text in option.usable(value)]
+            case _:
+                return option.usable(value)
+
+
+def _file_name(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has a character in its name that cannot be printed")
+    if not Path(text).is_absolute():
+        raise ValueError("has to be an absolute path, beginning with /: the daemon works in another folder")
+    return text
+
+
+def _check_files(stored: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    """Check the files that were given and can be read here; say which cannot."""
+    files = {option.name: option for option in OPTIONS.values() if option.kind is Kind.FILE}
+    paths = {name: stored.get(name, before.get(name)) for name in files}
+    given = [name for name in files if stored.get(name) is not None]
+    pair = (_CERTIFICATE, _KEY)
+    checked = {*given, *pair} if not stored.keys().isdisjoint(pair) else set(given)
+    unreadable = [name for name in files if name in checked and paths[name] and not os.access(paths[name], os.R_OK)]
+    for name in unreadable:
+        yield (
+            f"{files[name].flag}: {paths[name]} cannot be read here, so it was not checked; the daemon has to be able "
+            "to read it"
+        )
+    for name in given:
+        if name not in unreadable:
+            with blaming(files[name]):
+                files[name].usable(paths[name])
+    certificate, key = (Path(path) if path else None for path in (paths[_CERTIFICATE], paths[_KEY]))
+    if checked.issuperset(pair) and (certificate is None or not set(unreadable).intersection(pair)):
+        check_client_certificate(certificate, key)
