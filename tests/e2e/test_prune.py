@@ -213,6 +213,7 @@ async def test_daemon_prunes_and_delivers_on(database: Database, bridges: Bridge
     database.execute("update cdc_bridge.change set changed_at = now() - interval '8 days'")
     database.execute(
         "update cdc_bridge.delivery set changed_at = now() - interval '8 days', recorded_at = now() - interval '8 days'"
+        ", next_attempt_at = next_attempt_at + interval '1 hour'"  # so that the next change supersedes the retry
     )
     bridge = await bridges.start()
     line = await bridge.wait_for_log("pruned")
