@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,6 @@ from tests.support.databases import Database
 from tests.support.http import figures, free_port, get, until_told
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
-from tests.support.service_manager import listening_service_manager
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -75,7 +73,13 @@ async def test_lag_is_told_with_its_cause_and_a_paused_endpoint_is_none(
 ) -> None:
     receiver.script = lambda _: Answer(status=422)
     database.execute(BOOKING, ("R",))
-    await until_told(port, 503, "lag: default is ", "failing, backlog 1, oldest delivery of reservation R after 1 attempt: HTTP 422", "delivery show ")
+    await until_told(
+        port,
+        503,
+        "lag: default is ",
+        "failing, backlog 1, oldest delivery of reservation R after 1 attempt: HTTP 422",
+        "delivery show ",
+    )
     database.execute("update cdc_bridge.endpoint set paused_at = now()")
     await until_ready(port)
 
@@ -116,7 +120,9 @@ async def test_restored_dump_is_told_though_its_backlog_is_not_known(
     await bridge.terminate()
     database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
-    await until_told(port, 503, "endpoint: default is invalid: this database was restored from a dump", "cdc_bridge.adopt()")
+    await until_told(
+        port, 503, "endpoint: default is invalid: this database was restored from a dump", "cdc_bridge.adopt()"
+    )
     found = await figures(port)
     assert ("cdc_bridge_lag_seconds", "default") not in found
     assert ("cdc_bridge_backlog_changes", "default") not in found
@@ -218,7 +224,13 @@ async def test_lack_of_notifications_is_told(bridge: Bridge, database: Database,
         # Its session ends, and no other one can be had.
         database.execute("alter role cdc_bridge connection limit 1")
         database.execute(f"select pg_terminate_backend(pid) from ({LISTENER}) as listener")
-        await until_told(port, 503, "wake-up: notifications do not arrive: polling instead: ", "too many connections", "CDC_BRIDGE_WAKE")
+        await until_told(
+            port,
+            503,
+            "wake-up: notifications do not arrive: polling instead: ",
+            "too many connections",
+            "CDC_BRIDGE_WAKE",
+        )
         assert (await figures(port))["cdc_bridge_notifications_received",] == 0
     finally:
         database.execute("alter role cdc_bridge connection limit -1")

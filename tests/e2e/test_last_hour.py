@@ -50,7 +50,7 @@ async def until_counted(database: Database, delivered: int, failed: int) -> None
 
     def counted() -> bool:
         ((delivered_now, failed_now),) = database.execute(SUMS)
-        return delivered_now == delivered and (failed_now >= failed if failed else failed_now == 0)
+        return bool(delivered_now == delivered and (failed_now >= failed if failed else failed_now == 0))
 
     await until(counted, f"{delivered} delivered and {failed} failed attempts are counted")
 
