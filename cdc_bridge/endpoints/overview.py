@@ -104,6 +104,8 @@ class EndpointOverview:
 
 async def endpoint_overviews(connection: AsyncConnection[TupleRow], name: str | None = None) -> list[EndpointOverview]:
     """Return all endpoints by name, or the one of a name if it is there."""
+    if name is not None and not (name.isascii() and name.isprintable()):
+        return []  # No endpoint can have that name, and PostgreSQL accepts no NUL.
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_queries["endpoint_overviews"], {"name": name})
         return [_overview(row) for row in await cursor.fetchall()]

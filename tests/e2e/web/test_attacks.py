@@ -76,7 +76,7 @@ async def test_wrong_token_signs_nobody_in(visitor: Visitor) -> None:
     for token in ("", "x", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "x" * 50_000):
         answer = await visitor.sign_in(token)
         assert answer.status == 403
-        assert "That is not one of the tokens." in answer.text
+        assert "Wrong token." in answer.text
     assert visitor.cookies == {}
     assert (await visitor.get("/", follow=False)).status == 303
 
@@ -88,7 +88,7 @@ async def test_after_ten_wrong_tokens_even_the_right_one_has_to_wait(visitor: Vi
     assert answer.status == 429
     assert 0 < int(answer.headers["retry-after"]) <= 601
     assert "Too many wrong tokens" in answer.text
-    assert len([line for line in page_bridge.log if line["event"] == "sign-in refused"]) == 10
+    assert len([line for line in page_bridge.log if line["event"] == "sign-in rejected"]) == 10
 
 
 async def test_who_may_see_states_sees_no_content_and_changes_nothing(
@@ -100,7 +100,7 @@ async def test_who_may_see_states_sees_no_content_and_changes_nothing(
     assert seen.status == 200
     assert "delivered" in seen.text
     assert "Secretname" not in seen.html
-    assert "The call, if it were made now" not in seen.text
+    assert "Request preview" not in seen.text
     form_token = seen.form_token
     for path in PAGES[5:]:
         assert (await viewer.get(path)).status == 403, path
@@ -133,7 +133,7 @@ async def test_form_that_another_site_sends_changes_nothing_though_it_has_the_to
     ]:
         answer = await operator.send("/endpoints/default/pause", headers=headers)
         assert answer.status == 403
-        assert "Another site has sent this." in answer.text
+        assert "Another site sent this request." in answer.text
         assert database.value("select paused_at from cdc_bridge.endpoint") is None
 
 
@@ -182,7 +182,7 @@ async def test_every_answer_forbids_browsers_what_it_does_not_need(operator: Vis
         "/readyz",
         "/healthz",
         "/metrics",
-        "/static/page.css",
+        "/static/dashboard.css",
         "/static/x",
     ):
         headers = (await operator.get(path, follow=False)).headers
@@ -314,7 +314,7 @@ async def test_files_that_never_end_are_not_read(operator: Visitor, database: Da
 async def test_more_than_the_page_takes_is_refused(operator: Visitor) -> None:
     answer = await operator.send("/endpoints/new", {"headers": "x" * 100_000})
     assert answer.status == 413
-    assert "more than the page takes" in answer.text
+    assert "The request is too large" in answer.text
     refused = await operator.get("/deliveries?reservation=" + "x" * 20_000)
     assert refused.status == 400
     assert (await operator.get("/")).status == 200
@@ -325,7 +325,7 @@ async def test_path_tricks_lead_nowhere(operator: Visitor) -> None:
         "/static/../server.py",
         "/static/%2e%2e/server.py",
         "/static/..%2f..%2fsettings.py",
-        "/static/page.css/../../access.py",
+        "/static/dashboard.css/../../access.py",
         "/static//etc/passwd",
         "/endpoints/..%2f..%2fetc",
         "/endpoints/%00",
@@ -363,7 +363,7 @@ async def test_without_a_token_in_the_settings_there_is_no_page(bridges: Bridges
         answer = await visitor.get("/")
         assert answer.status == 404
         assert "CDC_BRIDGE_WEB_TOKEN is not set" in answer.text
-        for path in ("/sign-in", "/deliveries", "/endpoints/default", "/static/page.css"):
+        for path in ("/sign-in", "/deliveries", "/endpoints/default", "/static/dashboard.css"):
             assert (await visitor.get(path)).status == 404
         assert (await visitor.sign_in("")).status in {404, 405}
         assert (await visitor.get("/healthz")).status == 200
@@ -530,7 +530,7 @@ async def test_behind_a_proxy_the_address_is_what_the_nearest_one_wrote(
             )
             answer = await visitor.ask("POST", "/sign-in", data={"token": "wrong"}, headers=headers)
         assert answer.status == 429
-        assert {line["address"] for line in bridge.log if line["event"] == "sign-in refused"} == {"192.0.2.7"}
+        assert {line["address"] for line in bridge.log if line["event"] == "sign-in rejected"} == {"192.0.2.7"}
         assert (await visitor.ask("POST", "/sign-in", data={"token": TOKEN}, follow=False)).status == 303
     finally:
         await visitor.close()

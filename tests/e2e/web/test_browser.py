@@ -1,4 +1,4 @@
-"""The page in a real browser: a restaurant's manager at work, on a desk and on a telephone, with a mouse and without.
+"""The dashboard in a real browser: a restaurant's manager at work, at a desk and on a phone, with a mouse and without.
 
 With ``CDC_BRIDGE_TEST_SCREENSHOTS`` set to a folder, pictures of all pages are left there.
 """
@@ -70,14 +70,14 @@ class Manager:
         await expect(page.get_by_text("Endpoint till is added.")).to_be_visible()
         secret = await page.locator("#secret").inner_text()
         assert WHSEC.match(secret)
-        await expect(page.locator("#standing .state")).to_have_text("healthy", timeout=PATIENCE_MILLISECONDS)
+        await expect(page.locator("#status .state")).to_have_text("healthy", timeout=PATIENCE_MILLISECONDS)
         await page.reload()
         assert secret not in await page.content()
         return secret
 
     async def sees_first_call_arrive(self) -> None:
-        await self.page.get_by_role("link", name="Its latest deliveries").click()
-        await expect(self.page.get_by_text("No such delivery was found.")).to_be_visible()
+        await self.page.get_by_role("link", name="Latest deliveries").click()
+        await expect(self.page.get_by_text("No delivery matches.")).to_be_visible()
         self.database.execute(BOOKING, ("R1",))
         row = self.page.locator("#list tbody tr", has_text="R1")
         await expect(row.locator(".state")).to_have_text("delivered", timeout=PATIENCE_MILLISECONDS)
@@ -90,11 +90,11 @@ class Manager:
         page = self.page
         await page.get_by_role("link", name="Endpoints").click()
         till = page.locator(".endpoints li", has=page.get_by_role("link", name="till", exact=True))
-        await expect(till.locator(".state")).to_have_text("backing off", timeout=PATIENCE_MILLISECONDS)
-        await expect(page.locator("#health")).to_contain_text("till does not take calls: HTTP 503")
-        await expect(page.get_by_text("All is well")).to_have_count(0)
+        await expect(till.locator(".state")).to_have_text("failing", timeout=PATIENCE_MILLISECONDS)
+        await expect(page.locator("#health")).to_contain_text("till is failing: HTTP 503")
+        await expect(page.get_by_text("No problems.")).to_have_count(0)
         await expect(
-            till.get_by_text(re.compile("Calls in the last hour: .* accepted, [1-9].* refused"))
+            till.get_by_text(re.compile("Attempts in the last hour: .* delivered, [1-9].* failed"))
         ).to_be_visible()
         await self.picture("overview")
 
@@ -103,7 +103,7 @@ class Manager:
         await self.page.get_by_role("link", name="till", exact=True).click()
         await self.page.get_by_role("button", name="Send a test request").click()
         await expect(self.page.get_by_text("Test request: HTTP 200")).to_be_visible()
-        await expect(self.page.locator("#standing .state")).to_have_text("healthy", timeout=PATIENCE_MILLISECONDS)
+        await expect(self.page.locator("#status .state")).to_have_text("healthy", timeout=PATIENCE_MILLISECONDS)
 
     async def sends_a_dead_letter_again(self) -> None:
         self.database.execute(
@@ -111,9 +111,9 @@ class Manager:
             "where e.endpoint_id = d.endpoint_id and e.name = 'till' and d.reservation_id = 'R1'"
         )
         page = self.page
-        await page.locator("#standing").get_by_role("link", name="1", exact=True).click()
+        await page.locator("#status").get_by_role("link", name="1", exact=True).click()
         await page.get_by_role("checkbox").check()
-        await page.get_by_role("button", name="Send those chosen again").click()
+        await page.get_by_role("button", name="Send selected again").click()
         await expect(page.get_by_text("1 of 1 are due now.")).to_be_visible()
         await page.get_by_role("link", name="Clear").click()
         row = page.locator("#list tbody tr", has_text="till").filter(has_text="R1")
@@ -124,7 +124,7 @@ class Manager:
     async def looks_at_the_delivery(self) -> None:
         await expect(self.page.locator("#body")).to_contain_text('"id": "R1"')
         await expect(self.page.get_by_text("open sesame")).to_have_count(0)
-        await self.page.get_by_text("As a command for a shell").click()
+        await self.page.get_by_text("Shell command").click()
         await expect(self.page.locator("#curl")).to_contain_text('--header "x-till-key: $X_TILL_KEY"')
         await self.picture("delivery")
 
@@ -141,9 +141,9 @@ class Manager:
 
     async def pauses_and_resumes(self) -> None:
         await self.page.get_by_role("button", name="Pause").click()
-        await expect(self.page.locator("#standing .state")).to_have_text("paused")
+        await expect(self.page.locator("#status .state")).to_have_text("paused")
         await self.page.get_by_role("button", name="Resume").click()
-        state = self.page.locator("#standing .state")
+        state = self.page.locator("#status .state")
         await expect(state).to_have_text("healthy", timeout=PATIENCE_MILLISECONDS)
 
     async def signs_out(self) -> None:
@@ -179,7 +179,7 @@ async def test_manager_adds_breaks_mends_rotates_pauses_and_leaves(manager: Mana
     await manager.rotates(secret)
     await manager.pauses_and_resumes()
     await manager.signs_out()
-    assert [line["what"] for line in page_bridge.log if line["event"] == "changed by page"] == [
+    assert [line["what"] for line in page_bridge.log if line["event"] == "dashboard change"] == [
         "endpoint added",
         "endpoint tested",
         "deliveries sent again",
@@ -202,7 +202,7 @@ async def test_no_page_keeps_anybody_from_using_it(manager: Manager) -> None:
     for path in (
         "/",
         "/deliveries",
-        "/deliveries?state=waiting&endpoint=none",
+        "/deliveries?state=retrying&endpoint=none",
         "/deliveries/till/1",
         "/endpoints/till",
         "/endpoints/default",
@@ -240,7 +240,7 @@ async def test_keyboard_alone_will_do(manager: Manager) -> None:
     await page.keyboard.type(TOKEN)
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Endpoints")).to_be_visible()
-    await press_until(page, "Tab", "Skip to the content")
+    await press_until(page, "Tab", "Skip to content")
     await page.keyboard.press("Enter")
     await press_until(page, "Tab", "Add an endpoint")
     await page.keyboard.press("Enter")
@@ -253,7 +253,7 @@ async def test_keyboard_alone_will_do(manager: Manager) -> None:
     await expect(page.get_by_text("Endpoint till is added.")).to_be_visible()
     await press_until(page, "Tab", "Pause")
     await page.keyboard.press("Space")
-    await expect(page.locator("#standing .state")).to_have_text("paused")
+    await expect(page.locator("#status .state")).to_have_text("paused")
     await press_until(page, "Tab", "Remove")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Remove till?")).to_be_visible()
@@ -272,7 +272,7 @@ async def test_focus_stays_where_it_was_when_the_page_is_brought_up_to_date(mana
     manager.receiver.script = lambda _: Answer(status=503)
     for number in range(4):
         manager.database.execute(BOOKING, (f"R{number}",))
-    await expect(manager.page.locator("#endpoints .state")).to_have_text("backing off", timeout=PATIENCE_MILLISECONDS)
+    await expect(manager.page.locator("#endpoints .state")).to_have_text("failing", timeout=PATIENCE_MILLISECONDS)
     await expect(link).to_be_focused()
 
 
@@ -298,10 +298,10 @@ async def test_without_scripts_every_page_works(
 
 async def test_window_says_that_it_is_old_when_the_daemon_is_dead(manager: Manager, page_bridge: Bridge) -> None:
     await manager.sign_in()
-    await expect(manager.page.get_by_text("All is well")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
+    await expect(manager.page.get_by_text("No problems.")).to_be_visible(timeout=PATIENCE_MILLISECONDS)
     await page_bridge.kill()
     await expect(manager.page.locator("#stale")).to_contain_text("Not up to date since", timeout=PATIENCE_MILLISECONDS)
-    await expect(manager.page.get_by_text("All is well")).to_be_hidden()
+    await expect(manager.page.get_by_text("No problems.")).to_be_hidden()
 
 
 async def test_secret_does_not_come_back_with_the_back_button(page_bridge: Bridge, page_port: int) -> None:

@@ -1,4 +1,4 @@
-"""Deliveries on the page: the list and its filters, one of them, and sending again."""
+"""Pages of deliveries: the list and its filters, one of them, and sending again."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ async def test_wrong_filter_is_told(operator: Visitor) -> None:
     for query, words in [
         ({"endpoint": "defalt"}, "There is no endpoint defalt; did you mean default?"),
         ({"state": "lost"}, "There is no state lost."),
-        ({"since": "yesterday"}, "From is not a time, as 2026-07-01T18:30."),
-        ({"until": "9999-12-31T23:59:59-23:59"}, "Until is not a time"),
+        ({"since": "yesterday"}, "From has to be a time such as 2026-07-01T18:30."),
+        ({"until": "9999-12-31T23:59:59-23:59"}, "Until has to be a time"),
         ({"since": "2026-07-02", "until": "2026-07-01"}, "From is not before Until."),
         ({"after": "x"}, "is not a cursor of this list"),
-        ({"reservation": "\0"}, "Reservation has characters that no id has."),
+        ({"reservation": "\0"}, "Reservation has a character that no id has."),
     ]:
         answer = await operator.get("/deliveries", params=query)
         assert answer.status == 200
         assert words in answer.text
 
 
-async def test_delivery_is_shown_with_the_call_as_it_would_be_now(
+async def test_delivery_is_shown_with_a_preview_of_its_request(
     operator: Visitor, database: Database, receiver: Receiver
 ) -> None:
     await deliver(database, receiver, 1)
@@ -105,9 +105,9 @@ async def test_one_that_was_delivered_is_sent_again_as_it_stands(
 ) -> None:
     await deliver(database, receiver, 1)
     answer = await operator.send("/deliveries/default/1/send")
-    assert "Reservation R1 is called once more, as it stands now." in answer.text
+    assert "Reservation R1 is queued in its current state." in answer.text
     await receiver.wait_for_accepted(2)
-    told = await page_bridge.wait_for_log("changed by page", what="delivery sent again")
+    told = await page_bridge.wait_for_log("dashboard change", what="delivery sent again")
     assert (told["endpoint"], told["seq"]) == ("default", 1)
 
 
@@ -115,7 +115,7 @@ async def test_one_that_waits_is_called_at_once(operator: Visitor, database: Dat
     receiver.script = lambda _: Answer(status=422)
     database.execute(BOOKING, ("R1",))
     await until(lambda: recorded(database, 1), "it is refused")
-    assert "waiting: next attempt in" in (await operator.get("/deliveries/default/1")).text
+    assert "retrying: next attempt in" in (await operator.get("/deliveries/default/1")).text
     receiver.script = lambda _: Answer()
     answer = await operator.send("/deliveries/default/1/send")
     assert "1 (reservation R1) is due now." in answer.text
@@ -136,7 +136,7 @@ async def test_chosen_ones_are_sent_again_and_what_cannot_be_is_told(
     assert "3 was delivered." in answer.text
     assert "There is no endpoint none." in answer.text
     await receiver.wait_for_accepted(5)
-    assert "None was chosen." in (await operator.send("/deliveries/retry")).text
+    assert "No delivery was selected." in (await operator.send("/deliveries/retry")).text
     away = await operator.send("/deliveries/retry", {"back": "//evil.example/"}, follow=False)
     assert away.headers["location"] == "/deliveries"
 
@@ -147,13 +147,13 @@ async def test_all_dead_letters_of_an_endpoint_are_sent_again(
     await deliver(database, receiver, 5)
     database.execute("update cdc_bridge.delivery set state = 'dead'")
     page = await operator.get("/deliveries?state=dead&endpoint=default")
-    assert "Send all dead letters of default again" in page.text
+    assert "Replay all dead letters of default" in page.text
     answer = await operator.send("/endpoints/default/retry-dead")
-    assert "5 reservations with dead letters at default are called once more." in answer.text
+    assert "5 reservations with dead letters at default are queued." in answer.text
     await receiver.wait_for_accepted(10)
     refused = await operator.send("/endpoints/none/retry-dead")
     assert "There is no endpoint none." in refused.text
-    told = [line for line in page_bridge.log if line["event"] == "changed by page"]
+    told = [line for line in page_bridge.log if line["event"] == "dashboard change"]
     assert [(line["endpoint"], line["reservations"], line["all_of_them"]) for line in told] == [("default", 5, True)]
 
 
@@ -165,12 +165,12 @@ async def test_sending_all_dead_letters_is_not_begun_twice_and_its_end_is_told(
     async with database.connection(autocommit=False) as other:  # So it goes on for as long as that is wanted.
         await other.execute("select from cdc_bridge.endpoint for no key update")
         first = await operator.send("/endpoints/default/retry-dead")
-        assert "0 so far are called once more. It goes on" in first.text
+        assert "0 reservations are queued so far. The replay goes on" in first.text
         again = await operator.send("/endpoints/default/retry-dead")
-        assert "That is under way already for default." in again.text
+        assert "A replay for default is under way." in again.text
     await receiver.wait_for_accepted(6)
-    await page_bridge.wait_for_log("changed by page", what="dead letters sent again", reservations=3)
-    assert "3 reservations with dead letters at default are called once more." in (await operator.get("/")).text
+    await page_bridge.wait_for_log("dashboard change", what="dead letters sent again", reservations=3)
+    assert "3 reservations with dead letters at default are queued." in (await operator.get("/")).text
 
 
 async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
@@ -186,7 +186,7 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
         assert "Default is paused: nothing is called until" in (await operator.send(path, fields)).text
 
 
-async def test_call_that_is_shown_is_that_of_the_newest_change(
+async def test_request_that_is_previewed_is_that_of_the_newest_change(
     operator: Visitor, database: Database, receiver: Receiver
 ) -> None:
     receiver.script = lambda _: Answer(status=422)
@@ -195,6 +195,6 @@ async def test_call_that_is_shown_is_that_of_the_newest_change(
     database.execute("update reservations set adults = 5")
     await until(lambda: recorded(database, 2), "the second is refused")
     page = await operator.get("/deliveries/default/1")
-    assert "this is the call of 2 ." in page.text
+    assert "this is the request of 2 ." in page.text
     assert "ce-sequence 00000000000000000002" in page.text
     assert "ce-type reservation.updated" in page.text

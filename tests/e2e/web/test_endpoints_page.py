@@ -1,4 +1,4 @@
-"""What can be seen and done of endpoints on the page, against a real daemon."""
+"""Pages of endpoints, against a real daemon."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ async def until_on_page(visitor: Visitor, path: str, *words: str) -> str:
     return text
 
 
-async def test_first_page_shows_each_endpoint_and_that_all_is_well(operator: Visitor) -> None:
-    text = await until_on_page(operator, "/", "All is well", "default", "healthy")
+async def test_first_page_shows_each_endpoint_and_that_there_are_no_problems(operator: Visitor) -> None:
+    text = await until_on_page(operator, "/", "No problems", "default", "healthy")
     assert "Add an endpoint" in text
 
 
@@ -56,9 +56,10 @@ async def test_first_page_says_what_is_wrong_since_when_and_what_to_do(operator:
     database.execute("select cdc_bridge.disable_capture()")
     text = await until_on_page(operator, "/", "Capture : capture was switched off")
     assert "select cdc_bridge.enable_capture();" in text
-    assert "Seen since 20" in text
+    assert "First seen 20" in text
+    assert "1 problem: capture was switched off by cdc_bridge.disable_capture()." in text
     banner = await operator.get("/deliveries")
-    assert "1 thing is not well: capture." in banner.text
+    assert "1 problem: capture was switched off by cdc_bridge.disable_capture(). Details" in banner.text
 
 
 async def test_endpoint_of_the_settings_is_shown_as_such_and_cannot_be_changed(
@@ -79,7 +80,7 @@ async def test_endpoint_is_added_with_its_options_and_its_secret_is_shown_once(
     operator: Visitor, database: Database, page_bridge: Bridge
 ) -> None:
     answer = await operator.send("/endpoints/new", TILL)
-    assert "Endpoint till is added. It begins with what is committed from now on." in answer.text
+    assert "Endpoint till is added. It starts with changes committed from now on." in answer.text
     (secret,) = set(WHSEC.findall(answer.html))
     ((url, headers, max_in_flight, timeout_seconds, latest_only, in_database),) = database.execute(ROW)
     assert (url, max_in_flight, timeout_seconds, latest_only) == (TILL["url"], 4, 2.5, False)
@@ -91,7 +92,7 @@ async def test_endpoint_is_added_with_its_options_and_its_secret_is_shown_once(
         assert "in-the-query" not in page.html
         assert "a value that is secret" not in page.html
     assert secret not in again.html
-    told = await page_bridge.wait_for_log("changed by page", what="endpoint added")
+    told = await page_bridge.wait_for_log("dashboard change", what="endpoint added")
     assert (told["right"], told["address"], told["url"]) == (
         "all",
         "127.0.0.1",
@@ -102,7 +103,7 @@ async def test_endpoint_is_added_with_its_options_and_its_secret_is_shown_once(
 
 async def test_unsigned_endpoint_gets_no_secret(operator: Visitor, database: Database) -> None:
     answer = await operator.send("/endpoints/new", {name: value for name, value in TILL.items() if name != "signed"})
-    assert "Requests to it are not signed." in answer.text
+    assert "Its requests are not signed." in answer.text
     assert database.execute(ROW)[0][-1] is None
 
 
@@ -148,7 +149,7 @@ async def test_change_leaves_what_was_left_empty_and_takes_away_what_is_to_go(
     assert "Endpoint till is changed." in answer.text
     ((url, headers, max_in_flight, _, latest_only, _),) = database.execute(ROW)
     assert (url, len(headers), max_in_flight, latest_only) == (TILL["url"], 2, 8, True)
-    told = await page_bridge.wait_for_log("changed by page", what="endpoint changed")
+    told = await page_bridge.wait_for_log("dashboard change", what="endpoint changed")
     assert sorted(told["options"]) == ["latest_only", "max_in_flight"]
     await operator.send("/endpoints/till/change", form | {"drop_headers": "on", "url": "https://till.example/v2"})
     ((url, headers, max_in_flight, _, latest_only, _),) = database.execute(ROW)
@@ -162,11 +163,11 @@ async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor
     first = WHSEC.findall((await operator.send("/endpoints/new", TILL)).html)[0]
     path = "/endpoints/till/rotate-secret"
     second = await operator.send(path, {"keep_old_hours": "24"})
-    assert "and with the one before as well until " in second.text
+    assert "and with the previous one until " in second.text
     refused = await operator.send(path, {"keep_old_hours": "24"})
     assert "A rotation is in progress: until " in refused.text
     assert WHSEC.findall(refused.html) == []
-    assert "Drop that older secret at once" in (await operator.get(path)).text
+    assert "Drop the previous secret now" in (await operator.get(path)).text
     third = await operator.send(path, {"keep_old_hours": "0", "cut_short": "on"})
     (secret,) = set(WHSEC.findall(third.html))
     assert secret not in {first, WHSEC.findall(second.html)[0]}
@@ -175,7 +176,7 @@ async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor
     ]
     for wrong in ("", "many", "-1", "1e9", "nan"):
         refused = await operator.send(path, {"keep_old_hours": wrong})
-        assert "Hours has to be" in refused.text
+        assert "Overlap has to be" in refused.text
 
 
 async def test_what_removing_loses_is_said_before(operator: Visitor, database: Database) -> None:
@@ -183,7 +184,7 @@ async def test_what_removing_loses_is_said_before(operator: Visitor, database: D
     await operator.send("/endpoints/till/pause")
     database.execute(BOOKING, ("R",))
     asked = await operator.get("/endpoints/till/remove")
-    assert "Changes that are not sent to it yet: 1. All of them are lost." in asked.text
+    assert "This loses 0 pending deliveries and 1 unread changes." in asked.text
     answer = await operator.send("/endpoints/till/remove")
     assert "Endpoint till is removed." in answer.text
     assert database.value("select count(*) from cdc_bridge.endpoint where name = 'till'") == 0
@@ -198,7 +199,7 @@ async def test_pausing_twice_and_resuming_twice_say_so(operator: Visitor) -> Non
         assert words in text
 
 
-async def test_test_call_shows_the_answer(operator: Visitor, receiver: Receiver) -> None:
+async def test_test_request_shows_the_response(operator: Visitor, receiver: Receiver) -> None:
     for status in [200, 401, 503]:
         receiver.script = lambda _, status=status: Answer(status=status)  # type: ignore[misc]
         answer = await operator.send("/endpoints/default/test")
@@ -215,7 +216,7 @@ async def test_certificates_file_that_is_missing_is_only_a_warning_as_for_the_co
     assert "Warning:" not in answer.text
 
 
-async def test_page_says_that_the_database_is_away_and_comes_back(operator: Visitor, database: Database) -> None:
+async def test_dashboard_says_that_the_database_is_lost_and_comes_back(operator: Visitor, database: Database) -> None:
     try:
         database.execute(
             "alter role cdc_bridge connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity "
@@ -223,8 +224,8 @@ async def test_page_says_that_the_database_is_away_and_comes_back(operator: Visi
         )
         answer = await operator.get("/deliveries")
         assert answer.status == 503
-        assert "The database does not answer" in answer.text
-        await until_on_page(operator, "/", "Database : it does not answer")
+        assert "The database does not respond" in answer.text
+        await until_on_page(operator, "/", "Database : PostgreSQL does not respond")
     finally:
         database.execute("alter role cdc_bridge connection limit -1")
     await until_on_page(operator, "/", "healthy")
@@ -234,7 +235,7 @@ async def test_page_says_that_the_database_is_away_and_comes_back(operator: Visi
 async def test_reader_takes_no_more_than_two_connections(operator: Visitor, database: Database) -> None:
     for path in ["/deliveries", "/endpoints/default"] * 10:
         assert (await operator.get(path)).status == 200
-    pages = "select count(*) from pg_stat_activity where application_name like 'cdc-bridge page%'"
+    pages = "select count(*) from pg_stat_activity where application_name like 'cdc-bridge dashboard%'"
     await until(lambda: 1 <= database.value(pages) <= 2, "pages have one or two connections")
 
 
@@ -252,28 +253,28 @@ async def test_two_who_change_one_endpoint_take_nothing_back_of_one_another(
     assert (max_in_flight, timeout_seconds, latest_only) == (4, 20, True)
 
 
-async def test_refused_booking_and_what_a_comparison_found_are_told(
+async def test_rejected_booking_and_the_result_of_a_reconcile_are_shown(
     operator: Visitor, database: Database, receiver: Receiver
 ) -> None:
     receiver.script = lambda _: Answer(status=422)
     database.execute(BOOKING, ("R",))
-    text = await until_on_page(operator, "/", "default has refused 1 delivery, to be tried again.")
-    assert "All is well" not in text
+    text = await until_on_page(operator, "/", "default is failing: HTTP 422 Unprocessable Entity.")
+    assert "No problems" not in text
     database.execute(
         "update cdc_bridge.endpoint set reconciled_at = now(), reconciled_missing = 17, reconciled_stale = 3"
     )
-    await until_on_page(operator, "/", "default did not have 20 reservations as they stand")
-    await until_on_page(operator, "/endpoints/default", "17 missing, 3 out of date")
+    await until_on_page(operator, "/", "default had 20 reservations missing or stale at the last reconcile")
+    await until_on_page(operator, "/endpoints/default", "17 missing, 3 stale")
 
 
-async def test_daemon_that_stands_by_does_not_say_that_all_is_well(operator: Visitor, bridges: Bridges) -> None:
+async def test_daemon_on_standby_does_not_say_that_there_are_no_problems(operator: Visitor, bridges: Bridges) -> None:
     port = free_port()
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_WEB_TOKEN=TOKEN)
     second = Visitor(port)
     try:
         await second.sign_in()
-        text = await until_on_page(second, "/", "This daemon stands by", "healthy")
-        assert "All is well" not in text
+        text = await until_on_page(second, "/", "This daemon is on standby", "healthy")
+        assert "No problems" not in text
     finally:
         await second.close()
 
@@ -285,6 +286,6 @@ async def test_restored_dump_promises_nothing(operator: Visitor, database: Datab
         "the endpoint is given back",
     )
     database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
-    assert "Not sent yet not known" in (await operator.get("/endpoints/default")).text
+    assert "Backlog unknown" in (await operator.get("/endpoints/default")).text
     answer = await operator.send("/endpoints/default/resume")
-    assert "restored from a dump into another PostgreSQL cluster, so nothing is called" in answer.text
+    assert "But it is invalid: this database was restored from a dump into another PostgreSQL cluster" in answer.text

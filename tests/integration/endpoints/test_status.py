@@ -19,7 +19,8 @@ from tests.support.plans import explained
 DAEMON_NUMBER = 4711
 ENDPOINT = """
 insert into cdc_bridge.endpoint (
-  name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position, cluster,
+  name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  position, cluster,
   daemon_number, daemon_name, leased_until, created_at
 )
 select 'till', false, 'https://till.example/x?token=t', '{}', 1, false, 1, 1, pg_current_snapshot(), system_identifier,
@@ -138,7 +139,9 @@ async def test_looking_takes_no_lock(till: Database) -> None:
         (["dead"], True, "degraded"),
     ],
 )
-async def test_status_of_deliveries(live: Database, deliveries: list[str], ever_delivered: bool, status: str) -> None:
+async def test_status_of_deliveries(
+    live: Database, deliveries: list[str], *, ever_delivered: bool, status: str
+) -> None:
     if ever_delivered:
         change(live, "last_success_at = now() - interval '1 hour'")
     for seq, state in enumerate(deliveries):
@@ -184,7 +187,7 @@ async def test_one_reservation_counts_once_however_many_of_its_changes_are_pendi
     ],
 )
 async def test_endpoint_that_a_daemon_may_be_about_to_take_is_settling(
-    till: Database, columns: str, settling: bool
+    till: Database, columns: str, *, settling: bool
 ) -> None:
     change(till, columns)
     found = await overview(till)

@@ -1,4 +1,4 @@
-"""Where the page may be served, and what the daemon refuses."""
+"""Where the dashboard may be served, and what the daemon rejects."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def settings(**values: Any) -> Settings:
     return Settings(**needed | values)
 
 
-def test_loopback_needs_nothing_and_no_port_is_no_page() -> None:
-    listening = listen_settings(settings())
-    assert listening is not None
-    assert (listening.address, listening.port, listening.is_local) == ("127.0.0.1", 9187, True)
+def test_loopback_requires_nothing_and_no_port_means_no_server() -> None:
+    listen = listen_settings(settings())
+    assert listen is not None
+    assert (listen.address, listen.port, listen.is_local) == ("127.0.0.1", 9187, True)
     assert listen_settings(settings(web_port=0)) is None
     ipv6 = listen_settings(settings(web_address="::1"))
     assert ipv6 is not None
@@ -40,7 +40,7 @@ def test_loopback_needs_nothing_and_no_port_is_no_page() -> None:
         ({"web_address": "::"}, "WEB_TOKEN is not set"),
         ({"web_behind_proxy": True}, "WEB_TOKEN is not set"),
         ({"web_address": "192.0.2.1", "web_token": TOKEN}, "is reached by other machines"),
-        ({"web_address": "till.example", "web_token": TOKEN}, "WEB_ADDRESS is no address"),
+        ({"web_address": "till.example", "web_token": TOKEN}, "WEB_ADDRESS is not an IP address"),
         ({"web_token": SecretStr("too short")}, "WEB_TOKEN is shorter than 20 characters"),
         ({"web_view_token": SecretStr("x" * 19)}, "WEB_VIEW_TOKEN is shorter than 20 characters"),
         ({"web_token": TOKEN, "web_view_token": TOKEN}, "is the same as"),
@@ -74,15 +74,17 @@ async def test_daemon_that_would_serve_without_protection_does_not_start(bridges
     [
         (
             {"CDC_BRIDGE_WEB_PORT": "9187"},
-            "page              none, as there is no token; figures at http://127.0.0.1:9187",
+            "dashboard         off, as there is no token; metrics at http://127.0.0.1:9187",
         ),
-        ({"CDC_BRIDGE_WEB_PORT": "9187", "CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "✓ page             http://127.0.0.1:9187"),
-        ({"CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "is not served, as web_port is not set"),
-        ({"CDC_BRIDGE_WEB_TOKEN": "short"}, "✗ page             CDC_BRIDGE_WEB_TOKEN is shorter than 20 characters"),
+        ({"CDC_BRIDGE_WEB_PORT": "9187", "CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "✓ dashboard        http://127.0.0.1:9187"),
+        ({"CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "off, as web_port is not set"),
+        ({"CDC_BRIDGE_WEB_TOKEN": "short"}, "✗ dashboard        CDC_BRIDGE_WEB_TOKEN is shorter than 20 characters"),
     ],
 )
-async def test_check_says_whether_the_page_can_be_served(database: Database, given: dict[str, str], words: str) -> None:
+async def test_check_says_whether_the_dashboard_can_be_served(
+    database: Database, given: dict[str, str], words: str
+) -> None:
     _, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=database.bridge_url, **given)
     assert " ".join(words.split()) in " ".join(output.split())
     _, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=database.bridge_url)
-    assert " page " not in output
+    assert " dashboard " not in output
