@@ -90,6 +90,16 @@ async def test_rejected_delivery_is_retried_by_the_schedule_until_it_is_dead() -
 
 
 @in_virtual_time
+async def test_rejection_with_retry_after_is_not_retried_before() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: Failed(422, "HTTP 422", Fault.DELIVERY, 600.0)
+        begun = now()
+        run.store.commit(change(1))
+        await run.until(lambda: len(run.transport.sent) == 2)
+        assert now() - begun >= 600
+
+
+@in_virtual_time
 async def test_newer_change_is_sent_at_once_while_an_older_one_is_retrying() -> None:
     async with ScriptedPipeline() as run:
         run.transport.script = lambda message: INVALID if message.sequence == 1 else OK
@@ -348,6 +358,21 @@ async def test_stopping_finishes_and_records_what_is_under_way_and_begins_nothin
 
 
 @in_virtual_time
+async def test_stopping_waits_until_all_is_recorded() -> None:
+    run = ScriptedPipeline()
+    running = run.start()
+    run.store.recording.shut()
+    run.store.commit(change(1))
+    await run.until(lambda: run.store.recording.waiting == 1)
+    stopping = asyncio.create_task(run.stop())
+    await asyncio.sleep(1)
+    assert not running.done()
+    run.store.recording.open()
+    await stopping
+    assert run.store.recorded == [(1, "delivered")]
+
+
+@in_virtual_time
 async def test_request_that_takes_too_long_is_abandoned_when_stopping() -> None:
     run = ScriptedPipeline()
     run.start()
@@ -409,14 +434,15 @@ async def test_idle_pipeline_is_neither_stalled_nor_behind() -> None:
 
 
 @in_virtual_time
-async def test_change_that_was_handed_over_just_now_is_not_stalled_since_the_last_one() -> None:
+async def test_change_that_was_handed_over_just_now_is_not_stalled_since_the_last_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with ScriptedPipeline() as run:
         seen: list[float | None] = []
         run.store.commit(change(1))
         await run.until_recorded(1)
         await asyncio.sleep(3600)
-        handed_over = run.reader.found
-        run.reader.found = lambda: (seen.append(run.pipeline.stalled_since), handed_over())[1]  # type: ignore[method-assign, func-returns-value]
+        monkeypatch.setattr(run.reader, "found", lambda: seen.append(run.pipeline.stalled_since))
         run.store.commit(change(2))
         await run.until_recorded(2)
         assert seen == [None]
