@@ -12,7 +12,7 @@ from cdc_bridge.guides import Guide, guide_text
 def guide(
     reader: Annotated[Guide, typer.Argument(help="Reader of the guide.", show_default=False)],
 ) -> None:
-    """Print a guide, in Markdown.
+    """Print a guide for DBA, operator or vendor.
 
     dba: install and run the SQL side. mapping: map other tables and columns. operator: run the daemon. vendor: receive
     the webhooks.

@@ -20,9 +20,9 @@ COST_PART = "cost"
 HEADLINES = {
     "one row updated, daemon absent: captured": "Update of one row, with capture",
     "commits, 16 writers, one update, daemon absent: captured": "Commits of 16 writers that only update, with capture",
-    "commit to call, idle, p50": "Commit to request, median",
+    "commit to request, idle, p50": "Commit to request, median",
     "draining 50,000 changes, 64 in flight": "Delivery of a backlog, 64 requests in flight",
-    "memory of the daemon at most, 1,000,000 waiting": "Memory of the daemon with a backlog of 1,000,000",
+    "peak memory of the daemon, backlog of 1,000,000": "Memory of the daemon with a backlog of 1,000,000",
 }
 """The measures that README shows, with what it calls them."""
 

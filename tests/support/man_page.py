@@ -58,7 +58,7 @@ def man_page(date: str) -> str:
         ".TP",
         '.BR \\-h ", " \\-\\-help',
         "What a command does, and its options.",
-        *_of_most_commands(command("run").load()),
+        *_of_most_commands(command("run")),
         ".SH COMMANDS",
         *_commands(root, ""),
         ".SH SETTINGS",
@@ -82,6 +82,7 @@ def command(*names: str) -> Any:
     found: Any = typer.main.get_command(app)
     for name in names:
         found = found.get_command(typer.Context(found), name)
+        found = found.load() if isinstance(found, LazyCommand) else found
     return found
 
 

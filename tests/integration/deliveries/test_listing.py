@@ -190,7 +190,7 @@ async def test_command_without_matches_says_whether_the_scan_is_complete(databas
     ("arguments", "words"),
     [
         (["--endpoint", "tull"], "did you mean till?"),
-        (["--after", "here"], "is no place in the list"),
+        (["--after", "here"], "is not a cursor of this list"),
         (["--since", "2026-07-02", "--until", "2026-07-01"], "must be before --until"),
         (["--state", "lost"], "'lost' is not one of"),
     ],

@@ -21,7 +21,16 @@ from tests.support.databases import Database
 from tests.support.options import another_value
 
 URL = {"url": "https://till.example"}
-BESIDE_OPTIONS = {"endpoint_id", "name", "in_settings", "created_at", "paused_at", "disabled_at", "cluster"}
+BESIDE_OPTIONS = {
+    "endpoint_id",
+    "name",
+    "in_settings",
+    "created_at",
+    "paused_at",
+    "disabled_at",
+    "resumed_at",
+    "cluster",
+}
 CHANNEL = "cdc_bridge_endpoint"
 ANNOUNCED = """
 select a.attname::text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cdc_bridge.capture.position import Position, Snapshot
-from cdc_bridge.model import Change, DeliveryState, EndpointId, Operation, ReservationId, Seq, Xid
+from cdc_bridge.model import Change, DeliveryState, EndpointId, Operation, ReservationId, Seq, SkipReason, Xid
 from cdc_bridge.pipeline.delivery_log import due_retries, record, seconds_until_next_due
 from cdc_bridge.pipeline.in_flight import InFlight
 from tests.support.databases import Database
@@ -50,7 +50,7 @@ async def test_recording_looks_at_the_reservations_recorded_alone(many_retrying:
         "values ('till', false, 'https://till.example', '{}', 1, false, 1, 1, '1:1:', 1)"
     )
     change = Change(Seq(RETRYING), OCCUPIED[7], Operation.UPDATED, many_retrying.value("select now()"))
-    settled = InFlight(change, state=DeliveryState.SKIPPED)
+    settled = InFlight(change, state=DeliveryState.SKIPPED, skip_reason=SkipReason.DELETED)
     async with many_retrying.connection() as connection:
         plans = await explained(connection, as_daemon=True)
         await connection.execute("set auto_explain.log_analyze = on")

@@ -46,4 +46,4 @@ def test_file_that_cannot_be_read_has_no_contents(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(b"CA")
     endpoint = replace(TILL, ca_file=ca_file, client_certificate_file=tmp_path / "missing.pem")
-    assert certificates_of(endpoint) == [b"CA", b"", b""]
+    assert certificates_of(endpoint) == [b"CA", b""]
