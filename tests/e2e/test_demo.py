@@ -52,6 +52,8 @@ async def _first_request(demo: asyncio.subprocess.Process) -> None:
     async for line in demo.stdout:
         if b"signature valid" in line:
             return
+    _, errors = await demo.communicate()
+    pytest.fail(f"the demo ended by itself: {errors.decode()}")
 
 
 async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Path) -> None:

@@ -58,7 +58,7 @@ async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses
     receiver.script = lambda _: Answer()
 
     settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": copy.bridge_url}
-    bridge = await bridges.start(**settings)
+    bridge = await bridges.start_on(copy)
     line = await bridge.wait_for_log("endpoint invalid")
     assert "select cdc_bridge.adopt();" in line["problem"]
     code, output, _ = await run_command("check", **settings)

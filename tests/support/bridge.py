@@ -200,6 +200,14 @@ class Bridges:
         self._made.append(bridge)
         return bridge
 
+    async def start_on(self, database: Database) -> Bridge:
+        """Start a daemon on another database and wait until it is up."""
+        bridge = Bridge(self.settings | {"CDC_BRIDGE_DATABASE_URL": database.bridge_url}, database=database)
+        self._made.append(bridge)
+        await bridge.start()
+        await bridge.wait_for_log("started")
+        return bridge
+
     async def start(self, module: str = PRODUCT, **overrides: str) -> Bridge:
         """Start a daemon and wait until it is up."""
         bridge = self.make(module, **overrides)

@@ -299,7 +299,7 @@ async def test_without_a_secret_what_is_about_signatures_is_skipped(serve: Serve
         ),
         (
             ["https://till.example/", "--yes", "--client-key-file", "/not/there"],
-            "--client-key-file needs --client-certificate-file",
+            "--client-key-file needs a client certificate file",
         ),
     ],
 )

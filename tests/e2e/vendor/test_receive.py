@@ -119,7 +119,7 @@ async def test_what_it_prints_is_enough_for_the_bridge(receive: Start, database:
     line = await receiving.wait_for(f"reservation.created {R} #")
     assert " 204 " in line
     assert line.endswith(": signature valid")
-    code, output, _ = await run_command("endpoint", "ping", "default", **bridges.settings | receiving.settings)
+    code, output, _ = await run_command("endpoint", "test", "default", **bridges.settings | receiving.settings)
     assert (code, "HTTP 204" in output) == (0, True)
     await receiving.wait_for("cdc-bridge.test", "signature valid; test request")
     assert await receiving.stop() == 0
@@ -153,8 +153,8 @@ async def test_dropped_request_has_no_response(receive: Start, database: Databas
     bridge = await bridges.start(**receiving.settings)
     book(database, R)
     await receiving.wait_for("no response", f" {R} #")
-    held = await bridge.wait_for_log("held", reservation_id=R)
-    assert held["reason"] == "the endpoint closed the connection without an answer"
+    held = await bridge.wait_for_log("attempt failed", reservation_id=R)
+    assert held["reason"] == "the endpoint closed the connection without a response"
 
 
 async def test_slow_responses_come_late(receive: Start, database: Database, bridges: Bridges) -> None:

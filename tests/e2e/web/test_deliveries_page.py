@@ -90,7 +90,7 @@ async def test_delivery_is_shown_with_a_preview_of_its_request(
     database.execute("update reservations set notes = 'by the window'")
     assert '"notes": "by the window"' in (await operator.get("/deliveries/default/1")).text
     database.execute("delete from reservations")
-    assert "The reservation is not there any more" in (await operator.get("/deliveries/default/1")).text
+    assert "The reservation was deleted, so nothing would be sent" in (await operator.get("/deliveries/default/1")).text
 
 
 async def test_delivery_that_is_not_there_is_no_page(operator: Visitor) -> None:
@@ -179,11 +179,11 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
     await deliver(database, receiver, 1)
     await operator.send("/endpoints/default/pause")
     answer = await operator.send("/deliveries/default/1/send")
-    assert "Default is paused: nothing is called until" in answer.text
+    assert "Default is paused: nothing is sent until" in answer.text
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     for path, fields in (("/endpoints/default/retry-dead", {}), ("/deliveries/retry", {"delivery": "default/1"})):
         database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
-        assert "Default is paused: nothing is called until" in (await operator.send(path, fields)).text
+        assert "Default is paused: nothing is sent until" in (await operator.send(path, fields)).text
 
 
 async def test_request_that_is_previewed_is_that_of_the_newest_change(
