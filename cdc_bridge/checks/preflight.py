@@ -52,7 +52,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     except psycopg.Error as error:
         yield failed(
             "database",
-            f"no connection: {problem_of(error)}",
+            f"cannot be reached: {problem_of(error)}",
             "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
         )
         for name in ("server", "clock", *_OF_THE_INSTALLATION, "wake-up"):

@@ -76,7 +76,7 @@ async def test_view_that_is_dropped_ends_the_daemon_with_words_and_nothing_is_lo
     assert "cdc-bridge check" in bridge.text
     code, output, _ = await run_command("check", **bridges.settings)
     assert code == 1
-    assert "the view cdc_bridge.reservation_payload is not there" in output
+    assert "the view cdc_bridge.reservation_payload is missing" in output
     assert "cdc-bridge install --mapping FILE" in " ".join(output.split())
     book(database, 6, 6)
     install_mapping(database)

@@ -88,7 +88,7 @@ async def test_missing_settings_are_named(bridges: Bridges) -> None:
 async def test_check_says_that_there_is_no_endpoint(bridges: Bridges) -> None:
     code, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=bridges.settings["CDC_BRIDGE_DATABASE_URL"])
     assert code == 1
-    assert "✗ endpoints        there is none, so nothing is called" in output
+    assert "✗ endpoints        there is no endpoint, so nothing is delivered" in output
     assert "cdc-bridge endpoint add" in output
 
 
@@ -145,7 +145,7 @@ async def test_view_with_a_type_that_says_too_little(bridges: Bridges, database:
 
 async def test_view_that_is_gone(bridges: Bridges, database: Database) -> None:
     database.execute("drop view cdc_bridge.reservation_payload")
-    await assert_refused(bridges, "reservation_payload is not there", "cdc-bridge install", check="mapping")
+    await assert_refused(bridges, "reservation_payload is missing", "cdc-bridge install", check="mapping")
 
 
 @pytest.mark.parametrize(
