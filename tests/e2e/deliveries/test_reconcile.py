@@ -262,7 +262,7 @@ async def test_no_false_alarm_while_writers_write(
             on_their_way += (await compare()).found[Standing.ON_ITS_WAY]
             times += 1
         await writing
-        await wait_until_settled(database, 120)
+        await wait_until_settled(database)
         found = await compare()
     assert found.found[Standing.IN_ORDER] == found.compared > 500
     assert on_their_way > 0
