@@ -69,7 +69,6 @@ async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses
 
     queued = copy.value("select cdc_bridge.adopt()")
     assert queued == 4  # NEW, twice CHANGED-LATER, and MEANWHILE; what waited waits on
-    await bridge.until_assigned()
     await receiver.wait_for_accepted(3)
     copy.execute("update cdc_bridge.delivery set next_attempt_at = now() where reservation_id = 'WAITING'")
     copy.execute(CHANGE, ("DELIVERED",))

@@ -127,5 +127,5 @@ async def test_promises_hold_whatever_is_queued_by_hand(
 
 async def everything_settled(database: Database, bridges: Bridges) -> None:
     await run_command("replay", "--state", "retrying", **bridges.settings)
-    await wait_until_settled(database, 120)
+    await wait_until_settled(database)
     await until(lambda: database.value(WAITING) == 0, "nothing waits", 120)

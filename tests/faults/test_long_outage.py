@@ -61,7 +61,7 @@ async def test_backlog_of_an_endpoint_that_wants_the_latest_only_is_one_call_for
         database.execute(CHANGE)
     await receiver.wait_for_calls(PROBES_IN_SIX_HOURS, patience_seconds=120)
     receiver.script = lambda _: Answer()
-    await wait_until_settled(database, patience_seconds=120)
+    await wait_until_settled(database)
     calls = Counter(call.reservation_id for call in receiver.accepted)
     figures(f"{RESERVATIONS * CHANGES_EACH} changes of {RESERVATIONS} reservations became {calls.total()} calls")
     assert calls == Counter(f"B{number + 1}" for number in range(RESERVATIONS))

@@ -64,17 +64,21 @@ def commit(database: Database, truth: Truth, statement: str) -> None:
     truth.changed[changed[0][0]] = {id_ for _, id_ in changed}
 
 
-async def wait_until_settled(database: Database, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until every change is settled for every endpoint."""
-    left = None
-    try:
-        async with asyncio.timeout(patience_seconds), database.connection() as connection:
-            while left != 0:
-                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-                cursor = await connection.execute(UNSETTLED)
-                ((left,),) = await cursor.fetchall()
-    except TimeoutError:
-        pytest.fail(f"not settled within {patience_seconds:g} s: {left} changes")
+async def wait_until_settled(database: Database) -> None:
+    """Wait until every change is settled for every endpoint; give up when no more are for long."""
+    fewest = left = None
+    async with database.connection() as connection:
+        while left != 0:
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while left == fewest:
+                        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                        cursor = await connection.execute(UNSETTLED)
+                        ((left,),) = await cursor.fetchall()
+                        left = left if fewest is None else min(left, fewest)
+            except TimeoutError:
+                pytest.fail(f"{left} changes are not settled, and none was within {PATIENCE_SECONDS:g} s")
+            fewest = left
 
 
 def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:

@@ -67,7 +67,7 @@ class Load:
 
     async def assert_promises_kept(self) -> Audit:
         """Wait until all is settled, check the promises and note the figures."""
-        await wait_until_settled(self._database, _PATIENCE_SECONDS)
+        await wait_until_settled(self._database)
         truth, accepted = self.truth, self._receiver.accepted
         found = audit(self._database, truth, accepted)
         self._figures(f"{len(truth.changed)} transactions, {len(accepted)} deliveries, {found.duplicates} duplicates")

@@ -262,7 +262,7 @@ async def test_no_false_alarm_while_writers_write(
             pending += (await compare_all()).counts[SyncState.PENDING]
             times += 1
         await writing
-        await wait_until_settled(database, 120)
+        await wait_until_settled(database)
         found = await compare_all()
     assert found.counts[SyncState.IN_SYNC] == found.compared > 500
     assert pending > 0

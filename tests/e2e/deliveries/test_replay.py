@@ -230,7 +230,7 @@ async def test_change_made_meanwhile_comes_last_whatever_is_replayed(
     while not changing.done():
         await replay(bridges, "--since", hour_ago)
     await changing
-    await wait_until_settled(database, 60)
+    await wait_until_settled(database)
     for number in range(1, 21):
         calls = [call for call in receiver.accepted if call.reservation_id == f"R{number}"]
         assert [call.seq for call in calls] == sorted(call.seq for call in calls)
