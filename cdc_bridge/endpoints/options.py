@@ -1,4 +1,4 @@
-"""The one declaration of everything that an endpoint can be told.
+"""The one declaration of every endpoint option.
 
 Each field of :class:`Endpoint` but its name is an option. Its type, its default and its :class:`Option` say all there
 is to say, and these derive from it: the settings (``endpoint_...``), the flags of ``endpoint add`` and ``endpoint

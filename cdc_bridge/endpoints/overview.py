@@ -40,7 +40,7 @@ class EndpointOverview:
     daemon: str | None
     """Host and process id of the live daemon that has it."""
     unread: int | None
-    """Changes of the log behind its position, an estimate from 100,000 on. ``None``: of another cluster."""
+    """Changes of the log behind its position, an estimate from 100,000 on. ``None``: the position is another cluster's."""
     pending: int
     """Deliveries queued or retrying."""
     dead: int

@@ -143,7 +143,7 @@ set problem = %(problem)s, failing_since = null, next_probe_at = null
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: disable_endpoint
--- Stops deliveries to an endpoint that answered 410, until somebody resumes it.
+-- Stops deliveries to an endpoint that responded with 410, until somebody resumes it.
 update cdc_bridge.endpoint
 set disabled_at = now()
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
@@ -173,7 +173,7 @@ from cdc_bridge.endpoint
 where endpoint_id = %(endpoint_id)s
 
 -- name: endpoint_counts
--- Deliveries that wait, those that are dead, those delivered in the last 24 hours, and how many rows of the ledger, the
+-- Deliveries queued or retrying, dead letters, deliveries of the last 24 hours, and how many rows of the delivery log, the
 -- newest ones, were looked at for the latter. None counts further than the limit.
 select
   (

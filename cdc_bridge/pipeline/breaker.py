@@ -83,7 +83,7 @@ class Breaker:
         return 0 if self.is_open else max(0, self._limit - under_way)
 
     def begin_probe(self, reservation_id: ReservationId) -> None:
-        """Note that a probe is sent; its outcome has to be told."""
+        """Note that a probe is sent; its outcome has to be reported."""
         self._probe = reservation_id
 
     def cancel_probe(self, reservation_id: ReservationId) -> None:

@@ -92,7 +92,7 @@ class DeliveryQueue:
         return self._page_size - self._retries
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition that comes about by recording."""
+        """Wait until a condition holds; checked whenever deliveries are recorded."""
         while not condition():
             self._recorded.clear()
             await self._recorded.wait()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import psycopg
 import structlog
 
-from cdc_bridge.database import RECONNECT, UNAVAILABLE, problem_of, refusal
+from cdc_bridge.database import RECONNECT, UNAVAILABLE, problem_of, statement_failed
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
@@ -158,7 +158,7 @@ class LeaseCoordinator:
         """Look at the endpoints once, and follow what is decided.
 
         Raises:
-            InstallationError: The database refused a statement.
+            InstallationError: A statement failed for a reason that waiting does not solve.
         """
         if self._given_up:
             return
@@ -172,7 +172,7 @@ class LeaseCoordinator:
             self._on_database_lost(error)
             return
         except psycopg.Error as error:
-            raise refusal(error) from error
+            raise statement_failed(error) from error
         finally:
             self.tried_at = self._clock()
         self._on_looked()

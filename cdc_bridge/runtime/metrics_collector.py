@@ -33,7 +33,7 @@ _PER_ENDPOINT: tuple[tuple[str, str, Callable[[EndpointOverview], float | None]]
     ("cdc_bridge_dead_deliveries", "Dead letters in the delivery log", lambda endpoint: endpoint.dead),
     (
         "cdc_bridge_last_success_timestamp_seconds",
-        "Time of the last attempt that was answered with 2xx",
+        "Time of the last attempt with a 2xx response",
         lambda endpoint: _timestamp(endpoint.last_success_at),
     ),
     (

@@ -11,7 +11,7 @@ select name, status, reason from cdc_bridge.endpoint_status where endpoint_id = 
 
 -- name: reconcile_due
 -- Start of the period that an endpoint can be reconciled for, and the seconds until that is due. No row: its lease is not
--- ours any more, or its position is of another cluster.
+-- ours any more, or its position is another cluster's.
 select
   greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
   extract(epoch from coalesce(reconciled_at + %(interval_seconds)s * interval '1 second', now()) - now())::float8

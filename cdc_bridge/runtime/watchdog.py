@@ -1,6 +1,6 @@
 """Ends a daemon that is alive and stuck, so that systemd starts it again.
 
-Two things can be stuck. An endpoint: there is work, the database answers, the lease is ours, and nothing moves for
+Two things can be stuck. An endpoint: there is work, the database responds, the lease is ours, and nothing moves for
 longer than any request or statement may take. The event loop detects that itself, once a second. Or the event loop:
 nothing runs in it any more. A thread detects that; it does nothing but see whether the loop has looked.
 

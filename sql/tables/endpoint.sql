@@ -74,7 +74,7 @@ comment on column cdc_bridge.endpoint.ca_file is 'PEM file on the daemon''s mach
 comment on column cdc_bridge.endpoint.client_certificate_file is 'PEM file there with the certificate to present to an endpoint that asks for one';
 comment on column cdc_bridge.endpoint.client_key_file is 'PEM file there with its private key; null: it is in the certificate file';
 comment on column cdc_bridge.endpoint.paused_at is 'When an operator paused it';
-comment on column cdc_bridge.endpoint.disabled_at is 'When it answered 410 Gone, which stops deliveries';
+comment on column cdc_bridge.endpoint.disabled_at is 'When it responded with 410 Gone, which stops deliveries';
 comment on column cdc_bridge.endpoint.resumed_at is 'When it was last resumed';
 comment on column cdc_bridge.endpoint.cluster is 'System identifier of the cluster that position belongs to';
 comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the delivery log';

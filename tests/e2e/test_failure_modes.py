@@ -88,7 +88,7 @@ async def test_missing_settings_are_named(bridges: Bridges) -> None:
 async def test_check_says_that_there_is_no_endpoint(bridges: Bridges) -> None:
     code, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=bridges.settings["CDC_BRIDGE_DATABASE_URL"])
     assert code == 1
-    assert "✗ endpoints        there is none, so nothing is called" in output
+    assert "✗ endpoints        there is none, so nothing is sent" in output
     assert "cdc-bridge endpoint add" in output
 
 

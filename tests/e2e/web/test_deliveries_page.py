@@ -179,11 +179,11 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
     await deliver(database, receiver, 1)
     await operator.send("/endpoints/default/pause")
     answer = await operator.send("/deliveries/default/1/send")
-    assert "Default is paused: nothing is called until" in answer.text
+    assert "Default is paused: nothing is sent until" in answer.text
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     for path, fields in (("/endpoints/default/retry-dead", {}), ("/deliveries/retry", {"delivery": "default/1"})):
         database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
-        assert "Default is paused: nothing is called until" in (await operator.send(path, fields)).text
+        assert "Default is paused: nothing is sent until" in (await operator.send(path, fields)).text
 
 
 async def test_request_that_is_previewed_is_that_of_the_newest_change(
