@@ -105,7 +105,7 @@ class ThrowawayPostgres:
             binaries: Folder of PostgreSQL's programs; ``None`` takes :func:`find_binaries`.
             durable: Write as a production server does, to survive a kill; otherwise fast and volatile.
             settings: Further server settings.
-            parent: Where its temporary folder is created; ``None``: the system\'s default.
+            parent: Where its temporary folder is created; ``None``: the system's default.
 
         Raises:
             PostgresNotAvailable: There are no programs.

@@ -1,9 +1,9 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice. In place of {columns}, {values}, {assignments} and
+-- psycopg's %(name)s, so a literal percent sign is written twice. In place of {columns}, {values}, {assignments} and
 -- {excluded} stand the columns of the options that the statement is about (option_columns.py).
 
 -- name: announce_endpoints
--- Tells the daemons to look at their endpoints and at what is due.
+-- Notifies the daemons that endpoints or due deliveries have changed.
 notify cdc_bridge_endpoint
 
 -- name: declare_endpoint

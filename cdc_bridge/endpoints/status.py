@@ -22,7 +22,7 @@ class EndpointStatus(StrEnum):
     DISABLED = "disabled"
     """It responded with 410."""
     UNASSIGNED = "unassigned"
-    """No live daemon has it."""
+    """No live daemon has its lease."""
     INVALID = "invalid"
     """It cannot be used: its definition, or its position, is invalid."""
 

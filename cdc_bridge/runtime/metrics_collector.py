@@ -87,7 +87,7 @@ class HealthCollector(Collector):
         )
         yield _labelled(
             "cdc_bridge_in_flight_requests",
-            "Requests under way to an endpoint; from the daemon that leases it",
+            "Requests in flight to an endpoint; from the daemon that leases it",
             ["endpoint"],
             (([one.endpoint.name], one.pipeline.state.in_flight) for one in snapshot.leased),
         )

@@ -53,7 +53,7 @@ class Supervisor:
             open_pipeline: Opens an endpoint's pipeline.
             releases: Releases the leases.
             endpoint_log: Logs what becomes of each endpoint.
-            finish_within_seconds: Longest time that a stopped pipeline may take to finish its requests in flight.
+            finish_within_seconds: Time limit for a stopped pipeline to finish its requests in flight.
             clock: Time in seconds; default: the event loop's.
         """
         self._open_pipeline = open_pipeline

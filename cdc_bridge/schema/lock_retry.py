@@ -77,6 +77,8 @@ async def run_with_lock_retry(
 ) -> None:
     """Run SQL that is one transaction and sets its own ``lock_timeout``; repeat it when a lock is not available.
 
+    A statement that fails for another reason rolls everything back.
+
     Args:
         connection: Runs the SQL.
         database_url: For a second connection, which finds out who holds the lock.
@@ -85,7 +87,6 @@ async def run_with_lock_retry(
 
     Raises:
         InstallationError: A lock was not available; nothing was changed.
-        psycopg.Error: A statement failed; nothing was changed.
     """
     for tries_left in reversed(range(LOCK_TRIES)):
         blockers, done = _Blockers(), asyncio.Event()

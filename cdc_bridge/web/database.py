@@ -15,8 +15,8 @@ from cdc_bridge.database import (
     connection_parameters,
     problem_of,
     process_name,
-    statement_failed,
     speak_plainly,
+    statement_failed,
 )
 from cdc_bridge.errors import DatabaseUnavailable
 from cdc_bridge.queries import load_queries

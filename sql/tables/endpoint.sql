@@ -84,7 +84,7 @@ comment on column cdc_bridge.endpoint.fencing_token is 'Grows with each new leas
 comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that holds the lease, as in its advisory lock';
 comment on column cdc_bridge.endpoint.daemon_name is 'Host and process id of that daemon';
 comment on column cdc_bridge.endpoint.leased_until is 'When another daemon may take the lease; null: now';
-comment on column cdc_bridge.endpoint.failing_since is 'When its circuit breaker opened; null: it is closed';
+comment on column cdc_bridge.endpoint.failing_since is 'When its daemon found it failing; null: it is not failing';
 comment on column cdc_bridge.endpoint.next_probe_at is 'Next probe of a failing endpoint';
 comment on column cdc_bridge.endpoint.problem is 'What is wrong, for people';
 comment on column cdc_bridge.endpoint.reconciled_at is 'End of the last scheduled reconcile';

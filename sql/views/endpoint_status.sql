@@ -4,7 +4,7 @@
 --   disabled    the endpoint responded with 410
 --   paused      an operator paused it
 --   invalid     it cannot be used: a daemon found its definition wrong, or its position is another cluster's
---   unassigned  no live daemon has it
+--   unassigned  no live daemon has its lease
 --   failing     its breaker is open; or the deliveries attempted since its last success were all rejected: those of three
 --               reservations, or of one where it never had a success
 --   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours

@@ -168,8 +168,8 @@ READING_ALL = {
     "count_kept": "counts what an uninstall would delete; run by hand",
 }
 SMALL = """
-set_up_session plan_once set_up_dashboard_session set_up_command try_wake_up_lock release_wake_up_lock listen notify own_transaction
-oldest_transaction
+set_up_session plan_once set_up_dashboard_session set_up_command try_wake_up_lock release_wake_up_lock listen notify
+own_transaction oldest_transaction
 key_type announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
 acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint
 endpoint_options set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed

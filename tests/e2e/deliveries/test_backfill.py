@@ -200,7 +200,8 @@ async def test_reservation_with_a_change_on_its_way_is_left_out(database: Databa
     await (await bridges.start(**FROM_NOW)).terminate()
     database.execute(CHANGE)
     assert await backfill(bridges) == (
-        "Queued for default: 2 reservations.\nNot queued: 1 reservation, delivered meanwhile or with a change in the log.\n"
+        "Queued for default: 2 reservations.\n"
+        "Not queued: 1 reservation, delivered meanwhile or with a change in the log.\n"
     )
 
 

@@ -119,7 +119,7 @@ async def test_what_it_prints_is_enough_for_the_bridge(receive: Start, database:
     line = await receiving.wait_for(f"reservation.created {R} #")
     assert " 204 " in line
     assert line.endswith(": signature valid")
-    code, output, _ = await run_command("endpoint", "ping", "default", **bridges.settings | receiving.settings)
+    code, output, _ = await run_command("endpoint", "test", "default", **bridges.settings | receiving.settings)
     assert (code, "HTTP 204" in output) == (0, True)
     await receiving.wait_for("cdc-bridge.test", "signature valid; test request")
     assert await receiving.stop() == 0
