@@ -81,7 +81,7 @@ class HealthCollector(Collector):
             yield _labelled(name, text, ["endpoint"], ((label, value) for label, value in values if value is not None))
         yield _labelled(
             "cdc_bridge_breaker_open",
-            "1 while the breaker of an endpoint is open, else 0; from the daemon that leases it",
+            "1 while an endpoint's breaker is open or its probes fail, else 0; from the daemon that leases it",
             ["endpoint"],
             (([one.endpoint.name], one.pipeline.state.failing_since is not None) for one in snapshot.leased),
         )
