@@ -65,7 +65,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     Raises:
         SettingsError: The endpoint that the settings declare is invalid, the dashboard would be without protection, or
             the web port is in use.
-        DatabaseUnavailable: The database does not answer at the start. Later on the daemon waits for it.
+        DatabaseUnavailable: The database does not respond at the start. Later on the daemon waits for it.
         InstallationError: The SQL side is not what this version needs.
         Stuck: There is work and nothing moves.
     """

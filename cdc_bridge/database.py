@@ -176,7 +176,7 @@ class Database:
                 self._note_failure(error)
                 await asyncio.sleep(RECONNECT.pause_seconds(failures, random.random()))
             except psycopg.Error as error:
-                raise refusal(error) from error
+                raise statement_failed(error) from error
             else:
                 self._note_success()
                 return result
@@ -222,9 +222,9 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
                 f"the database was lost: {problem_of(error)}", "Run the command again."
             ) from error
         except psycopg.Error as error:
-            raise refusal(error) from error
+            raise statement_failed(error) from error
 
 
-def refusal(error: BaseException) -> InstallationError:
+def statement_failed(error: BaseException) -> InstallationError:
     """Return the error to raise for a failed statement that waiting does not solve."""
     return InstallationError(f"a statement failed: {problem_of(error)}", "Find the cause with: cdc-bridge check")

@@ -19,7 +19,7 @@ def parse(text: str) -> dict[str, LiteralString]:
     """Split a file of statements at its ``-- name:`` lines.
 
     Raises:
-        ValueError: two statements have the same name.
+        ValueError: Two statements have the same name.
     """
     _, *parts = _NAME.split(text)
     names, statements = parts[0::2], parts[1::2]

@@ -1,4 +1,4 @@
-"""Everything that can be set. Where settings come from is the business of :mod:`cdc_bridge.settings_sources`.
+"""All settings: names, types, limits and descriptions. :mod:`cdc_bridge.settings_sources` loads them.
 
 The settings of the endpoint that a daemon may declare, ``endpoint_...``, follow from the options of an endpoint.
 """
@@ -109,7 +109,7 @@ else:
 
 
 class Settings(_EndpointSettings):
-    """Everything that can be set."""
+    """All settings."""
 
     endpoint_start: Literal["oldest", "now"] = Field(
         "oldest",
@@ -134,7 +134,7 @@ class Settings(_EndpointSettings):
         180,
         ge=5,
         le=86_400,
-        description="Time without progress, where there is work, after which the daemon ends, in seconds",
+        description="Time without progress despite work after which the daemon exits, in seconds",
     )
     shutdown_timeout_seconds: float = Field(
         25, ge=0, le=600, description="Time limit for requests in flight to finish after SIGTERM, in seconds"
@@ -169,8 +169,8 @@ class Settings(_EndpointSettings):
     )
     web_view_token: SecretStr | None = Field(
         None,
-        description="Token to sign in to the dashboard with, to see states but no reservation's content; must be "
-        "another one",
+        description="Token to sign in to the dashboard with, to see states but no reservation's content; must "
+        "differ from web_token",
     )
     web_certificate_file: Path | None = Field(
         None, description="PEM file with the certificate to serve them over HTTPS with"
@@ -179,13 +179,13 @@ class Settings(_EndpointSettings):
         None, description="PEM file with that certificate's private key, if the certificate file has none"
     )
     web_behind_proxy: bool = Field(
-        False, description="State that browsers reach the dashboard through a proxy, over HTTPS, and in no other way"
+        False, description="Declare that browsers reach the dashboard through an HTTPS proxy only"
     )
     max_lag_seconds: float = Field(
         300,
         ge=1,
         le=31_536_000,
-        description="Age of the oldest unsettled change of an active endpoint from which /readyz is red, in seconds",
+        description="Lag of an active endpoint from which /readyz reports a problem, in seconds",
     )
     source: str | None = Field(
         None,

@@ -1,4 +1,4 @@
-"""Where the settings come from, and what is wrong with what is found there.
+"""Loads the settings from their sources, and reports everything that is wrong with them.
 
 Order of precedence: flags, environment (``CDC_BRIDGE_...``), systemd credentials (files named
 ``cdc_bridge_...`` in ``$CREDENTIALS_DIRECTORY``), the TOML file, defaults. The names are the same everywhere:

@@ -1,5 +1,5 @@
 -- Roles, shared by all databases of the cluster:
---   cdc_bridge_owner   owns everything in the schema cdc_bridge and may read e-Res's three tables; cannot log in
+--   cdc_bridge_owner   owns everything in the schema cdc_bridge and may read the tables that the mapping names; cannot log in
 --   cdc_bridge         the daemon; give it a password (psql: \password cdc_bridge) or another way to log in
 --   cdc_bridge_reader  reads the state of endpoints and deliveries; grant it to people and monitoring
 

@@ -57,7 +57,7 @@ class Listener:
             database: The listener opens a connection of its own to it.
             use_notify: Whether to listen; if not, it only polls, and no writer ever notifies.
             poll_interval_seconds: Time between wake-ups while polling, or while a silent writer may yet commit.
-            safety_read_seconds: Time between wake-ups while asleep, in case a notification is lost.
+            safety_read_seconds: Interval of reads while idle, in case a notification is lost.
             test_interval_seconds: Time between tests that notifications arrive, and between attempts to listen again.
         """
         self._database = database
@@ -81,7 +81,7 @@ class Listener:
 
     @property
     def fallen_back(self) -> str | None:
-        """Why it polls though it is meant to listen; ``None``: it does not."""
+        """Why it polls although it is meant to listen; ``None``: it does not poll."""
         return self._reason_for_polling or None
 
     def reader(self) -> Reader:
@@ -126,7 +126,7 @@ class Listener:
             await asyncio.sleep(pause)
 
     async def _listen_on(self, connection: AsyncConnection[TupleRow]) -> None:
-        """Sleep and wake by turns; return when notifications do not arrive on this connection."""
+        """Sleep and wake in turn; return when notifications do not arrive on this connection."""
         await wake_up.listen(connection)
         self._next_test_at = 0.0
         while True:

@@ -1,4 +1,4 @@
-"""Waits for the transactions that began to write before an instant, and names the one that is waited for."""
+"""Waits for the transactions that began to write before an instant, and names the one that it waits for."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from cdc_bridge.queries import load_queries
 _queries = load_queries(__name__)
 
 _POLLING = Backoff(first_seconds=0.02, longest_seconds=1.0)
-_WORTH_TELLING_SECONDS = 0.5
+_REPORT_FROM_PAUSE_SECONDS = 0.5
 
 
 async def until_older_writers_have_ended(
-    connection: AsyncConnection[TupleRow], told: Callable[[str | None], None]
+    connection: AsyncConnection[TupleRow], report: Callable[[str | None], None]
 ) -> None:
     """Wait until every transaction has ended that has a lower id than one drawn now.
 
     Args:
         connection: In autocommit mode: nothing of ours is open during the wait.
-        told: Progress callback: gets the transaction that is waited for, if that takes long, and ``None`` at the end.
+        report: Progress callback: gets the transaction that it waits for, if that takes long, and ``None`` at the end.
     """
     horizon = await _number(connection, "own_transaction")
     polls = 0
     while await _number(connection, "oldest_transaction") < horizon:
         polls += 1
         pause_seconds = _POLLING.pause_seconds(polls)
-        if pause_seconds >= _WORTH_TELLING_SECONDS:
-            told(str(await oldest_writer(connection) or "an older transaction"))
+        if pause_seconds >= _REPORT_FROM_PAUSE_SECONDS:
+            report(str(await oldest_writer(connection) or "an older transaction"))
         await asyncio.sleep(pause_seconds)
-    told(None)
+    report(None)
 
 
 async def _number(connection: AsyncConnection[TupleRow], name: str) -> int:

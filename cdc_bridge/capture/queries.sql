@@ -1,5 +1,5 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+-- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: try_wake_up_lock
 -- Marks a daemon as sleeping: from now on a committing change notifies. Then draws a transaction id, as own_transaction does.
@@ -31,7 +31,7 @@ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 -- The next changes after a position, first those of the transaction that the last page ended in, and the snapshot that
 -- they were read in. "recorded": in the delivery log already. "overtaken": a newer change of the same reservation was
 -- delivered. Each branch walks the primary key. (The two look-ups in the delivery log are no EXISTS: the planner may
--- answer that by reading the whole table.)
+-- execute that by reading the whole table.)
 with unread as (
   select *
   from (

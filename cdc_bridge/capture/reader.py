@@ -1,4 +1,4 @@
-"""What the listener knows of one reader of the change log, and wakes it by."""
+"""One reader of the change log, as the listener sees and wakes it."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def notifications_arrive(
     Args:
         send: Sends a token, on another connection.
         receive: Waits for notifications and returns their tokens.
-        within_seconds: Longest time for both.
+        within_seconds: Time limit for both.
     """
     token = secrets.token_hex(8)
     try:

@@ -1,1 +1,1 @@
-"""checks."""
+"""What ``check`` and ``status`` look at."""

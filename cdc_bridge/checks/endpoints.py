@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
 from cdc_bridge.endpoints.options import endpoint_from
-from cdc_bridge.endpoints.status import OTHER_CLUSTER
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
@@ -43,9 +43,11 @@ async def check_endpoints(connection: Connection, settings: Settings) -> Check:
     rows = await list_endpoints(connection)
     for row in rows:
         if not row["same_cluster"]:
-            return failed(name, f"{row['name']} is invalid: {OTHER_CLUSTER}", "As a DBA: select cdc_bridge.adopt();")
+            return failed(
+                name, f"{row['name']} is invalid: {RESTORED_ELSEWHERE}", "As a DBA: select cdc_bridge.adopt();"
+            )
         if row["disabled"]:
-            return failed(name, f"{row['name']} is disabled: it answered 410", how_to_resume(row["name"]))
+            return failed(name, f"{row['name']} is disabled: it responded with 410", how_to_resume(row["name"]))
         if not row["in_settings"]:
             try:
                 endpoint_from(row["name"], row, allow_http=settings.allow_http)

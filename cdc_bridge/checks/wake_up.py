@@ -9,7 +9,7 @@ from cdc_bridge.checks.verdict import Check, Connection, Verdict, ok, warning
 from cdc_bridge.database import connect, problem_of
 from cdc_bridge.settings import Settings
 
-_HEARD_WITHIN_SECONDS = 2.0
+_ARRIVES_WITHIN_SECONDS = 2.0
 
 
 async def check_wake_up(connection: Connection, settings: Settings) -> Check:
@@ -27,7 +27,7 @@ async def check_wake_up(connection: Connection, settings: Settings) -> Check:
     )
     try:
         async with await connect(settings.database_url.get_secret_value()) as other:
-            if await connections_notify(connection, other, _HEARD_WITHIN_SECONDS):
+            if await connections_notify(connection, other, _ARRIVES_WITHIN_SECONDS):
                 return ok(name, "NOTIFY arrives")
     except psycopg.Error as error:
         return warning(name, f"LISTEN does not work: {problem_of(error)}", remedy)

@@ -44,7 +44,7 @@ def with_flags_for(*names: str) -> Callable[[Command], Command]:
 
 
 def given_options(parameters: Mapping[str, Any]) -> Given:
-    """Return the options among the parameters that a command got, those alone that were given.
+    """Return the options among a command's parameters, only those that were given.
 
     Raises:
         WrongUsage: A file of header lines cannot be read, or has none.

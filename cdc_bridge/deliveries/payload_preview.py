@@ -17,7 +17,7 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
     """Return the reservation's body.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailable: The database does not respond.
         InstallationError: The SQL side is not what is needed.
         BridgeError: There is no such reservation.
     """

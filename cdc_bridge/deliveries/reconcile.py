@@ -5,7 +5,7 @@ finds what capture cannot see: rows written while triggers were disabled or bypa
 change of the customer or the call alone.
 
 A page of reservations, the delivery log, the change log and the position are read in one snapshot, so that a pending
-change is told from a missed one, whatever is written meanwhile.
+change is not mistaken for a missed one, whatever is written meanwhile.
 """
 
 from __future__ import annotations

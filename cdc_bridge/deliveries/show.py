@@ -17,7 +17,7 @@ async def delivery_of(database_url: str, delivery_id: DeliveryId, endpoint_name:
     """Read a delivery on a connection of its own.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailable: The database does not respond.
         InstallationError: The SQL side is not what is needed.
         BridgeError: There is no such delivery, or several endpoints have it.
     """

@@ -1,1 +1,1 @@
-"""endpoints."""
+"""Endpoints: their options, rows, leases and status."""

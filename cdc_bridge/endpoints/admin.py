@@ -69,9 +69,9 @@ async def add_endpoint(
         database_url: The database.
         name: Its name.
         given: Its options, the URL among them.
-        allow_http: Admit ``http://`` to this machine.
+        allow_http: Whether ``http://`` to this machine is allowed.
         from_oldest: Whether it begins with the oldest change in the log, else with what is committed from now on.
-        signed: Whether to make a secret.
+        signed: Whether to generate a signing secret.
 
     Raises:
         WrongUsage: Name or options cannot be used.
@@ -112,7 +112,7 @@ async def set_endpoint(database_url: str, name: str, given: Given, *, allow_http
 
 
 async def pause_endpoint(database_url: str, name: str) -> bool:
-    """Stop deliveries to an endpoint until it is resumed; say whether that changes anything.
+    """Stop deliveries to an endpoint until it is resumed; return whether that changed anything.
 
     Raises:
         BridgeError: There is no such endpoint, or the database cannot be used.
@@ -121,7 +121,7 @@ async def pause_endpoint(database_url: str, name: str) -> bool:
 
 
 async def resume_endpoint(database_url: str, name: str) -> bool:
-    """Deliver again to an endpoint that was paused or disabled; say whether that changes anything.
+    """Deliver again to an endpoint that was paused or disabled; return whether that changed anything.
 
     Raises:
         BridgeError: There is no such endpoint, or the database cannot be used.

@@ -1,4 +1,4 @@
-"""Shows endpoints: the status of all; of one, its options and figures too.
+"""What ``endpoint list`` and ``endpoint show`` display: status, options and figures.
 
 Counts have a limit, so that they stay cheap however large the delivery log and the change log have grown. Each walks an
 index.
@@ -29,7 +29,7 @@ from cdc_bridge.schema.session import command_session
 _queries = load_queries(__name__)
 
 COUNT_LIMIT = 100_000
-"""Counts end here."""
+"""Upper limit of each count."""
 
 Connection = AsyncConnection[TupleRow]
 
@@ -66,7 +66,7 @@ class EndpointRecord:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number, or that it is at least so much."""
+    """A number, exact or a lower bound."""
 
     number: int
     exact: bool = True

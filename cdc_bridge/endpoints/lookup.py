@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, class_row
 
 from cdc_bridge.did_you_mean import did_you_mean
-from cdc_bridge.endpoints.status import OTHER_CLUSTER
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import load_queries
@@ -46,7 +46,7 @@ class EndpointRef:
         """Why nothing is sent at present, and what ends it; ``None``: nothing prevents deliveries."""
         if not self.paused and not self.disabled:
             return None
-        why = "is paused" if self.paused else "answered 410"
+        why = "is paused" if self.paused else "responded with 410"
         return f"{self.name} {why}: nothing is sent until you run: cdc-bridge endpoint resume {self.name}"
 
     def first_comparable(self, since: datetime | None) -> datetime:
@@ -62,7 +62,7 @@ class EndpointRef:
             BridgeError: It cannot.
         """
         if not self.same_cluster:
-            raise BridgeError(f"{self.name}: {OTHER_CLUSTER}")
+            raise BridgeError(f"{self.name}: {RESTORED_ELSEWHERE}")
 
 
 async def known_endpoints(connection: AsyncConnection[TupleRow]) -> list[EndpointRef]:

@@ -1,4 +1,4 @@
-"""What can be said of one endpoint option, and what follows from that."""
+"""The declaration of one endpoint option, and what is derived from it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _EVERYBODY = tuple(Setter)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What there is to say of an option beside its type and default."""
+    """An option's declaration, beside its type and default."""
 
     label: str
     """A noun phrase, for ``show`` and the dashboard."""
@@ -57,24 +57,24 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     read: Callable[[Any], Any] | None = None
-    """Makes the stored value usable, or raises ``ValueError`` with words that follow the option's name."""
+    """Converts the stored value to its usable form; raises ``ValueError`` with words that follow the option's name."""
     mask: Callable[[str], str] | None = None
-    """Takes out of the stored value what is not to be shown."""
+    """Removes what must not be shown from the stored value."""
     secret: bool = False
     """Never shown, and kept from the database's readers."""
     setters: Sequence[Setter] = _EVERYBODY
     shown_as: str | None = ""
-    """Its key in JSON, if not its name: of a secret something else is shown. ``None``: nothing is."""
+    """Its key in JSON, if not its name: something else is shown for a secret. ``None``: nothing is."""
     singular: str = ""
     """Name of the setting and of the flag, where the flag is given once for each line."""
     off: str = ""
     """Flag that switches it off."""
     absent: str = "none"
-    """What it means to have no value."""
+    """Text shown for no value."""
     in_front: bool = False
     """Whether the form shows it before all others."""
 
-    # These are the field's.
+    # Filled in from the field that is declared.
     name: str = ""
     value_type: type = str
     optional: bool = False

@@ -10,10 +10,10 @@ from psycopg import sql
 from cdc_bridge.endpoints.options import OPTIONS
 
 OF_ALL = [name for name in OPTIONS if name != "previous_secret_until"]
-"""What is read of an endpoint that is to receive deliveries; the statements bound the time that is left out."""
+"""Columns read to deliver to an endpoint; the statements read the one that is left out within bounds."""
 
 SHOWN = [option.name for option in OPTIONS.values() if option.json_key == option.name]
-"""What is shown as it stands; of the others the statement tells what may be shown."""
+"""Columns shown as they are; the statement derives what may be shown of the others."""
 
 
 def with_columns(statement: LiteralString, names: Iterable[str]) -> sql.Composed:

@@ -1,4 +1,4 @@
-"""Checks the options that an operator gives, by command or on the dashboard.
+"""Checks the options that an operator sets, by command or on the dashboard.
 
 A file that an endpoint names lies on the daemon's machine, which need not be the one where the command runs. So a file
 that can be read here is checked here, and of any other there is a warning.
@@ -75,7 +75,7 @@ def checked_options(given: Given, *, allow_http: bool, before: Mapping[str, Any]
 
     Args:
         given: The options.
-        allow_http: Admit ``http://`` to this machine.
+        allow_http: Whether ``http://`` to this machine is allowed.
         before: The endpoint's options so far, where it exists already.
 
     Raises:

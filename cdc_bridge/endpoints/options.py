@@ -1,7 +1,7 @@
-"""The one declaration of everything that an endpoint can be told.
+"""The one declaration of every endpoint option.
 
-Each field of :class:`Endpoint` but its name is an option. Its type, its default and its :class:`Option` say all there
-is to say, and these derive from it: the settings (``endpoint_...``), the flags of ``endpoint add`` and ``endpoint
+Each field of :class:`Endpoint` but its name is an option. Its type, its default and its :class:`Option` are the whole
+declaration, and these derive from it: the settings (``endpoint_...``), the flags of ``endpoint add`` and ``endpoint
 set``, the dashboard's form, the columns that statements read and write, ``endpoint show`` and its JSON, the man page
 and the example of the settings file. A change of any option restarts the endpoint's pipeline, over new connections.
 
@@ -39,7 +39,7 @@ NAME_IN_SETTINGS = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Who receives the deliveries, and how."""
+    """Where deliveries go, and how."""
 
     name: str
     url: Annotated[
@@ -198,7 +198,7 @@ def endpoint_from(name: str, stored: Mapping[str, Any], *, allow_http: bool) -> 
     Args:
         name: Its name.
         stored: The stored form of its options, by name. What is not among them has its default.
-        allow_http: Admit ``http://`` to this machine.
+        allow_http: Whether ``http://`` to this machine is allowed.
 
     Raises:
         UnusableOption: Says which, and never repeats a value that may be secret.
@@ -230,7 +230,7 @@ def check_client_certificate(certificate_file: Path | None, key_file: Path | Non
 
 @contextmanager
 def blaming(option: Option) -> Iterator[None]:
-    """Say of which option a value cannot be used."""
+    """Name the option whose value cannot be used."""
     try:
         yield
     except ValueError as error:

@@ -38,9 +38,9 @@ class EndpointOverview:
     next_probe_at: datetime | None
     """When a failing endpoint is tried again."""
     daemon: str | None
-    """Host and process id of the live daemon that has it."""
+    """Host and process id of the live daemon that leases it."""
     unread: int | None
-    """Changes of the log behind its position, an estimate from 100,000 on. ``None``: of another cluster."""
+    """Changes in the log after its position, estimated from 100,000 on; ``None``: another cluster's position."""
     pending: int
     """Deliveries queued or retrying."""
     dead: int
@@ -48,7 +48,7 @@ class EndpointOverview:
     lag_seconds: float | None
     """Age of the oldest change that is unread or pending; ``None``: there is none."""
     in_flight: int | None
-    """Requests under way; ``None``, as in the next two: no daemon has it."""
+    """Requests in flight; ``None``, as in the next two: no daemon leases it."""
     listening: bool | None
     """Whether its daemon receives notifications; if not, it polls."""
     deliveries_per_second: float | None
@@ -63,7 +63,7 @@ class EndpointOverview:
     reconciled_stale: int | None
     """Reservations that it found delivered in another state."""
     oldest_pending_seq: Seq | None
-    """The delivery that makes the lag, if a pending one does; so the next three."""
+    """The delivery that the lag is due to, if it is a pending one; likewise the next three."""
     oldest_pending_reservation: ReservationId | None
     oldest_pending_attempts: int | None
     oldest_pending_error: str | None
@@ -80,7 +80,7 @@ class EndpointOverview:
 
     @property
     def settling(self) -> bool:
-        """Whether it was added, resumed or freed so recently that a daemon may be about to take it."""
+        """Whether it was added, resumed or released so recently that a daemon may be about to lease it."""
         return (
             self.status is EndpointStatus.UNASSIGNED
             and self.since is not None

@@ -1,9 +1,9 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice. In place of {columns}, {values}, {assignments} and
+-- psycopg's %(name)s, so a literal percent sign is written twice. In place of {columns}, {values}, {assignments} and
 -- {excluded} stand the columns of the options that the statement is about (option_columns.py).
 
 -- name: announce_endpoints
--- Tells the daemons to look at their endpoints and at what is due.
+-- Notifies the daemons that endpoints or due deliveries have changed.
 notify cdc_bridge_endpoint
 
 -- name: declare_endpoint
@@ -143,7 +143,7 @@ set problem = %(problem)s, failing_since = null, next_probe_at = null
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: disable_endpoint
--- Stops deliveries to an endpoint that answered 410, until somebody resumes it.
+-- Stops deliveries to an endpoint that responded with 410, until somebody resumes it.
 update cdc_bridge.endpoint
 set disabled_at = now()
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
@@ -173,7 +173,7 @@ from cdc_bridge.endpoint
 where endpoint_id = %(endpoint_id)s
 
 -- name: endpoint_counts
--- Deliveries that wait, those that are dead, those delivered in the last 24 hours, and how many rows of the ledger, the
+-- Deliveries queued or retrying, dead letters, deliveries of the last 24 hours, and how many rows of the delivery log, the
 -- newest ones, were looked at for the latter. None counts further than the limit.
 select
   (

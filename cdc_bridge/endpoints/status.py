@@ -20,18 +20,18 @@ class EndpointStatus(StrEnum):
     PAUSED = "paused"
     """An operator paused it."""
     DISABLED = "disabled"
-    """It answered 410."""
+    """It responded with 410."""
     UNASSIGNED = "unassigned"
-    """No live daemon has it."""
+    """No live daemon has its lease."""
     INVALID = "invalid"
-    """It cannot be called."""
+    """It cannot be used: its definition, or its position, is invalid."""
 
 
-OTHER_CLUSTER = (
+RESTORED_ELSEWHERE = (
     "this database was restored from a dump into another PostgreSQL cluster, so nothing is delivered; if it is the one "
     "to work with and no copy, run in psql as a DBA: select cdc_bridge.adopt();"
 )
-"""Why an endpoint is invalid whose position is made of another cluster's transaction ids; the view says the same."""
+"""Why an endpoint is invalid if its position counts another cluster's transactions; the view says the same."""
 
 
 def when(at: datetime | None, zone: tzinfo | None = None) -> str | None:

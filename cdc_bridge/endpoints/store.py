@@ -63,7 +63,7 @@ async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_o
 
 
 async def list_endpoints(connection: Connection, endpoint_id: EndpointId | None = None) -> list[dict[str, Any]]:
-    """Return the rows of all endpoints or of one: its name, its stored options and what keeps it from being sent to."""
+    """Return the rows of all endpoints or of one: name, stored options, and what prevents deliveries."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(with_columns(_queries["list_endpoints"], OF_ALL), {"endpoint_id": endpoint_id})
         return await cursor.fetchall()

@@ -1,5 +1,5 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+-- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: load_reservations
 -- The payload of some reservations, each led by its key as text and an endpoint's fencing token in the same snapshot. The

@@ -35,15 +35,15 @@ async def open_pipeline(
     """Open an endpoint's pipeline; close its connections and stop waking it at the end.
 
     Args:
-        database: Where change log, payload view and delivery log are.
+        database: Holds change log, payload view and delivery log.
         listener: Wakes the pipeline.
         endpoint: The destination.
         lease: The right to send to it.
         position: What is recorded already.
-        last_hour: The attempts before; ``None``: none is known.
+        last_hour: Attempts under earlier leases; ``None``: none are known.
         source: CloudEvents source of all requests.
-        page_size: Most changes read at once.
-        state_changed: Called when the endpoint began or ceased to fail, or a probe failed.
+        page_size: Maximum number of changes read at once.
+        state_changed: Called when the endpoint starts or stops failing, or a probe fails.
 
     Raises:
         OSError: A certificate file cannot be read.

@@ -8,11 +8,12 @@ counts as nobody's yet: the delivery is *held*, unsettled and with its retry sch
   breaker *opens*: only one probe at a time is sent, after growing pauses.
 * Whatever shows that the endpoint works closes it again. What was held is queued again, its failure counted as
   nobody's, and requests ramp up from one at a time: each success admits one more, each failure halves their number.
-* A delivery that was released by the success of another, fails again, and sees another succeed again, failed in the
-  midst of successes: the failure is its own (:func:`is_at_fault`). It goes on by its retry schedule and delays only its
+* A delivery that is released by another's success, fails again, and sees another succeed again has failed amid
+  successes: the failure is its own (:func:`is_at_fault`). It goes on by its retry schedule and delays only its
   reservation.
 
-A response such as 422 speaks of its delivery alone. It shows that the endpoint works, and accuses no other delivery.
+A response such as 422 speaks of its delivery alone. It shows that the endpoint works, and says nothing about other
+deliveries.
 
 Reference for growing and halving: AIMD as in TCP's congestion control (RFC 5681).
 """
@@ -52,7 +53,7 @@ class Breaker:
         """Begin closed.
 
         Args:
-            max_in_flight: Most requests under way at once, when all goes well.
+            max_in_flight: Maximum number of requests in flight while the endpoint works.
         """
         self._max_in_flight = max_in_flight
         self._limit = max_in_flight
@@ -61,29 +62,29 @@ class Breaker:
         self._probe_at: float | None = None
         self.is_open = False
         self.reason: str | None = None
-        """The last failure that counts as nobody's; ``None``: the endpoint works."""
+        """The last failure that is not charged to a delivery; ``None``: the endpoint works."""
 
     @property
     def is_failing(self) -> bool:
-        """Whether the endpoint counts as failing: it is open, or a probe failed and nothing succeeded since."""
+        """Whether the endpoint is failing: the breaker is open, or a probe failed and nothing succeeded since."""
         return self.is_open or self._probes_failed > 1
 
     @property
     def limit(self) -> int:
-        """Most requests under way at once at present."""
+        """Present maximum number of requests in flight."""
         return self._limit
 
     @property
     def probe_at(self) -> float | None:
-        """When the next probe is due; ``None``: the endpoint works, or a probe is under way."""
+        """When the next probe is due; ``None``: the endpoint works, or a probe is in flight."""
         return self._probe_at if self._probe is None else None
 
     def allows(self, under_way: int) -> int:
-        """Return how many requests may be sent beside those under way, probes not counted."""
+        """Return how many requests may be sent beside those in flight, probes not counted."""
         return 0 if self.is_open else max(0, self._limit - under_way)
 
     def begin_probe(self, reservation_id: ReservationId) -> None:
-        """Note that a probe is sent; its outcome has to be told."""
+        """Note that a probe is sent; its outcome has to be reported."""
         self._probe = reservation_id
 
     def cancel_probe(self, reservation_id: ReservationId) -> None:
@@ -101,7 +102,7 @@ class Breaker:
         self.reason = None
 
     def failed(self, reservation_id: ReservationId, failure: Failed, *, held: int, now: float, random: float) -> None:
-        """Note a failure that counts as nobody's. Its delivery is held.
+        """Note a failure that is not charged to a delivery yet. Its delivery is held.
 
         Args:
             reservation_id: The reservation of the delivery.
@@ -113,7 +114,7 @@ class Breaker:
         was_probe = self._probe == reservation_id
         self.cancel_probe(reservation_id)
         probing = self._probe is not None
-        counts = was_probe or (held == 1 and not probing)  # not what was under way when it opened
+        counts = was_probe or (held == 1 and not probing)  # not what was in flight when it opened
         self._limit = max(1, self._limit // 2)
         self._probes_failed += counts
         asked_for = failure.retry_after_seconds or 0.0

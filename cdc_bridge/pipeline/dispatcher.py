@@ -3,7 +3,7 @@
 Reservations are loaded just before sending, for as many deliveries as there are free slots, so that a body is the
 reservation as it is when the request is sent.
 
-The breaker says how many requests may be under way, and whether a failure counts as the delivery's own. The lease says
+The breaker says how many requests may be in flight, and whether a failure counts as the delivery's own. The lease says
 whether any may be sent at all.
 """
 
@@ -43,7 +43,7 @@ class Transport(Protocol):
 
 
 class Reservations(Protocol):
-    """The reservations."""
+    """Loads reservations."""
 
     async def load(self, reservation_ids: Sequence[ReservationId]) -> Loaded:
         """Return those of the reservations that exist, and the endpoint's fencing token in the same snapshot."""
@@ -67,14 +67,14 @@ class Dispatcher:
         """Prepare to send; must run inside the event loop.
 
         Args:
-            queue: The deliveries under way.
+            queue: The deliveries in flight.
             endpoint: The destination.
             lease: The right to send to it.
             transport: Sends the requests.
             reservations: Where bodies come from.
             telemetry: Gets every attempt.
             source: CloudEvents source of all requests.
-            state_changed: Called when the endpoint began or ceased to fail, or a probe failed.
+            state_changed: Called when the endpoint starts or stops failing, or a probe fails.
         """
         self._queue = queue
         self._endpoint = endpoint
@@ -87,16 +87,16 @@ class Dispatcher:
         self._breaker = Breaker(endpoint.max_in_flight)
         self._requests: set[asyncio.Task[None]] = set()
         self.failing_since: datetime | None = None
-        """Since when the endpoint is failing; ``None``: it is not."""
+        """Start of the present failure of the endpoint; ``None``: it is not failing."""
         self._moved_at = self._now()
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Gets the exception of a request's task that raised one."""
+        """Fails with the exception of a request task that crashed."""
         self.withdrawn = asyncio.Event()
         """Set when the endpoint wants no more requests (410)."""
 
     @property
     def requests(self) -> set[asyncio.Task[None]]:
-        """The requests under way."""
+        """The tasks of the requests in flight."""
         return self._requests
 
     @property
@@ -106,13 +106,13 @@ class Dispatcher:
 
     @property
     def probe_in_seconds(self) -> float | None:
-        """Time until the next probe; ``None``: none is due, or one is under way."""
+        """Time until the next probe; ``None``: none is due, or one is in flight."""
         probe_at = self._breaker.probe_at
         return None if probe_at is None else max(0.0, probe_at - self._now())
 
     @property
     def stalled_since(self) -> float | None:
-        """Since when, by the event loop's clock, there is work and no progress; ``None``: there is no work."""
+        """Start of the time without progress, by the event loop's clock; ``None``: there is no work."""
         queue, probe_at = self._queue, self._breaker.probe_at
         # What was made ready just now is taken as soon as the event is seen.
         ready = queue.has_ready and not self._breaker.is_open and not queue.dispatchable.is_set()
@@ -123,7 +123,7 @@ class Dispatcher:
         return None
 
     async def run(self) -> None:
-        """Send requests until cancelled; those under way go on.
+        """Send requests until cancelled; those in flight continue.
 
         Raises:
             LeaseLost: Another daemon has acquired the lease.
@@ -137,7 +137,7 @@ class Dispatcher:
                 self._start(delivery, loaded)
 
     async def finish_requests(self) -> None:
-        """Wait for the requests under way."""
+        """Wait for the requests in flight."""
         if self._requests:
             await asyncio.wait(self._requests)
 
@@ -153,7 +153,7 @@ class Dispatcher:
 
     def _take(self) -> list[InFlight]:
         if self.probe_in_seconds == 0:
-            # The held ones may fail for their own sake: an open breaker tries one that never failed, if there is any.
+            # The held ones may be at fault themselves: an open breaker tries one that never failed, if there is any.
             probe = self._queue.take_probe(ready_first=self._breaker.is_open)
             if probe is not None:
                 self._breaker.begin_probe(probe.change.reservation_id)
@@ -208,7 +208,7 @@ class Dispatcher:
             return
         failure = Failed(None, f"the payload view fails for it: {problem}")
         attempt = Attempt(None, datetime.now(UTC), 0.0, failure)
-        if loaded.reservations:  # The view works for others, so it is this one's fault.
+        if loaded.reservations:  # The view works for others, so this one is at fault.
             self._breaker.cancel_probe(reservation_id)
             self._telemetry.attempted(delivery, attempt, self._now())
             self._settle(delivery, attempt)
@@ -246,7 +246,7 @@ class Dispatcher:
         self._telemetry.held(delivery, attempt, self.probe_in_seconds)
 
     def _release_held(self, is_at_fault: Callable[[InFlight], bool]) -> None:
-        """Go on with what is held, now that the endpoint works."""
+        """Release what is held, now that the endpoint works."""
         self._breaker.succeeded()
         for held in self._queue.release_held():
             if is_at_fault(held) and held.last_attempt is not None:

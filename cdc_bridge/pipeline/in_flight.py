@@ -1,4 +1,4 @@
-"""One delivery under way, and all that is known of it.
+"""One delivery in flight, and all that is known of it.
 
 queued -> sending -> settled -> recorded
             |  ^
@@ -22,11 +22,11 @@ class Stage(Enum):
     """Where a delivery is on its way through the queue."""
 
     QUEUED = auto()
-    """Waits for its turn."""
+    """Waiting for its turn."""
     SENDING = auto()
-    """Taken by the dispatcher: its body is being loaded or its request is under way."""
+    """Taken by the dispatcher: its body is being loaded or its request is in flight."""
     HELD = auto()
-    """Its attempt failed, and whose fault that is is open. Only a probe or the next success moves it on."""
+    """Its attempt failed, and it is not known yet whose fault that is. Only a probe or the next success moves it on."""
     SETTLED = auto()
     """Its state is known and has to be recorded."""
 

@@ -40,7 +40,7 @@ class Retries(Protocol):
 
 
 class ChangeIntake:
-    """Reads the change log a page at a time and hands it over, as far as the queue has room."""
+    """Reads the change log a page at a time, and hands the pages over as the queue has room."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class ChangeIntake:
         """Prepare to read; must run inside the event loop.
 
         Args:
-            queue: The deliveries under way.
+            queue: The deliveries in flight.
             changes: The change log.
             reader: This pipeline's side of the wake-up.
             position: Where to begin.
-            page_size: Most changes read at once.
+            page_size: Maximum number of changes read at once.
             telemetry: Gets what is read.
         """
         self._queue = queue
@@ -69,7 +69,7 @@ class ChangeIntake:
         self._telemetry = telemetry
         self.reader = reader
         self.read_at = asyncio.get_running_loop().time()
-        """When the log was read last, by the event loop's clock."""
+        """Time of the last read of the log, by the event loop's clock."""
 
     async def run(self) -> None:
         """Hand over changes, until cancelled."""
@@ -97,7 +97,7 @@ class RetryIntake:
         self._queue = queue
         self._retries = retries
         self.has_retrying = False
-        """Whether the delivery log has a delivery to retry, as far as was seen."""
+        """Whether the delivery log had a delivery to retry when it was last read."""
 
     async def run(self) -> None:
         """Hand over retries, until cancelled."""

@@ -66,11 +66,11 @@ class Pipeline:
             changes: The change log.
             reservations: Where bodies come from.
             delivery_log: Where deliveries are recorded, and retries come from.
-            transport: Sends the requests. Whoever made it closes it.
+            transport: Sends the requests. Its owner closes it.
             telemetry: Gets what happens.
             source: CloudEvents source of all requests.
-            page_size: Most changes read at once; up to three such pages are in memory.
-            state_changed: Called when the endpoint began or ceased to fail, or a probe failed.
+            page_size: Maximum number of changes read at once; memory holds up to three such pages.
+            state_changed: Called when the endpoint starts or stops failing, or a probe fails.
         """
         self._endpoint = endpoint
         self._telemetry = telemetry
@@ -97,17 +97,17 @@ class Pipeline:
 
     @property
     def oldest_in_hand(self) -> datetime | None:
-        """When the oldest change was made that was read and is not recorded yet."""
+        """Time of the oldest change that was read and is not recorded yet."""
         return self._queue.oldest
 
     @property
     def has_retrying(self) -> bool:
-        """Whether the delivery log has a delivery to retry, as far as was seen."""
+        """Whether the delivery log had a delivery to retry when it was last read."""
         return self._retries.has_retrying
 
     @property
     def at_rest(self) -> bool:
-        """Whether it has read the log to its end, and waits to be woken."""
+        """Whether it has read the log to its end and is idle."""
         return self._changes.reader.state == "idle"
 
     @property
@@ -118,30 +118,30 @@ class Pipeline:
     @property
     def state(self) -> EndpointState:
         """The endpoint's state, as this daemon knows it."""
-        told, sends = self._telemetry, self._dispatcher
-        failing = sends.failing_since is not None
-        probe_at = datetime.now(UTC) + timedelta(seconds=sends.probe_in_seconds or 0.0)
+        telemetry, dispatcher = self._telemetry, self._dispatcher
+        failing = dispatcher.failing_since is not None
+        probe_at = datetime.now(UTC) + timedelta(seconds=dispatcher.probe_in_seconds or 0.0)
         return EndpointState(
-            failing_since=sends.failing_since,
+            failing_since=dispatcher.failing_since,
             next_probe_at=probe_at if failing else None,
-            problem=sends.problem if failing else None,
-            in_flight=len(sends.requests),
-            deliveries_per_second=told.delivered_per_second(asyncio.get_running_loop().time()),
-            last_success_at=told.last_success_at,
-            last_failure_at=told.last_failure_at,
-            last_failure=told.last_failure,
-            last_hour=told.last_hour,
+            problem=dispatcher.problem if failing else None,
+            in_flight=len(dispatcher.requests),
+            deliveries_per_second=telemetry.delivered_per_second(asyncio.get_running_loop().time()),
+            last_success_at=telemetry.last_success_at,
+            last_failure_at=telemetry.last_failure_at,
+            last_failure=telemetry.last_failure,
+            last_hour=telemetry.last_hour,
         )
 
     @property
     def stalled_since(self) -> float | None:
-        """Since when, by the event loop's clock, there is work and no progress; ``None``: there is no work."""
+        """Start of the time without progress, by the event loop's clock; ``None``: there is no work."""
         since = (self._dispatcher.stalled_since, self._recorder.busy_since)
         return min((at for at in since if at is not None), default=None)
 
     @property
     def unread_since(self) -> float | None:
-        """Since when the log was not read, by the event loop's clock; ``None``: it cannot, or need not, be read."""
+        """Time of the last read of the log, by the event loop's clock; ``None``: reading is paused."""
         return None if self._finishing or self._changes.reader.state == "blocked" else self._changes.read_at
 
     def look_at_schedule(self) -> None:
@@ -149,7 +149,7 @@ class Pipeline:
         self._queue.schedule_changed.set()
 
     async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
-        """Deliver until told to stop or the endpoint is withdrawn; then finish the requests under way and record them.
+        """Deliver until stopped or the endpoint is withdrawn; then finish the requests in flight and record them.
 
         Args:
             stopping: Set to stop.

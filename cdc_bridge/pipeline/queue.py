@@ -1,4 +1,4 @@
-"""The deliveries of one endpoint that are under way: the only thing that the stages of the pipeline share.
+"""The deliveries of one endpoint that are in flight: the only thing that the stages of the pipeline share.
 
     intake -> DeliveryQueue -> dispatcher -> transport -> DeliveryQueue -> recorder
 
@@ -11,7 +11,7 @@ not come after a newer one. Different reservations do not wait for one another.
 ``latest_only`` the newest change supersedes the older ones as soon as it is queued. Nothing is lost by that: the
 numbers of one reservation's changes are in the order of their commits, so the newest one's body, loaded later, has them
 all; and as long as it is not recorded itself, the position does not pass it, or the delivery log has it to be retried.
-An older one whose request is under way is not stopped, and a change that is read after a body was loaded is queued
+An older one whose request is in flight is not stopped, and a change that is read after a body was loaded is queued
 anew: it may lead to one more request with the same content.
 
 **Window.** What is in memory is bounded: reading pauses while more than a page would not fit.
@@ -43,15 +43,15 @@ class DeliveredMeanwhile(dict[ReservationId, Seq]):
 
 
 class DeliveryQueue:
-    """The deliveries under way, from their hand-over until they are recorded."""
+    """The deliveries in flight, from their hand-over until they are recorded."""
 
     def __init__(self, position: Position, *, window: int, page_size: int, latest_only: bool = False) -> None:
         """Begin empty.
 
         Args:
             position: What is recorded already.
-            window: Most deliveries in memory, as far as intake asks for :attr:`has_room`.
-            page_size: Most changes, and most retries, that are handed over at once.
+            window: Maximum number of deliveries in memory, if intake waits for :attr:`has_room`.
+            page_size: Maximum number of changes, and of retries, handed over at once.
             latest_only: Whether the newest change of a reservation supersedes those that are queued.
         """
         self._window = window
@@ -76,7 +76,7 @@ class DeliveryQueue:
         self.all_recorded = asyncio.Event()
         self.all_recorded.set()
         self.schedule_changed = asyncio.Event()
-        """Set when the next retry may be due earlier than was known."""
+        """Set when the next retry may be due earlier than expected."""
         self._recorded = asyncio.Event()
 
     # For intake
@@ -92,7 +92,7 @@ class DeliveryQueue:
         return self._page_size - self._retries
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition that comes about by recording."""
+        """Wait until a condition holds; checked whenever deliveries are recorded."""
         while not condition():
             self._recorded.clear()
             await self._recorded.wait()
@@ -112,7 +112,7 @@ class DeliveryQueue:
         """Add the changes of a page that are not recorded yet.
 
         Raises:
-            RuntimeError: A change is under way already: the position went back. It is better to end and begin anew
+            RuntimeError: A change is in flight already: the position went back. It is better to crash and start anew
                 from the delivery log than to block its reservation for good.
         """
         unrecorded = [logged for logged in page.changes if not logged.recorded]
@@ -238,11 +238,11 @@ class DeliveryQueue:
         if not self.unrecorded.is_set():
             self.all_recorded.set()
 
-    # For whoever watches
+    # For monitoring
 
     @property
     def oldest(self) -> datetime | None:
-        """When the oldest change was made that was read and is not recorded."""
+        """Time of the oldest change that was read and is not recorded."""
         records = self._records.values()
         return min((record.change.changed_at for record in records if record.page is not None), default=None)
 

@@ -37,7 +37,7 @@ class Recorder:
         self._records = records
         self._telemetry = telemetry
         self.busy_since: float | None = None
-        """Since when, by the event loop's clock, nothing was recorded though there is something; ``None``: all is."""
+        """Start of the write in progress, by the event loop's clock; ``None``: everything is recorded."""
 
     async def run(self) -> None:
         """Record what is settled, until cancelled.

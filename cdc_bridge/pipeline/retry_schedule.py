@@ -16,7 +16,7 @@ JITTER = 0.1
 def pause_seconds(failures: int, random: float) -> float | None:
     """Return the pause before the next attempt, or ``None`` after the last step: the delivery is dead.
 
-    It is a pause and not a time, as the database tells the time: several daemons have several clocks.
+    It is a pause rather than a time, as only the database's clock counts: several daemons have several clocks.
 
     Args:
         failures: The failed attempts that count as the delivery's own, the last one included; at least 1.

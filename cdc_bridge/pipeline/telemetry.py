@@ -31,7 +31,7 @@ class Telemetry:
 
         Args:
             endpoint: The endpoint's name.
-            last_hour: The attempts before; ``None``: none is known.
+            last_hour: Attempts under earlier leases; ``None``: none are known.
         """
         self._endpoint = endpoint
         self._metrics = EndpointMetrics(endpoint)
@@ -94,7 +94,7 @@ class Telemetry:
                 )
 
     def held(self, delivery: InFlight, attempt: Attempt, next_probe_in_seconds: float | None) -> None:
-        """Report a failed attempt that counts as nobody's yet."""
+        """Report a failed attempt that is not charged to its delivery yet."""
         pause = {} if next_probe_in_seconds is None else {"next_attempt_in_seconds": round(next_probe_in_seconds, 1)}
         if isinstance(attempt.outcome, Failed):
             _log.debug("attempt failed", **self._facts(delivery, attempt), reason=attempt.outcome.reason, **pause)

@@ -1,1 +1,1 @@
-"""runtime."""
+"""The daemon's background work: leases, pipelines, heartbeat, health, pruning, reload."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_bridge.endpoints.options import Endpoint
-from cdc_bridge.endpoints.status import OTHER_CLUSTER
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
 
@@ -70,7 +70,7 @@ def _consider(result: Plan, endpoint: ListedEndpoint, wanted: Endpoint, pause_se
     if not endpoint.free:
         result.look_again(endpoint.lease_ends_in_seconds or 0.0)
     elif not endpoint.same_cluster:
-        result.problems.append((endpoint, OTHER_CLUSTER))
+        result.problems.append((endpoint, RESTORED_ELSEWHERE))
     elif pause_seconds > 0:
         result.look_again(pause_seconds)
     else:

@@ -1,6 +1,6 @@
 """Caches health snapshots: the database is asked at most every few seconds, however many ask for its health.
 
-A snapshot that the database delays goes on being read. Whoever asks meanwhile gets the one before, and is told.
+A slow database does not hold anybody up: until the next snapshot is there, the last one is returned, marked as old.
 """
 
 from __future__ import annotations

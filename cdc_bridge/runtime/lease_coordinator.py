@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import psycopg
 import structlog
 
-from cdc_bridge.database import RECONNECT, UNAVAILABLE, problem_of, refusal
+from cdc_bridge.database import RECONNECT, UNAVAILABLE, problem_of, statement_failed
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
@@ -57,7 +57,7 @@ class LeaseStore(Protocol):
 
 
 class Announcements(Protocol):
-    """Tells of changes of endpoints and schedules."""
+    """Announces changes of endpoints and of the retry schedule."""
 
     announced: asyncio.Event
     """Set when somebody announced a change."""
@@ -88,7 +88,7 @@ class LeaseCoordinator:
             store: Where leases are kept.
             supervisor: Runs the pipelines of leased endpoints.
             definitions: Defines how to deliver to each endpoint.
-            announcements: Tells when to look at once.
+            announcements: Say when to look at once.
             endpoint_log: Logs what becomes of each endpoint.
             lease_seconds: How long a lease lasts without renewal.
             clock: Time in seconds; default: the event loop's.
@@ -102,7 +102,7 @@ class LeaseCoordinator:
         self.lease_seconds = lease_seconds
         """How long a lease lasts without renewal."""
         self.look_every_seconds = lease_seconds / _RENEWALS_PER_LEASE
-        """Longest time between two looks at the endpoints."""
+        """Maximum time between two looks at the endpoints."""
         self._clock = clock or asyncio.get_running_loop().time
         self._jitter = jitter
         self._failures = 0
@@ -131,7 +131,7 @@ class LeaseCoordinator:
         self._supervisor.changed.set()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Lease endpoints until told to stop; then have their pipelines finish and release their leases.
+        """Lease endpoints until stopped; then have their pipelines finish and release their leases.
 
         Raises:
             InstallationError: The SQL side is no longer what this version needs.
@@ -158,7 +158,7 @@ class LeaseCoordinator:
         """Look at the endpoints once, and follow what is decided.
 
         Raises:
-            InstallationError: The database refused a statement.
+            InstallationError: A statement failed for a reason that waiting does not solve.
         """
         if self._given_up:
             return
@@ -172,7 +172,7 @@ class LeaseCoordinator:
             self._on_database_lost(error)
             return
         except psycopg.Error as error:
-            raise refusal(error) from error
+            raise statement_failed(error) from error
         finally:
             self.tried_at = self._clock()
         self._on_looked()

@@ -1,4 +1,4 @@
-"""An endpoint that this daemon leases, and what the daemon's other parts may ask of it."""
+"""An endpoint that this daemon leases, and its pipeline as the daemon's other parts see it."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class EndpointPipeline(Protocol):
 
     @property
     def stalled_since(self) -> float | None:
-        """Since when there is work and no progress, by the event loop's clock; ``None``: no work."""
+        """Start of the time without progress, by the event loop's clock; ``None``: there is no work."""
 
     @property
     def unread_since(self) -> float | None:
-        """Since when nothing was read, by the event loop's clock; ``None``: reading is paused."""
+        """Time of the last read of the log, by the event loop's clock; ``None``: reading is paused."""
 
     def look_at_schedule(self) -> None:
         """Look for due deliveries now."""
 
     async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
-        """Deliver until told to stop; then finish the requests in flight and record them."""
+        """Deliver until stopped; then finish the requests in flight and record them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +60,7 @@ class LeasedEndpoint:
 
 
 class LeasedEndpoints(Protocol):
-    """Whoever knows the endpoints that this daemon leases."""
+    """Lists the endpoints that this daemon leases."""
 
     @property
     def leased(self) -> Sequence[LeasedEndpoint]:

@@ -33,7 +33,7 @@ _PER_ENDPOINT: tuple[tuple[str, str, Callable[[EndpointOverview], float | None]]
     ("cdc_bridge_dead_deliveries", "Dead letters in the delivery log", lambda endpoint: endpoint.dead),
     (
         "cdc_bridge_last_success_timestamp_seconds",
-        "Time of the last attempt that was answered with 2xx",
+        "Time of the last attempt with a 2xx response",
         lambda endpoint: _timestamp(endpoint.last_success_at),
     ),
     (
@@ -81,13 +81,13 @@ class HealthCollector(Collector):
             yield _labelled(name, text, ["endpoint"], ((label, value) for label, value in values if value is not None))
         yield _labelled(
             "cdc_bridge_breaker_open",
-            "1 while the breaker of an endpoint is open, else 0; from the daemon that leases it",
+            "1 while an endpoint's breaker is open or its probes fail, else 0; from the daemon that leases it",
             ["endpoint"],
             (([one.endpoint.name], one.pipeline.state.failing_since is not None) for one in snapshot.leased),
         )
         yield _labelled(
             "cdc_bridge_in_flight_requests",
-            "Requests under way to an endpoint; from the daemon that leases it",
+            "Requests in flight to an endpoint; from the daemon that leases it",
             ["endpoint"],
             (([one.endpoint.name], one.pipeline.state.in_flight) for one in snapshot.leased),
         )

@@ -1,5 +1,5 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+-- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: try_heartbeat_lock
 -- Marks the daemon of this number as alive for as long as this session lasts.
@@ -11,7 +11,7 @@ select name, status, reason from cdc_bridge.endpoint_status where endpoint_id = 
 
 -- name: reconcile_due
 -- Start of the period that an endpoint can be reconciled for, and the seconds until that is due. No row: its lease is not
--- ours any more, or its position is of another cluster.
+-- ours any more, or its position is another cluster's.
 select
   greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
   extract(epoch from coalesce(reconciled_at + %(interval_seconds)s * interval '1 second', now()) - now())::float8

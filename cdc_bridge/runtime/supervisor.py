@@ -53,7 +53,7 @@ class Supervisor:
             open_pipeline: Opens an endpoint's pipeline.
             releases: Releases the leases.
             endpoint_log: Logs what becomes of each endpoint.
-            finish_within_seconds: Longest time that a stopped pipeline may take to finish its requests in flight.
+            finish_within_seconds: Time limit for a stopped pipeline to finish its requests in flight.
             clock: Time in seconds; default: the event loop's.
         """
         self._open_pipeline = open_pipeline
@@ -81,7 +81,7 @@ class Supervisor:
         now = self._clock()
         pauses = {endpoint_id: until - now for endpoint_id, until in self._restart_at.items()}
         # The database shows a lease of our own session as free. Acquired before the release is committed, an endpoint
-        # that answered 410 would not be disabled.
+        # that responded with 410 would not be disabled.
         return pauses | dict.fromkeys(self._releases.under_way, _RELEASE_PAUSE_SECONDS)
 
     async def start(self, endpoint: Endpoint, acquired: NewLease) -> bool:

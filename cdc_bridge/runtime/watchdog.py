@@ -1,8 +1,8 @@
 """Ends a daemon that is alive and stuck, so that systemd starts it again.
 
-Two things can be stuck. An endpoint: there is work, the database answers, the lease is ours, and nothing moves for
+Two things can be stuck. An endpoint: there is work, the database responds, the lease is ours, and nothing moves for
 longer than any request or statement may take. The event loop detects that itself, once a second. Or the event loop:
-nothing runs in it any more. A thread detects that; it does nothing but see whether the loop has looked.
+nothing runs in it any more. A thread detects that; it only checks whether the loop still runs.
 
 A process that was stopped (SIGSTOP, a sleeping machine) is not stuck. Thread and loop were stopped as well, notice that
 by their own lateness, and count from then on.
@@ -68,7 +68,7 @@ class Watchdog:
             coordinator: Has to look at the endpoints at intervals.
             supervisor: Knows the endpoints that have to make progress.
             stuck_after_seconds: Time without progress that means stuck, on top of what a request may take.
-            read_every_seconds: Longest time between two reads of the change log.
+            read_every_seconds: Maximum time between two reads of the change log.
             end_process: Ends the process at once, for when the event loop cannot.
             found_well: Called after each look that found nothing stuck.
             clock: Time in seconds; default: the event loop's.

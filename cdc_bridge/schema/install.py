@@ -57,7 +57,7 @@ async def install(database_url: str, mapping: Path | None, report: Report) -> No
         report: Called with each line of progress.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailable: The database does not respond.
         BridgeError: A step failed and changed nothing; steps reported before it stay.
     """
     async with _dba_session(database_url) as connection:
@@ -76,7 +76,7 @@ async def finish(database_url: str, report: Report) -> None:
     """Run the last part of an upgrade, once no daemon of the old version is left.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailable: The database does not respond.
         BridgeError: It failed, or the database is not prepared; nothing was changed.
     """
     async with _dba_session(database_url) as connection:
@@ -101,7 +101,7 @@ async def dry_run(database_url: str, mapping: Path | None, report: Report) -> No
     """Run an installation in one transaction, report what it changed, and roll it back.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailable: The database does not respond.
         BridgeError: The installation would fail.
     """
     async with _dba_session(database_url) as connection:
@@ -129,7 +129,7 @@ async def uninstall(database_url: str, report: Report) -> None:
     """Remove the schema, its triggers, rights and roles.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailable: The database does not respond.
         BridgeError: It failed; nothing was changed.
     """
     async with _dba_session(database_url) as connection:
@@ -141,7 +141,7 @@ async def uninstall_warning(database_url: str) -> str:
     """Return what an uninstall would delete, for the person who has to confirm it.
 
     Raises:
-        DatabaseUnavailable: The database does not answer.
+        DatabaseUnavailable: The database does not respond.
         BridgeError: The role may not read it.
     """
     async with _dba_session(database_url) as connection:

@@ -75,17 +75,18 @@ class _Blockers:
 async def run_with_lock_retry(
     connection: AsyncConnection[TupleRow], database_url: str, text: str, report: Report
 ) -> None:
-    """Run SQL that is one transaction and sets its own ``lock_timeout``; repeat it when a lock cannot be had.
+    """Run SQL that is one transaction and sets its own ``lock_timeout``; repeat it when a lock is not available.
+
+    A statement that fails for another reason rolls everything back.
 
     Args:
         connection: Runs the SQL.
         database_url: For a second connection, which finds out who holds the lock.
         text: The SQL.
-        report: Called with each lock that could not be had.
+        report: Progress callback: gets each lock that was not available.
 
     Raises:
-        InstallationError: A lock could not be had; nothing was changed.
-        psycopg.Error: A statement failed; nothing was changed.
+        InstallationError: A lock was not available; nothing was changed.
     """
     for tries_left in reversed(range(LOCK_TRIES)):
         blockers, done = _Blockers(), asyncio.Event()

@@ -1,4 +1,4 @@
--- Statements of this package, by name. A comment below each "-- name:" line says what the statement is for. Parameters are
+-- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
 -- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: is_installed

@@ -18,7 +18,7 @@ async def command_session(database_url: str) -> AsyncIterator[AsyncConnection[Tu
     """Open an autocommit connection for one command.
 
     Raises:
-        DatabaseUnavailable: The database does not answer, was lost or is read-only.
+        DatabaseUnavailable: The database does not respond, was lost or is read-only.
         InstallationError: The SQL side is not what is needed, or the role lacks a right.
     """
     async with one_connection(database_url) as connection:

@@ -69,7 +69,7 @@ class HttpTransport:
         await self._session.close()
 
     async def send(self, message: Message) -> Attempt | None:
-        """Send a message and return the attempt; ``None``: it might not be sent. Raises nothing but a cancellation."""
+        """Send a message and return the attempt; ``None``: it may not be sent any more. Raises only on cancellation."""
         began_at, began = datetime.now(UTC), monotonic()
         body = _GuardedBody(message.body, self._may_send)
         outcome = await self._post(body, message.headers(began_at, self._endpoint.secrets_at(began_at)))

@@ -72,7 +72,7 @@ def judge(status: int, headers: Mapping[str, str], now: datetime) -> Outcome:
     Args:
         status: HTTP status.
         headers: The response's headers, by names in any case.
-        now: The time, if the response does not tell it.
+        now: The time, if the response has no date.
     """
     if 200 <= status < 300:
         return Delivered(status)
@@ -97,7 +97,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     """Return the pause that ``Retry-After`` asks for, at most an hour; ``None``: it is missing or malformed.
 
     It is a number of seconds or a date (RFC 9110, section 10.2.3). A date is measured by the endpoint's own clock, if
-    the response tells it: clocks differ.
+    the response has a date: clocks differ.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():

@@ -15,8 +15,8 @@ from cdc_bridge.database import (
     connection_parameters,
     problem_of,
     process_name,
-    refusal,
     speak_plainly,
+    statement_failed,
 )
 from cdc_bridge.errors import DatabaseUnavailable
 from cdc_bridge.queries import load_queries
@@ -76,7 +76,7 @@ class DashboardDatabase:
                 f"the database does not respond: {problem_of(error)}", "Check that PostgreSQL runs: cdc-bridge check"
             ) from error
         except psycopg.Error as error:
-            raise refusal(error) from error
+            raise statement_failed(error) from error
 
     async def _read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
         async with self._pool.connection() as connection:

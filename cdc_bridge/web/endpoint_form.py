@@ -22,7 +22,7 @@ FIELDS = options_for(Setter.OPERATOR)
 
 @dataclass(frozen=True, slots=True)
 class EndpointForm:
-    """What stands in the form."""
+    """Contents of the form."""
 
     typed: Mapping[str, str]
     """The text in each option's field; of a switch ``on`` or nothing."""
@@ -66,7 +66,7 @@ class EndpointForm:
             before: The endpoint as it is; then only what differs is among them.
 
         Raises:
-            WrongUsage: A number is none.
+            WrongUsage: A number was expected.
         """
         shown = {} if before is None else {**EndpointForm.of(before).shown, **self.shown}
         return {
@@ -107,7 +107,7 @@ def number(text: str, name: str, number_type: type = float) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Return what stands in a field for an option's value."""
+    """Return the text of a field for an option's value."""
     match value:
         case None | ():
             return ""

@@ -186,7 +186,7 @@ async def check_sender(request: web.Request, handler: Handler) -> web.StreamResp
             sent = (await form_of(request)).get(FORM_TOKEN, "")
             if not hmac.compare_digest(sent.encode("utf-8", "replace"), session_of(request).form_token.encode()):
                 raise web.HTTPForbidden(
-                    text="This form belongs to an earlier session. Go back, reload the page and send it again."
+                    text="This form belongs to an earlier session. Go back, reload and send it again."
                 )
     return await handler(request)
 

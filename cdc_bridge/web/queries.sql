@@ -1,5 +1,5 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a percent sign of SQL's own is written twice.
+-- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: set_up_dashboard_session
 -- Limits the duration of statements and forbids writing.

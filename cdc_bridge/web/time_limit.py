@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Return what some work returns.
+    """Await some work, within a time limit; return its result.
 
     Raises:
         TimeoutError: It took longer and was ended.

@@ -153,7 +153,7 @@ comment on function cdc_bridge.prunable_delivery_logs(interval) is 'Endpoints wh
 --   keep       retention of changes and settled deliveries
 --   keep_dead  retention of dead letters, which can be replayed until then
 -- Returns how many rows of each log were deleted. Safe to interrupt, to repeat and to run in several sessions.
--- Locks: the rows of a page, until that page is done. Not to be called inside a transaction.
+-- Locks: the rows of a page, until that page is done. Cannot run inside a transaction.
 
 create or replace procedure cdc_bridge.prune(
   keep interval default interval '7 days', keep_dead interval default interval '30 days',

@@ -1,4 +1,4 @@
--- State, lag and backlog of each endpoint, most behind first. Role: cdc_bridge_reader.
+-- Status, lag and backlog of each endpoint, most behind first. Role: cdc_bridge_reader.
 
 select name, status, since, lag, unread, pending, dead, daemon, reason
 from cdc_bridge.endpoint_status

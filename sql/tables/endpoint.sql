@@ -74,7 +74,7 @@ comment on column cdc_bridge.endpoint.ca_file is 'PEM file on the daemon''s mach
 comment on column cdc_bridge.endpoint.client_certificate_file is 'PEM file there with the certificate to present to an endpoint that asks for one';
 comment on column cdc_bridge.endpoint.client_key_file is 'PEM file there with its private key; null: it is in the certificate file';
 comment on column cdc_bridge.endpoint.paused_at is 'When an operator paused it';
-comment on column cdc_bridge.endpoint.disabled_at is 'When it answered 410 Gone, which stops deliveries';
+comment on column cdc_bridge.endpoint.disabled_at is 'When it responded with 410 Gone, which stops deliveries';
 comment on column cdc_bridge.endpoint.resumed_at is 'When it was last resumed';
 comment on column cdc_bridge.endpoint.cluster is 'System identifier of the cluster that position belongs to';
 comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the delivery log';
@@ -84,7 +84,7 @@ comment on column cdc_bridge.endpoint.fencing_token is 'Grows with each new leas
 comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that holds the lease, as in its advisory lock';
 comment on column cdc_bridge.endpoint.daemon_name is 'Host and process id of that daemon';
 comment on column cdc_bridge.endpoint.leased_until is 'When another daemon may take the lease; null: now';
-comment on column cdc_bridge.endpoint.failing_since is 'When its circuit breaker opened; null: it is closed';
+comment on column cdc_bridge.endpoint.failing_since is 'When its daemon found it failing; null: it is not failing';
 comment on column cdc_bridge.endpoint.next_probe_at is 'Next probe of a failing endpoint';
 comment on column cdc_bridge.endpoint.problem is 'What is wrong, for people';
 comment on column cdc_bridge.endpoint.reconciled_at is 'End of the last scheduled reconcile';

@@ -1,10 +1,10 @@
 -- cdc_bridge.endpoint_status: the status of each endpoint, its lag and its backlog. It shows no secret. A status is decided
 -- here and nowhere else: commands, dashboard, health checks and metrics read it from this view.
 --
---   disabled    the endpoint answered 410
+--   disabled    the endpoint responded with 410
 --   paused      an operator paused it
---   invalid     it cannot be called: a daemon found its definition unusable, or its position is another cluster's
---   unassigned  no live daemon has it
+--   invalid     it cannot be used: a daemon found its definition wrong, or its position is another cluster's
+--   unassigned  no live daemon has its lease
 --   failing     its breaker is open; or the deliveries attempted since its last success were all rejected: those of three
 --               reservations, or of one where it never had a success
 --   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours
@@ -50,7 +50,7 @@ select
     when 'failing' then e.failing_since
   end as since,
   case judged.status
-    when 'disabled' then 'it answered 410'
+    when 'disabled' then 'it responded with 410'
     when 'invalid' then
       case
         when here.same_cluster then e.problem
@@ -119,7 +119,7 @@ cross join lateral (
       when e.disabled_at is not null then 'disabled'
       when e.paused_at is not null then 'paused'
       when not here.same_cluster then 'invalid'
-      -- What a daemon noted of a failing endpoint before it was killed says nothing of whether that can be called.
+      -- What a daemon noted of a failing endpoint before it was killed does not make its definition invalid.
       when not here.live and e.problem is not null and e.failing_since is null then 'invalid'
       when not here.live then 'unassigned'
       when e.failing_since is not null then 'failing'

@@ -10,14 +10,14 @@ from tests.bench.report import measured_under, number, spread
 _DAEMON = {
     "absent": "there is none",
     "asleep": (
-        "somebody sleeps on whatever happens, so that every commit sends a NOTIFY: the worst case, as a daemon sleeps "
-        "until the first one only, and then not again before it has nothing left to do"
+        "a session holds the lock of a sleeping daemon throughout, so that every commit sends a NOTIFY; that is the "
+        "worst case: a daemon sleeps until the first commit only, and not again before it has nothing left to do"
     ),
     "busy": "it delivers all the time, on the same processors",
 }
 _READ_AS = (
-    "Ratios to the same without triggers. A time is a statement's with its COMMIT, without the wait for the disk; "
-    "beside its ratio stands what is added to it."
+    "Ratios to the same write without triggers. A time includes the COMMIT, but not the wait for the disk; the time "
+    "that capture adds stands beside the ratio."
 )
 _TIMES = ("µs", "ms")
 

@@ -42,9 +42,7 @@ def _lines(first: Sizes, last: Sizes, held: Sizes) -> list[Line]:
     return [
         alone("change log: a change kept, with its index", "bytes", [first.log_bytes / first.changes]),
         alone(
-            "delivery log: a delivery kept, with its indexes",
-            "bytes",
-            [first.delivery_log_bytes / first.deliveries],
+            "delivery log: a delivery kept, with its indexes", "bytes", [first.delivery_log_bytes / first.deliveries]
         ),
         compared(
             f"both logs after {_RETENTIONS} retentions of {KEEP_DAYS} days", "MB", [last.bytes / 1e6],

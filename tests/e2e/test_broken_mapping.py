@@ -49,7 +49,7 @@ async def test_view_that_can_show_no_reservation_uses_up_no_schedule(
     reason = "the payload view fails for it"
     await until(
         lambda: database.value("select problem like %s from cdc_bridge.endpoint", (f"{reason}%",)) is True,
-        "the endpoint's row says why nothing is called",
+        "the endpoint's row says why nothing is sent",
     )
     assert len(receiver.accepted) == 3
     assert database.value(FAILURES) == 0

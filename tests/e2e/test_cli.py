@@ -12,7 +12,7 @@ from cdc_bridge.cli.app import app
 from cdc_bridge.errors import BridgeError
 from tests.support.bridge import clean_environment, run_command
 
-ENDPOINT_COMMANDS = ("add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "ping")
+ENDPOINT_COMMANDS = ("add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "test")
 COMMANDS = (
     "run",
     "status",
@@ -158,7 +158,7 @@ async def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
         ("payload", "X"),
         ("run",),
         ("endpoint", "list"),
-        ("endpoint", "ping", "till"),
+        ("endpoint", "test", "till"),
     ],
 )
 @pytest.mark.parametrize(

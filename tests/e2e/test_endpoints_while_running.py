@@ -285,7 +285,7 @@ async def test_endpoint_that_answers_410_is_disabled_until_resumed_and_gets_all_
     await till.add()
     database.execute(BOOKING, ("R",))
     await bridge.wait_for_log("endpoint disabled", endpoint="till")
-    assert ": it answered 410" in await endpoint.run("show", "till")
+    assert ": it responded with 410" in await endpoint.run("show", "till")
     assert "disabled" in await endpoint.run("list")
     for adults in (1, 2, 3):
         database.execute("update reservations set adults = %s where id = 'R'", (adults,))

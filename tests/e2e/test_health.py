@@ -104,7 +104,9 @@ async def test_disabled_endpoint_is_told_until_it_is_resumed(
 ) -> None:
     receiver.script = lambda _: Answer(status=410)
     database.execute(BOOKING, ("R",))
-    await until_told(port, 503, "endpoint: default is disabled: it answered 410", "cdc-bridge endpoint resume default")
+    await until_told(
+        port, 503, "endpoint: default is disabled: it responded with 410", "cdc-bridge endpoint resume default"
+    )
     found = await figures(port)
     assert found["cdc_bridge_problem", "endpoint"] == found["cdc_bridge_endpoint_status", "default", "disabled"] == 1
     receiver.script = lambda _: Answer(status=200)

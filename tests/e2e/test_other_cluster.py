@@ -1,4 +1,4 @@
-"""A dump restored into another cluster: nothing is called until a DBA says so, and then nothing is lost or repeated."""
+"""A dump restored into another cluster: nothing is sent until a DBA says so, and then nothing is lost or repeated."""
 
 from __future__ import annotations
 

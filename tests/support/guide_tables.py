@@ -1,16 +1,23 @@
-"""Writes the generated parts of README, the guides and the map (``make man``): settings, benchmark, layers."""
+"""Writes the generated parts of README, the guides and the map (``make man``): settings, metrics, benchmark, layers."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 
+from prometheus_client.metrics import MetricWrapperBase
+
+from cdc_bridge import metrics
 from cdc_bridge.packaging.settings_example import has_default, is_secret
+from cdc_bridge.runtime.health import HealthSnapshot
+from cdc_bridge.runtime.metrics_collector import HealthCollector
 from cdc_bridge.runtime.reload import RELOADABLE
 from cdc_bridge.settings import PREFIX, Settings
 from tests.bench.publishing import write_published_tables
 from tests.support.generated import MAP, OPERATOR_GUIDE, PROJECT, replace_generated_part
 
 SETTINGS_PART = "settings"
+METRICS_PART = "metrics"
 LAYERS_PART = "layers"
 
 
@@ -34,6 +41,23 @@ def _row(name: str) -> str:
     return f"| `{PREFIX}{name.upper()}` | {default} | {takes_effect} | {meaning} |"
 
 
+def metrics_table() -> str:
+    """Return the table of all metrics of our own, in Markdown."""
+    rows = sorted(
+        f"| `{name}` | {', '.join(f'`{label}`' for label in labels)} | {text} |" for name, labels, text in _metrics()
+    )
+    return "\n".join(["| metric | labels | meaning |", "| --- | --- | --- |", *rows, ""])
+
+
+def _metrics() -> Iterator[tuple[str, tuple[str, ...], str]]:
+    counted = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    snapshot = HealthSnapshot([], [], database_up=True, leased=[], listening=True)
+    for source in (*counted, HealthCollector(snapshot)):
+        for family in source.collect():
+            labels = getattr(source if source in counted else family, "_labelnames", ())
+            yield family.name + ("_total" if family.type == "counter" else ""), tuple(labels), family.documentation
+
+
 def layers() -> str:
     """Return the layers of import-linter, highest first, as a block of text."""
     tools = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
@@ -46,6 +70,7 @@ def main() -> None:
     """Write the generated parts into the documents."""
     replace_generated_part(MAP, LAYERS_PART, layers())
     replace_generated_part(OPERATOR_GUIDE, SETTINGS_PART, settings_table())
+    replace_generated_part(OPERATOR_GUIDE, METRICS_PART, metrics_table())
     write_published_tables()
 
 

@@ -149,6 +149,37 @@ def test_files_that_the_map_names_exist() -> None:
     assert {name for name in named if not any((root / name).exists() for root in (PROJECT, MAP.parent))} == set()
 
 
+def definitions_named_in(heading: str) -> Iterator[tuple[str, str]]:
+    """Yield the definitions that a table of the map names, as (file, name)."""
+    table = text_of(MAP).partition(heading)[2].partition("\n\n")[0]
+    for file, names in re.findall(r"`([\w/]+\.py)`: ((?:`\w+`(?:, )?)+)", table):
+        yield from ((file, name) for name in _INLINE.findall(names))
+    yield from ((file, name) for name, file in re.findall(r"`(\w+)` in `([\w/]+\.py)`", table))
+    for protocols, file in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| `([\w/]+\.py)` \|", table, flags=re.MULTILINE):
+        yield from ((file, name) for name in _INLINE.findall(protocols))
+
+
+@pytest.mark.parametrize(("heading", "at_least"), [("| step | what happens |", 30), ("| Protocol | in |", 20)])
+def test_definitions_that_the_map_names_exist(heading: str, at_least: int) -> None:
+    named = list(definitions_named_in(heading))
+    assert len(named) >= at_least
+    missing = [
+        (file, name)
+        for file, name in named
+        if not re.search(rf"^ *(async def|def|class) {name}\b", text_of(MAP.parent / file), flags=re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def test_map_has_every_protocol() -> None:
+    declared = {
+        (str(module.relative_to(MAP.parent)), name)
+        for module in MAP.parent.rglob("*.py")
+        for name in re.findall(r"^class (\w+)\(Protocol\):", text_of(module), flags=re.MULTILINE)
+    }
+    assert declared - set(definitions_named_in("| Protocol | in |")) == set()
+
+
 def test_licence_is_named_in_the_package() -> None:
     project = tomllib.loads(text_of(PROJECT / "pyproject.toml"))["project"]
     assert (project["license"], project["license-files"], project["readme"]) == ("MIT", ["LICENSE"], "README.md")

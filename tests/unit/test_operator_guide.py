@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from cdc_bridge.guides import Guide, guide_text
@@ -14,7 +16,7 @@ from cdc_bridge.settings import PREFIX, Settings
 from cdc_bridge.settings_sources import DEFAULT_CONFIG
 from tests.e2e.test_cli import ENDPOINT_COMMANDS
 from tests.support.generated import OPERATOR_GUIDE, PROJECT, README, generated_part
-from tests.support.guide_tables import SETTINGS_PART, settings_table
+from tests.support.guide_tables import METRICS_PART, SETTINGS_PART, metrics_table, settings_table
 
 GUIDE = guide_text(Guide.OPERATOR)
 DOCUMENTS = [README, PROJECT / "sql" / "README.md", PROJECT / "sql" / "mapping-guide.md", OPERATOR_GUIDE]
@@ -30,6 +32,38 @@ def test_table_of_settings_is_that_of_the_declarations() -> None:
     assert generated_part(OPERATOR_GUIDE, SETTINGS_PART) == f"\n{settings_table()}\n", "make man brings it up to date"
     rows = re.findall(rf"^\| `({PREFIX}[A-Z_]+)` \|", GUIDE, flags=re.MULTILINE)
     assert rows == [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+
+
+def test_table_of_metrics_is_that_of_the_declarations() -> None:
+    assert generated_part(OPERATOR_GUIDE, METRICS_PART) == f"\n{metrics_table()}\n", "make man brings it up to date"
+
+
+def log_events() -> Iterator[str]:
+    """Yield the event of each log call in the product, a placeholder in it as an asterisk."""
+    for module in (PROJECT / "cdc_bridge").rglob("*.py"):
+        for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and call.args and ast.unparse(call.func).startswith(("_log.", "(_log.")):
+                yield from _texts(call.args[0])
+
+
+def _texts(event: ast.expr) -> Iterator[str]:
+    match event:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from (*_texts(body), *_texts(orelse))
+        case ast.JoinedStr(values=values):
+            yield "".join(value.value if isinstance(value, ast.Constant) else "*" for value in values)
+
+
+def test_every_log_event_is_explained_and_no_other() -> None:
+    logged = set(log_events())
+    logged |= {"delivery rejected", "delivery failed", "endpoint paused", "endpoint disabled"}
+    table = GUIDE.partition("\n| event |")[2].partition("\n\n")[0]
+    events = re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)
+    explained = {event for row in events for event in re.findall(r"`([^`]+)`", row)}
+    assert len(explained) > 40
+    assert explained == logged - {"endpoint *"}
 
 
 def test_every_setting_that_a_document_names_exists() -> None:

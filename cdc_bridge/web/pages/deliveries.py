@@ -101,7 +101,7 @@ def _after(request: web.Request) -> Cursor | None:
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """Show one delivery, and to whom may see it a preview of its request."""
+    """Show one delivery, with a preview of its request for those who may see it."""
     site, wanted, name = site_of(request), delivery_id(request), request.match_info["endpoint"]
 
     async def read(connection: Connection) -> tuple[DeliveryDetails, RequestPreview | NoPreview | None]:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
-from cdc_bridge.endpoints.status import OTHER_CLUSTER, EndpointStatus
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.schema.sql_text import sql_folder
 from tests.support.databases import Database
 from tests.support.plans import explained
@@ -88,14 +88,14 @@ async def test_endpoint_whose_daemon_lives_is_healthy(live: Database) -> None:
     ("columns", "status", "reason"),
     [
         ("paused_at = now()", "paused", None),
-        ("disabled_at = now()", "disabled", "it answered 410"),
-        ("disabled_at = now(), paused_at = now()", "disabled", "it answered 410"),
+        ("disabled_at = now()", "disabled", "it responded with 410"),
+        ("disabled_at = now(), paused_at = now()", "disabled", "it responded with 410"),
         ("paused_at = now(), problem = 'ca_file names /x', leased_until = null", "paused", None),
         ("leased_until = null", "unassigned", "no live daemon has it"),
         ("leased_until = now() - interval '1 second'", "unassigned", "no live daemon has it"),
         ("leased_until = null, problem = 'url is no URL'", "invalid", "url is no URL"),
-        ("cluster = 1", "invalid", OTHER_CLUSTER),
-        ("cluster = 1, leased_until = null, problem = 'url is no URL'", "invalid", OTHER_CLUSTER),
+        ("cluster = 1", "invalid", RESTORED_ELSEWHERE),
+        ("cluster = 1, leased_until = null, problem = 'url is no URL'", "invalid", RESTORED_ELSEWHERE),
         ("failing_since = now(), problem = 'HTTP 503'", "failing", "HTTP 503"),
         # What a daemon left that was killed.
         ("failing_since = now(), problem = 'HTTP 503', leased_until = null", "unassigned", "no live daemon has it"),

@@ -107,7 +107,7 @@ class ScriptedPipeline:
             await end([stop])
 
     def withdraw(self) -> None:
-        """End as if the endpoint had answered 410."""
+        """End as if the endpoint had responded with 410."""
         self.withdrawn = True
         self._end.set_result(None)
 

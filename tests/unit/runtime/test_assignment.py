@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cdc_bridge.endpoints.options import Endpoint
-from cdc_bridge.endpoints.status import OTHER_CLUSTER
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.assignment import plan
@@ -88,4 +88,4 @@ def test_endpoint_that_another_daemon_declares_is_left_to_it() -> None:
 def test_position_of_another_cluster_is_reported_and_not_acquired() -> None:
     planned = plan([listed(same_cluster=False)], {}, as_defined, {})
     assert planned.acquire == []
-    assert [problem for _, problem in planned.problems] == [OTHER_CLUSTER]
+    assert [problem for _, problem in planned.problems] == [RESTORED_ELSEWHERE]

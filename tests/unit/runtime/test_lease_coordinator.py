@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from cdc_bridge.endpoints.status import OTHER_CLUSTER
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.model import EndpointId
 from cdc_bridge.tasks import end
@@ -182,7 +182,7 @@ async def test_invalid_definition_is_recorded_and_logged_once_and_stops_the_endp
 async def test_position_of_another_cluster_is_recorded_as_a_problem(daemon: Daemon) -> None:
     daemon.store.listed = [listed(same_cluster=False)]
     await daemon.coordinator.look()
-    assert daemon.store.problems == [("till", OTHER_CLUSTER)]
+    assert daemon.store.problems == [("till", RESTORED_ELSEWHERE)]
     assert daemon.names == []
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cdc_bridge.checks.verdict import Check, Verdict
-from cdc_bridge.endpoints.status import OTHER_CLUSTER, EndpointStatus
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.model import ReservationId, Seq
 from cdc_bridge.runtime.readiness import Part, Problem, find_problems, headline
 from tests.support.overviews import endpoint_overview
@@ -71,16 +71,16 @@ def test_endpoint_that_somebody_stopped_may_lag(status: EndpointStatus) -> None:
 
 
 def test_disabled_endpoint_is_a_problem() -> None:
-    disabled = replace(HEALTHY, status=EndpointStatus.DISABLED, reason="it answered 410")
+    disabled = replace(HEALTHY, status=EndpointStatus.DISABLED, reason="it responded with 410")
     assert lines(endpoints=[disabled]) == [
         (
-            "endpoint: till is disabled: it answered 410 -> "
+            "endpoint: till is disabled: it responded with 410 -> "
             "When its owner wants deliveries again: cdc-bridge endpoint resume till"
         )
     ]
 
 
-@pytest.mark.parametrize("reason", ["ca_file names /nowhere", OTHER_CLUSTER])
+@pytest.mark.parametrize("reason", ["ca_file names /nowhere", RESTORED_ELSEWHERE])
 def test_invalid_endpoint_is_a_problem_before_anything_lags(reason: str) -> None:
     invalid = replace(HEALTHY, status=EndpointStatus.INVALID, reason=reason, unread=None)
     assert lines(endpoints=[invalid]) == [f"endpoint: till is invalid: {reason} -> cdc-bridge endpoint show till"]
