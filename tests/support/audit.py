@@ -17,7 +17,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 UNSETTLED = """
 select count(*)
 from (select reservation_id, min(seq) as seq from cdc_bridge.change group by xid, reservation_id) c
-where c.reservation_id <> 'cdc-bridge canary' and not exists (
+where not exists (
   select from cdc_bridge.delivery d where d.seq = c.seq and d.state not in ('queued', 'retrying')
 )
 """
@@ -86,8 +86,7 @@ def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
     logged = {
         (int(xid), reservation_id): seq
         for xid, reservation_id, seq in database.execute(
-            "select xid::text, reservation_id, min(seq) from cdc_bridge.change "
-            "where reservation_id <> 'cdc-bridge canary' group by xid, reservation_id"
+            "select xid::text, reservation_id, min(seq) from cdc_bridge.change group by xid, reservation_id"
         )
     }
     committed = {(xid, reservation_id) for xid, ids in truth.changed.items() for reservation_id in ids}
