@@ -53,7 +53,7 @@ def _texts(event: ast.expr) -> Iterator[str]:
         case ast.IfExp(body=body, orelse=orelse):
             yield from (*_texts(body), *_texts(orelse))
         case ast.JoinedStr(values=values):
-            yield "".join(value.value if isinstance(value, ast.Constant) else "*" for value in values)
+            yield "".join(str(value.value) if isinstance(value, ast.Constant) else "*" for value in values)
 
 
 def test_every_log_event_is_explained_and_no_other() -> None:
