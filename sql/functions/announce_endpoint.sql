@@ -3,8 +3,7 @@
 -- Notifies the daemons, on the channel cdc_bridge_endpoint, that an endpoint was added, removed or changed by somebody:
 -- by a command, on the dashboard or in psql.
 --
--- What the daemons write themselves as they go along is not announced: the position moves with every batch that is
--- recorded. So the trigger names the columns whose update it announces, which costs other updates nothing (PostgreSQL
+-- What the daemons write while they deliver is not announced: the position moves with every batch that is recorded. So the trigger names the columns whose update it announces, which costs other updates nothing (PostgreSQL
 -- compares two bitmaps; a function or a condition would run for each). It names all that are not among those below: an
 -- option that is added to the table is announced without being added here.
 --

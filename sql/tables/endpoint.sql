@@ -29,12 +29,12 @@ create table if not exists cdc_bridge.endpoint (
   ca_file                 text,
   client_certificate_file text,
   client_key_file         text,
-  -- what somebody, the endpoint itself or a restored dump may decide
+  -- set by operators, by the endpoint's 410, or by a restored dump
   paused_at               timestamptz,
   disabled_at             timestamptz,
   resumed_at              timestamptz,
   cluster                 bigint      not null,
-  -- what daemons write as they go along: a column that is added here is added to announce_endpoint.sql too
+  -- written by daemons while they deliver: a column added here must be added to announce_endpoint.sql too
   position                pg_snapshot not null,
   place_xid               xid8,
   place_seq               bigint,
