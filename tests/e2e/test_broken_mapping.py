@@ -51,14 +51,14 @@ async def test_view_that_can_show_no_reservation_uses_up_no_schedule(
         lambda: database.value("select problem like %s from cdc_bridge.endpoint", (f"{reason}%",)) is True,
         "the endpoint's row says why nothing is sent",
     )
-    assert len(receiver.accepted) == 3
+    assert len(receiver.delivered) == 3
     assert database.value(FAILURES) == 0
     assert (await standing(bridges)).startswith(f"failing: {reason}")
 
     install_mapping(database)
-    calls = await receiver.wait_for_accepted(10)
-    assert {call.reservation_id for call in calls} == {f"R{number}" for number in range(1, 10)}
-    assert [call.json["adults"] for call in calls if call.reservation_id == "R1"][-1] == 7
+    requests = await receiver.wait_for_delivered(10)
+    assert {request.reservation_id for request in requests} == {f"R{number}" for number in range(1, 10)}
+    assert [request.json["adults"] for request in requests if request.reservation_id == "R1"][-1] == 7
     await until(lambda: database.value(DELIVERED) == 10, "all are recorded")
     assert database.value(FAILURES) == 0
 
@@ -68,7 +68,7 @@ async def test_view_that_is_dropped_ends_the_daemon_with_words_and_nothing_is_lo
 ) -> None:
     bridge = await bridges.start()
     book(database, 1, 1)
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     database.execute("drop view cdc_bridge.reservation_payload")
     book(database, 2, 5)
     assert await bridge.wait() == 1
@@ -81,5 +81,5 @@ async def test_view_that_is_dropped_ends_the_daemon_with_words_and_nothing_is_lo
     book(database, 6, 6)
     install_mapping(database)
     await bridges.start()
-    calls = await receiver.wait_for_accepted(6)
-    assert sorted({call.reservation_id for call in calls}) == [f"R{number}" for number in range(1, 7)]
+    requests = await receiver.wait_for_delivered(6)
+    assert sorted({request.reservation_id for request in requests}) == [f"R{number}" for number in range(1, 7)]

@@ -20,12 +20,12 @@ async def test_committed_reservation_arrives_with_header_and_signature(
     await bridges.start()
     database.execute(NEW_CUSTOMER)
     database.execute(NEW_RESERVATION, ("R1", 1))
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.headers["x-api-key"] == "let-me-in"
-    assert call.headers["content-type"] == "application/json"
-    assert call.headers["ce-type"] == "reservation.created"
-    assert call.headers["ce-subject"] == "R1"
-    assert Webhook(SECRET).verify(call.body.decode(), dict(call.headers))["id"] == "R1"
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.headers["x-api-key"] == "let-me-in"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["ce-type"] == "reservation.created"
+    assert request.headers["ce-subject"] == "R1"
+    assert Webhook(SECRET).verify(request.body.decode(), dict(request.headers))["id"] == "R1"
 
 
 async def test_changes_made_while_no_daemon_ran_arrive_when_it_starts(
@@ -34,11 +34,11 @@ async def test_changes_made_while_no_daemon_ran_arrive_when_it_starts(
     database.execute(NEW_CUSTOMER)
     database.execute(NEW_RESERVATION, ("R1", 1))
     bridge = await bridges.start()
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     assert await bridge.terminate() == 0
     database.execute("update reservations set adults = 7 where id = 'R1'")
     await bridges.start()
-    _, second = await receiver.wait_for_accepted(2)
+    _, second = await receiver.wait_for_delivered(2)
     assert second.headers["ce-type"] == "reservation.updated"
     assert second.json["adults"] == 7
 
@@ -50,8 +50,8 @@ async def test_rolled_back_change_leads_to_no_call(database: Database, receiver:
         async with connection.transaction(force_rollback=True):
             await connection.execute(NEW_RESERVATION, ("ROLLED-BACK", 1))
         await connection.execute(NEW_RESERVATION, ("R2", 2))
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.reservation_id == "R2"
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.reservation_id == "R2"
 
 
 async def test_several_changes_in_one_transaction_are_one_call(
@@ -65,9 +65,9 @@ async def test_several_changes_in_one_transaction_are_one_call(
             await connection.execute("update reservations set adults = 3 where id = 'R1'")
             await connection.execute("update reservations set adults = 4 where id = 'R1'")
         await connection.execute(NEW_RESERVATION, ("R2", 2))
-    calls = {call.reservation_id: call for call in await receiver.wait_for_accepted(2)}
-    assert calls.keys() == {"R1", "R2"}
-    assert (calls["R1"].headers["ce-type"], calls["R1"].json["adults"]) == ("reservation.created", 4)
+    requests = {request.reservation_id: request for request in await receiver.wait_for_delivered(2)}
+    assert requests.keys() == {"R1", "R2"}
+    assert (requests["R1"].headers["ce-type"], requests["R1"].json["adults"]) == ("reservation.created", 4)
 
 
 async def test_stop_finishes_what_is_under_way_and_nothing_is_sent_again(
@@ -78,13 +78,13 @@ async def test_stop_finishes_what_is_under_way_and_nothing_is_sent_again(
     database.execute(
         "insert into reservations (id, cust_id, reference) select 'R' || n, 'C1', n from generate_series(1, 300) n"
     )
-    await receiver.wait_for_accepted(5)
+    await receiver.wait_for_delivered(5)
     assert await bridge.terminate() == 0
-    answered = len(receiver.accepted)
+    answered = len(receiver.delivered)
     assert database.value("select count(*) from cdc_bridge.delivery where state = 'delivered'") == answered
     await bridges.start()
-    await receiver.wait_for(lambda: len({call.seq for call in receiver.accepted}) == 300, "every change")
-    assert len(receiver.accepted) == 300
+    await receiver.wait_for(lambda: len({request.seq for request in receiver.delivered}) == 300, "every change")
+    assert len(receiver.delivered) == 300
 
 
 async def test_interrupt_stops_cleanly_too(bridges: Bridges) -> None:
@@ -99,8 +99,8 @@ async def test_user_agent_of_the_endpoints_own_takes_the_place_of_ours(
     await bridges.start(CDC_BRIDGE_ENDPOINT_HEADER="User-Agent: the till's own")
     database.execute(NEW_CUSTOMER)
     database.execute(NEW_RESERVATION, ("R1", 1))
-    (call,) = await receiver.wait_for_calls(1)  # The receiver refuses a call that has it twice.
-    assert [value for name, value in call.headers.items() if name.lower() == "user-agent"] == ["the till's own"]
+    (request,) = await receiver.wait_for_requests(1)  # The receiver refuses a call that has it twice.
+    assert [value for name, value in request.headers.items() if name.lower() == "user-agent"] == ["the till's own"]
 
 
 async def test_view_is_replaced_under_the_running_daemon(
@@ -110,9 +110,9 @@ async def test_view_is_replaced_under_the_running_daemon(
     database.execute(NEW_CUSTOMER)
     for number in range(30):  # So often that psycopg would prepare the statement on each of the pool's connections.
         database.execute(NEW_RESERVATION, (f"R{number}", 1))
-        await receiver.wait_for_accepted(number + 1)
+        await receiver.wait_for_delivered(number + 1)
     definition: str = database.value("select pg_get_viewdef('cdc_bridge.reservation_payload'::regclass)")
     longer = definition.replace("\n   FROM", ",\n 7 as seats\n   FROM", 1)
     database.execute("create or replace view cdc_bridge.reservation_payload as " + longer)
     database.execute(NEW_RESERVATION, ("NEW", 1))
-    assert (await receiver.wait_for_accepted(31))[-1].json["seats"] == 7
+    assert (await receiver.wait_for_delivered(31))[-1].json["seats"] == 7

@@ -64,6 +64,6 @@ async def test_it_can_be_paused_and_resumed(
     await bridge.wait_for_log("endpoint paused")
     database.execute(BOOKING)
     assert (await endpoint.json("show", "default"))["status"] == "paused"
-    assert receiver.calls == []
+    assert receiver.requests == []
     await endpoint.run("resume", "default")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)

@@ -10,12 +10,12 @@ from shutil import copy
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands, add_endpoint
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -80,13 +80,13 @@ def till(database: Database, endpoint: EndpointCommands, receiver: Receiver, cer
     return Till(database, endpoint, receiver, str(certificates.ca_file))
 
 
-def ids(calls: list[Call]) -> list[str]:
-    return [call.reservation_id for call in calls]
+def ids(requests: list[ReceivedRequest]) -> list[str]:
+    return [request.reservation_id for request in requests]
 
 
-def verifies(call: Call, secret: str) -> bool:
+def verifies(request: ReceivedRequest, secret: str) -> bool:
     try:
-        Webhook(secret).verify(call.body.decode(), dict(call.headers))
+        Webhook(secret).verify(request.body.decode(), dict(request.headers))
     except WebhookVerificationError:
         return False
     return True
@@ -98,10 +98,10 @@ async def test_added_endpoint_gets_what_is_committed_from_then_on(
     database.execute(BOOKING, ("BEFORE",))
     secret = await till.add("till", "--header", "x-till: 7")
     database.execute(BOOKING, ("AFTER",))
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.reservation_id == "AFTER"
-    assert call.headers["x-till"] == "7"
-    assert verifies(call, secret)
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.reservation_id == "AFTER"
+    assert request.headers["x-till"] == "7"
+    assert verifies(request, secret)
     (listed,) = await endpoint.json("list")
     assert listed["status"] == "healthy"
     assert listed["daemon"].endswith(f":{bridge.pid}")
@@ -116,7 +116,7 @@ async def test_endpoint_added_from_the_oldest_change_gets_them_all(
     database.execute(BOOKING, ("BEFORE",))
     await till.add("till", "--start", "oldest")
     database.execute(BOOKING, ("AFTER",))
-    assert sorted(ids(await receiver.wait_for_accepted(2))) == ["AFTER", "BEFORE"]
+    assert sorted(ids(await receiver.wait_for_delivered(2))) == ["AFTER", "BEFORE"]
 
 
 async def test_next_call_goes_where_and_as_it_was_set(
@@ -129,16 +129,16 @@ async def test_next_call_goes_where_and_as_it_was_set(
 ) -> None:
     await till.add("till", "--header", "x-old: 1")
     database.execute(BOOKING, ("FIRST",))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     before = bridge.assignments()
     await endpoint.run("set", "till", "--url", other.url, "--header", "x-new: 2")
     await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("SECOND",))
-    (call,) = await other.wait_for_accepted(1)
-    assert call.reservation_id == "SECOND"
-    assert call.headers["x-new"] == "2"
-    assert "x-old" not in call.headers
-    assert ids(receiver.calls) == ["FIRST"]
+    (request,) = await other.wait_for_delivered(1)
+    assert request.reservation_id == "SECOND"
+    assert request.headers["x-new"] == "2"
+    assert "x-old" not in request.headers
+    assert ids(receiver.requests) == ["FIRST"]
 
 
 async def test_endpoint_that_cannot_be_called_says_why_and_works_once_that_is_mended(
@@ -151,7 +151,7 @@ async def test_endpoint_that_cannot_be_called_says_why_and_works_once_that_is_me
     assert "invalid: ca_file names /of/another/machine.pem" in await endpoint.run("show", "till")
     database.execute(BOOKING, ("MEANWHILE",))
     await endpoint.run("set", "till", "--ca-file", till.ca_file)
-    assert ids(await receiver.wait_for_accepted(1)) == ["MEANWHILE"]
+    assert ids(await receiver.wait_for_delivered(1)) == ["MEANWHILE"]
     assert await till.state() == "healthy"
 
 
@@ -170,25 +170,25 @@ async def test_paused_endpoint_is_not_called_and_gets_all_of_it_later(
     database.execute(BOOKING, ("R",))
     for adults in (1, 2, 3):
         database.execute("update reservations set adults = %s where id = 'R'", (adults,))
-    assert len(await other.wait_for_accepted(4)) == 4  # costs the other one nothing
-    assert receiver.calls == []
+    assert len(await other.wait_for_delivered(4)) == 4  # costs the other one nothing
+    assert receiver.requests == []
     shown = await endpoint.json("show", "till")
     assert (shown["status"], shown["backlog"]["number"]) == ("paused", 4)
     await endpoint.run("resume", "till")
-    calls = await receiver.wait_for_accepted(4)
-    assert [call.seq for call in calls] == sorted(call.seq for call in calls)
-    assert calls[-1].json["adults"] == 3
+    requests = await receiver.wait_for_delivered(4)
+    assert [request.seq for request in requests] == sorted(request.seq for request in requests)
+    assert requests[-1].json["adults"] == 3
 
 
 async def test_failing_endpoint_says_so_and_costs_the_other_nothing(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver, other: Receiver, endpoint: EndpointCommands
 ) -> None:
-    receiver.script = lambda _: Answer(503)
+    receiver.script = lambda _: Response(503)
     await till.add()
     await till.add("other", receiver=other)
     for number in range(5):
         database.execute(BOOKING, (f"R{number}",))
-    await other.wait_for_accepted(5)
+    await other.wait_for_delivered(5)
     failing = "select failing_since is not null from cdc_bridge.endpoint where name = 'till'"
     await until(lambda: bool(database.value(failing)), "it backs off")
     listed = {found["name"]: found for found in await endpoint.json("list")}
@@ -198,8 +198,8 @@ async def test_failing_endpoint_says_so_and_costs_the_other_nothing(
     assert listed["till"]["since"] <= listed["till"]["next_probe_at"]
     assert "HTTP 503" in await endpoint.run("list")
     assert "failing since" in await endpoint.run("show", "till")
-    receiver.script = lambda _: Answer()
-    await receiver.wait_for_accepted(5)
+    receiver.script = lambda _: Response()
+    await receiver.wait_for_delivered(5)
 
 
 async def test_removed_endpoint_is_called_no_more(
@@ -208,16 +208,16 @@ async def test_removed_endpoint_is_called_no_more(
     await till.add()
     await till.add("other", receiver=other)
     answering = asyncio.Event()
-    receiver.script = lambda _: Answer(after=answering)
+    receiver.script = lambda _: Response(after=answering)
     database.execute(BOOKING, ("UNDER-WAY",))
-    await receiver.wait_for_calls(1)
+    await receiver.wait_for_requests(1)
     told = await endpoint.run("remove", "till", "--yes")
     assert "Changes not sent to it yet: 1." in told
     await bridge.wait_for_log("endpoint removed", endpoint="till")
     answering.set()
     database.execute(BOOKING, ("AFTER",))
-    assert sorted(ids(await other.wait_for_accepted(2))) == ["AFTER", "UNDER-WAY"]
-    assert ids(receiver.calls) == ["UNDER-WAY"]
+    assert sorted(ids(await other.wait_for_delivered(2))) == ["AFTER", "UNDER-WAY"]
+    assert ids(receiver.requests) == ["UNDER-WAY"]
     assert bridge.running
 
 
@@ -226,13 +226,13 @@ async def test_endpoint_of_the_same_name_made_anew_begins_anew(
 ) -> None:
     await till.add()
     database.execute(BOOKING, ("FIRST",))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     await endpoint.run("remove", "till", "--yes")
     secret = await till.add()
     database.execute(BOOKING, ("SECOND",))
-    calls = await receiver.wait_for_accepted(2)
-    assert ids(calls) == ["FIRST", "SECOND"]
-    assert verifies(calls[1], secret)
+    requests = await receiver.wait_for_delivered(2)
+    assert ids(requests) == ["FIRST", "SECOND"]
+    assert verifies(requests[1], secret)
 
 
 async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
@@ -243,19 +243,19 @@ async def test_rotation_signs_with_both_secrets_and_then_with_the_new_one(
     new = await till.rotate()
     await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("DURING",))
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.headers["webhook-signature"].count("v1,") == 2
-    assert verifies(call, old)
-    assert verifies(call, new)
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.headers["webhook-signature"].count("v1,") == 2
+    assert verifies(request, old)
+    assert verifies(request, new)
 
     before = bridge.assignments()
     database.execute("update cdc_bridge.endpoint set previous_secret_until = now() - interval '1 second'")
     await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("AFTERWARDS",))
-    call = (await receiver.wait_for_accepted(2))[1]
-    assert call.headers["webhook-signature"].count("v1,") == 1
-    assert verifies(call, new)
-    assert not verifies(call, old)
+    request = (await receiver.wait_for_delivered(2))[1]
+    assert request.headers["webhook-signature"].count("v1,") == 1
+    assert verifies(request, new)
+    assert not verifies(request, old)
     assert [secret for secret in (old, new) if secret in "".join(bridge.output)] == []
 
 
@@ -271,7 +271,7 @@ async def test_endpoint_that_asks_for_a_certificate_gets_one(
         await till.add("till", *with_key, receiver=strict)
         assert "HTTP 200" in await endpoint.run("test", "till")
         database.execute(BOOKING, ("R",))
-        await strict.wait_for(lambda: bool(strict.accepted) and ids(strict.accepted[1:]) == ["R"], "the reservation")
+        await strict.wait_for(lambda: bool(strict.delivered) and ids(strict.delivered[1:]) == ["R"], "the reservation")
         await endpoint.run("set", "till", "--client-certificate-file", "")
         await endpoint.run("test", "till", code=1)
     finally:
@@ -281,7 +281,7 @@ async def test_endpoint_that_asks_for_a_certificate_gets_one(
 async def test_endpoint_that_answers_410_is_disabled_until_resumed_and_gets_all_in_order(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
 ) -> None:
-    receiver.script = lambda _: Answer(410)
+    receiver.script = lambda _: Response(410)
     await till.add()
     database.execute(BOOKING, ("R",))
     await bridge.wait_for_log("endpoint disabled", endpoint="till")
@@ -289,12 +289,12 @@ async def test_endpoint_that_answers_410_is_disabled_until_resumed_and_gets_all_
     assert "disabled" in await endpoint.run("list")
     for adults in (1, 2, 3):
         database.execute("update reservations set adults = %s where id = 'R'", (adults,))
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     assert "is resumed" in await endpoint.run("resume", "till")
-    calls = await receiver.wait_for_accepted(4)
-    assert [call.headers["ce-type"] for call in calls] == ["reservation.created"] + 3 * ["reservation.updated"]
-    assert [call.seq for call in calls] == sorted(call.seq for call in calls)
-    assert calls[-1].json["adults"] == 3
+    requests = await receiver.wait_for_delivered(4)
+    assert [request.headers["ce-type"] for request in requests] == ["reservation.created"] + 3 * ["reservation.updated"]
+    assert [request.seq for request in requests] == sorted(request.seq for request in requests)
+    assert requests[-1].json["adults"] == 3
     assert await till.state() == "healthy"
 
 
@@ -321,7 +321,7 @@ async def test_nonsense_written_in_psql_stops_its_endpoint_alone(
     line = await bridge.wait_for_log("endpoint invalid", endpoint="till")
     assert line["problem"].startswith(problem)
     database.execute(BOOKING, ("R",))
-    assert ids(await other.wait_for_accepted(1)) == ["R"]
+    assert ids(await other.wait_for_delivered(1)) == ["R"]
     assert bridge.running
 
 
@@ -336,8 +336,8 @@ async def test_previous_secret_that_is_good_for_ever_signs_too(
     database.execute("update cdc_bridge.endpoint set previous_secret_until = 'infinity'")
     await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("R",))
-    (call,) = await receiver.wait_for_accepted(1)
-    assert verifies(call, old)
+    (request,) = await receiver.wait_for_delivered(1)
+    assert verifies(request, old)
 
 
 async def test_ca_file_that_vanishes_stops_its_endpoint_alone_until_it_is_back(
@@ -360,11 +360,11 @@ async def test_ca_file_that_vanishes_stops_its_endpoint_alone_until_it_is_back(
     await endpoint.run("resume", "till")
     await bridge.wait_for_log("endpoint invalid", endpoint="till")
     database.execute(BOOKING, ("R",))
-    assert ids(await other.wait_for_accepted(1)) == ["R"]
+    assert ids(await other.wait_for_delivered(1)) == ["R"]
     assert await till.state() == "invalid"
     other_ca_file = database.value("select ca_file from cdc_bridge.endpoint where name = 'other'")
     copy(other_ca_file, ca_file)
-    assert ids(await receiver.wait_for_accepted(1)) == ["R"]
+    assert ids(await receiver.wait_for_delivered(1)) == ["R"]
     assert bridge.running
 
 
@@ -390,9 +390,9 @@ async def test_ca_file_of_the_settings_that_vanishes_does_not_stop_the_others(
     line = await bridge.wait_for_log("endpoint invalid", endpoint="default")
     assert line["problem"] == "a certificate file can no longer be read: No such file or directory"
     database.execute(BOOKING, ("R",))
-    assert ids(await other.wait_for_accepted(1)) == ["R"]
+    assert ids(await other.wait_for_delivered(1)) == ["R"]
     copy(certificates.ca_file, ca_file)
-    assert ids(await receiver.wait_for_accepted(1)) == ["R"]
+    assert ids(await receiver.wait_for_delivered(1)) == ["R"]
 
 
 async def test_daemon_whose_session_was_ended_has_its_endpoints_still(

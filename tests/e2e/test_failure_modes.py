@@ -213,7 +213,7 @@ async def test_doorbell_that_cannot_be_heard_means_polling_and_is_said(
     line = await bridge.wait_for_log("notifications not received, polling instead")
     assert "wake = poll" in line["remedy"]
     database.execute(BOOKING)
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def test_right_revoked_while_the_daemon_runs_ends_it_and_nothing_is_lost(
@@ -221,7 +221,7 @@ async def test_right_revoked_while_the_daemon_runs_ends_it_and_nothing_is_lost(
 ) -> None:
     bridge = await bridges.start()
     database.execute(BOOKING)
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     database.execute("revoke select on cdc_bridge.reservation_payload from cdc_bridge")
     database.execute("update reservations set adults = 8 where id = 'R'")
     assert await bridge.wait() == 1
@@ -230,4 +230,4 @@ async def test_right_revoked_while_the_daemon_runs_ends_it_and_nothing_is_lost(
     assert "Traceback" not in bridge.text
     database.execute("grant select on cdc_bridge.reservation_payload to cdc_bridge")
     await bridges.start()
-    assert (await receiver.wait_for_accepted(2))[-1].json["adults"] == 8
+    assert (await receiver.wait_for_delivered(2))[-1].json["adults"] == 8

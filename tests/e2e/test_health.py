@@ -8,12 +8,12 @@ import signal
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges, run_command
 from tests.support.databases import Database
 from tests.support.http import figures, free_port, get, until_told
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -34,7 +34,7 @@ def port() -> int:
 async def bridge(database: Database, bridges: Bridges, port: int) -> Bridge:
     database.execute("insert into customers (id) values ('C')")
     bridge = await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_MAX_LAG_SECONDS="1")
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     await bridge.wait_for_log("listening")
     return bridge
 
@@ -71,7 +71,7 @@ async def test_wrong_schema_is_told(bridge: Bridge, database: Database, port: in
 async def test_lag_is_told_with_its_cause_and_a_paused_endpoint_is_none(
     bridge: Bridge, database: Database, port: int, receiver: Receiver
 ) -> None:
-    receiver.script = lambda _: Answer(status=422)
+    receiver.script = lambda _: Response(status=422)
     database.execute(BOOKING, ("R",))
     await until_told(
         port,
@@ -88,9 +88,9 @@ async def test_replay_of_what_is_old_is_no_lag_at_once(
     bridge: Bridge, database: Database, port: int, receiver: Receiver
 ) -> None:
     database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery"), "it is recorded")
-    receiver.script = lambda _: Answer(after_seconds=60)
+    receiver.script = lambda _: Response(after_seconds=60)
     database.execute(
         "update cdc_bridge.delivery set state = 'queued', failures = 0, next_attempt_at = now(), recorded_at = now(), "
         "changed_at = now() - interval '1 day'; notify cdc_bridge_endpoint"
@@ -102,14 +102,14 @@ async def test_replay_of_what_is_old_is_no_lag_at_once(
 async def test_disabled_endpoint_is_told_until_it_is_resumed(
     bridge: Bridge, database: Database, port: int, receiver: Receiver
 ) -> None:
-    receiver.script = lambda _: Answer(status=410)
+    receiver.script = lambda _: Response(status=410)
     database.execute(BOOKING, ("R",))
     await until_told(
         port, 503, "endpoint: default is disabled: it responded with 410", "cdc-bridge endpoint resume default"
     )
     found = await figures(port)
     assert found["cdc_bridge_problem", "endpoint"] == found["cdc_bridge_endpoint_status", "default", "disabled"] == 1
-    receiver.script = lambda _: Answer(status=200)
+    receiver.script = lambda _: Response(status=200)
     database.execute("update cdc_bridge.endpoint set disabled_at = null; notify cdc_bridge_endpoint")
     await until_ready(port)
 
@@ -118,7 +118,7 @@ async def test_restored_dump_is_told_though_its_backlog_is_not_known(
     bridges: Bridges, database: Database, port: int
 ) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     await bridge.terminate()
     database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
@@ -159,7 +159,7 @@ async def test_figures_of_a_daemon_that_was_killed_are_gone_with_its_lease(
     bridges: Bridges, database: Database, receiver: Receiver
 ) -> None:
     database.execute("insert into customers (id) values ('C')")
-    receiver.script = lambda _: Answer(after_seconds=60)
+    receiver.script = lambda _: Response(after_seconds=60)
     bridge = await bridges.start(CDC_BRIDGE_LEASE_SECONDS="1")
     database.execute(BOOKING, ("R",))
     figures_now = "select in_flight, listening, deliveries_per_second from cdc_bridge.endpoint_status"

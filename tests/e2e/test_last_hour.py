@@ -16,10 +16,10 @@ from cdc_bridge.endpoints.last_hour import MINUTES, LastHour
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
 from cdc_bridge.endpoints.overview import endpoint_overviews
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 T = TypeVar("T")
@@ -46,11 +46,11 @@ def reject_bad(receiver: Receiver) -> None:
     """Reject BAD once. Its retry gets no answer, so that no count changes while a test looks."""
     never = asyncio.Event()
 
-    def script(call: Call) -> Answer:
-        if call.reservation_id != "BAD":
-            return Answer()
-        is_retry = any(earlier.reservation_id == "BAD" for earlier in receiver.calls)
-        return Answer(after=never) if is_retry else Answer(422)
+    def script(request: ReceivedRequest) -> Response:
+        if request.reservation_id != "BAD":
+            return Response()
+        is_retry = any(earlier.reservation_id == "BAD" for earlier in receiver.requests)
+        return Response(after=never) if is_retry else Response(422)
 
     receiver.script = script
 
@@ -99,7 +99,7 @@ async def test_next_daemon_goes_on_after_kill(database: Database, bridges: Bridg
     await bridge.kill()
     assert sum((await last_hour(database)).delivered) == 1
     next_one = await bridges.start(**SOON)
-    await next_one.wait_for_log("endpoint assigned")
+    await next_one.until_assigned()
     database.execute(BOOKING, ("S",))
     await until_counted(database, 2, 1)
 
@@ -108,10 +108,10 @@ async def test_attempt_that_ends_after_the_last_renewal_is_counted_when_the_leas
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
     answering = asyncio.Event()
-    receiver.script = lambda _: Answer(after=answering)
+    receiver.script = lambda _: Response(after=answering)
     bridge = await bridges.start(**LATE)
     database.execute(BOOKING, ("R",))
-    await receiver.wait_for_calls(1)
+    await receiver.wait_for_requests(1)
     leased_until = database.value(LEASED_UNTIL)
     bridge.send(signal.SIGTERM)
     await until(lambda: database.value(LEASED_UNTIL) != leased_until, "the daemon that stops renews, minutes ahead")
@@ -130,7 +130,7 @@ async def test_daemon_that_was_frozen_does_not_write_over_what_the_next_one_coun
     await until_counted(database, 1, 0)
     frozen.send(signal.SIGSTOP)
     other = await bridges.start(**SOON)
-    await other.wait_for_log("endpoint assigned")
+    await other.until_assigned()
     database.execute(BOOKING, ("S",))
     await until_counted(database, 2, 0)
     frozen.send(signal.SIGCONT)
@@ -141,7 +141,7 @@ async def test_daemon_that_was_frozen_does_not_write_over_what_the_next_one_coun
 
 async def test_hour_ends_with_the_present_minute_whenever_it_was_counted(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start(**SOON)
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     await bridge.terminate()
     assert (await last_hour(database)).attempts == [(0, 0)] * MINUTES
     counted_at = database.value("""
@@ -173,7 +173,7 @@ class OpenSession:
 
 async def test_renewals_change_no_index(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start(**SOON)
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     await bridge.kill()
     changed = (
         "select n_tup_upd, n_tup_upd - n_tup_hot_upd from pg_stat_user_tables "

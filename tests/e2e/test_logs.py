@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 from cdc_bridge.schema.sql_text import sql_folder
-from tests.support.answers import Answer
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
 from tests.support.http import free_port, get, until_told
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.service_manager import listening_service_manager
 from tests.support.waiting import until
 
@@ -31,7 +31,7 @@ where length(value) >= 3
 async def test_one_delivery_is_followed_by_its_number_and_by_its_webhook_id(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    receiver.script = lambda _: Answer(status=200 if receiver.calls else 422)
+    receiver.script = lambda _: Response(status=200 if receiver.requests else 422)
     bridge = await bridges.start()
     await bridge.until_assigned()
     database.execute("insert into customers (id) values ('C')")
@@ -51,8 +51,8 @@ async def test_one_delivery_is_followed_by_its_number_and_by_its_webhook_id(
         ("delivery recorded", None),
     ]
     (delivered,) = [line for line in bridge.log if line["event"] == "delivered"]
-    (call,) = receiver.accepted
-    assert delivered["message_id"] == call.headers["webhook-id"]
+    (request,) = receiver.delivered
+    assert delivered["message_id"] == request.headers["webhook-id"]
     assert delivered["seconds_since_commit"] > delivered["seconds"] > 0
 
 
@@ -60,7 +60,7 @@ async def test_whole_run_shows_no_guest_and_no_secret(
     database: Database, bridges: Bridges, receiver: Receiver, tmp_path: Path
 ) -> None:
     """All that anybody can read of a run with the example data, with refusals, an outage and a lost session."""
-    receiver.script = lambda call: Answer(status=422 if call.seq % 5 == 0 else 200)
+    receiver.script = lambda request: Response(status=422 if request.seq % 5 == 0 else 200)
     port = free_port()
     settings = {
         "CDC_BRIDGE_ENDPOINT_HEADER": f"authorization: Bearer {TOKEN}",
@@ -74,7 +74,7 @@ async def test_whole_run_shows_no_guest_and_no_secret(
         database.execute((sql_folder() / "example" / "data.sql").read_text())
         count = database.value("select count(*) from reservations")
         assert count >= 10
-        await until(lambda: len(receiver.calls) >= count, "all were called")
+        await until(lambda: len(receiver.requests) >= count, "all were called")
         await receiver.stop()
         database.execute("update reservations set adults = adults + 1")
         await bridge.wait_for_log("endpoint failing")

@@ -247,8 +247,8 @@ async def test_column_that_the_view_shows_is_changed_while_the_view_is_away_and_
     assert await bridge.wait() == 1
     await install_mapping(database, SHIPPED.replace("  r.notes,", "  ''::text as notes,"), mapping_file)
     await bridges.start()
-    (call,) = await receiver.wait_for_accepted(1)
-    assert (call.reservation_id, call.json["notes"]) == ("R", "")
+    (request,) = await receiver.wait_for_delivered(1)
+    assert (request.reservation_id, request.json["notes"]) == ("R", "")
 
 
 async def test_column_that_is_renamed_is_followed_by_the_view(database: Database) -> None:

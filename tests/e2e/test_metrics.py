@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 from tests.support.http import figures, free_port, get
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 
@@ -24,7 +24,7 @@ async def test_result_of_the_scheduled_comparison_is_a_metric(
     port = free_port()
     bridge = await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_RECONCILE_INTERVAL_SECONDS="0.1")
     database.execute("insert into reservations (id, cust_id, reference, updated) values ('R', 'C', 1, now())")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     database.execute(
         "alter table reservations disable trigger all; "
         "insert into reservations (id, cust_id, reference, updated) values ('BYPASSED', 'C', 2, now())"
@@ -50,14 +50,14 @@ async def test_port_that_is_taken_is_a_wrong_setting(bridges: Bridges) -> None:
 async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    receiver.script = lambda call: Answer(status=422 if call.reservation_id == "REFUSED" else 200)
+    receiver.script = lambda request: Response(status=422 if request.reservation_id == "REFUSED" else 200)
     port = free_port()
     bridge = await bridges.start(CDC_BRIDGE_WEB_PORT=str(port))
     database.execute("insert into customers (id) values ('C')")
     database.execute(
         "insert into reservations (id, cust_id, reference) values ('A', 'C', 1), ('B', 'C', 2), ('REFUSED', 'C', 3)"
     )
-    await receiver.wait_for_accepted(2)
+    await receiver.wait_for_delivered(2)
     await bridge.wait_for_log("delivery recorded", state="retrying")
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all is in the ledger")
     found = await figures(port)
@@ -78,7 +78,7 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
 
     code, _, _ = await run_command("endpoint", "add", "second", receiver.url, **bridges.settings)
     assert code == 0
-    await bridge.wait_for_log("endpoint assigned", endpoint="second")
+    await bridge.until_assigned("second")
     assert ("cdc_bridge_changes_read_total", "second") in await figures(port)
     await run_command("endpoint", "remove", "second", "--yes", **bridges.settings)
     await bridge.wait_for_log("endpoint removed", endpoint="second")

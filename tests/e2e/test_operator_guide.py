@@ -33,6 +33,6 @@ async def test_commands_about_endpoints_run_in_their_order(
     for command, *arguments in commands:
         await endpoint.run(command, *(here.get(word, word) for word in arguments), *more.get(command, ()))
     assert [command for command, *_ in commands][:2] == ["add", "test"]
-    (request,) = receiver.calls
+    (request,) = receiver.requests
     assert request.headers["x-api-key"] == "let-me-in"
     assert await endpoint.json("list") == []

@@ -11,10 +11,10 @@ from psycopg import sql
 
 from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from cdc_bridge.schema.sql_text import sql_folder
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.server import Server
 from tests.support.waiting import until
 
@@ -40,7 +40,7 @@ async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses
     database: Database, durable_server: ThrowawayPostgres, programs: Path, bridges: Bridges, receiver: Receiver
 ) -> None:
     database.execute("insert into customers (id) values ('C')")
-    receiver.script = lambda call: Answer(422 if call.reservation_id == "WAITING" else 200)
+    receiver.script = lambda request: Response(422 if request.reservation_id == "WAITING" else 200)
     bridge = await bridges.start()
     for id_ in ("DELIVERED", "CHANGED-LATER", "WAITING"):
         database.execute(BOOKING, (id_,))
@@ -53,9 +53,9 @@ async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses
     copy = restored_in(durable_server, database, programs)
     for _ in range(50):
         database.execute(CHANGE, ("DELIVERED",))  # after the dump
-    receiver.calls.clear()
-    receiver.accepted.clear()
-    receiver.script = lambda _: Answer()
+    receiver.requests.clear()
+    receiver.delivered.clear()
+    receiver.script = lambda _: Response()
 
     settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": copy.bridge_url}
     bridge = await bridges.start_on(copy)
@@ -65,15 +65,15 @@ async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses
     assert code == 1
     assert "✗ endpoints        default is invalid: this database was restored from a dump" in output
     copy.execute(BOOKING, ("MEANWHILE",))
-    assert receiver.calls == []
+    assert receiver.requests == []
 
     queued = copy.value("select cdc_bridge.adopt()")
     assert queued == 4  # NEW, twice CHANGED-LATER, and MEANWHILE; what waited waits on
-    await receiver.wait_for_accepted(3)
+    await receiver.wait_for_delivered(3)
     copy.execute("update cdc_bridge.delivery set next_attempt_at = now() where reservation_id = 'WAITING'")
     copy.execute(CHANGE, ("DELIVERED",))
-    await receiver.wait_for_accepted(5)
-    assert sorted(call.reservation_id for call in receiver.calls) == [
+    await receiver.wait_for_delivered(5)
+    assert sorted(request.reservation_id for request in receiver.requests) == [
         "CHANGED-LATER", "DELIVERED", "MEANWHILE", "NEW", "WAITING"
     ]  # fmt: skip
     assert await bridge.terminate() == 0

@@ -13,10 +13,10 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from cdc_bridge.vendor.contract import example
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 EXAMPLE_ID = "43B39683AB734A038ADA1B27345E9C90"
@@ -48,12 +48,12 @@ def with_exact_numbers(text: str | bytes) -> Any:
     )
 
 
-async def only_call(receiver: Receiver) -> Call:
-    (call,) = await receiver.wait_for_accepted(1)
-    return call
+async def only_call(receiver: Receiver) -> ReceivedRequest:
+    (request,) = await receiver.wait_for_delivered(1)
+    return request
 
 
-async def posted(database: Database, receiver: Receiver, **columns: Any) -> Call:
+async def posted(database: Database, receiver: Receiver, **columns: Any) -> ReceivedRequest:
     """Book with these columns, and return the call."""
     insert(database, "customers", {"id": "C"})
     insert(database, "reservations", {"id": "R", "cust_id": "C", "reference": 1} | columns)
@@ -65,20 +65,20 @@ async def test_announcements_example_is_posted_key_for_key(
 ) -> None:
     reservation = load_example_reservation(database)
     await bridges.start()
-    call = await only_call(receiver)
-    assert with_exact_numbers(call.body) == with_exact_numbers(json.dumps(reservation))
-    assert [len(call.json), len(call.json["customer"]), len(call.json["call"])] == [39, 27, 5]
-    assert next(iter(call.json)) == "customer"
-    assert list(call.json)[-1] == "call"
+    request = await only_call(receiver)
+    assert with_exact_numbers(request.body) == with_exact_numbers(json.dumps(reservation))
+    assert [len(request.json), len(request.json["customer"]), len(request.json["call"])] == [39, 27, 5]
+    assert next(iter(request.json)) == "customer"
+    assert list(request.json)[-1] == "call"
 
 
 async def test_reservation_without_a_call_has_null_for_it(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await bridges.start()
-    call = await posted(database, receiver)
-    assert call.body.endswith(b',"call":null}')
-    assert [*call.json] == [*example()]
+    request = await posted(database, receiver)
+    assert request.body.endswith(b',"call":null}')
+    assert [*request.json] == [*example()]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ async def test_amount_is_exact(
         "insert into reservations (id, cust_id, reference, deposit_due) values ('R', 'C', 1, %s::numeric)", (amount,)
     )
     await bridges.start()
-    call = await only_call(receiver)
-    assert f'"deposit_due":{written},'.encode() in call.body
+    request = await only_call(receiver)
+    assert f'"deposit_due":{written},'.encode() in request.body
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ async def test_text_arrives_as_it_is(text: str, database: Database, receiver: Re
     insert(database, "customers", {"id": "C", "notes": text})
     insert(database, "reservations", {"id": "R", "cust_id": "C", "reference": 1, "notes": text})
     await bridges.start()
-    call = await only_call(receiver)
-    assert (call.json["notes"], call.json["customer"]["notes"]) == (text, text)
+    request = await only_call(receiver)
+    assert (request.json["notes"], request.json["customer"]["notes"]) == (text, text)
 
 
 async def test_instants_are_utc_with_three_decimals_whatever_the_zones_and_styles(
@@ -134,26 +134,26 @@ async def test_instants_are_utc_with_three_decimals_whatever_the_zones_and_style
     columns = {"datetime": "2021-02-22T22:30:00.123456Z", "created": "2021-12-31T23:59:59.9996-05:00"}
     insert(database, "reservations", {"id": "R", "cust_id": "C", "reference": 1} | columns)
     await bridges.start(TZ="Asia/Kolkata")
-    call = await only_call(receiver)
-    assert call.json["datetime"] == "2021-02-22T22:30:00.123Z"
-    assert call.json["created"] == "2022-01-01T04:59:59.999Z"
-    assert call.json["customer"]["created"] == "2021-07-01T10:00:00.999Z"
+    request = await only_call(receiver)
+    assert request.json["datetime"] == "2021-02-22T22:30:00.123Z"
+    assert request.json["created"] == "2022-01-01T04:59:59.999Z"
+    assert request.json["customer"]["created"] == "2021-07-01T10:00:00.999Z"
 
 
 async def test_body_is_the_reservation_as_it_stands_when_the_call_is_made(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     go_on = asyncio.Event()
-    receiver.script = lambda call: Answer(after=None if call.reservation_id == "R" else go_on)
+    receiver.script = lambda request: Response(after=None if request.reservation_id == "R" else go_on)
     bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT="1")
     await bridge.wait_for_log("listening")
     insert(database, "customers", {"id": "C", "surname": "before"})
     insert(database, "reservations", {"id": "FIRST", "cust_id": "C", "reference": 1})
-    await receiver.wait_for_calls(1)
+    await receiver.wait_for_requests(1)
     insert(database, "reservations", {"id": "R", "cust_id": "C", "reference": 2})
     database.execute("update customers set surname = 'after' where id = 'C'")
     go_on.set()
-    _, second = await receiver.wait_for_accepted(2)
+    _, second = await receiver.wait_for_delivered(2)
     assert second.json["customer"]["surname"] == "after"
 
 
@@ -184,12 +184,12 @@ async def test_payload_command_prints_the_very_bytes_that_are_posted(
 ) -> None:
     load_example_reservation(database)
     await bridges.start()
-    call = await only_call(receiver)
+    request = await only_call(receiver)
     code, output, errors = await run_command("payload", EXAMPLE_ID, CDC_BRIDGE_DATABASE_URL=database.bridge_url)
-    assert (code, output, errors) == (0, call.body.decode() + "\n", "")
+    assert (code, output, errors) == (0, request.body.decode() + "\n", "")
     code, output, _ = await run_command("payload", EXAMPLE_ID, "--pretty", CDC_BRIDGE_DATABASE_URL=database.bridge_url)
     assert code == 0
-    assert with_exact_numbers(output) == with_exact_numbers(call.body)
+    assert with_exact_numbers(output) == with_exact_numbers(request.body)
     assert '\n  "deposit_due": 20,' in output
 
 

@@ -7,10 +7,10 @@ import json
 import psycopg
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 CHANGES = "select array_agg(reservation_id order by reservation_id) from cdc_bridge.change"
@@ -205,7 +205,7 @@ def test_writer_with_a_snapshot_from_before_still_sees_what_is_deleted(database:
 
 
 async def test_daemon_prunes_and_delivers_on(database: Database, bridges: Bridges, receiver: Receiver) -> None:
-    receiver.script = lambda call: Answer(422 if call.reservation_id == "REJECTED" else 200)
+    receiver.script = lambda request: Response(422 if request.reservation_id == "REJECTED" else 200)
     bridge = await bridges.start()
     book(database, "A", "B", "REJECTED")
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all are recorded")
@@ -218,7 +218,7 @@ async def test_daemon_prunes_and_delivers_on(database: Database, bridges: Bridge
     bridge = await bridges.start()
     line = await bridge.wait_for_log("pruned")
     assert (line["changes"], line["deliveries"]) == (3, 2)
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     database.execute("update reservations set adults = 7")
     await until(
         lambda: database.value("select count(*) from cdc_bridge.delivery where state = 'delivered'") == 3,
@@ -242,7 +242,7 @@ async def test_pruning_that_fails_is_told_and_the_daemon_goes_on(
     line = await bridge.wait_for_log("pruning failed")
     assert "DivisionByZero" in line["problem"]
     book(database, "A")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def test_what_was_pruned_is_not_reported_as_missing(database: Database, bridges: Bridges) -> None:

@@ -46,9 +46,9 @@ async def test_no_change_is_lost_invented_or_out_of_order(
     await wait_until_settled(database)
     assert await bridge.terminate() == 0
 
-    found = audit(database, workload.truth, receiver.accepted)
+    found = audit(database, workload.truth, receiver.delivered)
     print(
-        f"{len(workload.truth.changed)} transactions, {len(receiver.accepted)} calls, "
+        f"{len(workload.truth.changed)} transactions, {len(receiver.delivered)} calls, "
         f"{kills} kills, {found.duplicates} duplicates"
     )
     found.assert_promises_kept()

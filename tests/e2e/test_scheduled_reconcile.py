@@ -47,7 +47,7 @@ async def test_what_is_missing_or_stale_is_repaired_if_that_is_set(
     await until(lambda: database.value(DELIVERED) == 8, "all five are delivered as they stand")
     await bridge.wait_for_log("reconciled", in_sync=5)
     assert await bridge.terminate() == 0
-    assert {call.json["customer"]["surname"] for call in receiver.accepted[3:]} == {"Cholmondeley"}
+    assert {request.json["customer"]["surname"] for request in receiver.delivered[3:]} == {"Cholmondeley"}
 
 
 async def test_lost_database_is_no_more_than_a_warning(database: Database, bridges: Bridges, proxy: Proxy) -> None:
@@ -76,4 +76,4 @@ async def test_view_without_a_time_is_told_and_the_deliveries_go_on(
     line = await bridge.wait_for_log("reconcile failed")
     assert "r.updated::timestamptz as updated" in line["problem"]
     database.execute(BOOKINGS.format("1, 1"))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)

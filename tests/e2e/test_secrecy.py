@@ -7,16 +7,16 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from cdc_bridge.database import problem_of
-from tests.support.answers import Answer
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 
 TOKEN = "an-unmistakable-token"
 
 
 async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver: Receiver, bridges: Bridges) -> None:
-    receiver.script = lambda _: Answer(status=200 if receiver.calls else 422)
+    receiver.script = lambda _: Response(status=200 if receiver.requests else 422)
     settings = {
         "CDC_BRIDGE_ENDPOINT_HEADER": f"authorization: Bearer {TOKEN}",
         "CDC_BRIDGE_ENDPOINT_URL": f"{receiver.url}?token={TOKEN}",
@@ -24,15 +24,15 @@ async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver:
     bridge = await bridges.start(**settings)
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.headers["authorization"] == f"Bearer {TOKEN}"
-    assert call.path.endswith(f"?token={TOKEN}")
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert request.path.endswith(f"?token={TOKEN}")
     database.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cdc_bridge' "
         "and datname = current_database()"
     )
     database.execute("update reservations set adults = 3")
-    await receiver.wait_for_accepted(2)
+    await receiver.wait_for_delivered(2)
     assert await bridge.terminate() == 0
     _, checked, errors = await run_command("check", **bridges.settings | settings)
     ledger = database.value("select coalesce(string_agg(d::text, ' '), '') from cdc_bridge.delivery d")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults.hang_points import POINT_VARIABLE
-from tests.support.answers import Answer
 from tests.support.bridge import SECRET, Bridges
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.service_manager import HeardService, listening_service_manager
 
 
@@ -29,7 +29,7 @@ async def test_ready_alive_status_and_stopping_are_said(
     await systemd.wait_for("READY=1")
     await systemd.wait_for("STATUS=default is healthy")
     await systemd.wait_for("WATCHDOG=1", since=len(systemd.lines))
-    receiver.script = lambda _: Answer(status=503)
+    receiver.script = lambda _: Response(status=503)
     database.execute("insert into customers (id) values ('C')")
     database.execute(
         "insert into reservations (id, cust_id, reference) values ('R', 'C', 1), ('S', 'C', 2), ('T', 'C', 3)"
@@ -111,8 +111,8 @@ async def test_hangup_takes_up_what_can_change_and_names_what_cannot(
     await systemd.wait_for("READY=1", since=heard)
     await bridge.until_assigned(after=before)
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.headers["x-new"] == "header"
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.headers["x-new"] == "header"
     await bridge.wait_for_log("delivered", reservation_id="R")  # a line of level debug
 
 
@@ -130,7 +130,7 @@ async def test_wrong_settings_are_told_at_hangup_and_the_old_ones_stay(
     assert "MAX_LAG_SECONDS" in told["problem"]
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     assert SECRET not in "".join(bridge.output)
 
 
@@ -158,7 +158,7 @@ async def test_endpoint_declared_later_is_called_after_a_hangup_also_one_that_ca
     await bridge.until_assigned()
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ async def test_hangup_leaves_an_endpoint_alone_whose_certificates_are_the_same(
     await bridge.wait_for_log("settings reloaded")
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     assert bridge.assignments() == before
 
     append(own_ca_file, "\n")
@@ -213,7 +213,7 @@ async def test_hangup_leaves_an_endpoint_alone_whose_certificates_are_the_same(
 async def test_status_line_has_the_status_of_an_endpoint_that_rejects_everything(
     systemd: HeardService, database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    receiver.script = lambda _: Answer(status=422)
+    receiver.script = lambda _: Response(status=422)
     await bridges.start(NOTIFY_SOCKET=systemd.address)
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -41,8 +41,8 @@ async def test_second_daemon_stands_by(bridges: Bridges, database: Database, rec
     _, other = await holder_and_other(bridges, database)
     for number in range(20):
         database.execute(BOOKING, (f"R{number}",))
-    await receiver.wait_for_accepted(20)
-    assert len(receiver.calls) == 20
+    await receiver.wait_for_delivered(20)
+    assert len(receiver.requests) == 20
     assert other.assignments() == {}
     assert [line for line in other.log if line["event"] == "delivered"] == []
 
@@ -55,7 +55,7 @@ async def test_clean_stop_hands_over_at_once(bridges: Bridges, database: Databas
     assert await holder.terminate() == 0
     await other.until_assigned()
     database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def test_killed_holder_is_replaced_without_waiting_for_its_lease(
@@ -67,7 +67,7 @@ async def test_killed_holder_is_replaced_without_waiting_for_its_lease(
     other = await bridges.start(**LONG_LEASE)
     await other.until_assigned()
     database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def test_frozen_holder_is_replaced_and_can_record_and_call_nothing_after_thawing(
@@ -75,27 +75,27 @@ async def test_frozen_holder_is_replaced_and_can_record_and_call_nothing_after_t
 ) -> None:
     holder, other = await holder_and_other(bridges, database, SHORT_LEASE)
     answering = asyncio.Event()
-    receiver.script = lambda call: Answer(after=answering if call.reservation_id == "UNDER-WAY" else None)
+    receiver.script = lambda request: Response(after=answering if request.reservation_id == "UNDER-WAY" else None)
     database.execute(BOOKING, ("UNDER-WAY",))
-    await receiver.wait_for_calls(1)
+    await receiver.wait_for_requests(1)
     holder.send(signal.SIGSTOP)
     database.execute(BOOKING, ("WHILE-FROZEN",))
     await other.until_assigned()
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     await receiver.wait_for(
-        lambda: {call.reservation_id for call in receiver.accepted} == {"UNDER-WAY", "WHILE-FROZEN"}, "both"
+        lambda: {request.reservation_id for request in receiver.delivered} == {"UNDER-WAY", "WHILE-FROZEN"}, "both"
     )
     recorded = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
     await until(lambda: database.value(recorded) == 2, "both are recorded by the new holder")
     before = database.execute("select seq, attempts, last_attempt_at from cdc_bridge.delivery order by seq")
-    calls = len(receiver.calls)
+    requests = len(receiver.requests)
 
     answering.set()  # What the frozen one asked for is answered now.
     holder.send(signal.SIGCONT)
     await holder.wait_for_log("endpoint lease lost")
     database.execute(BOOKING, ("AFTER",))
-    await receiver.wait_for(lambda: receiver.accepted[-1].reservation_id == "AFTER", "a change after thawing")
-    assert len(receiver.calls) == calls + 1
+    await receiver.wait_for(lambda: receiver.delivered[-1].reservation_id == "AFTER", "a change after thawing")
+    assert len(receiver.requests) == requests + 1
     assert database.value(HOLDER) == other.pid
     now = database.execute("select seq, attempts, last_attempt_at from cdc_bridge.delivery order by seq")
     assert now[:2] == before
@@ -115,7 +115,7 @@ async def test_daemons_that_start_together_share_endpoints(
     everyone = "select count(*) from cdc_bridge.endpoint where leased_until > now()"
     await until(lambda: database.value(everyone) == 7, "all endpoints are held")
     database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(7)
-    assert sorted(call.path for call in receiver.accepted) == [
+    await receiver.wait_for_delivered(7)
+    assert sorted(request.path for request in receiver.delivered) == [
         "/reservations", *(f"/reservations/{number}" for number in range(6))
     ]  # fmt: skip

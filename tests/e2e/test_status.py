@@ -10,10 +10,10 @@ import sys
 import psycopg
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges, clean_environment, run_command
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 
@@ -23,10 +23,10 @@ def customer(database: Database) -> None:
 
 
 async def test_status_shows_what_a_daemon_does(database: Database, bridges: Bridges, receiver: Receiver) -> None:
-    receiver.script = lambda call: Answer(status=422 if call.reservation_id == "R" else 200)
+    receiver.script = lambda request: Response(status=422 if request.reservation_id == "R" else 200)
     await bridges.start(CDC_BRIDGE_LEASE_SECONDS="1")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1), ('S', 'C', 2)")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     known = "select last_success_at is not null and last_failure_at is not null from cdc_bridge.endpoint"
     await until(lambda: database.value(known), "the daemon has told how its calls went")
     code, output, errors = await run_command("status", "--json", **bridges.settings)
@@ -47,7 +47,7 @@ async def test_status_shows_what_a_daemon_does(database: Database, bridges: Brid
 
 async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start()
-    await bridge.wait_for_log("endpoint assigned")
+    await bridge.until_assigned()
     await bridge.terminate()
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     database.execute("select cdc_bridge.disable_capture()")

@@ -10,13 +10,13 @@ from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 
 from cdc_bridge.vendor.contract import example
-from tests.support.answers import Answer, Manner
 from tests.support.bridge import SECRET
 from tests.support.certificates import Certificates
 from tests.support.contract import violations_of
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands, add_endpoint
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.responses import Manner, Response
 
 GUEST = "Unmistakable"
 
@@ -34,15 +34,15 @@ async def secret(endpoint: EndpointCommands, receiver: Receiver, certificates: C
     return str((await endpoint.json("add", "till", receiver.url, *options))["secret"])
 
 
-def assert_is_a_test_request(call: Call, *secrets: str) -> None:
-    assert call.json.keys() == {"test"}
+def assert_is_a_test_request(request: ReceivedRequest, *secrets: str) -> None:
+    assert request.json.keys() == {"test"}
     for secret in secrets:
-        assert Webhook(secret).verify(call.body.decode(), dict(call.headers)) == call.json
-    event = from_http_event(HTTPMessage(dict(call.headers), call.body))
+        assert Webhook(secret).verify(request.body.decode(), dict(request.headers)) == request.json
+    event = from_http_event(HTTPMessage(dict(request.headers), request.body))
     assert event.get_type() == "cdc-bridge.test"
     assert str(event.get_source()).startswith("/cdc-bridge/")
-    assert call.headers["x-api-key"] == "let-me-in"
-    assert GUEST not in call.body.decode() + str(call.headers)
+    assert request.headers["x-api-key"] == "let-me-in"
+    assert GUEST not in request.body.decode() + str(request.headers)
 
 
 async def test_it_is_made_as_a_call_is_and_leaves_no_trace(
@@ -53,7 +53,7 @@ async def test_it_is_made_as_a_call_is_and_leaves_no_trace(
     assert isinstance(result["milliseconds"], int)
     new = (await endpoint.json("rotate-secret", "till"))["secret"]
     await endpoint.run("test", "till")
-    first, second = receiver.calls
+    first, second = receiver.requests
     assert_is_a_test_request(first, secret)
     assert_is_a_test_request(second, secret, new)
     assert first.headers["webhook-id"] != second.headers["webhook-id"]
@@ -63,24 +63,24 @@ async def test_it_is_made_as_a_call_is_and_leaves_no_trace(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(204), "HTTP 204"),
-        (Answer(422), "HTTP 422 Unprocessable"),
-        (Answer(401), "Check header, secret and client certificate"),
-        (Answer(404), "Check its path"),
-        (Answer(410), "wants no more requests"),
-        (Answer(307, {"location": "/elsewhere"}), "redirects are not followed"),
-        (Answer(500), "out of order"),
-        (Answer(manner=Manner.RESET), "There was no response"),
+        (Response(204), "HTTP 204"),
+        (Response(422), "HTTP 422 Unprocessable"),
+        (Response(401), "Check header, secret and client certificate"),
+        (Response(404), "Check its path"),
+        (Response(410), "wants no more requests"),
+        (Response(307, {"location": "/elsewhere"}), "redirects are not followed"),
+        (Response(500), "out of order"),
+        (Response(manner=Manner.RESET), "There was no response"),
     ],
-    ids=lambda value: str(value.status) if isinstance(value, Answer) else "",
+    ids=lambda value: str(value.status) if isinstance(value, Response) else "",
 )
 async def test_every_answer_is_told_with_its_meaning(
-    answer: Answer, words: str, endpoint: EndpointCommands, receiver: Receiver, secret: str, database: Database
+    answer: Response, words: str, endpoint: EndpointCommands, receiver: Receiver, secret: str, database: Database
 ) -> None:
     receiver.script = lambda _: answer
-    good = answer.takes and answer.manner is Manner.WHOLE
+    good = answer.is_success and answer.manner is Manner.WHOLE
     assert words in await endpoint.run("test", "till", code=0 if good else 1)
-    assert len(receiver.calls) == 1
+    assert len(receiver.requests) == 1
     assert database.value("select disabled_at is null from cdc_bridge.endpoint")
 
 
@@ -88,7 +88,7 @@ async def test_endpoint_that_does_not_answer_or_cannot_be_trusted_is_told(
     endpoint: EndpointCommands, receiver: Receiver, certificates: Certificates, secret: str
 ) -> None:
     never = asyncio.Event()
-    receiver.script = lambda _: Answer(after=never)
+    receiver.script = lambda _: Response(after=never)
     assert "no response within 3 s" in await endpoint.run("test", "till", code=1)
     never.set()
     await endpoint.run("set", "till", "--ca-file", str(certificates.other_ca_file))
@@ -106,10 +106,10 @@ async def test_endpoint_of_the_settings_is_called_by_those_of_the_command(
     add_endpoint(database, "default", receiver.url, Path(bridge_settings["CDC_BRIDGE_ENDPOINT_CA_FILE"]))
     database.execute("update cdc_bridge.endpoint set in_settings = true")
     assert "those of this command declare none" in await endpoint.refused("test", "default")
-    assert receiver.calls == []
+    assert receiver.requests == []
     endpoint.settings = bridge_settings
     assert "HTTP 200" in await endpoint.run("test", "default")
-    assert_is_a_test_request(receiver.calls[0], SECRET)
+    assert_is_a_test_request(receiver.requests[0], SECRET)
 
 
 async def test_sample_is_the_contracts_example_and_says_what_it_is(
@@ -118,7 +118,7 @@ async def test_sample_is_the_contracts_example_and_says_what_it_is(
     result = await endpoint.json("test", "till", "--sample", "--yes")
     await endpoint.run("test", "till", "--sample", "--yes")
     assert (result["delivered"], result["status"]) == (True, 200)
-    first, second = receiver.calls
+    first, second = receiver.requests
     sample = first.json
     assert list(sample) == list(example())
     assert {key for key, value in example().items() if sample[key] != value} == {"notes", "updated"}
@@ -139,13 +139,13 @@ async def test_sample_is_made_only_for_one_who_agrees(
     told = await endpoint.run("test", "till", "--sample", code=2)
     assert "takes it for a booking" in told
     assert "Nothing was sent. To go ahead: cdc-bridge endpoint test till --sample --yes" in told
-    assert receiver.calls == []
+    assert receiver.requests == []
 
 
 async def test_refused_sample_is_not_told_to_be_no_reservation(
     endpoint: EndpointCommands, receiver: Receiver, secret: str
 ) -> None:
-    receiver.script = lambda _: Answer(422)
+    receiver.script = lambda _: Response(422)
     told = await endpoint.run("test", "till", "--sample", "--yes", code=1)
     assert "rejects the contract's example, or every test request" in told
     assert "HTTP 422" in told

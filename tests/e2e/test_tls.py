@@ -11,11 +11,11 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from standardwebhooks import Webhook
 
-from tests.support.answers import Answer
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = (
@@ -36,7 +36,7 @@ async def refusal(database: Database, bridges: Bridges, **settings: str) -> str:
 
 async def book_and_be_refused(database: Database, receiver: Receiver, bridges: Bridges) -> None:
     """Book, have that booking refused for its own sake, and stop the daemon."""
-    receiver.script = lambda _: Answer(422)
+    receiver.script = lambda _: Response(422)
     bridge = await bridges.start()
     database.execute(BOOKING)
     line = await bridge.wait_for_log("delivery rejected")
@@ -45,13 +45,13 @@ async def book_and_be_refused(database: Database, receiver: Receiver, bridges: B
     assert database.execute(WAITING) == [(1, 422, line["reason"])]
 
 
-async def assert_not_lost(database: Database, receiver: Receiver, bridges: Bridges, **settings: str) -> Call:
+async def assert_not_lost(database: Database, receiver: Receiver, bridges: Bridges, **settings: str) -> ReceivedRequest:
     """Start a daemon to which nothing stands in the way; return the call it makes."""
     database.execute(DUE_NOW)
     await bridges.start(**settings)
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.reservation_id == "R"
-    return call
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.reservation_id == "R"
+    return request
 
 
 async def test_certificate_of_an_unknown_ca_is_refused(
@@ -60,7 +60,7 @@ async def test_certificate_of_an_unknown_ca_is_refused(
     reason = await refusal(database, bridges, CDC_BRIDGE_ENDPOINT_CA_FILE=str(certificates.other_ca_file))
     assert "certificate cannot be verified" in reason
     assert "endpoint_ca_file" in reason
-    assert receiver.calls == []
+    assert receiver.requests == []
     await assert_not_lost(database, receiver, bridges)
 
 
@@ -87,7 +87,7 @@ async def test_bad_certificate_is_refused(
     finally:
         await bad.stop()
     assert words in reason
-    assert bad.calls == []
+    assert bad.requests == []
     await assert_not_lost(database, receiver, bridges)
 
 
@@ -95,14 +95,14 @@ async def test_bad_certificate_is_refused(
 async def test_redirect_is_a_refusal_and_not_followed(
     status: int, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda call: (
-        Answer(status, {"location": "/elsewhere"}) if call.path == "/reservations" else Answer()
+    receiver.script = lambda request: (
+        Response(status, {"location": "/elsewhere"}) if request.path == "/reservations" else Response()
     )
     reason = await refusal(database, bridges)
     assert f"HTTP {status}" in reason
     assert "redirects are not followed" in reason
-    assert [call.path for call in receiver.calls] == ["/reservations"]
-    receiver.script = lambda _: Answer()
+    assert [request.path for request in receiver.requests] == ["/reservations"]
+    receiver.script = lambda _: Response()
     await assert_not_lost(database, receiver, bridges)
 
 
@@ -119,7 +119,7 @@ async def test_plain_http_to_this_machine_can_be_admitted(database: Database, br
     try:
         database.execute(BOOKING)
         await bridges.start(CDC_BRIDGE_ENDPOINT_URL=plain.url, CDC_BRIDGE_ALLOW_HTTP="true")
-        await plain.wait_for_accepted(1)
+        await plain.wait_for_delivered(1)
     finally:
         await plain.stop()
 
@@ -168,7 +168,7 @@ async def test_endpoint_that_is_not_there_or_too_slow_is_a_refusal(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     never = asyncio.Event()
-    receiver.script = lambda _: Answer(after=never)
+    receiver.script = lambda _: Response(after=never)
     reason = await refusal(database, bridges, CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS="3")
     assert reason == "no response within 3 s"
     never.set()
@@ -177,9 +177,9 @@ async def test_endpoint_that_is_not_there_or_too_slow_is_a_refusal(
     line = await bridge.wait_for_log("attempt failed")
     assert "cannot connect to localhost" in line["reason"]
     assert await bridge.terminate() == 0
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     await receiver.start()
-    receiver.accepted.clear()
+    receiver.delivered.clear()
     await assert_not_lost(database, receiver, bridges)
 
 
@@ -190,16 +190,16 @@ async def test_every_call_verifies_with_standardwebhooks_and_parses_with_the_clo
     database.execute(BOOKING)
     for adults in range(5):
         database.execute("update reservations set adults = %s, notes = 'Grüße 🎉' where id = 'R'", (adults,))
-    calls = await receiver.wait_for_accepted(6)
-    for call in calls:
-        assert Webhook(SECRET).verify(call.body.decode(), dict(call.headers)) == call.json
-        event = from_http_event(HTTPMessage(dict(call.headers), call.body))
-        assert event.get_id() == call.headers["webhook-id"]
+    requests = await receiver.wait_for_delivered(6)
+    for request in requests:
+        assert Webhook(SECRET).verify(request.body.decode(), dict(request.headers)) == request.json
+        event = from_http_event(HTTPMessage(dict(request.headers), request.body))
+        assert event.get_id() == request.headers["webhook-id"]
         assert event.get_subject() == "R"
-        assert event.get_data() == call.json
+        assert event.get_data() == request.json
         assert str(event.get_source()).startswith("/cdc-bridge/")
-    assert [call.headers["ce-type"] for call in calls] == ["reservation.created"] + 5 * ["reservation.updated"]
-    assert [call.seq for call in calls] == sorted({call.seq for call in calls})
+    assert [request.headers["ce-type"] for request in requests] == ["reservation.created"] + 5 * ["reservation.updated"]
+    assert [request.seq for request in requests] == sorted({request.seq for request in requests})
 
 
 async def test_retry_has_the_same_id_for_the_same_body_and_another_for_another(
@@ -213,12 +213,12 @@ async def test_retry_has_the_same_id_for_the_same_body_and_another_for_another(
     database.execute(
         "update customers set surname = 'Changed' where id = 'C'"
     )  # of no reservation, so no change of its own
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     third = await assert_not_lost(database, receiver, bridges)
-    first, second = receiver.calls[0].headers["webhook-id"], receiver.calls[1].headers["webhook-id"]
+    first, second = receiver.requests[0].headers["webhook-id"], receiver.requests[1].headers["webhook-id"]
     assert first == second
     assert third.headers["webhook-id"] != first
-    assert {call.seq for call in receiver.calls} == {third.seq}
+    assert {request.seq for request in receiver.requests} == {third.seq}
     assert third.json["customer"]["surname"] == "Changed"
 
 
@@ -226,11 +226,11 @@ async def test_newer_change_supersedes_an_older_one_that_waits(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await book_and_be_refused(database, receiver, bridges)
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     database.execute("update reservations set adults = 9 where id = 'R'")
     await bridges.start()
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.json["adults"] == 9
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.json["adults"] == 9
     states = "select state from cdc_bridge.delivery order by seq"
     await until(lambda: database.execute(states) == [("superseded",), ("delivered",)], "the older one is superseded")
 
@@ -239,11 +239,11 @@ async def test_newer_change_supersedes_an_older_one_that_waits(
 async def test_refused_delivery_is_tried_again_by_itself(
     status: int, failures: int, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda _: Answer() if len(receiver.calls) else Answer(status)
+    receiver.script = lambda _: Response() if len(receiver.requests) else Response(status)
     await bridges.start()
     database.execute(BOOKING)
-    await receiver.wait_for_accepted(1)
-    assert len(receiver.calls) == 2
+    await receiver.wait_for_delivered(1)
+    assert len(receiver.requests) == 2
     settled = "select state, attempts, failures from cdc_bridge.delivery"
     await until(lambda: database.execute(settled) == [("delivered", 2, failures)], "recorded")
 
@@ -251,11 +251,11 @@ async def test_refused_delivery_is_tried_again_by_itself(
 async def test_other_reservations_go_on_while_one_is_refused(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda call: Answer(422 if call.reservation_id == "R" else 200)
+    receiver.script = lambda request: Response(422 if request.reservation_id == "R" else 200)
     bridge = await bridges.start()
     database.execute(BOOKING)
     await bridge.wait_for_log("delivery rejected", status=422)
     database.execute(
         "insert into reservations (id, cust_id, reference) select 'O' || n, 'C', n from generate_series(1, 50) n"
     )
-    await receiver.wait_for_accepted(50)
+    await receiver.wait_for_delivered(50)

@@ -33,7 +33,7 @@ async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
         "insert into reservations (id, cust_id, reference, notes) values ('BAD', 'C', 10, %s)", (WORDS_OF_A_GUEST,)
     )
     bridge = await bridges.start()
-    await receiver.wait_for_accepted(9)
+    await receiver.wait_for_delivered(9)
     await until(lambda: database.execute(STATE), "it is in the ledger")
     ((state, failures, error),) = database.execute(STATE)
     assert (state, failures) == ("retrying", 1)
@@ -43,6 +43,6 @@ async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
     assert line["reason"] == error
 
     database.execute("update reservations set notes = '4' where id = 'BAD'")
-    calls = await receiver.wait_for_accepted(10)
-    assert (calls[-1].reservation_id, calls[-1].json["adults"]) == ("BAD", 4)
+    requests = await receiver.wait_for_delivered(10)
+    assert (requests[-1].reservation_id, requests[-1].json["adults"]) == ("BAD", 4)
     assert await bridge.terminate() == 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.support.raw_receiver import RawAnswer
+from tests.support.raw_receiver import RawResponse
 
 _VERSIONS = st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b"HTTP/9.9", b"http/1.1", b"HTTP/1.1\0", b""])
 _STATUSES = st.sampled_from(
@@ -46,6 +46,6 @@ _ALMOST_HTTP = st.builds(
     st.binary(max_size=60) | st.sampled_from(_ODD_BODIES),
 )
 
-raw_answers = st.builds(
-    RawAnswer, data=st.binary(max_size=200) | _ALMOST_HTTP, closes=st.sampled_from([True] * 9 + [False])
+raw_responses = st.builds(
+    RawResponse, data=st.binary(max_size=200) | _ALMOST_HTTP, closes=st.sampled_from([True] * 9 + [False])
 )

@@ -11,13 +11,13 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.audit import audit, wait_until_settled
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 from tests.support.figures import Figures
 from tests.support.length import chosen
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 from tests.support.workload import Workload, chosen_seed
 
@@ -82,7 +82,7 @@ async def test_promises_hold_whatever_is_queued_by_hand(
 ) -> None:
     seed = chosen_seed()
     chance = random.Random(seed)
-    receiver.script = lambda _: Answer(422 if chance.random() < 0.05 else 200)
+    receiver.script = lambda _: Response(422 if chance.random() < 0.05 else 200)
     workload = Workload(database, seed, pause_seconds=0.1)
     workload.set_up(BULK_ROWS)
     database.execute(UNCAPTURED_BEFORE)
@@ -105,7 +105,7 @@ async def test_promises_hold_whatever_is_queued_by_hand(
         task.cancel()
     await asyncio.wait(working)
 
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     await everything_settled(database, bridges)
     code, output, errors = await run_command(
         "reconcile", "--since", "2020-01-01", "--repair", "--dead", **bridges.settings
@@ -116,12 +116,12 @@ async def test_promises_hold_whatever_is_queued_by_hand(
     assert code == 0, output
     assert await bridge.terminate() == 0
 
-    found = audit(database, workload.truth, receiver.accepted)
+    found = audit(database, workload.truth, receiver.delivered)
     figures(
         f"{len(workload.truth.changed)} transactions, {operator.ran} commands, {kills} kills, "
-        f"{len(receiver.accepted)} calls, {found.duplicates} of them once more"
+        f"{len(receiver.delivered)} calls, {found.duplicates} of them once more"
     )
-    assert {call.reservation_id for call in receiver.accepted} >= {f"OLD{number}" for number in range(1, 301)}
+    assert {request.reservation_id for request in receiver.delivered} >= {f"OLD{number}" for number in range(1, 301)}
     found.assert_promises_kept()
 
 

@@ -27,7 +27,7 @@ async def bridge(bridges: Bridges, proxy: Proxy, database: Database) -> Bridge:
 async def test_nothing_is_lost_when_the_network_is_cut_under_load(bridge: Bridge, proxy: Proxy, load: Load) -> None:
     async with load.running():
         for _ in range(chosen(3, 40)):
-            await load.accepted(10)
+            await load.delivered(10)
             logged = len(bridge.log)
             await proxy.cut()
             await load.committed(5)
@@ -45,14 +45,14 @@ async def test_nothing_is_lost_when_the_network_stalls_without_breaking_a_connec
     afterwards: str, bridge: Bridge, proxy: Proxy, load: Load
 ) -> None:
     async with load.running():
-        await load.accepted(20)
+        await load.delivered(20)
         proxy.stall()
         # The length of the stall is the fault itself; nothing is expected of the daemon meanwhile.
         await asyncio.sleep(STALL_SECONDS)
         if afterwards == "it is lost with its connections":
             proxy.break_connections()
         proxy.go_on()
-        await load.accepted(20)
+        await load.delivered(20)
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
     assert await bridge.terminate() == 0
@@ -62,9 +62,9 @@ async def test_nothing_is_lost_when_the_network_stalls_without_breaking_a_connec
 @pytest.mark.skipif(not AT_LENGTH, reason="the daemon takes a minute to find out; make test-faults waits for it")
 async def test_connections_that_fell_silent_for_good_are_given_up(bridge: Bridge, proxy: Proxy, load: Load) -> None:
     async with load.running():
-        await load.accepted(20)
+        await load.delivered(20)
         proxy.forget_connections()
-        await load.accepted(20)
+        await load.delivered(20)
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
     assert await bridge.terminate() == 0
@@ -74,7 +74,7 @@ async def test_nothing_is_lost_over_a_slow_network(bridge: Bridge, proxy: Proxy,
     async with load.running():
         proxy.delay_seconds = 0.05
         proxy.bytes_per_second = 200_000.0
-        await load.accepted(chosen(60, 1000))
+        await load.delivered(chosen(60, 1000))
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
     assert await bridge.terminate() == 0
@@ -85,7 +85,7 @@ async def test_settlements_are_recorded_once_when_the_answer_to_their_commit_is_
 ) -> None:
     async with load.running():
         for _ in range(chosen(3, 30)):
-            await load.accepted(10)
+            await load.delivered(10)
             proxy.answer_kept_back.clear()
             proxy.keep_back_answer_to = COMMIT
             async with asyncio.timeout(PATIENCE_SECONDS):

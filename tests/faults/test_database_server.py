@@ -40,7 +40,7 @@ async def test_nothing_is_lost_when_postgresql_dies_under_load(
     bridge = await durable_bridges.start()
     async with durable_load.running():
         for _ in range(chosen(2, 12)):
-            await durable_load.accepted(15)
+            await durable_load.delivered(15)
             logged = len(bridge.log)
             match end:
                 case "killed":
@@ -64,7 +64,7 @@ async def test_nothing_is_lost_when_sessions_are_terminated_under_load(
     bridge = await bridges.start()
     async with load.running():
         for _ in range(chosen(5, 50)):
-            await load.accepted(10)
+            await load.delivered(10)
             database.execute(sessions)
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
@@ -87,8 +87,8 @@ async def test_change_under_a_transaction_id_drawn_again_after_a_crash_is_not_sk
     committed, again = 0, set[str]()
     for _ in range(5):  # A checkpoint may come in between, and save the ids.
         durable_database.execute(NEW_RESERVATION, (f"R{committed}",))
-        await receiver.wait_for_accepted(committed := committed + 1)
-        await until(lambda: durable_database.value(RECORDED) == len(receiver.accepted), "the delivery is recorded")
+        await receiver.wait_for_delivered(committed := committed + 1)
+        await until(lambda: durable_database.value(RECORDED) == len(receiver.delivered), "the delivery is recorded")
         rolled_back = draw_and_roll_back_transaction_ids(durable_database)
         await wait_until_read_again(durable_database)
         await proxy.cut()
@@ -99,7 +99,7 @@ async def test_change_under_a_transaction_id_drawn_again_after_a_crash_is_not_sk
             committed += 1
         again |= rolled_back & {xid for (xid,) in durable_database.execute("select xid::text from cdc_bridge.change")}
         await proxy.start()
-        await receiver.wait_for_accepted(committed)
+        await receiver.wait_for_delivered(committed)
         if again:
             break
     else:

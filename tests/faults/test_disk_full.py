@@ -25,7 +25,7 @@ async def test_daemon_waits_while_the_ledger_cannot_grow(
             assert "No space left on device" in lost["problem"]
             await durable_load.committed(20)
         # What cannot be recorded fills the window once, and once more while the first batch is being recorded.
-        assert receiver.accepted_count <= 2 * WINDOW
+        assert receiver.delivered_count <= 2 * WINDOW
     await bridge.wait_for_log("database back", since=len(bridge.log))
     found = await durable_load.assert_promises_kept()
     assert found.duplicates == 0
@@ -41,7 +41,7 @@ async def test_change_that_cannot_be_captured_is_not_committed_and_leads_to_no_c
     with no_space_for("cdc_bridge.change", durable_database), pytest.raises(psycopg.errors.DiskFull):
         durable_database.execute(booking, ("REFUSED",))
     durable_database.execute(booking, ("BOOKED",))
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.reservation_id == "BOOKED"
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.reservation_id == "BOOKED"
     assert durable_database.execute("select id from reservations") == [("BOOKED",)]
     assert await bridge.terminate() == 0

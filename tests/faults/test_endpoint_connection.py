@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
@@ -15,6 +14,7 @@ from tests.support.figures import Figures
 from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 TIMES_AWAY = chosen(3, 30)
@@ -30,7 +30,7 @@ async def test_nothing_is_lost_when_the_endpoint_comes_and_goes(
     bridge = await bridges.start(**SETTINGS)
     async with load.running():
         for _ in range(TIMES_AWAY):
-            await load.accepted(15)
+            await load.delivered(15)
             logged = len(bridge.log)
             await receiver.stop()
             await bridge.wait_for_log("attempt failed", since=logged)
@@ -62,17 +62,17 @@ async def test_nothing_is_lost_or_sent_while_tls_is_broken(
 ) -> None:
     bridge = await bridges.start(**SETTINGS)
     async with load.running():
-        await load.accepted(10)
+        await load.delivered(10)
         await receiver.stop()
         receiver.tls = bad(certificates)
-        before = len(receiver.calls)
+        before = len(receiver.requests)
         await receiver.start()
         await until(lambda: any(words in line.get("reason", "") for line in bridge.log), f'the log says "{words}"')
-        assert len(receiver.calls) == before
+        assert len(receiver.requests) == before
         await receiver.stop()
         receiver.tls = certificates.good
         await receiver.start()
-        await load.accepted(10)
+        await load.delivered(10)
     await load.assert_promises_kept()
     assert database.value(STEPS_USED) == 0
     assert await bridge.terminate() == 0
@@ -81,10 +81,10 @@ async def test_nothing_is_lost_or_sent_while_tls_is_broken(
 async def test_slow_endpoint_gets_no_more_calls_at_once_than_it_may_and_none_twice(
     load: Load, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda _: Answer(after_seconds=0.1)
+    receiver.script = lambda _: Response(after_seconds=0.1)
     bridge = await bridges.start(**SETTINGS)
     async with load.running():
-        await load.accepted(chosen(60, 1000))
+        await load.delivered(chosen(60, 1000))
     found = await load.assert_promises_kept()
     assert receiver.most_under_way <= MAX_IN_FLIGHT
     assert found.duplicates == 0

@@ -55,8 +55,8 @@ async def test_nothing_is_lost_in_a_fail_over_to_a_synchronous_standby(
             now.execute(BOOKING, (f"AFTER-{number}",))
         committed = {seq for (seq,) in now.execute("select seq from cdc_bridge.change")}
         assert len(committed) == 1 + 3 * NEW
-        await receiver.wait_for(lambda: {call.seq for call in receiver.accepted} == committed, "every change")
-        calls = [call for call in receiver.accepted if call.reservation_id == "CHANGED"]
-        assert [call.seq for call in calls] == sorted(call.seq for call in calls)
-        assert calls[-1].json["adults"] == now.value("select adults from reservations where id = 'CHANGED'")
+        await receiver.wait_for(lambda: {request.seq for request in receiver.delivered} == committed, "every change")
+        requests = [request for request in receiver.delivered if request.reservation_id == "CHANGED"]
+        assert [request.seq for request in requests] == sorted(request.seq for request in requests)
+        assert requests[-1].json["adults"] == now.value("select adults from reservations where id = 'CHANGED'")
         assert await bridge.terminate() == 0

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.faults.almost_http import raw_answers
+from tests.faults.almost_http import raw_responses
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.figures import Figures
 from tests.support.length import chosen
 from tests.support.memory import resident_bytes
-from tests.support.raw_receiver import RawAnswer, RawReceiver
+from tests.support.raw_receiver import RawReceiver, RawResponse
 
 WARM_UP_ANSWERS = 40
 GROWTH_LIMIT_BYTES = 16 * 1024 * 1024
@@ -38,12 +38,12 @@ class Fuzz:
     warm_bytes: int = 0
     most_bytes: int = 0
 
-    async def answer_with(self, answer: RawAnswer) -> None:
+    async def answer_with(self, answer: RawResponse) -> None:
         """Respond so to one request, and well to one beside it."""
-        self.receiver.answers[f"FUZZED-{self.given}"] = answer
+        self.receiver.responses[f"FUZZED-{self.given}"] = answer
         for id_ in (f"FUZZED-{self.given}", f"WELL-{self.given}"):
             self.database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (id_,))
-            await self.receiver.wait_for_call_of(id_)
+            await self.receiver.wait_for_request_for(id_)
         self.given += 1
 
     def look_at_memory(self) -> None:
@@ -69,14 +69,14 @@ async def fuzz(
 
 
 @pytest.mark.timeout(chosen(180, 1200))
-@given(answers=st.lists(raw_answers, min_size=1, max_size=8))
+@given(answers=st.lists(raw_responses, min_size=1, max_size=8))
 @settings(
     max_examples=chosen(40, 500),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # no shrinking: the daemon it takes has ended by then
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-async def test_no_answer_ends_the_daemon_or_makes_it_grow(fuzz: Fuzz, answers: list[RawAnswer]) -> None:
+async def test_no_answer_ends_the_daemon_or_makes_it_grow(fuzz: Fuzz, answers: list[RawResponse]) -> None:
     for answer in answers:
         await fuzz.answer_with(answer)
         assert fuzz.bridge.running, fuzz.bridge.text

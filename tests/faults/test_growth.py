@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database, install_bridge, load_example
 from tests.support.figures import Figures
 from tests.support.length import chosen
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.responses import Response
 from tests.support.server import Server
 from tests.support.simulated_days import KEEP_DAYS, SimulatedDays, Sizes, left_open
 from tests.support.waiting import until
@@ -54,14 +54,14 @@ async def bridges(vacuumed_database: Database, bridge_settings: dict[str, str]) 
 def arrived(receiver: Receiver) -> list[int]:
     """The numbers of the changes that were delivered: all but those of some reservations, which are always rejected."""
     numbers: list[int] = []
-    receiver.keep_calls = False
-    receiver.on_accepted = lambda call: numbers.append(call.seq)
-    receiver.script = lambda call: Answer(422 if _is_refused(call) else 200)
+    receiver.keep_requests = False
+    receiver.on_delivered = lambda request: numbers.append(request.seq)
+    receiver.script = lambda request: Response(422 if _is_refused(request) else 200)
     return numbers
 
 
-def _is_refused(call: Call) -> bool:
-    return call.headers["ce-subject"] in REFUSED
+def _is_refused(request: ReceivedRequest) -> bool:
+    return request.headers["ce-subject"] in REFUSED
 
 
 @pytest.mark.timeout(chosen(180, 900))
@@ -92,7 +92,7 @@ async def test_log_and_ledger_stay_within_a_bound_beside_transactions_open_for_a
     waiting = [seq for (seq,) in database.execute(WAITING)]
     assert len(waiting) == len(REFUSED)
 
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     await run_command("delivery", "retry", *waiting, CDC_BRIDGE_DATABASE_URL=database.bridge_url)
     await until(lambda: not database.execute(WAITING), "what was rejected is delivered")
     assert sorted(arrived) == list(range(1, database.value(DRAWN) + 1))

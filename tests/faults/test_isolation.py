@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.answers import Answer, Manner
 from tests.support.bridge import Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
@@ -16,6 +15,7 @@ from tests.support.endpoints import add_endpoint
 from tests.support.figures import Figures
 from tests.support.memory import resident_bytes
 from tests.support.receiver import Receiver
+from tests.support.responses import Manner, Response
 
 RESERVATIONS = 2000
 MANY = """
@@ -35,14 +35,14 @@ async def bad(request: pytest.FixtureRequest, certificates: Certificates) -> Asy
     await receiver.stop()
 
 
-MISDEEDS: dict[str, Callable[[], Answer]] = {
-    "answers never": lambda: Answer(after=asyncio.Event()),
-    "answers without an end": lambda: Answer(manner=Manner.ENDLESS),
-    "resets": lambda: Answer(manner=Manner.RESET),
-    "breaks off": lambda: Answer(manner=Manner.BROKEN_OFF),
-    "speaks nonsense": lambda: Answer(manner=Manner.RAW, body=b"\x00\xff nonsense \r\n" * 500),
-    "refuses": lambda: Answer(503),
-    "judges all": lambda: Answer(422),
+MISDEEDS: dict[str, Callable[[], Response]] = {
+    "answers never": lambda: Response(after=asyncio.Event()),
+    "answers without an end": lambda: Response(manner=Manner.ENDLESS),
+    "resets": lambda: Response(manner=Manner.RESET),
+    "breaks off": lambda: Response(manner=Manner.BROKEN_OFF),
+    "speaks nonsense": lambda: Response(manner=Manner.RAW, body=b"\x00\xff nonsense \r\n" * 500),
+    "refuses": lambda: Response(503),
+    "judges all": lambda: Response(422),
 }
 
 
@@ -50,7 +50,7 @@ MISDEEDS: dict[str, Callable[[], Answer]] = {
 async def test_endpoint_that_behaves_badly_costs_the_other_nothing(
     misdeed: str, database: Database, bridges: Bridges, receiver: Receiver, bad: Receiver, figures: Figures
 ) -> None:
-    bad.keep_calls = False
+    bad.keep_requests = False
     answer = MISDEEDS[misdeed]()
     bad.script = lambda _: answer
     ca_file = Path(bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"])
@@ -60,11 +60,11 @@ async def test_endpoint_that_behaves_badly_costs_the_other_nothing(
     await bridge.until_assigned("default")
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('FIRST', 'C', 0)")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     before = resident_bytes(bridge.pid)
     database.execute(MANY, (RESERVATIONS,))
-    await receiver.wait_for_accepted(1 + RESERVATIONS)
-    assert len(receiver.calls) == 1 + RESERVATIONS
+    await receiver.wait_for_delivered(1 + RESERVATIONS)
+    assert len(receiver.requests) == 1 + RESERVATIONS
     grown = resident_bytes(bridge.pid) - before
     figures(f"an endpoint that {misdeed}: the daemon grew by {grown / 1024 / 1024:.0f} MB")
     assert grown < GROWTH_BYTES
@@ -78,22 +78,22 @@ async def test_endpoint_with_a_bad_certificate_costs_the_other_nothing(
     bridge = await bridges.start()
     database.execute("insert into customers (id) values ('C')")
     database.execute(MANY, (50,))
-    await receiver.wait_for_accepted(50)
+    await receiver.wait_for_delivered(50)
     line = await bridge.wait_for_log("endpoint failing", endpoint="bad")
     assert "certificate cannot be verified" in line["reason"]
-    assert bad.calls == []
+    assert bad.requests == []
 
 
 async def test_endpoint_that_recovers_gets_everything_it_missed(
     database: Database, bridges: Bridges, receiver: Receiver, bad: Receiver
 ) -> None:
-    bad.script = lambda _: Answer(503)
+    bad.script = lambda _: Response(503)
     add_endpoint(database, "bad", bad.url, Path(bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"]))
     bridge = await bridges.start()
     database.execute("insert into customers (id) values ('C')")
     database.execute(MANY, (300,))
-    await receiver.wait_for_accepted(300)
+    await receiver.wait_for_delivered(300)
     await bridge.wait_for_log("endpoint failing", endpoint="bad")
-    bad.script = lambda _: Answer()
-    await bad.wait_for_accepted(300)
-    assert len({call.reservation_id for call in bad.accepted}) == 300
+    bad.script = lambda _: Response()
+    await bad.wait_for_delivered(300)
+    assert len({call.reservation_id for call in bad.delivered}) == 300

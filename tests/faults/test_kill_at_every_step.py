@@ -8,7 +8,6 @@ import signal
 import pytest
 
 from tests.faults.crash_points import NUMBER_VARIABLE, POINT_VARIABLE, POINTS, SELDOM, NoSuchPoint, last_words
-from tests.support.answers import Answer
 from tests.support.audit import Truth, audit, commit, wait_until_settled
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
@@ -16,7 +15,8 @@ from tests.support.deaths import left_behind, repeated
 from tests.support.figures import Figures
 from tests.support.length import chosen
 from tests.support.proxy import Proxy
-from tests.support.receiver import Call, Receiver, Script
+from tests.support.receiver import ReceivedRequest, Receiver, Script
+from tests.support.responses import Response
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 NUMBERS = chosen([2], [1, 2, 5])
@@ -43,11 +43,11 @@ def refuses_some_once() -> Script:
     """Reject two reservations at first, so that something is scheduled; and close some connections."""
     refused = set[str]()
 
-    def script(call: Call) -> Answer:
-        if call.reservation_id in {"R1", "R6"} - refused:
-            refused.add(call.reservation_id)
-            return Answer(422)
-        return Answer(headers={"connection": "close"} if call.seq % 3 == 0 else {})
+    def script(request: ReceivedRequest) -> Response:
+        if request.reservation_id in {"R1", "R6"} - refused:
+            refused.add(request.reservation_id)
+            return Response(422)
+        return Response(headers={"connection": "close"} if request.seq % 3 == 0 else {})
 
     return script
 
@@ -99,15 +99,15 @@ async def assert_only_what_was_left_behind_is_repeated(
     """Change some more while no daemon runs, start one and check what it does."""
     left = await left_behind(dead, database, receiver)
     assert len(left.under_way) <= MAX_IN_FLIGHT
-    before = list(receiver.accepted)
-    receiver.script = lambda _: Answer()
+    before = list(receiver.delivered)
+    receiver.script = lambda _: Response()
 
     commit(database, truth, CHANGE.format(4))
     database.execute(DUE_NOW)
     bridge = await bridges.start(**SETTINGS)
     await wait_until_settled(database)
     assert await bridge.terminate() == 0
-    found = audit(database, truth, receiver.accepted)
+    found = audit(database, truth, receiver.delivered)
     found.assert_promises_kept()
-    assert repeated(before, receiver.accepted[len(before) :]) == sorted(left.changes)
+    assert repeated(before, receiver.delivered[len(before) :]) == sorted(left.changes)
     figures(f"{left}; {found.duplicates} duplicates")

@@ -33,22 +33,22 @@ async def test_transaction_of_very_many_reservations_arrives_whole_with_bounded_
         (ROWS,),
     )
     called: set[int] = set()
-    receiver.keep_calls = False
-    receiver.on_accepted = lambda call: called.add(call.seq)
+    receiver.keep_requests = False
+    receiver.on_delivered = lambda request: called.add(request.seq)
     settings = {"CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT": "64", "CDC_BRIDGE_LOG_LEVEL": "info"}
 
     bridge = await bridges.start(**settings)
     await receiver.wait_for(lambda: len(called) >= KILLED_AFTER_CALLS, "calls before the kill", patience_seconds=300)
     memory = [peak_memory_kib(bridge.pid)]
     await bridge.kill()
-    handed_over = receiver.accepted_count
+    handed_over = receiver.delivered_count
 
     bridge = await bridges.start(**settings)
     await receiver.wait_for(lambda: len(called) >= ROWS, "every reservation", patience_seconds=600)
     memory.append(peak_memory_kib(bridge.pid))
     recorded = "select count(*) from cdc_bridge.delivery where state = 'delivered'"
     await until(lambda: database.value(recorded) == ROWS, "every delivery is recorded")
-    duplicates = receiver.accepted_count - ROWS
+    duplicates = receiver.delivered_count - ROWS
     print(f"peak memory {memory} KiB; killed after {handed_over} calls; {duplicates} duplicates")
     assert max(memory) < MEMORY_LIMIT_KIB
     assert duplicates <= 64 + 500, "more than what was in flight or not yet recorded"

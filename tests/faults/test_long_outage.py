@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from tests.faults.time_lapse import PROBES_IN_SIX_HOURS
-from tests.support.answers import Answer
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
@@ -15,6 +14,7 @@ from tests.support.figures import Figures
 from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 
 BATCH_SIZE = 50
 RESERVATIONS = chosen(400, 2500)
@@ -33,15 +33,15 @@ RECORDED = "select count(*) from cdc_bridge.delivery"
 async def test_backlog_of_six_hours_drains_in_order_and_has_used_no_schedule(
     load: Load, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda _: Answer(503)
+    receiver.script = lambda _: Response(503)
     bridge = await bridges.start("tests.faults.time_lapse", CDC_BRIDGE_BATCH_SIZE=str(BATCH_SIZE))
     async with load.running():
         load.commit(BOOK)
         for _ in range(1, CHANGES_EACH):
             load.commit(CHANGE)
-        await receiver.wait_for_calls(PROBES_IN_SIX_HOURS, patience_seconds=120)
+        await receiver.wait_for_requests(PROBES_IN_SIX_HOURS, patience_seconds=120)
         assert database.value(RECORDED) == 0
-        receiver.script = lambda _: Answer()
+        receiver.script = lambda _: Response()
     found = await load.assert_promises_kept()
     assert (found.duplicates, database.value(STEPS_USED)) == (0, 0)
     assert await bridge.terminate() == 0
@@ -51,7 +51,7 @@ async def test_backlog_of_six_hours_drains_in_order_and_has_used_no_schedule(
 async def test_backlog_of_an_endpoint_that_wants_the_latest_only_is_one_call_for_each_reservation(
     database: Database, receiver: Receiver, bridges: Bridges, figures: Figures
 ) -> None:
-    receiver.script = lambda _: Answer(503)
+    receiver.script = lambda _: Response(503)
     # Changes are combined in memory: a window of three pages has room for every reservation, and not for every change.
     settings = {"CDC_BRIDGE_BATCH_SIZE": str(RESERVATIONS // 2), "CDC_BRIDGE_ENDPOINT_LATEST_ONLY": "true"}
     bridge = await bridges.start("tests.faults.time_lapse", **settings)
@@ -59,12 +59,12 @@ async def test_backlog_of_an_endpoint_that_wants_the_latest_only_is_one_call_for
     database.execute(BOOK)
     for _ in range(1, CHANGES_EACH):
         database.execute(CHANGE)
-    await receiver.wait_for_calls(PROBES_IN_SIX_HOURS, patience_seconds=120)
-    receiver.script = lambda _: Answer()
+    await receiver.wait_for_requests(PROBES_IN_SIX_HOURS, patience_seconds=120)
+    receiver.script = lambda _: Response()
     await wait_until_settled(database)
-    calls = Counter(call.reservation_id for call in receiver.accepted)
-    figures(f"{RESERVATIONS * CHANGES_EACH} changes of {RESERVATIONS} reservations became {calls.total()} calls")
-    assert calls == Counter(f"B{number + 1}" for number in range(RESERVATIONS))
-    assert {call.json["duration"] for call in receiver.accepted} == {CHANGES_EACH}
+    requests = Counter(request.reservation_id for request in receiver.delivered)
+    figures(f"{RESERVATIONS * CHANGES_EACH} changes of {RESERVATIONS} reservations became {requests.total()} calls")
+    assert requests == Counter(f"B{number + 1}" for number in range(RESERVATIONS))
+    assert {request.json["duration"] for request in receiver.delivered} == {CHANGES_EACH}
     assert database.value(STEPS_USED) == 0
     assert await bridge.terminate() == 0

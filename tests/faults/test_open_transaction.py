@@ -27,16 +27,16 @@ async def test_transaction_left_open_for_the_whole_run_holds_up_nobody_and_is_de
         bridge = await bridges.start()
         async with load.running():
             for _ in range(chosen(2, 20)):
-                await load.accepted(40)
+                await load.delivered(40)
                 await bridge.kill()
                 ever_left_behind |= (await left_behind(bridge, database, receiver)).changes
                 bridge = await bridges.start()
         await load.assert_promises_kept()
-        assert "LATE" not in {call.reservation_id for call in receiver.accepted}
+        assert "LATE" not in {request.reservation_id for request in receiver.delivered}
         left_open.commit()
     load.truth.changed[int(xid)] = {"LATE"}
-    await receiver.wait_for(lambda: receiver.accepted[-1].reservation_id == "LATE", "the late transaction's change")
+    await receiver.wait_for(lambda: receiver.delivered[-1].reservation_id == "LATE", "the late transaction's change")
     await load.assert_promises_kept()
-    called = Counter(call.seq for call in receiver.accepted)
+    called = Counter(request.seq for request in receiver.delivered)
     assert {seq for seq, times in called.items() if times > 1} <= ever_left_behind
     assert await bridge.terminate() == 0

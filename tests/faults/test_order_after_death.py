@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from tests.faults.crash_points import NUMBER_VARIABLE, POINT_VARIABLE
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 OTHERS = 30
@@ -20,7 +20,7 @@ SCHEDULED = "update cdc_bridge.delivery set next_attempt_at = now() + {} * inter
 async def test_older_delivery_that_is_due_waits_for_the_newer_change_that_was_called_before_the_death(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda _: Answer(422)
+    receiver.script = lambda _: Response(422)
     bridge = await bridges.start()
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 0)")
@@ -35,17 +35,17 @@ async def test_older_delivery_that_is_due_waits_for_the_newer_change_that_was_ca
     )
     database.execute("update reservations set adults = 9 where id = 'R'")
     never = asyncio.Event()
-    receiver.script = lambda call: Answer() if call.reservation_id == "R" else Answer(503, after=never)
+    receiver.script = lambda request: Response() if request.reservation_id == "R" else Response(503, after=never)
     dying = bridges.make("tests.faults.crash_points", **CRASH, CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT="100")
     await dying.start()
     await dying.wait()
-    assert [call.seq for call in receiver.accepted] == [OTHERS + 2]
+    assert [request.seq for request in receiver.delivered] == [OTHERS + 2]
 
     database.execute(SCHEDULED.format(0))
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     await bridges.start(CDC_BRIDGE_BATCH_SIZE="1")  # so that it reads long until it finds the newer change
     await receiver.wait_for(
-        lambda: len({call.reservation_id for call in receiver.accepted}) == OTHERS + 1, "every reservation"
+        lambda: len({request.reservation_id for request in receiver.delivered}) == OTHERS + 1, "every reservation"
     )
     await until(lambda: database.value(WAITING) == 0, "all is settled")
-    assert [call.seq for call in receiver.accepted if call.reservation_id == "R"] == [OTHERS + 2, OTHERS + 2]
+    assert [request.seq for request in receiver.delivered if request.reservation_id == "R"] == [OTHERS + 2, OTHERS + 2]

@@ -36,9 +36,9 @@ async def test_nothing_is_lost_by_random_kills_and_nothing_recorded_is_called_ag
     most = 0
     async with load.running():
         for _ in range(KILLS):
-            before = receiver.accepted_count
+            before = receiver.delivered_count
             bridge = await bridges.start(**SETTINGS, CDC_BRIDGE_BATCH_SIZE=chance.choice(["2", "10", "100"]))
-            await load.accepted(chance.randint(0, LONGEST_LIFE_CALLS))
+            await load.delivered(chance.randint(0, LONGEST_LIFE_CALLS))
             await bridge.kill()
             left = await left_behind(bridge, database, receiver, before)
             assert len(left.under_way) <= MAX_IN_FLIGHT
@@ -47,7 +47,7 @@ async def test_nothing_is_lost_by_random_kills_and_nothing_recorded_is_called_ag
     bridge = await bridges.start(**SETTINGS)
     await load.assert_promises_kept()
     assert await bridge.terminate() == 0
-    called = Counter(call.seq for call in receiver.accepted)
+    called = Counter(request.seq for request in receiver.delivered)
     assert {seq for seq, times in called.items() if times > 1} <= ever_left_behind
     figures(f"{KILLS} kills; at most {most} in flight at a kill")
 
@@ -64,13 +64,15 @@ async def test_one_kill_under_full_load_repeats_no_more_than_what_was_in_flight(
         (reservations,),
     )
     bridge = await bridges.start(**settings)
-    await receiver.wait_for_accepted(reservations // 3)
+    await receiver.wait_for_delivered(reservations // 3)
     await bridge.kill()
     left = await left_behind(bridge, database, receiver)
-    before = list(receiver.accepted)
+    before = list(receiver.delivered)
     assert len(left.under_way) <= max_in_flight
 
     await bridges.start(**settings)
-    await receiver.wait_for(lambda: len({call.seq for call in receiver.accepted}) == reservations, "every change")
-    assert repeated(before, receiver.accepted[len(before) :]) == sorted(left.changes)
-    figures(f"{left} at the kill; {len(receiver.accepted) - reservations} duplicates")
+    await receiver.wait_for(
+        lambda: len({request.seq for request in receiver.delivered}) == reservations, "every change"
+    )
+    assert repeated(before, receiver.delivered[len(before) :]) == sorted(left.changes)
+    figures(f"{left} at the kill; {len(receiver.delivered) - reservations} duplicates")

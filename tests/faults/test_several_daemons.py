@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.figures import Figures
@@ -16,6 +15,7 @@ from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 HOLDER = "select split_part(daemon_name, ':', 2)::int from cdc_bridge.endpoint where leased_until > now()"
@@ -39,7 +39,7 @@ async def test_nothing_is_lost_or_back_in_time_whatever_happens_to_the_holder(
     done: list[str] = []
     async with load.running():
         for _ in range(ROUNDS):
-            await load.accepted(10)
+            await load.delivered(10)
             awake = [bridge for bridge in daemons if bridge not in frozen]
             await until(partial(holder_of, awake, database), "one that is awake has the endpoint")
             holder = holder_of(awake, database)
@@ -73,13 +73,13 @@ async def test_holder_that_is_cut_off_from_the_database_is_replaced(
     await cut_off.until_assigned()
     other = await bridges.start(**LEASE)
     async with load.running():
-        await load.accepted(20)
+        await load.delivered(20)
         await proxy.cut()
         await other.until_assigned()
-        await load.accepted(20)
+        await load.delivered(20)
         await proxy.start()
         await cut_off.wait_for_log("endpoint lease lost")
-        await load.accepted(20)
+        await load.delivered(20)
     await load.assert_promises_kept()
     assert await cut_off.terminate() == 0
     assert await other.terminate() == 0
@@ -89,9 +89,9 @@ async def test_endpoint_that_answered_410_is_not_taken_again_before_that_is_reco
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
     database.execute("insert into customers (id) values ('C')")
-    receiver.script = lambda _: Answer(410)
+    receiver.script = lambda _: Response(410)
     bridge = await bridges.start("tests.faults.slow_release")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     await bridge.wait_for_log("endpoint disabled")
-    assert len(receiver.calls) == 1
+    assert len(receiver.requests) == 1
     assert database.value("select fencing_token from cdc_bridge.endpoint") == 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.deaths import LeftBehind, left_behind
 from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 NOTHING = LeftBehind(frozenset(), frozenset())
@@ -20,11 +20,11 @@ NOTHING = LeftBehind(frozenset(), frozenset())
 async def test_stop_loses_no_call_and_repeats_none(
     load: Load, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda _: Answer(after_seconds=0.05)
+    receiver.script = lambda _: Response(after_seconds=0.05)
     async with load.running():
         for _ in range(chosen(5, 40)):
             bridge = await bridges.start(CDC_BRIDGE_BATCH_SIZE="10")
-            await load.accepted(15)
+            await load.delivered(15)
             assert await bridge.terminate() == 0
             assert await left_behind(bridge, database, receiver) == NOTHING
     bridge = await bridges.start()

@@ -9,10 +9,10 @@ from functools import partial
 import pytest
 
 from tests.faults.hang_points import POINT_VARIABLE, POINTS
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 LEASE_ENDS = "select extract(epoch from leased_until - now())"
@@ -44,9 +44,9 @@ async def test_standstill_is_said_and_ends_the_daemon_and_nothing_is_lost(
     if line["problem"].startswith("endpoint default"):
         assert database.value("select problem from cdc_bridge.endpoint").startswith("stuck: ")
 
-    receiver.accepted.clear()
+    receiver.delivered.clear()
     await bridges.start()
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def renewed_for(database: Database, seconds: int) -> None:
@@ -64,7 +64,7 @@ async def test_stopped_and_continued_daemon_goes_on(database: Database, bridges:
     await until(partial(database.value, f"{LEASE_ENDS} < -6 from cdc_bridge.endpoint"), "longer than counts as stuck")
     bridge.send(signal.SIGCONT)
     database.execute(BOOKING, ("R",))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     await renewed_for(database, seconds=3)
     assert bridge.running
 
@@ -74,11 +74,11 @@ async def test_finishing_a_long_call_is_not_a_standstill(
 ) -> None:
     database.execute("insert into customers (id) values ('C')")
     answering = asyncio.Event()
-    receiver.script = lambda _: Answer(after=answering)
+    receiver.script = lambda _: Response(after=answering)
     settings = SETTINGS | {"CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "30", "CDC_BRIDGE_LEASE_SECONDS": "3"}
     bridge = await bridges.start(**settings)
     database.execute(BOOKING, ("R",))
-    await receiver.wait_for_calls(1)
+    await receiver.wait_for_requests(1)
     bridge.send(signal.SIGTERM)
     await renewed_for(database, seconds=8)
     answering.set()

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.databases import Database
-from tests.support.receiver import Call
+from tests.support.receiver import ReceivedRequest
 from tests.support.waiting import PATIENCE_SECONDS
 
 UNSETTLED = """
@@ -81,7 +81,7 @@ async def wait_until_settled(database: Database) -> None:
             fewest = left
 
 
-def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
+def audit(database: Database, truth: Truth, accepted: Sequence[ReceivedRequest]) -> Audit:
     """Check the promises."""
     logged = {
         (int(xid), reservation_id): seq
@@ -91,13 +91,13 @@ def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
     }
     committed = {(xid, reservation_id) for xid, ids in truth.changed.items() for reservation_id in ids}
     superseded = {seq for (seq,) in database.execute("select seq from cdc_bridge.delivery where state = 'superseded'")}
-    by_reservation: dict[str, list[Call]] = defaultdict(list)
-    for call in accepted:
-        by_reservation[call.reservation_id].append(call)
+    by_reservation: dict[str, list[ReceivedRequest]] = defaultdict(list)
+    for request in accepted:
+        by_reservation[request.reservation_id].append(request)
     # What was queued by "backfill" or "reconcile" has a number of its own, which the log lacks.
     numbers = {seq: id_ for (_, id_), seq in logged.items()} | dict(database.execute(_DRAWN))
-    called = {call.seq for call in accepted}
-    newest_called = {id_: max(call.seq for call in calls) for id_, calls in by_reservation.items()}
+    called = {request.seq for request in accepted}
+    newest_called = {id_: max(request.seq for request in requests) for id_, requests in by_reservation.items()}
     final = {
         id_: (duration, notes)
         for id_, duration, notes in database.execute("select id, duration, notes from reservations")
@@ -111,20 +111,20 @@ def audit(database: Database, truth: Truth, accepted: Sequence[Call]) -> Audit:
             if seq not in called and not (seq in superseded and newest_called.get(id_, 0) > seq)
         ],
         phantom=[
-            call.headers["webhook-id"]
-            for call in accepted
-            if call.json["notes"] in truth.rolled_back_markers or numbers.get(call.seq) != call.reservation_id
+            request.headers["webhook-id"]
+            for request in accepted
+            if request.json["notes"] in truth.rolled_back_markers or numbers.get(request.seq) != request.reservation_id
         ],
         back_in_time=[
             (earlier.reservation_id, earlier.seq, later.seq, earlier.json["duration"], later.json["duration"])
-            for calls in by_reservation.values()
-            for earlier, later in pairwise(calls)
+            for requests in by_reservation.values()
+            for earlier, later in pairwise(requests)
             if later.seq < earlier.seq or later.json["duration"] < earlier.json["duration"]
         ],
         stale=[
-            (id_, (calls[-1].json["duration"], calls[-1].json["notes"]), final[id_])
-            for id_, calls in by_reservation.items()
-            if (calls[-1].json["duration"], calls[-1].json["notes"]) != final[id_]
+            (id_, (requests[-1].json["duration"], requests[-1].json["notes"]), final[id_])
+            for id_, requests in by_reservation.items()
+            if (requests[-1].json["duration"], requests[-1].json["notes"]) != final[id_]
         ],
         duplicates=len(accepted) - len(called),
     )

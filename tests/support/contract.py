@@ -45,7 +45,7 @@ class Watch:
 _watch = Watch(departs=True)
 
 
-def look_at_call(headers: Mapping[str, str], body: bytes) -> None:
+def look_at_request(headers: Mapping[str, str], body: bytes) -> None:
     """Validate what a receiver was sent, if it is a reservation."""
     if headers.get("ce-type", "").startswith("reservation."):
         look_at_reservation(body)

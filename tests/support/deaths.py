@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.support.bridge import Bridge
 from tests.support.databases import Database
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
 from tests.support.waiting import until
 
 _SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and usename = 'cdc_bridge'"
@@ -44,8 +44,8 @@ async def left_behind(bridge: Bridge, database: Database, receiver: Receiver, si
     await until(lambda: receiver.connections == 0, "the receiver has read all that was sent")
     await until(lambda: database.value(_SESSIONS) == 0, "the dead daemon's sessions have ended")
     settled = {seq for (seq,) in database.execute(_SETTLED)}
-    unrecorded = {call.seq for call in receiver.accepted} - settled
-    its_own = {call.seq for call in receiver.accepted[since:]} & unrecorded
+    unrecorded = {request.seq for request in receiver.delivered} - settled
+    its_own = {request.seq for request in receiver.delivered[since:]} & unrecorded
     concluded = {line["seq"] for line in bridge.log if line["event"] == "delivered"}
     return LeftBehind(
         answered=frozenset(its_own & concluded),
@@ -54,7 +54,7 @@ async def left_behind(bridge: Bridge, database: Database, receiver: Receiver, si
     )
 
 
-def repeated(before: list[Call], after: list[Call]) -> list[int]:
+def repeated(before: list[ReceivedRequest], after: list[ReceivedRequest]) -> list[int]:
     """Return the changes delivered after a death that had been delivered before, as often as they were."""
-    known = {call.seq for call in before}
-    return sorted(call.seq for call in after if call.seq in known)
+    known = {request.seq for request in before}
+    return sorted(request.seq for request in after if request.seq in known)

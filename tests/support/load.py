@@ -50,11 +50,11 @@ class Load:
             ended.set()
             await writing
 
-    async def accepted(self, number: int) -> None:
+    async def delivered(self, number: int) -> None:
         """Wait until so many more are delivered."""
-        goal = self._receiver.accepted_count + number
+        goal = self._receiver.delivered_count + number
         await self._receiver.wait_for(
-            lambda: self._receiver.accepted_count >= goal, f"{number} more deliveries", _PATIENCE_SECONDS
+            lambda: self._receiver.delivered_count >= goal, f"{number} more deliveries", _PATIENCE_SECONDS
         )
 
     async def committed(self, number: int) -> None:
@@ -68,7 +68,7 @@ class Load:
     async def assert_promises_kept(self) -> Audit:
         """Wait until all is settled, check the promises and note the figures."""
         await wait_until_settled(self._database)
-        truth, accepted = self.truth, self._receiver.accepted
+        truth, accepted = self.truth, self._receiver.delivered
         found = audit(self._database, truth, accepted)
         self._figures(f"{len(truth.changed)} transactions, {len(accepted)} deliveries, {found.duplicates} duplicates")
         found.assert_promises_kept()

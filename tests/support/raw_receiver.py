@@ -19,7 +19,7 @@ _GOOD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
 @dataclass(frozen=True)
-class RawAnswer:
+class RawResponse:
     """Bytes, and whether the connection is closed after them; if not, nothing follows."""
 
     data: bytes
@@ -31,10 +31,10 @@ class RawReceiver:
 
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
-        self._called = asyncio.Condition()
-        self.answers: dict[str, RawAnswer] = {}
+        self._received = asyncio.Condition()
+        self.responses: dict[str, RawResponse] = {}
         """By reservation; each is given once."""
-        self.calls: dict[str, int] = defaultdict(int)
+        self.requests: dict[str, int] = defaultdict(int)
         """How many requests there were for each reservation."""
 
     async def start(self, certificates: Certificates) -> None:
@@ -49,9 +49,9 @@ class RawReceiver:
         assert self._server is not None
         self._server.close()
 
-    async def wait_for_call_of(self, reservation_id: str) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS), self._called:
-            await self._called.wait_for(lambda: self.calls[reservation_id] > 0)
+    async def wait_for_request_for(self, reservation_id: str) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._received:
+            await self._received.wait_for(lambda: self.requests[reservation_id] > 0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -61,18 +61,18 @@ class RawReceiver:
                 assert length is not None
                 body = await reader.readexactly(int(length[1]))
                 look_at_reservation(body)
-                if not await self._answer(orjson.loads(body)["id"], reader, writer):
+                if not await self._respond(orjson.loads(body)["id"], reader, writer):
                     break
         writer.close()
 
-    async def _answer(self, reservation_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _respond(self, reservation_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Respond to a request; return whether the connection can go on."""
-        answer = self.answers.pop(reservation_id, None)
+        answer = self.responses.pop(reservation_id, None)
         writer.write(_GOOD if answer is None else answer.data)
         await writer.drain()
-        async with self._called:
-            self.calls[reservation_id] += 1
-            self._called.notify_all()
+        async with self._received:
+            self.requests[reservation_id] += 1
+            self._received.notify_all()
         if answer is not None and not answer.closes:
             await reader.read()
         return answer is None

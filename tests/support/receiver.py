@@ -13,13 +13,13 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.support.answers import Answer, give
-from tests.support.contract import look_at_call
+from tests.support.contract import look_at_request
+from tests.support.responses import Response, respond
 from tests.support.waiting import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
-class Call:
+class ReceivedRequest:
     """A request as it arrived."""
 
     at: datetime
@@ -41,7 +41,7 @@ class Call:
         return str(self.json["id"])
 
 
-Script = Callable[[Call], Answer]
+Script = Callable[[ReceivedRequest], Response]
 
 
 class Receiver:
@@ -53,15 +53,15 @@ class Receiver:
         self._runner: web.AppRunner | None = None
         self._port = 0
         self._arrived = asyncio.Condition()
-        self.script: Script = lambda _: Answer()
-        self.calls: list[Call] = []
-        self.accepted: list[Call] = []
-        self.accepted_count = 0
+        self.script: Script = lambda _: Response()
+        self.requests: list[ReceivedRequest] = []
+        self.delivered: list[ReceivedRequest] = []
+        self.delivered_count = 0
         self.under_way = 0
         self.most_under_way = 0
-        self.keep_calls = True
+        self.keep_requests = True
         """Off for a test with more requests than are good to remember."""
-        self.on_accepted: Callable[[Call], object] = lambda _: None
+        self.on_delivered: Callable[[ReceivedRequest], object] = lambda _: None
 
     @property
     def url(self) -> str:
@@ -88,21 +88,21 @@ class Receiver:
         return len(server.connections) if server else 0
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
-        call = Call(datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read())
-        look_at_call(call.headers, call.body)
-        answer = self.script(call)
-        if self.keep_calls:
-            self.calls.append(call)
-        if answer.takes:
-            self.accepted_count += 1
-            self.on_accepted(call)
-            if self.keep_calls:
-                self.accepted.append(call)
+        received = ReceivedRequest(datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read())
+        look_at_request(received.headers, received.body)
+        response = self.script(received)
+        if self.keep_requests:
+            self.requests.append(received)
+        if response.is_success:
+            self.delivered_count += 1
+            self.on_delivered(received)
+            if self.keep_requests:
+                self.delivered.append(received)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         await self._notify()
         try:
-            return await give(answer, request)
+            return await respond(response, request)
         finally:
             self.under_way -= 1
 
@@ -118,15 +118,17 @@ class Receiver:
             async with asyncio.timeout(patience_seconds), self._arrived:
                 await self._arrived.wait_for(condition)
         except TimeoutError:
-            arrived = f"{len(self.calls)} calls, {self.accepted_count} accepted"
+            arrived = f"{len(self.requests)} requests, {self.delivered_count} delivered"
             pytest.fail(f"{what}: not within {patience_seconds:g} s; {arrived}")
 
-    async def wait_for_calls(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:
+    async def wait_for_requests(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[ReceivedRequest]:
         """Wait until so many requests have arrived; return all."""
-        await self.wait_for(lambda: len(self.calls) >= number, f"{number} requests", patience_seconds)
-        return self.calls
+        await self.wait_for(lambda: len(self.requests) >= number, f"{number} requests", patience_seconds)
+        return self.requests
 
-    async def wait_for_accepted(self, number: int, patience_seconds: float = PATIENCE_SECONDS) -> list[Call]:
+    async def wait_for_delivered(
+        self, number: int, patience_seconds: float = PATIENCE_SECONDS
+    ) -> list[ReceivedRequest]:
         """Wait until so many requests were answered with 2xx; return them."""
-        await self.wait_for(lambda: len(self.accepted) >= number, f"{number} deliveries", patience_seconds)
-        return self.accepted
+        await self.wait_for(lambda: len(self.delivered) >= number, f"{number} deliveries", patience_seconds)
+        return self.delivered

@@ -165,7 +165,7 @@ async def test_endpoint_that_cannot_be_reached_is_told_and_why(
     verdict, detail = await reach()
     assert verdict == "failed"
     assert "cannot connect to localhost:" in detail
-    assert receiver.calls == []
+    assert receiver.requests == []
 
 
 async def test_certificate_that_ends_soon_is_a_warning(

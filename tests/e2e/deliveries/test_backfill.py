@@ -42,11 +42,11 @@ async def test_endpoint_gets_reservations_older_than_itself(
         await backfill(bridges, "--dry-run") == "Would queue for default: 30 reservations of 30. Nothing was queued.\n"
     )
     assert await backfill(bridges, "--wait") == "Queued for default: 30 reservations, all settled.\n"
-    assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 30
-    call = receiver.accepted[0]
-    assert call.headers["ce-type"] == "reservation.updated"
-    assert call.headers["webhook-id"].startswith(f"{call.seq}-")
-    assert call.seq > database.value("select max(seq) from cdc_bridge.change")
+    assert len({request.reservation_id for request in receiver.delivered}) == len(receiver.delivered) == 30
+    request = receiver.delivered[0]
+    assert request.headers["ce-type"] == "reservation.updated"
+    assert request.headers["webhook-id"].startswith(f"{request.seq}-")
+    assert request.seq > database.value("select max(seq) from cdc_bridge.change")
     assert await backfill(bridges) == "Queued for default: 0 reservations.\n"
 
 
@@ -60,9 +60,9 @@ async def test_again_sends_all_of_them_under_new_numbers(
         "Would queue for default: 3 reservations of 3. Nothing was queued.\n"
     )
     assert await backfill(bridges, "--again", "--wait") == "Queued for default: 3 reservations, all settled.\n"
-    before, after = receiver.accepted[:3], receiver.accepted[3:]
-    assert {call.reservation_id for call in after} == {"R1", "R2", "R3"}
-    assert min(call.seq for call in after) > max(call.seq for call in before)
+    before, after = receiver.delivered[:3], receiver.delivered[3:]
+    assert {request.reservation_id for request in after} == {"R1", "R2", "R3"}
+    assert min(request.seq for request in after) > max(request.seq for request in before)
 
 
 async def test_later_change_has_a_higher_number(database: Database, receiver: Receiver, bridges: Bridges) -> None:
@@ -70,7 +70,7 @@ async def test_later_change_has_a_higher_number(database: Database, receiver: Re
     await bridges.start(**FROM_NOW)
     await backfill(bridges, "--wait")
     database.execute(CHANGE)
-    first, second = await receiver.wait_for_accepted(2)
+    first, second = await receiver.wait_for_delivered(2)
     assert first.seq < second.seq
     assert second.json["adults"] == 9
 
@@ -82,7 +82,7 @@ async def test_reservations_updated_since_a_time_alone(
     database.execute("update reservations set updated = '2026-01-01 12:00+00' where id <> 'R2'")
     await bridges.start(**FROM_NOW)
     await backfill(bridges, "--since", "2026-01-01T12:00:01Z")
-    assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
+    assert [request.reservation_id for request in await receiver.wait_for_delivered(1)] == ["R2"]
 
 
 async def test_text_column_cannot_be_compared_with_a_time(database: Database, bridges: Bridges) -> None:
@@ -109,8 +109,12 @@ async def test_transaction_with_a_lower_number_is_waited_for_and_named(
             await connection.commit()
             assert await command.ended() == 0, command.words
     assert "Queued for default: 2 reservations, all settled." in command.words
-    await receiver.wait_for_accepted(3)
-    assert {call.reservation_id: call.json["adults"] for call in receiver.accepted} == {"R1": 9, "R2": 2, "R3": 2}
+    await receiver.wait_for_delivered(3)
+    assert {request.reservation_id: request.json["adults"] for request in receiver.delivered} == {
+        "R1": 9,
+        "R2": 2,
+        "R3": 2,
+    }
 
 
 async def test_prepared_transaction_is_named_and_a_change_of_a_lower_number_is_not_lost(
@@ -126,8 +130,8 @@ async def test_prepared_transaction_is_named_and_a_change_of_a_lower_number_is_n
         finally:
             database.execute(f"commit prepared '{name}'")
         assert await command.ended() == 0, command.words
-    await receiver.wait_for_accepted(3)
-    assert [call.json["adults"] for call in receiver.accepted if call.reservation_id == "R1"] == [9]
+    await receiver.wait_for_delivered(3)
+    assert [request.json["adults"] for request in receiver.delivered if request.reservation_id == "R1"] == [9]
 
 
 async def test_interrupted_backfill_continues_where_it_was(
@@ -146,7 +150,7 @@ async def test_interrupted_backfill_continues_where_it_was(
     await bridges.start(**FROM_NOW)
     assert await backfill(bridges, "--wait") == "Queued for default: 40 reservations, all settled.\n"
     await until(lambda: database.value(DELIVERED) == 60, "all are delivered")
-    assert len(receiver.accepted) == 60
+    assert len(receiver.delivered) == 60
 
 
 async def test_interrupt_while_waiting_for_a_transaction_is_clean(database: Database, bridges: Bridges) -> None:
@@ -173,10 +177,10 @@ async def test_pending_deliveries_stay_below_the_limit(
         nonlocal most
         most = max(most, database.value(WAITING))
 
-    receiver.on_accepted = look
+    receiver.on_delivered = look
     await backfill(bridges, "--at-most", "7", "--wait")
     assert 0 < most <= 7
-    assert len(receiver.accepted) == 60
+    assert len(receiver.delivered) == 60
 
 
 async def test_reservations_are_queued_a_page_at_a_time(
@@ -192,7 +196,7 @@ async def test_reservations_are_queued_a_page_at_a_time(
         endpoint = await resolve_endpoint(connection, "default")
         await operation(connection, endpoint, BackfillOptions(max_pending=100, wait=True), done, lambda _: None)
     assert (done.read, done.selected, done.queued, done.settled) == (50, 50, 50, 50)
-    assert len({call.reservation_id for call in receiver.accepted}) == len(receiver.accepted) == 50
+    assert len({request.reservation_id for request in receiver.delivered}) == len(receiver.delivered) == 50
 
 
 async def test_reservation_with_a_change_on_its_way_is_left_out(database: Database, bridges: Bridges) -> None:

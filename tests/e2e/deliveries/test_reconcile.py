@@ -16,13 +16,13 @@ from cdc_bridge.deliveries.enqueue import Enqueuer
 from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState, reconcile
 from cdc_bridge.model import EndpointId
 from tests.integration.payload.test_loader import map_table
-from tests.support.answers import Answer
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 from tests.support.workload import Workload, chosen_seed
 
@@ -84,7 +84,7 @@ async def test_rows_written_past_the_triggers_are_missing(
     await delivered_bookings(3, database, bridges)
     database.execute(how.format(BOOKINGS.format("4, 6")))
     await assert_repaired(bridges, database, "missing", ["R4", "R5", "R6"])
-    assert {call.reservation_id for call in receiver.accepted} == {f"R{number}" for number in range(1, 7)}
+    assert {request.reservation_id for request in receiver.delivered} == {f"R{number}" for number in range(1, 7)}
 
 
 @pytest.mark.parametrize("how", [UNCAPTURED, TRIGGERS_OFF], ids=["replication role", "triggers disabled"])
@@ -94,7 +94,7 @@ async def test_rows_changed_past_the_triggers_are_stale(
     await delivered_bookings(3, database, bridges)
     database.execute(how.format("update reservations set adults = 9 where id = 'R2'"))
     await assert_repaired(bridges, database, "stale", ["R2"])
-    assert (receiver.accepted[-1].reservation_id, receiver.accepted[-1].json["adults"]) == ("R2", 9)
+    assert (receiver.delivered[-1].reservation_id, receiver.delivered[-1].json["adults"]) == ("R2", 9)
 
 
 async def test_row_restored_by_copy_is_found(database: Database, receiver: Receiver, bridges: Bridges) -> None:
@@ -110,8 +110,8 @@ async def test_row_restored_by_copy_is_found(database: Database, receiver: Recei
             copying.write(row.replace(b"R2", b"R7"))
     found = await reconciled(bridges, "--repair", code=1)
     assert found["ids"] == {"missing": ["R7"], "stale": ["R2"], "dead": []}
-    await receiver.wait_for_accepted(5)
-    assert {call.reservation_id: call.json["status"] for call in receiver.accepted[3:]} == {
+    await receiver.wait_for_delivered(5)
+    assert {request.reservation_id: request.json["status"] for request in receiver.delivered[3:]} == {
         "R2": "Restored",
         "R7": "Confirmed",
     }
@@ -128,7 +128,7 @@ async def test_reservation_deleted_and_restored_is_missing(
     )
     database.execute(UNCAPTURED.format(BOOKINGS.format("1, 1")))
     await assert_repaired(bridges, database, "missing", ["R1"])
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def test_customer_or_call_changed_alone_makes_its_reservations_stale(
@@ -142,24 +142,24 @@ async def test_customer_or_call_changed_alone_makes_its_reservations_stale(
     await assert_repaired(bridges, database, "stale", ["R3"])
     database.execute("update customers set surname = 'Cholmondeley'")
     await assert_repaired(bridges, database, "stale", ["R1", "R2", "R3"])
-    assert receiver.accepted[-1].json["customer"]["surname"] == "Cholmondeley"
+    assert receiver.delivered[-1].json["customer"]["surname"] == "Cholmondeley"
 
 
 async def test_dead_is_reported_and_repaired_only_on_request(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda _: Answer(422)
+    receiver.script = lambda _: Response(422)
     await bridges.start()
     database.execute(BOOKINGS.format("1, 2"))
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2, "both are rejected")
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     found = await reconciled(bridges, "--repair", code=1)
     assert (found["dead"], sorted(found["ids"]["dead"]), found["queued"]) == (2, ["R1", "R2"], 0)
     _, output, _ = await run_command("reconcile", **bridges.settings)
     assert "To send what is dead: cdc-bridge replay --endpoint default --state dead" in output
     assert (await reconciled(bridges, "--repair", "--dead", code=1))["queued"] == 2
-    await receiver.wait_for_accepted(2)
+    await receiver.wait_for_delivered(2)
     await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
     assert (await reconciled(bridges, code=0))["in_sync"] == 2
 
@@ -167,7 +167,7 @@ async def test_dead_is_reported_and_repaired_only_on_request(
 async def test_retrying_delivery_or_unread_change_is_pending(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda call: Answer(422 if call.reservation_id == "R1" else 200)
+    receiver.script = lambda request: Response(422 if request.reservation_id == "R1" else 200)
     bridge = await bridges.start()
     database.execute(BOOKINGS.format("1, 2"))
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2, "both are sent")

@@ -12,13 +12,13 @@ from cdc_bridge.deliveries.replay import ReplayProgress, Selection, count
 from cdc_bridge.deliveries.replay import replay as operation
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.model import DeliveryState
-from tests.support.answers import Answer
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKINGS = """
@@ -39,7 +39,7 @@ async def delivered_bookings(number: int, database: Database, receiver: Receiver
     await bridges.start()
     database.execute(BOOKINGS.format(number))
     await until(lambda: database.value(DELIVERED) == number, "all are delivered and recorded")
-    receiver.accepted.clear()
+    receiver.delivered.clear()
 
 
 async def replay(bridges: Bridges, *arguments: str) -> str:
@@ -56,7 +56,7 @@ async def test_reservation_is_sent_again_with_its_current_state(
     database.execute("update customers set surname = 'Cholmondeley'")
     output = await replay(bridges, "--reservation", "R2", "--reservation", "R3")
     assert output == "Queued for default: 2 reservations.\n"
-    calls = {call.reservation_id: call for call in await receiver.wait_for_accepted(2)}
+    calls = {request.reservation_id: request for request in await receiver.wait_for_delivered(2)}
     assert calls.keys() == {"R2", "R3"}
     assert calls["R2"].json["customer"]["surname"] == "Cholmondeley"
     await until(lambda: database.value(DELIVERED) == 3, "all are delivered again")
@@ -74,7 +74,7 @@ async def test_state_is_that_of_the_newest_delivery(
         database.execute(MAKE, (its_state, its_state, reservation_id))
     output = await replay(bridges, "--state", state)
     assert output.startswith("Queued for default: 1 reservation.")
-    assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
+    assert [request.reservation_id for request in await receiver.wait_for_delivered(1)] == ["R2"]
 
 
 async def test_superseded_delivery_counts_as_delivered(
@@ -83,7 +83,7 @@ async def test_superseded_delivery_counts_as_delivered(
     await delivered_bookings(1, database, receiver, bridges)
     database.execute(MAKE, ("superseded", "superseded", "R1"))
     await replay(bridges, "--state", "delivered")
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def test_times_are_those_of_the_last_attempts(database: Database, receiver: Receiver, bridges: Bridges) -> None:
@@ -95,7 +95,7 @@ async def test_times_are_those_of_the_last_attempts(database: Database, receiver
     )
     assert (code, output) == (0, "Queued for default: 1 reservation.\n")
     assert errors == "--since has no time zone; read as 2026-07-01 09:30:00 UTC.\n"
-    assert [call.reservation_id for call in await receiver.wait_for_accepted(1)] == ["R2"]
+    assert [request.reservation_id for request in await receiver.wait_for_delivered(1)] == ["R2"]
 
 
 async def test_dry_run_counts_and_does_nothing(database: Database, receiver: Receiver, bridges: Bridges) -> None:
@@ -112,7 +112,7 @@ async def test_dry_run_counts_and_does_nothing(database: Database, receiver: Rec
 async def test_many_reservations_are_queued_in_several_transactions(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    receiver.script = lambda _: Answer(422)
+    receiver.script = lambda _: Response(422)
     bridge = await bridges.start()
     database.execute(BOOKINGS.format(2500))
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2500, "all are rejected", 60)
@@ -136,8 +136,8 @@ async def test_reservations_are_selected_a_page_at_a_time(
         assert (await count(connection, endpoint, selection)).selected == 50
         await operation(connection, endpoint, selection, done, lambda so_far: reported.append(so_far.selected))
     assert (done.selected, done.queued, reported[-1], len(reported)) == (50, 50, 50, 22)
-    await receiver.wait_for_accepted(50)
-    assert len({call.reservation_id for call in receiver.accepted}) == 50
+    await receiver.wait_for_delivered(50)
+    assert len({request.reservation_id for request in receiver.delivered}) == 50
 
 
 async def test_reservation_with_a_change_on_its_way_is_left_out(
@@ -163,10 +163,10 @@ async def test_only_the_newest_delivery_of_a_reservation_is_queued(
     database.execute("update reservations set adults = 9")
     await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
     database.execute("update cdc_bridge.delivery set last_attempt_at = '2026-07-01 10:00+00' where seq = 1")
-    receiver.accepted.clear()
+    receiver.delivered.clear()
     await replay(bridges, "--since", "2026-07-01T09:00Z", "--until", "2026-07-01T11:00Z")
-    (call,) = await receiver.wait_for_accepted(1)
-    assert call.seq == 2
+    (request,) = await receiver.wait_for_delivered(1)
+    assert request.seq == 2
     await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
 
 
@@ -232,6 +232,6 @@ async def test_change_made_meanwhile_comes_last_whatever_is_replayed(
     await changing
     await wait_until_settled(database)
     for number in range(1, 21):
-        calls = [call for call in receiver.accepted if call.reservation_id == f"R{number}"]
-        assert [call.seq for call in calls] == sorted(call.seq for call in calls)
+        calls = [request for request in receiver.delivered if request.reservation_id == f"R{number}"]
+        assert [request.seq for request in calls] == sorted(request.seq for request in calls)
         assert calls[-1].json["duration"] == 160

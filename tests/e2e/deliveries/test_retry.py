@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = (
@@ -37,7 +37,7 @@ async def settled(database: Database, *states: str) -> None:
 
 async def rejected_booking(database: Database, receiver: Receiver, bridges: Bridges) -> None:
     """Have one retrying delivery."""
-    receiver.script = lambda _: Answer(422)
+    receiver.script = lambda _: Response(422)
     await bridges.start()
     database.execute(BOOKING)
     await settled(database, "retrying")
@@ -48,7 +48,7 @@ async def test_retrying_delivery_is_due_now_at_the_start_of_its_schedule(
 ) -> None:
     await rejected_booking(database, receiver, bridges)
     database.execute(LATER)
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     code, output, errors = await run_command("delivery", "retry", "1", **bridges.settings)
     assert (code, output, errors) == (0, "1 (reservation R) is due now\n", "")
     await settled(database, "delivered")
@@ -61,8 +61,8 @@ async def test_dead_or_skipped_delivery_is_retried_by_its_webhook_id(
 ) -> None:
     await rejected_booking(database, receiver, bridges)
     database.execute(SET_STATE, {"state": state})
-    receiver.script = lambda _: Answer()
-    webhook_id = receiver.calls[0].headers["webhook-id"]
+    receiver.script = lambda _: Response()
+    webhook_id = receiver.requests[0].headers["webhook-id"]
     code, _, errors = await run_command("delivery", "retry", webhook_id, **bridges.settings)
     assert (code, errors) == (0, "")
     await settled(database, "delivered")
@@ -75,11 +75,11 @@ async def test_newest_delivery_is_due_in_place_of_an_older_one(
     database.execute(CHANGE)
     await settled(database, "retrying", "retrying")
     database.execute(SET_STATE, {"state": "dead"})
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
     assert output == "1 (reservation R): the newer delivery 2 is due now, for both\n"
     await settled(database, "superseded", "delivered")
-    assert [call.seq for call in receiver.accepted] == [2]
+    assert [request.seq for request in receiver.delivered] == [2]
 
 
 async def test_delivery_older_than_a_delivered_one_is_superseded_and_not_sent(
@@ -87,7 +87,7 @@ async def test_delivery_older_than_a_delivered_one_is_superseded_and_not_sent(
 ) -> None:
     await rejected_booking(database, receiver, bridges)
     database.execute(SET_STATE, {"state": "dead"})
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     database.execute(CHANGE)
     await settled(database, "dead", "delivered")
     _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
@@ -101,7 +101,7 @@ async def test_settled_delivery_is_not_retried_but_the_others_are(
     await bridges.start()
     database.execute(BOOKING)
     await settled(database, "delivered")
-    receiver.script = lambda _: Answer(422)
+    receiver.script = lambda _: Response(422)
     database.execute(CHANGE)
     await settled(database, "delivered", "retrying")
     code, output, errors = await run_command("delivery", "retry", "1", "2", "99", **bridges.settings)
@@ -109,7 +109,7 @@ async def test_settled_delivery_is_not_retried_but_the_others_are(
     assert output == "2 (reservation R) is due now\n"
     assert "1 was delivered. To send its reservation again: cdc-bridge replay --endpoint default" in errors
     assert "the delivery log has no delivery 99" in errors
-    await receiver.wait_for_calls(3)
+    await receiver.wait_for_requests(3)
 
 
 async def test_endpoint_has_to_be_named_where_several_have_the_delivery(
@@ -149,7 +149,7 @@ async def test_show_prints_what_the_delivery_log_has(database: Database, receive
     assert "delivery     1 to default\nreservation  R\nchange       created, " in output
     assert "retrying: next attempt in 0:59:" in output or "retrying: next attempt in 1:00:00" in output
     assert "HTTP 422 Unprocessable" in output
-    assert f"webhook-id   {receiver.calls[0].headers['webhook-id']}" in output
+    assert f"webhook-id   {receiver.requests[0].headers['webhook-id']}" in output
     assert "Featherstonehaugh" not in output
     _, output, _ = await run_command("delivery", "show", "1-0123456789abcdef", **bridges.settings)
     assert "1-0123456789abcdef is of an earlier attempt, with another body" in output
@@ -177,7 +177,7 @@ async def test_show_says_what_each_state_means(
     assert code == 0
     assert (shown["seq"], shown["state"], shown["operation"], shown["attempts"]) == (1, state, "created", 1)
     assert shown["skip_reason"] == ("deleted" if state == "skipped" else None)
-    assert shown["message_id"] == receiver.calls[0].headers["webhook-id"]
+    assert shown["message_id"] == receiver.requests[0].headers["webhook-id"]
     assert shown["changed_at"].endswith("+00:00")
 
 

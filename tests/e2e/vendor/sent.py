@@ -8,7 +8,7 @@ from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands
-from tests.support.receiver import Call, Receiver
+from tests.support.receiver import ReceivedRequest, Receiver
 
 _UNITS = ((3600, "h"), (60, "min"), (1, "s"))
 
@@ -23,20 +23,20 @@ class SentRequests:
     receiver: Receiver
     settings: dict[str, str] = field(repr=False)
 
-    async def of(self, name: str) -> Call:
+    async def of(self, name: str) -> ReceivedRequest:
         """Return a request: ``reservation.created``, ``reservation.updated`` or ``test``."""
         if name == "test":
             self.endpoint.settings = self.settings
             await self.endpoint.run("test", "default")
-            return self.receiver.calls[-1]
+            return self.receiver.requests[-1]
         await self.bridges.start()
         self.database.execute("insert into customers (id) values ('C')")
         self.database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-        (created,) = await self.receiver.wait_for_accepted(1)
+        (created,) = await self.receiver.wait_for_delivered(1)
         if name == "reservation.created":
             return created
         self.database.execute("update reservations set adults = 3")
-        return (await self.receiver.wait_for_accepted(2))[1]
+        return (await self.receiver.wait_for_delivered(2))[1]
 
 
 def schedule_in_words() -> str:

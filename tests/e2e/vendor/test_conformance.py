@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from cdc_bridge.vendor.conformance.requirements import CONCURRENT_REQUESTS, REQUIREMENTS
 from tests.support.bridge import SECRET, run_command
 from tests.support.certificates import Certificates
-from tests.support.contract import look_at_call
+from tests.support.contract import look_at_request
 
 Serve = Callable[..., Awaitable[str]]
 OTHER_SECRET = "whsec_" + "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI="
@@ -59,7 +59,7 @@ class Till:
         if self.redirects:
             return web.Response(status=308, headers={"location": "https://elsewhere.example/"})
         body = await request.read()
-        look_at_call(request.headers, body)
+        look_at_request(request.headers, body)
         if len(body) > self.limit_bytes:
             return web.Response(status=413)
         headers = {name.lower(): value for name, value in request.headers.items()}

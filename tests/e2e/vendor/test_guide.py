@@ -106,8 +106,8 @@ def test_it_links_to_every_document_of_the_contract() -> None:
 
 
 async def test_headers_that_are_really_sent_are_named_and_no_other(sent_requests: SentRequests) -> None:
-    call = await sent_requests.of("reservation.updated")
-    sent = {name.lower() for name in call.headers} - {"x-api-key"}
+    request = await sent_requests.of("reservation.updated")
+    sent = {name.lower() for name in request.headers} - {"x-api-key"}
     named = {name for names, _ in table("header") for name in re.findall(r"`([a-z-]+)`", names)}
     assert named == sent
 

@@ -71,9 +71,9 @@ def test_body_is_the_schema_itself_and_every_example_keeps_it(name: str) -> None
 
 @pytest.mark.parametrize("name", ["reservation.created", "reservation.updated", "test"])
 async def test_headers_that_are_really_sent_are_those_of_the_document(name: str, sent_requests: SentRequests) -> None:
-    call = await sent_requests.of(name)
+    request = await sent_requests.of(name)
     documented = headers_of(name)
-    sent = {header.lower(): value for header, value in call.headers.items() if header.lower() != "x-api-key"}
+    sent = {header.lower(): value for header, value in request.headers.items() if header.lower() != "x-api-key"}
     beside = {header for header in sent if header not in documented}
     assert beside == {"content-type", "content-length", "host", "accept"}
     assert all(header in operation(name)["description"] for header in beside)

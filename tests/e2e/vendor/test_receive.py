@@ -210,7 +210,7 @@ async def test_valid_requests_are_forwarded_unchanged(
     receiving = await receive("--forward-to", plain_receiver.url)
     await bridges.start(**receiving.settings)
     book(database, R)
-    (call,) = await plain_receiver.wait_for_accepted(1)
+    (call,) = await plain_receiver.wait_for_delivered(1)
     assert call.reservation_id == R
     assert call.headers["webhook-signature"].startswith("v1,")
     await receiving.wait_for(f"reservation.created {R} #")

@@ -55,7 +55,7 @@ async def viewer(visitor: Visitor) -> Visitor:
 
 async def delivered(database: Database, receiver: Receiver, *, reservation_id: str = "R") -> None:
     database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (reservation_id,))
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery"), "it is recorded")
 
 
@@ -244,7 +244,7 @@ async def test_script_in_every_text_of_a_reservation_is_shown_as_text(
             f"values (%(id)s, 'C', 1, {', '.join(['%(text)s'] * len(names))})",
             {"id": SCRIPT, "text": SCRIPT},
         )
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
     await until(lambda: database.value("select count(*) from cdc_bridge.delivery"), "it is recorded")
     for path in ("/deliveries", "/deliveries/default/1"):
         page = await operator.get(path)
@@ -445,7 +445,7 @@ async def test_strangers_cannot_use_up_the_files_that_deliveries_need(
     try:
         database.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cdc_bridge'")
         database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-        await receiver.wait_for_accepted(1)
+        await receiver.wait_for_delivered(1)
         assert (await operator.get("/")).status == 200  # Who was there already is served.
         # Who asks nothing is hung up on, and then others are served again.
         async with asyncio.timeout(30):

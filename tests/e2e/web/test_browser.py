@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridge
 from tests.support.browser import Window, browser, needs_browser, window_of
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.page import TOKEN, VIEW_TOKEN
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 
 pytestmark = needs_browser
 
@@ -81,10 +81,10 @@ class Manager:
         self.database.execute(BOOKING, ("R1",))
         row = self.page.locator("#list tbody tr", has_text="R1")
         await expect(row.locator(".state")).to_have_text("delivered", timeout=PATIENCE_MILLISECONDS)
-        assert any(call.headers.get("x-till-key") == "open sesame" for call in self.receiver.calls)
+        assert any(call.headers.get("x-till-key") == "open sesame" for call in self.receiver.requests)
 
     async def sees_it_break(self) -> None:
-        self.receiver.script = lambda _: Answer(status=503)
+        self.receiver.script = lambda _: Response(status=503)
         for number in range(2, 6):
             self.database.execute(BOOKING, (f"R{number}",))
         page = self.page
@@ -99,7 +99,7 @@ class Manager:
         await self.picture("overview")
 
     async def mends_it_and_tries(self) -> None:
-        self.receiver.script = lambda _: Answer()
+        self.receiver.script = lambda _: Response()
         await self.page.get_by_role("link", name="till", exact=True).click()
         await self.page.get_by_role("button", name="Send a test request").click()
         await expect(self.page.get_by_text("Test request: HTTP 200")).to_be_visible()
@@ -269,7 +269,7 @@ async def test_focus_stays_where_it_was_when_the_page_is_brought_up_to_date(mana
     await manager.sign_in()
     link = manager.page.locator("#endpoints").get_by_role("link", name="default")
     await link.focus()
-    manager.receiver.script = lambda _: Answer(status=503)
+    manager.receiver.script = lambda _: Response(status=503)
     for number in range(4):
         manager.database.execute(BOOKING, (f"R{number}",))
     await expect(manager.page.locator("#endpoints .state")).to_have_text("failing", timeout=PATIENCE_MILLISECONDS)
@@ -286,7 +286,7 @@ async def test_without_scripts_every_page_works(
         await page.get_by_label("Token").fill(VIEW_TOKEN)
         await page.get_by_role("button", name="Sign in").click()
         database.execute(BOOKING, ("R1",))
-        await receiver.wait_for_accepted(1)
+        await receiver.wait_for_delivered(1)
         await page.get_by_role("link", name="Deliveries").click()
         await page.get_by_label("Reservation").fill("R1")
         await page.get_by_role("button", name="Show").click()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridge
 from tests.support.databases import Database
 from tests.support.page import Visitor
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -23,7 +23,7 @@ def recorded(database: Database, number: int) -> bool:
 async def deliver(database: Database, receiver: Receiver, number: int) -> None:
     for one in range(1, number + 1):
         database.execute(BOOKING, (f"R{one}",))
-    await receiver.wait_for_accepted(number)
+    await receiver.wait_for_delivered(number)
     await until(lambda: recorded(database, number), "all are recorded")
 
 
@@ -79,13 +79,13 @@ async def test_delivery_is_shown_with_a_preview_of_its_request(
     operator: Visitor, database: Database, receiver: Receiver
 ) -> None:
     await deliver(database, receiver, 1)
-    (call,) = receiver.calls
+    (request,) = receiver.requests
     page = await operator.get("/deliveries/default/1")
-    assert call.headers["webhook-id"] in page.text
+    assert request.headers["webhook-id"] in page.text
     assert "webhook-signature (not shown)" in page.text
     assert "x-api-key (not shown)" in page.text
     for name in ("ce-sequence", "ce-subject", "ce-source", "ce-type", "ce-time"):
-        assert f"{name} {call.headers[name]}" in page.text
+        assert f"{name} {request.headers[name]}" in page.text
     assert '--header "x-api-key: $X_API_KEY"' in page.text
     database.execute("update reservations set notes = 'by the window'")
     assert '"notes": "by the window"' in (await operator.get("/deliveries/default/1")).text
@@ -106,20 +106,20 @@ async def test_one_that_was_delivered_is_sent_again_as_it_stands(
     await deliver(database, receiver, 1)
     answer = await operator.send("/deliveries/default/1/send")
     assert "Reservation R1 is queued in its current state." in answer.text
-    await receiver.wait_for_accepted(2)
+    await receiver.wait_for_delivered(2)
     told = await page_bridge.wait_for_log("dashboard change", what="delivery sent again")
     assert (told["endpoint"], told["seq"]) == ("default", 1)
 
 
 async def test_one_that_waits_is_called_at_once(operator: Visitor, database: Database, receiver: Receiver) -> None:
-    receiver.script = lambda _: Answer(status=422)
+    receiver.script = lambda _: Response(status=422)
     database.execute(BOOKING, ("R1",))
     await until(lambda: recorded(database, 1), "it is refused")
     assert "retrying: next attempt in" in (await operator.get("/deliveries/default/1")).text
-    receiver.script = lambda _: Answer()
+    receiver.script = lambda _: Response()
     answer = await operator.send("/deliveries/default/1/send")
     assert "1 (reservation R1) is due now." in answer.text
-    await receiver.wait_for_accepted(1)
+    await receiver.wait_for_delivered(1)
 
 
 async def test_chosen_ones_are_sent_again_and_what_cannot_be_is_told(
@@ -135,7 +135,7 @@ async def test_chosen_ones_are_sent_again_and_what_cannot_be_is_told(
     assert "2 of 5 are due now." in answer.text
     assert "3 was delivered." in answer.text
     assert "There is no endpoint none." in answer.text
-    await receiver.wait_for_accepted(5)
+    await receiver.wait_for_delivered(5)
     assert "No delivery was selected." in (await operator.send("/deliveries/retry")).text
     away = await operator.send("/deliveries/retry", {"back": "//evil.example/"}, follow=False)
     assert away.headers["location"] == "/deliveries"
@@ -150,7 +150,7 @@ async def test_all_dead_letters_of_an_endpoint_are_sent_again(
     assert "Replay all dead letters of default" in page.text
     answer = await operator.send("/endpoints/default/retry-dead")
     assert "5 reservations with dead letters at default are queued." in answer.text
-    await receiver.wait_for_accepted(10)
+    await receiver.wait_for_delivered(10)
     refused = await operator.send("/endpoints/none/retry-dead")
     assert "There is no endpoint none." in refused.text
     told = [line for line in page_bridge.log if line["event"] == "dashboard change"]
@@ -168,7 +168,7 @@ async def test_sending_all_dead_letters_is_not_begun_twice_and_its_end_is_told(
         assert "0 reservations are queued so far. The replay goes on" in first.text
         again = await operator.send("/endpoints/default/retry-dead")
         assert "A replay for default is under way." in again.text
-    await receiver.wait_for_accepted(6)
+    await receiver.wait_for_delivered(6)
     await page_bridge.wait_for_log("dashboard change", what="dead letters sent again", reservations=3)
     assert "3 reservations with dead letters at default are queued." in (await operator.get("/")).text
 
@@ -189,7 +189,7 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
 async def test_request_that_is_previewed_is_that_of_the_newest_change(
     operator: Visitor, database: Database, receiver: Receiver
 ) -> None:
-    receiver.script = lambda _: Answer(status=422)
+    receiver.script = lambda _: Response(status=422)
     database.execute(BOOKING, ("R1",))
     await until(lambda: recorded(database, 1), "the first is refused")
     database.execute("update reservations set adults = 5")

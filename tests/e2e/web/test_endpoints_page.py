@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from tests.support.answers import Answer
 from tests.support.bridge import Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.http import free_port
 from tests.support.page import TOKEN, Visitor
 from tests.support.receiver import Receiver
+from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -201,10 +201,10 @@ async def test_pausing_twice_and_resuming_twice_say_so(operator: Visitor) -> Non
 
 async def test_test_request_shows_the_response(operator: Visitor, receiver: Receiver) -> None:
     for status in [200, 401, 503]:
-        receiver.script = lambda _, status=status: Answer(status=status)  # type: ignore[misc]
+        receiver.script = lambda _, status=status: Response(status=status)  # type: ignore[misc]
         answer = await operator.send("/endpoints/default/test")
         assert f"Test request: HTTP {status}" in answer.text
-        assert receiver.calls[-1].headers["ce-type"] == "cdc-bridge.test"
+        assert receiver.requests[-1].headers["ce-type"] == "cdc-bridge.test"
 
 
 async def test_certificates_file_that_is_missing_is_only_a_warning_as_for_the_command(
@@ -256,7 +256,7 @@ async def test_two_who_change_one_endpoint_take_nothing_back_of_one_another(
 async def test_rejected_booking_and_the_result_of_a_reconcile_are_shown(
     operator: Visitor, database: Database, receiver: Receiver
 ) -> None:
-    receiver.script = lambda _: Answer(status=422)
+    receiver.script = lambda _: Response(status=422)
     database.execute(BOOKING, ("R",))
     text = await until_on_page(operator, "/", "default is failing: HTTP 422 Unprocessable Entity.")
     assert "No problems" not in text

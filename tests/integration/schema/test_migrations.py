@@ -210,23 +210,23 @@ async def test_old_daemon_works_on_the_new_schema_until_the_upgrade_is_finished(
     await old.start()
     try:
         book(database, "BEFORE")
-        await receiver.wait_for_accepted(1)
+        await receiver.wait_for_delivered(1)
         assert (await new_release.run("install", **url))[0] == 0
         book(database, "BETWEEN")
-        await receiver.wait_for_accepted(2)
+        await receiver.wait_for_delivered(2)
         assert await old.terminate() == 0
 
         await old.start()  # Also one that starts between the two parts.
         book(database, "BETWEEN-AFTER-A-START")
-        await receiver.wait_for_accepted(3)
+        await receiver.wait_for_delivered(3)
         assert await old.terminate() == 0
 
         await new.start()
         book(database, "NEW")
-        await receiver.wait_for_accepted(4)
+        await receiver.wait_for_delivered(4)
         assert (await new_release.run("install", "--finish", **url))[0] == 0
         book(database, "FINISHED")
-        requests = await receiver.wait_for_accepted(5)
+        requests = await receiver.wait_for_delivered(5)
         assert await new.terminate() == 0
         names = ["BEFORE", "BETWEEN", "BETWEEN-AFTER-A-START", "NEW", "FINISHED"]
         assert [request.reservation_id for request in requests] == names

@@ -27,11 +27,11 @@ async def test_request_is_withheld_when_the_lease_ends_while_it_connects(
     transport = HttpTransport(replace(TILL, url=receiver.url, ca_file=certificates.ca_file), lambda: may_send)
     try:
         assert await transport.send(MESSAGE) is None
-        assert receiver.calls == []
+        assert receiver.requests == []
         may_send = True
         attempt = await transport.send(MESSAGE)
     finally:
         await transport.close()
     assert attempt is not None
     assert attempt.outcome == Delivered(200)
-    assert [call.body for call in receiver.calls] == [MESSAGE.body]
+    assert [request.body for request in receiver.requests] == [MESSAGE.body]

@@ -33,7 +33,7 @@ class Manner(Enum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response. With 2xx the endpoint has the delivery, whether or not the client gets to know."""
 
     status: int = 200
@@ -46,11 +46,11 @@ class Answer:
     """Send it only after so long."""
 
     @property
-    def takes(self) -> bool:
+    def is_success(self) -> bool:
         return 200 <= self.status < 300
 
 
-async def give(answer: Answer, request: web.Request) -> web.StreamResponse:
+async def respond(answer: Response, request: web.Request) -> web.StreamResponse:
     """Respond to a request."""
     if answer.after is not None:
         await answer.after.wait()
@@ -75,14 +75,14 @@ async def give(answer: Answer, request: web.Request) -> web.StreamResponse:
     return whole
 
 
-async def _begin(answer: Answer, request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
+async def _begin(answer: Response, request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers={**answer.headers, **headers})
     await response.prepare(request)
     await response.write(_PIECE)
     return response
 
 
-async def _go_on_for_good(answer: Answer, request: web.Request) -> None:
+async def _go_on_for_good(answer: Response, request: web.Request) -> None:
     response = await _begin(answer, request, {})
     with suppress(ConnectionError):
         while True:
