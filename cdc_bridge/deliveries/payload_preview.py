@@ -23,9 +23,11 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
     """
     async with one_connection(database_url) as connection:
         await require_ready(connection)
-        loaded = await ReservationLoader().load(connection, [ReservationId(reservation_id)])
-        for reservation in loaded.reservations.values():
-            return reservation.body
+        loaded = await ReservationLoader().load_readable(connection, [ReservationId(reservation_id)])
+    for reservation in loaded.reservations.values():
+        return reservation.body
+    for problem in loaded.unreadable.values():
+        raise BridgeError(f"the payload view fails for reservation {reservation_id}: {problem}", "Correct the mapping.")
     raise BridgeError(
         f"there is no reservation {reservation_id}",
         'The id is the reservations table\'s key, as in the column "id" of cdc_bridge.reservation_payload.',

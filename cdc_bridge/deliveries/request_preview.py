@@ -72,7 +72,7 @@ async def preview_request(
     """
     endpoint = await resolve_endpoint(connection, delivery.endpoint)
     record = await record_of(connection, endpoint)
-    loaded = await ReservationLoader().load(connection, [delivery.reservation_id])
+    loaded = await ReservationLoader().load_readable(connection, [delivery.reservation_id])
     if reason := loaded.unreadable.get(delivery.reservation_id):
         return NoPreview(f"The payload view cannot return this reservation: {reason}")
     reservation = loaded.reservations.get(delivery.reservation_id)

@@ -169,7 +169,7 @@ class Pipeline:
             await _first_of([*stops, *feeding, *failures])
             self._finishing = True
             await end(feeding)
-            _log.info("stopping", endpoint=self._endpoint.name, requests_under_way=len(self._dispatcher.requests))
+            _log.info("stopping", endpoint=self._endpoint.name, in_flight=len(self._dispatcher.requests))
             finishing = [asyncio.create_task(self._finish())]
             with suppress(TimeoutError):
                 async with asyncio.timeout(finish_within_seconds):

@@ -20,7 +20,7 @@ create table if not exists cdc_bridge.delivery (
   operation        "char"      not null check (operation in ('I', 'U')),
   changed_at       timestamptz not null,
   state            text        not null check (state in ('queued', 'retrying', 'delivered', 'superseded', 'dead', 'skipped')),
-  skip_reason      text        check (skip_reason in ('deleted', 'filtered', 'unchanged')),
+  skip_reason      text        check (skip_reason = 'deleted'),
   attempts         integer     not null,
   failures         integer     not null,
   next_attempt_at  timestamptz,
@@ -44,7 +44,7 @@ create index if not exists delivery_unsettled on cdc_bridge.delivery (endpoint_i
 
 comment on table cdc_bridge.delivery is 'Delivery log: the state of each change at each endpoint';
 comment on column cdc_bridge.delivery.seq is 'Number of the change, as in cdc_bridge.change';
-comment on column cdc_bridge.delivery.skip_reason is 'Why nothing was sent: the reservation was deleted, filtered out or unchanged; null unless skipped';
+comment on column cdc_bridge.delivery.skip_reason is 'Why nothing was sent: the reservation was deleted; null unless skipped';
 comment on column cdc_bridge.delivery.attempts is 'Attempts so far';
 comment on column cdc_bridge.delivery.failures is 'Failed attempts that count for the schedule: failures of the whole endpoint do not';
 comment on column cdc_bridge.delivery.next_attempt_at is 'Next attempt of a pending delivery; null: a newer delivery of the reservation covers it';
