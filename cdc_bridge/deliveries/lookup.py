@@ -49,7 +49,7 @@ class DeliveryDetails(LoggedDelivery):
     newest_seq: Seq
     """The reservation's newest delivery at this endpoint; may be this one."""
     newer_delivered_seq: Seq | None
-    """The newest later delivery that was delivered or superseded."""
+    """The newest later delivery that was delivered."""
     read_at: datetime
 
     @property

@@ -23,7 +23,7 @@ select
     select n.seq
     from cdc_bridge.delivery n
     where n.endpoint_id = d.endpoint_id and n.reservation_id = d.reservation_id
-      and n.seq > d.seq and n.state in ('delivered', 'superseded')
+      and n.seq > d.seq and n.state = 'delivered'
     order by n.reservation_id desc, n.seq desc
     limit 1
   ) as newer_delivered_seq,
@@ -264,7 +264,7 @@ cross join lateral (
 left join lateral (
   select d.seq
   from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state in ('delivered', 'superseded')
+  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state = 'delivered'
   limit 1
 ) as any_delivered on true
 left join lateral (

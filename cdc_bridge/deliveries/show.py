@@ -83,7 +83,7 @@ def _state(delivery: DeliveryDetails) -> str:
         case DeliveryState.DELIVERED:
             return "delivered"
         case DeliveryState.SUPERSEDED:
-            return "superseded: a newer delivery of the reservation was successful"
+            return f"superseded: delivery {delivery.newest_seq} is newer and has its content"
         case DeliveryState.DEAD:
             return f"dead: the last attempt of the schedule failed; to retry: cdc-bridge delivery retry {delivery.seq}"
         case DeliveryState.SKIPPED:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from cdc_bridge.capture.position import Position
 
+_MERGE_FROM = 32
+"""Fewer pages than this are not worth merging."""
+
 
 @dataclass(slots=True, eq=False)
 class PageUnderWay:
@@ -27,6 +30,12 @@ class RecordedPosition:
     def __init__(self, position: Position) -> None:
         self._reached = position
         self._pages: deque[PageUnderWay] = deque()
+        self._merge_at = _MERGE_FROM
+
+    @property
+    def pages(self) -> int:
+        """How many pages are under way."""
+        return len(self._pages)
 
     def hand_over(self, position: Position, changes: int) -> PageUnderWay:
         """Add a page.
@@ -38,9 +47,22 @@ class RecordedPosition:
         if not changes and self._pages:
             self._pages[-1].position = position  # Pages must not pile up while deliveries are held.
             return self._pages[-1]
+        if self._pages and len(self._pages) >= self._merge_at:
+            self._merge_recorded()
         page = PageUnderWay(position, changes)
         self._pages.append(page)
         return page
+
+    def _merge_recorded(self) -> None:
+        """Let pages that are recorded be part of the one before, as one delivery may hold up the first page for long."""
+        kept = deque([self._pages[0]])
+        for page in list(self._pages)[1:]:
+            if page.outstanding:
+                kept.append(page)
+            else:
+                kept[-1].position = page.position
+        self._pages = kept
+        self._merge_at = max(_MERGE_FROM, 2 * len(kept))
 
     def reached(self) -> Position:
         """Return the position up to which everything is recorded."""

@@ -95,6 +95,24 @@ async def test_delivery_older_than_a_delivered_one_is_superseded_and_not_sent(
     assert database.execute(STATES) == [(1, "superseded"), (2, "delivered")]
 
 
+async def test_delivery_is_not_superseded_by_a_newer_one_that_was_superseded_itself(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    """With ``latest_only`` a change is superseded as soon as there is a newer one, before anything is delivered."""
+    await rejected_booking(database, receiver, bridges)
+    database.execute(SET_STATE, {"state": "dead"})
+    database.execute(
+        "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
+        "failures, next_attempt_at) select endpoint_id, newer.seq, 'R', 'U', now(), newer.state, 0, 0, newer.due "
+        "from cdc_bridge.endpoint, (values (2, 'superseded', null), (3, 'retrying', now() + interval '1 hour')) "
+        "as newer (seq, state, due)"
+    )
+    receiver.script = lambda _: Response()
+    _, output, _ = await run_command("delivery", "retry", "1", **bridges.settings)
+    assert output == "1 (reservation R): the newer delivery 3 is due now, for both\n"
+    await settled(database, "superseded", "superseded", "delivered")
+
+
 async def test_settled_delivery_is_not_retried_but_the_others_are(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
@@ -159,7 +177,7 @@ async def test_show_prints_what_the_delivery_log_has(database: Database, receive
     ("state", "words"),
     [
         ("delivered", "delivered"),
-        ("superseded", "a newer delivery of the reservation was successful"),
+        ("superseded", "delivery 1 is newer and has its content"),
         ("dead", "cdc-bridge delivery retry 1"),
         ("skipped", "the reservation was deleted before it was sent"),
         ("retrying", "delivery 1, which is newer, covers both"),

@@ -40,7 +40,7 @@ def test_attempts_say_how_many_failed_and_why(columns: dict[str, Any], text: str
     ("columns", "text"),
     [
         ({}, "delivered"),
-        ({"state": DeliveryState.SUPERSEDED}, "superseded: a newer delivery of the reservation was successful"),
+        ({"state": DeliveryState.SUPERSEDED}, "superseded: delivery 7 is newer and has its content"),
         (
             {"state": DeliveryState.DEAD},
             "dead: the last attempt of the schedule failed; to retry: cdc-bridge delivery retry 7",
