@@ -93,6 +93,7 @@ set
   daemon_number = %(daemon_number)s,
   daemon_name = %(daemon_name)s,
   leased_until = now() + %(lease_seconds)s * interval '1 second',
+  released_at = null,
   failing_since = null,
   next_probe_at = null,
   problem = null
@@ -126,8 +127,8 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 -- Releases a lease, so that another daemon may acquire the endpoint at once, and reports its state since the last renewal.
 update cdc_bridge.endpoint
 set
-  daemon_number = null, daemon_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
-  in_flight = null, listening = null, deliveries_per_second = null,
+  daemon_number = null, daemon_name = null, leased_until = null, released_at = now(), failing_since = null, next_probe_at = null,
+  problem = %(problem)s, in_flight = null, listening = null, deliveries_per_second = null,
   last_success_at = coalesce(%(last_success_at)s, last_success_at),
   last_failure_at = coalesce(%(last_failure_at)s, last_failure_at),
   last_failure = coalesce(%(last_failure)s, last_failure),

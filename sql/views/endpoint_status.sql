@@ -46,7 +46,12 @@ select
   case judged.status
     when 'disabled' then e.disabled_at
     when 'paused' then e.paused_at
-    when 'unassigned' then greatest(e.created_at, e.resumed_at, case when e.leased_until < now() then e.leased_until end)
+    when 'unassigned' then
+      case
+        when e.leased_until is null then greatest(e.released_at, e.resumed_at, case e.fencing_token when 0 then e.created_at end)
+        -- While the lease of a daemon that was killed lasts, nothing tells when that was.
+        when e.leased_until < now() then greatest(e.leased_until, e.resumed_at)
+      end
     when 'failing' then e.failing_since
   end as since,
   case judged.status

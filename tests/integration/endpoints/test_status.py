@@ -182,6 +182,9 @@ async def test_one_reservation_counts_once_however_many_of_its_changes_are_pendi
         ("leased_until = null", False),
         ("leased_until = null, created_at = now()", True),
         ("leased_until = null, resumed_at = now()", True),
+        ("leased_until = null, fencing_token = 1, released_at = now()", True),
+        ("leased_until = null, fencing_token = 1, released_at = now() - interval '1 minute'", False),
+        ("leased_until = null, fencing_token = 1, released_at = now() - interval '1 minute', resumed_at = now()", True),
         ("leased_until = now() - interval '1 second'", True),
         ("leased_until = now() - interval '1 minute'", False),
     ],
@@ -192,6 +195,25 @@ async def test_endpoint_that_a_daemon_may_be_about_to_take_is_settling(
     change(till, columns)
     found = await overview(till)
     assert (found.status, found.settling) == (EndpointStatus.UNASSIGNED, settling)
+
+
+@pytest.mark.parametrize(
+    ("columns", "since"),
+    [
+        ("fencing_token = 1", None),
+        ("fencing_token = 1, resumed_at = now() - interval '1 hour'", None),
+        ("fencing_token = 1, leased_until = now() - interval '1 minute'", "leased_until"),
+        ("fencing_token = 1, leased_until = null, released_at = now() - interval '1 minute'", "released_at"),
+        ("fencing_token = 1, leased_until = null", None),
+        ("leased_until = null", "created_at"),
+    ],
+    ids=["killed", "killed after a resume", "expired", "released", "released by whom", "never leased"],
+)
+async def test_unassigned_begins_when_its_daemon_let_go_of_it(till: Database, columns: str, since: str | None) -> None:
+    change(till, columns)
+    found = await overview(till)
+    assert found.status is EndpointStatus.UNASSIGNED
+    assert found.since == (since and till.value(f"select {since} from cdc_bridge.endpoint"))
 
 
 async def test_sentence_has_all_that_is_known(live: Database) -> None:
