@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
 import signal
 import sys
+from datetime import datetime
 
 import psycopg
 import pytest

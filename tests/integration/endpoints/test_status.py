@@ -168,6 +168,23 @@ async def test_dead_letters_of_long_ago_are_counted_and_degrade_nothing(live: Da
     assert (found.status, found.dead) == (EndpointStatus.HEALTHY, 1)
 
 
+@pytest.mark.parametrize("state", ["dead", "retrying"])
+async def test_rejections_of_a_quiet_night_are_not_the_endpoint_failing(live: Database, state: str) -> None:
+    change(live, "last_success_at = now() - interval '8 hours'")
+    for seq in range(3):
+        add_delivery(live, seq, state, minutes_ago=61)
+    assert (await overview(live)).status is EndpointStatus.DEGRADED
+
+
+async def test_endpoint_that_rejects_everything_fails_since_the_oldest_of_these_attempts(live: Database) -> None:
+    change(live, "last_success_at = now() - interval '1 hour'")
+    for seq in range(3):
+        add_delivery(live, seq, "dead", minutes_ago=30 - seq)
+    oldest = live.value("select min(last_attempt_at) from cdc_bridge.delivery")
+    found = await overview(live)
+    assert (found.status, found.since) == (EndpointStatus.FAILING, oldest)
+
+
 async def test_one_reservation_counts_once_however_many_of_its_changes_are_pending(live: Database) -> None:
     change(live, "last_success_at = now() - interval '1 hour'")
     for seq in range(3):
@@ -231,6 +248,27 @@ def test_view_and_enum_have_the_same_words() -> None:
     decided = set(re.findall(r"(?:then|else) '(\w+)'", cases))
     described = set(re.findall(r"^--   (\w+) {2,}[a-z]", text.partition("A daemon is live")[0], flags=re.MULTILINE))
     assert decided == described == set(EndpointStatus)
+
+
+async def test_newest_deliveries_are_read_only_where_some_were_rejected(live: Database) -> None:
+    never_read = re.compile(r"Index Scan Backward using delivery_pkey on delivery .*\(never executed\)")
+    for seq in range(3):
+        add_delivery(live, seq, "delivered", failures=0)
+    live.execute(
+        "insert into cdc_bridge.delivery select 2, generate_series(1, 20000), 'R', 'U', now(), 'delivered', null, 1, 0"
+    )
+    live.execute("analyze cdc_bridge.delivery")
+    async with live.connection() as connection:
+        plans = await explained(connection)
+        await connection.execute("set auto_explain.log_analyze = on")
+        plans.clear()
+        await connection.execute("select name, status from cdc_bridge.endpoint_status")
+        add_delivery(live, 4, "retrying")
+        await connection.execute("select name, status from cdc_bridge.endpoint_status")
+        await connection.execute("select")
+    healthy, degraded = [plan for plan in plans if "endpoint_status" in plan]
+    assert never_read.search(healthy), healthy
+    assert not never_read.search(degraded), degraded
 
 
 async def test_nothing_is_counted_unless_it_is_asked_for(live: Database) -> None:
