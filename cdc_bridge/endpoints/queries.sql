@@ -78,8 +78,7 @@ select
     greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
   end as previous_secret_until,
   paused_at,
-  disabled_at is not null as disabled,
-  cluster = (select system_identifier from pg_control_system()) as same_cluster
+  disabled_at is not null as disabled
 from cdc_bridge.endpoint
 where %(endpoint_id)s::bigint is null or endpoint_id = %(endpoint_id)s
 order by endpoint_id
@@ -275,15 +274,13 @@ order by s.name
 -- name: known_endpoints
 -- Every endpoint by name, and what a command has to know of it. Takes no more than a reader's rights.
 select
-  endpoint_id, name, in_settings,
-  paused_at is not null as paused,
-  disabled_at is not null as disabled,
-  cluster = (select system_identifier from pg_control_system()) as same_cluster,
-  case
-    when leased_until is null or leased_until <= now() then null
-    when not pg_try_advisory_xact_lock_shared(52684, daemon_number) then daemon_name
-  end as daemon,
-  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days') as compared_since,
-  pruned_until + interval '1 hour' as delivery_log_start
-from cdc_bridge.endpoint
-order by name
+  e.endpoint_id, e.name, e.in_settings,
+  e.paused_at is not null as paused,
+  e.disabled_at is not null as disabled,
+  e.cluster = (select system_identifier from pg_control_system()) as same_cluster,
+  s.daemon,
+  greatest(e.created_at, e.pruned_until + interval '1 hour', now() - interval '7 days') as compared_since,
+  e.pruned_until + interval '1 hour' as delivery_log_start
+from cdc_bridge.endpoint e
+join cdc_bridge.endpoint_status s using (endpoint_id)
+order by e.name

@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from cdc_bridge.endpoints.lookup import known_endpoints
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
+from cdc_bridge.queries import all_queries
 from cdc_bridge.schema.sql_text import sql_folder
 from tests.support.databases import Database
 from tests.support.plans import explained
@@ -120,7 +122,17 @@ async def test_looking_takes_no_lock(till: Database) -> None:
     """A daemon that takes the endpoint over is not kept from its lock by somebody who looks."""
     with psycopg.connect(till.url) as looking:
         looking.execute("select * from cdc_bridge.endpoint_status")
+        looking.execute(all_queries()["known_endpoints"])
         assert till.value(f"select pg_try_advisory_lock(52684, {DAEMON_NUMBER})")
+
+
+async def test_command_knows_the_daemon_and_what_stops_the_endpoint_as_the_view_does(live: Database) -> None:
+    change(live, "disabled_at = now(), paused_at = now()")
+    async with live.connection() as connection:
+        await connection.execute("set role cdc_bridge_reader")
+        (found,) = await known_endpoints(connection)
+    assert found.daemon == "host:1"
+    assert found.silence == "till responded with 410: nothing is sent until you run: cdc-bridge endpoint resume till"
 
 
 @pytest.mark.parametrize(
