@@ -185,7 +185,8 @@ class Settings(_EndpointSettings):
         300,
         ge=1,
         le=31_536_000,
-        description="Lag of an active endpoint from which /readyz reports a problem, in seconds",
+        description="Lag of an active endpoint, or time for which it is failing or unassigned, from which /readyz "
+        "reports a problem, in seconds",
     )
     source: str | None = Field(
         None,

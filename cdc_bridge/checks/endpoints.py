@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
 from cdc_bridge.endpoints.options import endpoint_from
-from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
+from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
+from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
+
+_NAME = "endpoints"
 
 NO_ENDPOINT = "there is no endpoint, so nothing is delivered"
 NO_ENDPOINT_REMEDY = "Set CDC_BRIDGE_ENDPOINT_URL, or: cdc-bridge endpoint add till https://till.example/reservations"
@@ -39,23 +44,47 @@ def check_declared_endpoint(settings: Settings) -> Check:
 
 async def check_endpoints(connection: Connection, settings: Settings) -> Check:
     """There is an endpoint, and the definition of each one can be used."""
-    name = "endpoints"
-    rows = await list_endpoints(connection)
-    for row in rows:
-        if not row["same_cluster"]:
-            return failed(
-                name, f"{row['name']} is invalid: {RESTORED_ELSEWHERE}", "As a DBA: select cdc_bridge.adopt();"
-            )
-        if row["disabled"]:
-            return failed(name, f"{row['name']} is disabled: it responded with 410", how_to_resume(row["name"]))
-        if not row["in_settings"]:
-            try:
-                endpoint_from(row["name"], row, allow_http=settings.allow_http)
-            except ValueError as error:
-                return failed(name, f"{row['name']} is invalid: {error}", f"cdc-bridge endpoint set {row['name']} ...")
-    names = [row["name"] + ("" if row["paused_at"] is None else " (paused)") for row in rows]
-    if names:
-        return ok(name, listed(names))
+    endpoints = await endpoint_overviews(connection)
+    rows = {row["name"]: row for row in await list_endpoints(connection)}
+    uncheckable: list[str] = []
+    for endpoint in endpoints:
+        if stopped := _stopped_or_invalid(endpoint):
+            return stopped
+        problem = _problem_here(rows.get(endpoint.name), settings)
+        if problem is not None and endpoint.status is EndpointStatus.UNASSIGNED:
+            return failed(_NAME, f"{endpoint.name} cannot be used: {problem}", _how_to_change(endpoint.name))
+        if problem is not None:
+            uncheckable.append(f"{endpoint.name} cannot be checked here: {problem}")
+    if uncheckable:
+        return warning(_NAME, listed(uncheckable), "Run check on the daemon's machine.")
+    if endpoints:
+        return ok(_NAME, listed([endpoint.name + (" (paused)" if endpoint.stopped else "") for endpoint in endpoints]))
     if settings.declares_endpoint:
-        return ok(name, "the settings declare one that no daemon has added yet")
-    return failed(name, NO_ENDPOINT, NO_ENDPOINT_REMEDY)
+        return ok(_NAME, "the settings declare one that no daemon has added yet")
+    return failed(_NAME, NO_ENDPOINT, NO_ENDPOINT_REMEDY)
+
+
+def _stopped_or_invalid(endpoint: EndpointOverview) -> Check | None:
+    """Return a failed check if the endpoint gets nothing though no operator paused it."""
+    name, told = endpoint.name, f"{endpoint.name} is {endpoint.status}: {endpoint.reason}"
+    if endpoint.status is EndpointStatus.DISABLED:
+        return failed(_NAME, told, how_to_resume(name))
+    if endpoint.status is EndpointStatus.INVALID:
+        restored = endpoint.reason == RESTORED_ELSEWHERE
+        return failed(_NAME, told, "As a DBA: select cdc_bridge.adopt();" if restored else _how_to_change(name))
+    return None
+
+
+def _problem_here(row: dict[str, Any] | None, settings: Settings) -> str | None:
+    """Return why this machine cannot use a definition of the database; its files may be on the daemon's only."""
+    if row is None or row["in_settings"]:
+        return None
+    try:
+        endpoint_from(row["name"], row, allow_http=settings.allow_http)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _how_to_change(name: str) -> str:
+    return f"cdc-bridge endpoint set {name} ..."

@@ -46,7 +46,7 @@ class EndpointRef:
         """Why nothing is sent at present, and what ends it; ``None``: nothing prevents deliveries."""
         if not self.paused and not self.disabled:
             return None
-        why = "is paused" if self.paused else "responded with 410"
+        why = "responded with 410" if self.disabled else "is paused"
         return f"{self.name} {why}: nothing is sent until you run: cdc-bridge endpoint resume {self.name}"
 
     def first_comparable(self, since: datetime | None) -> datetime:

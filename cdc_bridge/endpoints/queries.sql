@@ -78,8 +78,7 @@ select
     greatest(least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00'), timestamptz '1970-01-01 00:00:00+00')
   end as previous_secret_until,
   paused_at,
-  disabled_at is not null as disabled,
-  cluster = (select system_identifier from pg_control_system()) as same_cluster
+  disabled_at is not null as disabled
 from cdc_bridge.endpoint
 where %(endpoint_id)s::bigint is null or endpoint_id = %(endpoint_id)s
 order by endpoint_id
@@ -93,6 +92,7 @@ set
   daemon_number = %(daemon_number)s,
   daemon_name = %(daemon_name)s,
   leased_until = now() + %(lease_seconds)s * interval '1 second',
+  released_at = null,
   failing_since = null,
   next_probe_at = null,
   problem = null
@@ -126,8 +126,8 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 -- Releases a lease, so that another daemon may acquire the endpoint at once, and reports its state since the last renewal.
 update cdc_bridge.endpoint
 set
-  daemon_number = null, daemon_name = null, leased_until = null, failing_since = null, next_probe_at = null, problem = %(problem)s,
-  in_flight = null, listening = null, deliveries_per_second = null,
+  daemon_number = null, daemon_name = null, leased_until = null, released_at = now(), failing_since = null, next_probe_at = null,
+  problem = %(problem)s, in_flight = null, listening = null, deliveries_per_second = null,
   last_success_at = coalesce(%(last_success_at)s, last_success_at),
   last_failure_at = coalesce(%(last_failure_at)s, last_failure_at),
   last_failure = coalesce(%(last_failure)s, last_failure),
@@ -274,15 +274,13 @@ order by s.name
 -- name: known_endpoints
 -- Every endpoint by name, and what a command has to know of it. Takes no more than a reader's rights.
 select
-  endpoint_id, name, in_settings,
-  paused_at is not null as paused,
-  disabled_at is not null as disabled,
-  cluster = (select system_identifier from pg_control_system()) as same_cluster,
-  case
-    when leased_until is null or leased_until <= now() then null
-    when not pg_try_advisory_xact_lock_shared(52684, daemon_number) then daemon_name
-  end as daemon,
-  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days') as compared_since,
-  pruned_until + interval '1 hour' as delivery_log_start
-from cdc_bridge.endpoint
-order by name
+  e.endpoint_id, e.name, e.in_settings,
+  e.paused_at is not null as paused,
+  e.disabled_at is not null as disabled,
+  e.cluster = (select system_identifier from pg_control_system()) as same_cluster,
+  s.daemon,
+  greatest(e.created_at, e.pruned_until + interval '1 hour', now() - interval '7 days') as compared_since,
+  e.pruned_until + interval '1 hour' as delivery_log_start
+from cdc_bridge.endpoint e
+join cdc_bridge.endpoint_status s using (endpoint_id)
+order by e.name

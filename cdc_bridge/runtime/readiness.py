@@ -72,7 +72,7 @@ def find_problems(
         checks: Results for the installation, the mapping and capture.
         polling_because: Why the listener polls though it is meant to receive notifications.
         endpoints: All of them; ``None``: not known.
-        max_lag_seconds: Lag from which an endpoint counts as behind.
+        max_lag_seconds: Lag from which an endpoint counts as behind; and how long it may be failing or unassigned.
     """
     found = [] if database is None else [Problem(Part.DATABASE, f"PostgreSQL {database}", "", "Check the server.")]
     found += [
@@ -80,7 +80,7 @@ def find_problems(
     ]
     if endpoints is not None and not endpoints:
         found.append(Problem(Part.ENDPOINT, NO_ENDPOINT, "", NO_ENDPOINT_REMEDY))
-    found += [problem for endpoint in endpoints or () for problem in _stopped_or_invalid(endpoint)]
+    found += [problem for endpoint in endpoints or () for problem in _delivers_nothing(endpoint, max_lag_seconds)]
     found += [
         _behind(endpoint, endpoint.lag_seconds)
         for endpoint in endpoints or ()
@@ -98,7 +98,7 @@ def find_problems(
     return found
 
 
-def _stopped_or_invalid(endpoint: EndpointOverview) -> Iterator[Problem]:
+def _delivers_nothing(endpoint: EndpointOverview, max_lag_seconds: float) -> Iterator[Problem]:
     """Yield why an endpoint gets nothing though no operator paused it, whether it lags or not."""
     name, reason = endpoint.name, endpoint.reason or ""
     match endpoint.status:
@@ -106,8 +106,18 @@ def _stopped_or_invalid(endpoint: EndpointOverview) -> Iterator[Problem]:
             yield Problem(Part.ENDPOINT, f"{name} is disabled", reason, how_to_resume(name), endpoint.since)
         case EndpointStatus.INVALID:
             yield Problem(Part.ENDPOINT, f"{name} is invalid", reason, f"cdc-bridge endpoint show {name}")
+        case EndpointStatus.FAILING | EndpointStatus.UNASSIGNED if _lasts(endpoint, max_lag_seconds):
+            remedy = f"cdc-bridge endpoint show {name}"
+            yield Problem(Part.ENDPOINT, f"{name} is {endpoint.status}", reason, remedy, endpoint.since)
         case _:
             pass
+
+
+def _lasts(endpoint: EndpointOverview, seconds: float) -> bool:
+    """Return whether its status has lasted longer, as far as is known, and is more than a change of daemons."""
+    if endpoint.since is None or endpoint.settling:
+        return False
+    return (endpoint.read_at - endpoint.since).total_seconds() > seconds
 
 
 def _behind(endpoint: EndpointOverview, lag_seconds: float) -> Problem:

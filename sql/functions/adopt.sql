@@ -51,7 +51,7 @@ begin
     delete from cdc_bridge.change
   ), moved as (
     update cdc_bridge.endpoint
-    set position = pg_current_snapshot(), place_xid = null, place_seq = null, leased_until = null, fencing_token = fencing_token + 1,
+    set position = pg_current_snapshot(), place_xid = null, place_seq = null, leased_until = null, released_at = now(), fencing_token = fencing_token + 1,
       cluster = here
   )
   select count(*) into queued_count from queued;

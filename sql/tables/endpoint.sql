@@ -42,6 +42,7 @@ create table if not exists cdc_bridge.endpoint (
   daemon_number           integer,
   daemon_name             text,
   leased_until            timestamptz,
+  released_at             timestamptz,
   failing_since           timestamptz,
   next_probe_at           timestamptz,
   problem                 text,
@@ -84,6 +85,7 @@ comment on column cdc_bridge.endpoint.fencing_token is 'Grows with each new leas
 comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that holds the lease, as in its advisory lock';
 comment on column cdc_bridge.endpoint.daemon_name is 'Host and process id of that daemon';
 comment on column cdc_bridge.endpoint.leased_until is 'When another daemon may take the lease; null: now';
+comment on column cdc_bridge.endpoint.released_at is 'When its lease was released; null: it is leased, or its daemon did not release it';
 comment on column cdc_bridge.endpoint.failing_since is 'When its daemon found it failing; null: it is not failing';
 comment on column cdc_bridge.endpoint.next_probe_at is 'Next probe of a failing endpoint';
 comment on column cdc_bridge.endpoint.problem is 'What is wrong, for people';
@@ -106,7 +108,7 @@ grant select (
   endpoint_id, name, in_settings, created_at,
   url, previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
   ca_file, client_certificate_file, client_key_file,
-  paused_at, disabled_at, resumed_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until,
+  paused_at, disabled_at, resumed_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until, released_at,
   failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,
   in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
   last_minute_at, delivered_by_minute, failed_by_minute

@@ -5,8 +5,8 @@
 --   paused      an operator paused it
 --   invalid     it cannot be used: a daemon found its definition wrong, or its position is another cluster's
 --   unassigned  no live daemon has its lease
---   failing     its breaker is open; or the deliveries attempted since its last success were all rejected: those of three
---               reservations, or of one where it never had a success
+--   failing     its breaker is open; or the deliveries attempted in the last hour and since its last success were all
+--               rejected: those of three reservations, or of one where it never had a success
 --   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours
 --   healthy     none of these
 --
@@ -14,7 +14,8 @@
 -- that to every role and without a side effect. Trying the lock would take it until the transaction ends: of two who try,
 -- or of one who tries while the daemon reconnects, one would see what is not so.
 --
---   since       when the status began, where that is known
+--   since       when the status began, where that is known; of an endpoint that rejects everything, the oldest of those
+--               attempts
 --   reason      why, in words
 --   next_probe_at
 --               when a failing endpoint is tried again
@@ -46,8 +47,13 @@ select
   case judged.status
     when 'disabled' then e.disabled_at
     when 'paused' then e.paused_at
-    when 'unassigned' then greatest(e.created_at, e.resumed_at, case when e.leased_until < now() then e.leased_until end)
-    when 'failing' then e.failing_since
+    when 'unassigned' then
+      case
+        when e.leased_until is null then greatest(e.released_at, e.resumed_at, case e.fencing_token when 0 then e.created_at end)
+        -- While the lease of a daemon that was killed lasts, nothing tells when that was.
+        when e.leased_until < now() then greatest(e.leased_until, e.resumed_at)
+      end
+    when 'failing' then coalesce(e.failing_since, since_success.oldest_at)
   end as since,
   case judged.status
     when 'disabled' then 'it responded with 410'
@@ -85,16 +91,12 @@ cross join lateral (
       as from_xid
 ) as here
 cross join lateral (
-  -- The daemon writes its figures at each heartbeat; the newest rows of the delivery log may know of a later success.
-  select greatest(e.last_success_at, max(d.last_attempt_at)) as at
-  from (select state, last_attempt_at from cdc_bridge.delivery where endpoint_id = e.endpoint_id order by seq desc limit 100) as d
-  where d.state = 'delivered'
-) as success
-cross join lateral (
   select
     count(*) filter (where d.state = 'retrying' or d.recorded_at > now() - interval '24 hours') as lately,
-    count(distinct d.reservation_id) filter (where success.at is null or d.last_attempt_at > success.at) as since_success,
-    (array_agg(d.last_error order by d.last_attempt_at desc nulls last))[1] as last_error
+    (array_agg(d.last_error order by d.last_attempt_at desc nulls last))[1] as last_error,
+    -- Older attempts say nothing of the endpoint as it is now: a quiet night may have no success either.
+    array_agg(d.reservation_id) filter (where d.last_attempt_at > now() - interval '1 hour') as reservations,
+    array_agg(d.last_attempt_at) filter (where d.last_attempt_at > now() - interval '1 hour') as attempted_at
   from (
     (
       select state, reservation_id, recorded_at, last_attempt_at, last_error
@@ -114,6 +116,24 @@ cross join lateral (
   ) as d
 ) as rejected
 cross join lateral (
+  -- The daemon writes its figures at each heartbeat; the newest rows of the delivery log may know of a later success. They
+  -- are read only where something was rejected.
+  select greatest(e.last_success_at, max(d.last_attempt_at)) as at
+  from (
+    select state, last_attempt_at
+    from cdc_bridge.delivery
+    where endpoint_id = e.endpoint_id and rejected.reservations is not null
+    order by seq desc
+    limit 100
+  ) as d
+  where d.state = 'delivered'
+) as success
+cross join lateral (
+  select count(distinct r.reservation_id) as reservations, min(r.attempted_at) as oldest_at
+  from unnest(rejected.reservations, rejected.attempted_at) as r (reservation_id, attempted_at)
+  where success.at is null or r.attempted_at > success.at
+) as since_success
+cross join lateral (
   select
     case
       when e.disabled_at is not null then 'disabled'
@@ -123,7 +143,7 @@ cross join lateral (
       when not here.live and e.problem is not null and e.failing_since is null then 'invalid'
       when not here.live then 'unassigned'
       when e.failing_since is not null then 'failing'
-      when rejected.since_success >= case when success.at is null then 1 else 3 end then 'failing'
+      when since_success.reservations >= case when success.at is null then 1 else 3 end then 'failing'
       when rejected.lately > 0 then 'degraded'
       else 'healthy'
     end as status

@@ -76,6 +76,7 @@ async def test_lag_is_told_with_its_cause_and_a_paused_endpoint_is_none(
     await until_told(
         port,
         503,
+        "endpoint: default is failing: HTTP 422",
         "lag: default is ",
         "failing, backlog 1, oldest delivery of reservation R after 1 attempt: HTTP 422",
         "delivery show ",

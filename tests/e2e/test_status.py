@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -48,6 +49,7 @@ async def test_status_shows_what_a_daemon_does(database: Database, bridges: Brid
 async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start()
     await bridge.until_assigned()
+    terminated_at = database.value("select now()")
     await bridge.terminate()
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     database.execute("select cdc_bridge.disable_capture()")
@@ -58,6 +60,7 @@ async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: D
     _, output, _ = await run_command("status", "--json", **bridges.settings)
     (endpoint,) = json.loads(output)["endpoints"]
     assert (endpoint["status"], endpoint["backlog"], endpoint["daemon"]) == ("unassigned", 1, None)
+    assert datetime.fromisoformat(endpoint["since"]) > terminated_at
 
 
 async def test_status_can_be_seen_by_whoever_watches(database: Database, bridges: Bridges) -> None:

@@ -126,6 +126,7 @@ ASKED = [
     Asked("move_position", LEASED | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None}),
     Asked("endpoint_overviews", {"name": None}, 2 * BIG_TRANSACTION),
     Asked("assigned_statuses", {"endpoint_ids": [1, 2]}),
+    by_command("known_endpoints", {}),
     by_command("endpoint_counts", TILL | {"limit": 1000}, PENDING),
     by_command("find_deliveries", {"endpoint_id": None, "seq": 4711}),
     by_command("newest_delivery", {"endpoint_ids": [1, 2], "ceilings": [CHANGES // 2, CHANGES]}),
@@ -175,7 +176,7 @@ acquire_leases end_sessions_of_expired_leases release_lease record_problem disab
 endpoint_options set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
 schema_version has_mapping blocking_sessions installed_objects locks_on_other_tables server missing_rights strange_roles
 capture_triggers partitions_without_capture captured_unread payload_columns hidden_by_row_security
-read_nothing_through_view known_endpoints lock_endpoint
+read_nothing_through_view lock_endpoint
 clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())

@@ -194,6 +194,32 @@ async def test_endpoint_of_the_database_is_reached_as_well(
 
 
 @pytest.mark.parametrize(
+    ("columns", "verdict", "detail"),
+    [
+        ("paused_at = now(), cluster = 1", "ok", "till (paused)"),
+        ("cluster = 1", "failed", "till is invalid: this database was restored from a dump"),
+        ("disabled_at = now(), paused_at = now()", "failed", "till is disabled: it responded with 410"),
+        ("ca_file = '/nowhere/ca.pem'", "warning", "till cannot be checked here: "),
+        ("ca_file = '/nowhere/ca.pem', paused_at = now()", "warning", "till cannot be checked here: "),
+        ("ca_file = '/nowhere/ca.pem', leased_until = null", "failed", "till cannot be used: "),
+        ("leased_until = null, problem = 'url is no URL'", "failed", "till is invalid: url is no URL"),
+    ],
+)
+async def test_check_says_of_an_endpoint_what_the_view_says(
+    bridges: Bridges, database: Database, columns: str, verdict: str, detail: str
+) -> None:
+    await run_command("endpoint", "add", "till", "https://nowhere.invalid/", **bridges.settings)
+    leased = "daemon_number = 4711, daemon_name = 'elsewhere:1', leased_until = now() + interval '1 hour'"
+    database.execute(f"update cdc_bridge.endpoint set {leased}")
+    database.execute(f"update cdc_bridge.endpoint set {columns}")
+    async with database.connection() as daemon:
+        await daemon.execute("select pg_advisory_lock(52684, 4711)")
+        _, output, _ = await run_command("check", "--json", **bridges.settings)
+    check = {check["name"]: check for check in json.loads(output)["checks"]}["endpoints"]
+    assert (check["verdict"], check["detail"][: len(detail)]) == (verdict, detail)
+
+
+@pytest.mark.parametrize(
     ("seconds", "verdict"),
     [(0.0, Verdict.OK), (30.0, Verdict.WARNING), (-30.0, Verdict.WARNING), (300.0, Verdict.FAILED)],
 )

@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from cdc_bridge.endpoints.lookup import known_endpoints
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
+from cdc_bridge.queries import all_queries
 from cdc_bridge.schema.sql_text import sql_folder
 from tests.support.databases import Database
 from tests.support.plans import explained
@@ -120,7 +122,17 @@ async def test_looking_takes_no_lock(till: Database) -> None:
     """A daemon that takes the endpoint over is not kept from its lock by somebody who looks."""
     with psycopg.connect(till.url) as looking:
         looking.execute("select * from cdc_bridge.endpoint_status")
+        looking.execute(all_queries()["known_endpoints"])
         assert till.value(f"select pg_try_advisory_lock(52684, {DAEMON_NUMBER})")
+
+
+async def test_command_knows_the_daemon_and_what_stops_the_endpoint_as_the_view_does(live: Database) -> None:
+    change(live, "disabled_at = now(), paused_at = now()")
+    async with live.connection() as connection:
+        await connection.execute("set role cdc_bridge_reader")
+        (found,) = await known_endpoints(connection)
+    assert found.daemon == "host:1"
+    assert found.silence == "till responded with 410: nothing is sent until you run: cdc-bridge endpoint resume till"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +180,23 @@ async def test_dead_letters_of_long_ago_are_counted_and_degrade_nothing(live: Da
     assert (found.status, found.dead) == (EndpointStatus.HEALTHY, 1)
 
 
+@pytest.mark.parametrize("state", ["dead", "retrying"])
+async def test_rejections_of_a_quiet_night_are_not_the_endpoint_failing(live: Database, state: str) -> None:
+    change(live, "last_success_at = now() - interval '8 hours'")
+    for seq in range(3):
+        add_delivery(live, seq, state, minutes_ago=61)
+    assert (await overview(live)).status is EndpointStatus.DEGRADED
+
+
+async def test_endpoint_that_rejects_everything_fails_since_the_oldest_of_these_attempts(live: Database) -> None:
+    change(live, "last_success_at = now() - interval '1 hour'")
+    for seq in range(3):
+        add_delivery(live, seq, "dead", minutes_ago=30 - seq)
+    oldest = live.value("select min(last_attempt_at) from cdc_bridge.delivery")
+    found = await overview(live)
+    assert (found.status, found.since) == (EndpointStatus.FAILING, oldest)
+
+
 async def test_one_reservation_counts_once_however_many_of_its_changes_are_pending(live: Database) -> None:
     change(live, "last_success_at = now() - interval '1 hour'")
     for seq in range(3):
@@ -182,6 +211,9 @@ async def test_one_reservation_counts_once_however_many_of_its_changes_are_pendi
         ("leased_until = null", False),
         ("leased_until = null, created_at = now()", True),
         ("leased_until = null, resumed_at = now()", True),
+        ("leased_until = null, fencing_token = 1, released_at = now()", True),
+        ("leased_until = null, fencing_token = 1, released_at = now() - interval '1 minute'", False),
+        ("leased_until = null, fencing_token = 1, released_at = now() - interval '1 minute', resumed_at = now()", True),
         ("leased_until = now() - interval '1 second'", True),
         ("leased_until = now() - interval '1 minute'", False),
     ],
@@ -192,6 +224,25 @@ async def test_endpoint_that_a_daemon_may_be_about_to_take_is_settling(
     change(till, columns)
     found = await overview(till)
     assert (found.status, found.settling) == (EndpointStatus.UNASSIGNED, settling)
+
+
+@pytest.mark.parametrize(
+    ("columns", "since"),
+    [
+        ("fencing_token = 1", None),
+        ("fencing_token = 1, resumed_at = now() - interval '1 hour'", None),
+        ("fencing_token = 1, leased_until = now() - interval '1 minute'", "leased_until"),
+        ("fencing_token = 1, leased_until = null, released_at = now() - interval '1 minute'", "released_at"),
+        ("fencing_token = 1, leased_until = null", None),
+        ("leased_until = null", "created_at"),
+    ],
+    ids=["killed", "killed after a resume", "expired", "released", "released by whom", "never leased"],
+)
+async def test_unassigned_begins_when_its_daemon_let_go_of_it(till: Database, columns: str, since: str | None) -> None:
+    change(till, columns)
+    found = await overview(till)
+    assert found.status is EndpointStatus.UNASSIGNED
+    assert found.since == (since and till.value(f"select {since} from cdc_bridge.endpoint"))
 
 
 async def test_sentence_has_all_that_is_known(live: Database) -> None:
@@ -209,6 +260,27 @@ def test_view_and_enum_have_the_same_words() -> None:
     decided = set(re.findall(r"(?:then|else) '(\w+)'", cases))
     described = set(re.findall(r"^--   (\w+) {2,}[a-z]", text.partition("A daemon is live")[0], flags=re.MULTILINE))
     assert decided == described == set(EndpointStatus)
+
+
+async def test_newest_deliveries_are_read_only_where_some_were_rejected(live: Database) -> None:
+    never_read = re.compile(r"Index Scan Backward using delivery_pkey on delivery .*\(never executed\)")
+    for seq in range(3):
+        add_delivery(live, seq, "delivered", failures=0)
+    live.execute(
+        "insert into cdc_bridge.delivery select 2, generate_series(1, 20000), 'R', 'U', now(), 'delivered', null, 1, 0"
+    )
+    live.execute("analyze cdc_bridge.delivery")
+    async with live.connection() as connection:
+        plans = await explained(connection)
+        await connection.execute("set auto_explain.log_analyze = on")
+        plans.clear()
+        await connection.execute("select name, status from cdc_bridge.endpoint_status")
+        add_delivery(live, 4, "retrying")
+        await connection.execute("select name, status from cdc_bridge.endpoint_status")
+        await connection.execute("select")
+    healthy, degraded = [plan for plan in plans if "endpoint_status" in plan]
+    assert never_read.search(healthy), healthy
+    assert not never_read.search(degraded), degraded
 
 
 async def test_nothing_is_counted_unless_it_is_asked_for(live: Database) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from cdc_bridge.checks.verdict import Check, Verdict
+from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.model import ReservationId, Seq
 from cdc_bridge.runtime.readiness import Part, Problem, find_problems, headline
@@ -84,6 +86,27 @@ def test_disabled_endpoint_is_a_problem() -> None:
 def test_invalid_endpoint_is_a_problem_before_anything_lags(reason: str) -> None:
     invalid = replace(HEALTHY, status=EndpointStatus.INVALID, reason=reason, unread=None)
     assert lines(endpoints=[invalid]) == [f"endpoint: till is invalid: {reason} -> cdc-bridge endpoint show till"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(EndpointStatus.FAILING, "HTTP 503 Service Unavailable"), (EndpointStatus.UNASSIGNED, "no live daemon has it")],
+)
+def test_endpoint_that_is_failing_or_unassigned_for_long_is_a_problem_though_nothing_lags(
+    status: EndpointStatus, reason: str
+) -> None:
+    def since(seconds: float) -> EndpointOverview:
+        return replace(HEALTHY, status=status, reason=reason, since=HEALTHY.read_at - timedelta(seconds=seconds))
+
+    (problem,) = found(endpoints=[since(301)])
+    assert str(problem) == f"endpoint: till is {status}: {reason} -> cdc-bridge endpoint show till"
+    assert problem.since == HEALTHY.read_at - timedelta(seconds=301)
+    assert lines(endpoints=[since(299), replace(since(0), since=None)]) == []
+
+
+def test_endpoint_between_two_daemons_is_no_problem_however_little_lag_is_allowed() -> None:
+    handed_over = replace(HEALTHY, status=EndpointStatus.UNASSIGNED, since=HEALTHY.read_at - timedelta(seconds=5))
+    assert lines(endpoints=[handed_over], max_lag_seconds=1) == []
 
 
 def test_no_endpoint_is_a_problem_unless_the_database_is_lost() -> None:
