@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from cdc_bridge.capture.position import Position, Snapshot
@@ -72,8 +71,6 @@ class ScriptedPipeline:
         self.state_changed = state_changed
         self.state = EndpointState()
         self.withdrawn = False
-        self.oldest_in_hand: datetime | None = None
-        self.has_retrying = False
         self.stalled_since: float | None = None
         self.unread_since: float | None = None
         self.schedule_looks = 0
