@@ -31,7 +31,6 @@ from cdc_bridge.runtime.heartbeat import Heartbeat
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
-from cdc_bridge.runtime.releases import Releases
 from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare
 from cdc_bridge.runtime.status_line import StatusLine
 from cdc_bridge.runtime.supervisor import Supervisor
@@ -96,7 +95,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         endpoint_log = EndpointLog()
         supervisor = Supervisor(
             _pipeline_factory(database, listener, source=source, page_size=settings.batch_size),
-            Releases(leases),
+            leases,
             endpoint_log,
             finish_within_seconds=settings.shutdown_timeout_seconds,
         )

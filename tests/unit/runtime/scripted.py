@@ -19,7 +19,6 @@ from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint
-from cdc_bridge.runtime.releases import Releases
 from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.tasks import end
 
@@ -212,7 +211,7 @@ class Daemon:
         endpoint_log = EndpointLog()
         self.supervisor = Supervisor(
             self._open_pipeline,
-            Releases(self.store),
+            self.store,
             endpoint_log,
             finish_within_seconds=FINISH_WITHIN_SECONDS,
             clock=lambda: self.now,
