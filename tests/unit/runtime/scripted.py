@@ -12,7 +12,7 @@ from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
-from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.endpoints.options import OPTIONS, Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.definitions import EndpointDefinitions
@@ -30,20 +30,9 @@ TILL = Endpoint(name="till", url="https://till.example")
 
 def listed(number: int = 1, name: str = "till", *, row: dict[str, Any] | None = None, **changes: Any) -> ListedEndpoint:
     """Return an endpoint as the database lists it, free unless said otherwise."""
-    columns: dict[str, Any] = {
+    columns = {option.name: option.default for option in OPTIONS.values()} | {
         "name": name,
         "url": "https://till.example",
-        "headers": [],
-        "secret": None,
-        "previous_secret": None,
-        "previous_secret_until": None,
-        "ca_file": None,
-        "client_certificate_file": None,
-        "client_key_file": None,
-        "max_in_flight": 16,
-        "latest_only": False,
-        "timeout_seconds": 15,
-        "connect_timeout_seconds": 5,
         "problem": None,
     }
     endpoint = ListedEndpoint(
