@@ -11,7 +11,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,7 +23,6 @@ from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
 from cdc_bridge.pipeline.assembly import open_pipeline
-from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.health import HealthMonitor
@@ -31,7 +30,6 @@ from cdc_bridge.runtime.heartbeat import Heartbeat
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
-from cdc_bridge.runtime.releases import Releases
 from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare
 from cdc_bridge.runtime.status_line import StatusLine
 from cdc_bridge.runtime.supervisor import Supervisor
@@ -45,9 +43,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from cdc_bridge.endpoints.lease_store import NewLease
-    from cdc_bridge.endpoints.options import Endpoint
-    from cdc_bridge.runtime.supervisor import PipelineFactory
     from cdc_bridge.settings import Settings
 
 _ALLOCATIONS_A_COLLECTION = 2_000
@@ -95,8 +90,8 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         leases = DatabaseLeaseStore(heartbeat, database, settings.lease_seconds)
         endpoint_log = EndpointLog()
         supervisor = Supervisor(
-            _pipeline_factory(database, listener, source=source, page_size=settings.batch_size),
-            Releases(leases),
+            partial(open_pipeline, database, listener, source=source, page_size=settings.batch_size),
+            leases,
             endpoint_log,
             finish_within_seconds=settings.shutdown_timeout_seconds,
         )
@@ -149,25 +144,6 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         )
         _log.info("stopped")
     return 0
-
-
-def _pipeline_factory(database: Database, listener: Listener, *, source: str, page_size: int) -> PipelineFactory:
-    def open_endpoint(
-        endpoint: Endpoint, acquired: NewLease, state_changed: Callable[[], None]
-    ) -> AbstractAsyncContextManager[Pipeline]:
-        return open_pipeline(
-            database,
-            listener,
-            endpoint,
-            acquired.lease,
-            acquired.position,
-            last_hour=acquired.last_hour,
-            source=source,
-            page_size=page_size,
-            state_changed=state_changed,
-        )
-
-    return open_endpoint
 
 
 def collect_garbage_seldom() -> None:

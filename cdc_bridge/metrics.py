@@ -37,7 +37,7 @@ _CHANGES_READ = Counter(
 _DELIVERIES = Counter(
     "cdc_bridge_deliveries",
     "Deliveries by the state that was recorded; retrying counts each rejected attempt",
-    ["endpoint", "outcome"],
+    ["endpoint", "state"],
     registry=REGISTRY,
 )
 _REQUEST_SECONDS = Histogram(
@@ -95,7 +95,7 @@ class EndpointMetrics:
 
     def __init__(self, endpoint: str) -> None:
         self.changes_read = _CHANGES_READ.labels(endpoint)
-        self.outcomes = {state: _DELIVERIES.labels(endpoint, state.value) for state in DeliveryState}
+        self.deliveries = {state: _DELIVERIES.labels(endpoint, state.value) for state in DeliveryState}
         self.request_seconds = _REQUEST_SECONDS.labels(endpoint)
         self.commit_to_delivered_seconds = _COMMIT_TO_DELIVERED_SECONDS.labels(endpoint)
 

@@ -58,10 +58,6 @@ class Snapshot:
         xmax = min(self.xmax, Xid((highest or 0) + 1))
         return Snapshot(xmax, frozenset(xid for xid in self.in_progress if xid < xmax))
 
-    def sees(self, xid: Xid) -> bool:
-        """Return whether the transaction had ended."""
-        return xid < self.xmax and xid not in self.in_progress
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -79,12 +75,6 @@ class Position:
 
     snapshot: Snapshot
     place: Place | None = None
-
-    def covers(self, xid: Xid, seq: Seq) -> bool:
-        """Return whether a change has been handed over."""
-        if self.place is not None and xid == self.place.xid:
-            return seq <= self.place.seq
-        return self.snapshot.sees(xid)
 
     def after_page(self, read_in: Snapshot, cut_off_at: Place | None, highest: Xid | None) -> Position:
         """Return the position once a page is handed over.

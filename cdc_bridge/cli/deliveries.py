@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cdc_bridge.cli.console import table_console
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, print_json, time_option
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage, list_deliveries
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
@@ -19,7 +19,6 @@ from cdc_bridge.model import DeliveryState, ReservationId
 from cdc_bridge.schema.session import command_session
 
 _COLUMNS = ("number", "endpoint", "reservation", "change", "changed at", "state", "attempts", "last response")
-_WIDTH_WITHOUT_TERMINAL = 300  # No cell is wrapped: one line per delivery, for grep
 
 
 def deliveries(
@@ -79,10 +78,7 @@ def _print(listed: DeliveryPage, limit: int) -> None:
             table.add_column(column, overflow="fold", justify="right" if column in {"number", "attempts"} else "left")
         for delivery in listed.deliveries:
             table.add_row(*(Text(cell) for cell in _cells(delivery)))
-        console = Console()
-        if not console.is_terminal:
-            console.width = _WIDTH_WITHOUT_TERMINAL
-        console.print(table)
+        table_console().print(table)
     else:
         typer.echo(f"No matching delivery{'' if listed.next is None else ' so far'}.")
     if listed.next is not None:

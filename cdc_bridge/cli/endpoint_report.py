@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cdc_bridge.cli.console import table_console
 from cdc_bridge.endpoints.details import Count, ShownEndpoint
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.status import EndpointStatus, when
 
-_WIDE = 300  # where there is no terminal, a line is a line
 _COLOURS = {
     EndpointStatus.HEALTHY: "green",
     EndpointStatus.DEGRADED: "yellow",
@@ -77,12 +76,12 @@ def print_table(endpoints: Sequence[EndpointOverview]) -> None:
             Text(endpoint.daemon or ""),
             Text(endpoint.reason or ""),
         )
-    _console().print(table)
+    table_console().print(table)
 
 
 def print_endpoint(shown: ShownEndpoint) -> None:
     """Print everything of one endpoint, a line each."""
-    console = _console()
+    console = table_console()
     lines = list(_lines(shown))
     width = max(len(label) for label, _ in lines) + 2
     for label, value in lines:
@@ -111,8 +110,3 @@ def _lines(shown: ShownEndpoint) -> Iterator[tuple[str, str]]:
 
 def _count_as_json(count: Count) -> dict[str, Any]:
     return {"number": count.number, "exact": count.exact}
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDE)

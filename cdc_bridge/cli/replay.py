@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.checks.preflight import require_ready
+from cdc_bridge.checks.verdict import listed
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
 from cdc_bridge.database import one_connection
@@ -51,10 +52,9 @@ def replay(
         lambda: f"Queued so far: {count_reservations(done.queued)}.",
     )
     if missing := sorted(set(selection.reservation_ids) - done.named):
-        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         typer.echo(
-            f"Not queued: {listed}. The delivery log has no such delivery. To send a reservation for the first time: "
-            "cdc-bridge backfill",
+            f"Not queued: {listed(missing)}. The delivery log has no such delivery. To send a reservation for the "
+            "first time: cdc-bridge backfill",
             err=True,
         )
         raise typer.Exit(1)

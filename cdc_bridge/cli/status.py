@@ -8,16 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from cdc_bridge.checks.status import Status, read_status
+from cdc_bridge.cli.console import table_console
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, json_line, print_json
 from cdc_bridge.cli.status_report import status_as_json, status_table
 from cdc_bridge.schema.session import command_session
 from cdc_bridge.tasks import run_together
-
-_WIDTH_WITHOUT_TERMINAL = 300  # No cell is wrapped: one line per endpoint, for grep
 
 
 def status(
@@ -38,7 +36,7 @@ def status(
 
 
 async def _show(url: str, every: float | None, *, as_json: bool) -> None:
-    console = Console(highlight=False)
+    console = table_console()
     if as_json:
         async for found in _refresh(url, every):
             if every is None:
@@ -51,7 +49,6 @@ async def _show(url: str, every: float | None, *, as_json: bool) -> None:
             async for found in _refresh(url, every):
                 live.update(status_table(found), refresh=True)
     else:
-        console = console if console.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
         async for found in _refresh(url, every):
             console.print(status_table(found))
 

@@ -79,8 +79,8 @@ async def preview_request(
     if reservation is None:
         return NoPreview("The reservation was deleted, so nothing would be sent.")
     declared = settings.endpoint() if endpoint.name == NAME_IN_SETTINGS else None
-    names = record.header_names if declared is None else [name for name, _ in declared.headers]
-    signed = record.signed if declared is None else declared.secret is not None
+    names = record.options["header_names"] if declared is None else [name for name, _ in declared.headers]
+    signed = record.options["signed"] if declared is None else declared.secret is not None
     source = settings.source or f"/cdc-bridge/{connection.info.dbname}"
     change = Change(delivery.seq, delivery.reservation_id, delivery.operation, delivery.changed_at)
     headers = compose(change, reservation.subject, source, reservation.body).headers(now, secrets=())

@@ -185,7 +185,7 @@ async def rotate_secret(database_url: str, name: str, *, keep_old_hours: float, 
             cut_short=cut_short,
         )
         if rotated is None:
-            until = (await record_of(connection, endpoint)).rotating_until
+            until = (await record_of(connection, endpoint)).options["rotating_until"]
             raise BridgeError(
                 f"a rotation is in progress: until {when(until)} requests are signed with the secret before as well",
                 f"Wait until then; or drop that one now: cdc-bridge endpoint rotate-secret {name} --now",

@@ -6,7 +6,7 @@ index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -45,23 +45,6 @@ class EndpointRecord:
     reconciled_at: datetime | None
     reconciled_missing: int | None
     reconciled_stale: int | None
-
-    @property
-    def header_names(self) -> Sequence[str]:
-        """Names of the headers that are added to every request."""
-        names: Sequence[str] = self.options["header_names"]
-        return names
-
-    @property
-    def signed(self) -> bool:
-        """Whether requests are signed."""
-        return bool(self.options["signed"])
-
-    @property
-    def rotating_until(self) -> datetime | None:
-        """Until when requests are signed with the secret before as well."""
-        until: datetime | None = self.options["rotating_until"]
-        return until
 
 
 @dataclass(frozen=True, slots=True)

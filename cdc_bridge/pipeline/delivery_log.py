@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 
 import orjson
 from psycopg import AsyncConnection
@@ -29,72 +28,58 @@ class DeliveryLog:
         self._fencing_token = fencing_token
 
     async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
-        """Write deliveries and the position that they allow, in one transaction.
+        """Write deliveries and the position that they allow, in one transaction. Repeating it changes nothing.
 
         Raises:
             LeaseLost: Another daemon has acquired the lease; nothing was written.
         """
-        await self._database.patiently(
-            partial(
-                record,
-                endpoint_id=self._endpoint_id,
-                fencing_token=self._fencing_token,
-                deliveries=deliveries,
-                position=position,
-            )
-        )
+        ours = {"endpoint_id": self._endpoint_id, "fencing_token": self._fencing_token}
+        settled = ours | {"settlements": orjson.dumps([_row(delivery) for delivery in deliveries]).decode()}
+        newest = ours | {
+            "seqs": [delivery.change.seq for delivery in deliveries],
+            "reservation_ids": [delivery.change.reservation_id for delivery in deliveries],
+            "states": [delivery.state.value for delivery in deliveries],
+            "skip_reasons": [delivery.skip_reason for delivery in deliveries],
+        }
+        place = position.place
+        reached = ours | {
+            "position": str(position.snapshot),
+            "place_xid": None if place is None else str(place.xid),
+            "place_seq": None if place is None else place.seq,
+        }
+
+        async def write(connection: AsyncConnection[TupleRow]) -> int:
+            # All in one round trip, COMMIT included: a process that is frozen in between would leave its locks to the
+            # others.
+            async with connection.pipeline(), connection.transaction():
+                # First, as it locks the endpoint's row: nobody acquires the lease while the others are written.
+                moved = await connection.execute(_queries["move_position"], reached)
+                await connection.execute(_queries["record_deliveries"], settled)
+                await connection.execute(_queries["settle_older"], newest)
+            return moved.rowcount
+
+        if await self._database.patiently(write) == 0:
+            raise LeaseLost("another daemon has acquired the lease of the endpoint")
 
     async def with_newer_unread(self) -> set[ReservationId]:
         """Return the reservations with a delivery to retry and a newer change after the recorded position."""
-        return await self._database.patiently(partial(with_newer_unread, endpoint_id=self._endpoint_id))
+        return {ReservationId(reservation_id) for (reservation_id,) in await self._rows("with_newer_unread")}
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         """Return the time until the next retry of no ``occupied`` reservation; ``None``: there is none."""
-        return await self._database.patiently(
-            partial(seconds_until_next_due, endpoint_id=self._endpoint_id, occupied=occupied)
-        )
+        rows = await self._rows("seconds_until_next_due", occupied=list(occupied))
+        return rows[0][0] if rows else None
 
     async def due_retries(self, occupied: Collection[ReservationId], limit: int) -> list[DueRetry]:
         """Return deliveries whose next attempt is due, but none of the ``occupied`` reservations."""
-        return await self._database.patiently(
-            partial(due_retries, endpoint_id=self._endpoint_id, occupied=occupied, limit=limit)
-        )
+        return [_due_retry(row) for row in await self._rows("due_retries", occupied=list(occupied), limit=limit)]
 
+    async def _rows(self, statement: str, **parameters: object) -> list[TupleRow]:
+        async def read(connection: AsyncConnection[TupleRow]) -> list[TupleRow]:
+            cursor = await connection.execute(_queries[statement], parameters | {"endpoint_id": self._endpoint_id})
+            return await cursor.fetchall()
 
-async def record(
-    connection: AsyncConnection[TupleRow],
-    endpoint_id: EndpointId,
-    fencing_token: int,
-    deliveries: Sequence[InFlight],
-    position: Position,
-) -> None:
-    """Write deliveries and the position that they allow, in one transaction. Repeating it changes nothing.
-
-    Raises:
-        LeaseLost: Another daemon has acquired the lease; nothing was written.
-    """
-    ours = {"endpoint_id": endpoint_id, "fencing_token": fencing_token}
-    settled = ours | {"settlements": orjson.dumps([_row(delivery) for delivery in deliveries]).decode()}
-    newest = ours | {
-        "seqs": [delivery.change.seq for delivery in deliveries],
-        "reservation_ids": [delivery.change.reservation_id for delivery in deliveries],
-        "states": [delivery.state.value for delivery in deliveries],
-        "skip_reasons": [delivery.skip_reason for delivery in deliveries],
-    }
-    place = position.place
-    reached = ours | {
-        "position": str(position.snapshot),
-        "place_xid": None if place is None else str(place.xid),
-        "place_seq": None if place is None else place.seq,
-    }
-    # All in one round trip, COMMIT included: a process that is frozen in between would leave its locks to the others.
-    async with connection.pipeline(), connection.transaction():
-        # First, as it locks the endpoint's row: nobody acquires the lease while the others are written.
-        moved = await connection.execute(_queries["move_position"], reached)
-        await connection.execute(_queries["record_deliveries"], settled)
-        await connection.execute(_queries["settle_older"], newest)
-    if moved.rowcount == 0:
-        raise LeaseLost("another daemon has acquired the lease of the endpoint")
+        return await self._database.patiently(read)
 
 
 def _row(delivery: InFlight) -> dict[str, object]:
@@ -117,32 +102,7 @@ def _row(delivery: InFlight) -> dict[str, object]:
     }
 
 
-async def due_retries(
-    connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, occupied: Collection[ReservationId], limit: int
-) -> list[DueRetry]:
-    """Return deliveries whose next attempt is due, but none of the ``occupied`` reservations."""
-    parameters = {"endpoint_id": endpoint_id, "occupied": list(occupied), "limit": limit}
-    cursor = await connection.execute(_queries["due_retries"], parameters)
-    return [_due_retry(row) for row in await cursor.fetchall()]
-
-
 def _due_retry(row: TupleRow) -> DueRetry:
     seq, reservation_id, operation, changed_at, attempts, failures, overtaken = row
     change = Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at)
     return DueRetry(change, attempts, failures, overtaken)
-
-
-async def seconds_until_next_due(
-    connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, occupied: Collection[ReservationId]
-) -> float | None:
-    """Return the time until the next retry of no ``occupied`` reservation; ``None``: there is none."""
-    parameters = {"endpoint_id": endpoint_id, "occupied": list(occupied)}
-    cursor = await connection.execute(_queries["seconds_until_next_due"], parameters)
-    found = await cursor.fetchone()
-    return found[0] if found else None
-
-
-async def with_newer_unread(connection: AsyncConnection[TupleRow], endpoint_id: EndpointId) -> set[ReservationId]:
-    """Return the reservations with a delivery to retry and a newer change after the recorded position."""
-    cursor = await connection.execute(_queries["with_newer_unread"], {"endpoint_id": endpoint_id})
-    return {ReservationId(reservation_id) for (reservation_id,) in await cursor.fetchall()}

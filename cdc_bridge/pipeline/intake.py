@@ -96,8 +96,6 @@ class RetryIntake:
     def __init__(self, queue: DeliveryQueue, retries: Retries) -> None:
         self._queue = queue
         self._retries = retries
-        self.has_retrying = False
-        """Whether the delivery log had a delivery to retry when it was last read."""
 
     async def run(self) -> None:
         """Hand over retries, until cancelled."""
@@ -107,7 +105,6 @@ class RetryIntake:
             queue.schedule_changed.clear()
             await queue.until(lambda: queue.room_for_retries > 0)
             seconds = await self._retries.seconds_until_next_due(queue.occupied())
-            self.has_retrying = seconds is not None
             if seconds is None or seconds > 0:
                 await self._wait_for_schedule(seconds)
                 continue

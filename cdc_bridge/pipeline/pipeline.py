@@ -96,21 +96,6 @@ class Pipeline:
         self._finishing = False
 
     @property
-    def oldest_in_hand(self) -> datetime | None:
-        """Time of the oldest change that was read and is not recorded yet."""
-        return self._queue.oldest
-
-    @property
-    def has_retrying(self) -> bool:
-        """Whether the delivery log had a delivery to retry when it was last read."""
-        return self._retries.has_retrying
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether it has read the log to its end and is idle."""
-        return self._changes.reader.state == "idle"
-
-    @property
     def withdrawn(self) -> bool:
         """Whether the endpoint wants no more requests (410)."""
         return self._dispatcher.withdrawn.is_set()

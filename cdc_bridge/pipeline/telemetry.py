@@ -101,7 +101,7 @@ class Telemetry:
 
     def recorded(self, delivery: InFlight) -> None:
         """Report a delivery that is in the delivery log."""
-        self._metrics.outcomes[delivery.state].inc()
+        self._metrics.deliveries[delivery.state].inc()
         if not _log.is_enabled_for(logging.DEBUG):
             return
         change = delivery.change

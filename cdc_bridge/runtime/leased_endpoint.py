@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 
 from cdc_bridge.endpoints.endpoint_state import EndpointState
@@ -23,14 +22,6 @@ class EndpointPipeline(Protocol):
     @property
     def withdrawn(self) -> bool:
         """Whether the endpoint asked for no more deliveries (410)."""
-
-    @property
-    def oldest_in_hand(self) -> datetime | None:
-        """Time of the oldest change that was read and is not recorded yet."""
-
-    @property
-    def has_retrying(self) -> bool:
-        """Whether some delivery is retrying."""
 
     @property
     def stalled_since(self) -> float | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from typing import Protocol
 
 import structlog
 
 from cdc_bridge.endpoints.endpoint_state import EndpointState
+from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import InstallationError, LeaseLost
@@ -20,10 +22,11 @@ from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.definitions import certificates_of
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.leased_endpoint import EndpointPipeline, LeasedEndpoint
-from cdc_bridge.runtime.releases import Releases
 from cdc_bridge.tasks import end
 
 RESTART_AFTER_SECONDS = 5.0
+RELEASE_WITHIN_SECONDS = 5.0
+"""A release that takes longer is given up, and the lease left to expire."""
 _RELEASE_PAUSE_SECONDS = 0.3
 
 PipelineFactory = Callable[[Endpoint, NewLease, Callable[[], None]], AbstractAsyncContextManager[EndpointPipeline]]
@@ -35,13 +38,20 @@ Raises ``OSError`` on entry if a certificate file cannot be read.
 _log = structlog.get_logger(__name__)
 
 
+class ReleaseStore(Protocol):
+    """Where leases are released."""
+
+    async def release(self, lease: Lease, state: EndpointState, problem: str | None, *, disable: bool) -> None:
+        """Release a lease and report the endpoint's last state."""
+
+
 class Supervisor:
     """Starts, stops and restarts pipelines, and releases the leases of those that have ended."""
 
     def __init__(
         self,
         open_pipeline: PipelineFactory,
-        releases: Releases,
+        store: ReleaseStore,
         endpoint_log: EndpointLog,
         *,
         finish_within_seconds: float,
@@ -51,19 +61,20 @@ class Supervisor:
 
         Args:
             open_pipeline: Opens an endpoint's pipeline.
-            releases: Releases the leases.
+            store: Where leases are released.
             endpoint_log: Logs what becomes of each endpoint.
             finish_within_seconds: Time limit for a stopped pipeline to finish its requests in flight.
             clock: Time in seconds; default: the event loop's.
         """
         self._open_pipeline = open_pipeline
-        self._releases = releases
+        self._store = store
         self._endpoint_log = endpoint_log
         self._finish_within_seconds = finish_within_seconds
         self._clock = clock or asyncio.get_running_loop().time
         self._leased: dict[EndpointId, LeasedEndpoint] = {}
         self._deliveries: dict[EndpointId, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._releasing: set[EndpointId] = set()
         self._restart_at: dict[EndpointId, float] = {}
         self.changed = asyncio.Event()
         """Set when a pipeline has ended or its state has changed."""
@@ -82,7 +93,7 @@ class Supervisor:
         pauses = {endpoint_id: until - now for endpoint_id, until in self._restart_at.items()}
         # The database shows a lease of our own session as free. Acquired before the release is committed, an endpoint
         # that responded with 410 would not be disabled.
-        return pauses | dict.fromkeys(self._releases.under_way, _RELEASE_PAUSE_SECONDS)
+        return pauses | dict.fromkeys(self._releasing, _RELEASE_PAUSE_SECONDS)
 
     async def start(self, endpoint: Endpoint, acquired: NewLease) -> bool:
         """Start the pipeline of an endpoint just leased.
@@ -97,7 +108,7 @@ class Supervisor:
             problem = f"a certificate file can no longer be read: {error.strerror or type(error).__name__}"
             self._endpoint_log.invalid(lease.endpoint_id, endpoint.name, problem)
             self._pause(lease.endpoint_id)
-            self._spawn(self._releases.release(lease, EndpointState(), problem))
+            self._spawn(self._release(lease, EndpointState(), problem))
             return False
         leased = self._leased[lease.endpoint_id] = LeasedEndpoint(endpoint, lease, pipeline, certificates)
         self._deliveries[lease.endpoint_id] = self._spawn(self._deliver(leased, opened))
@@ -134,7 +145,7 @@ class Supervisor:
             problem: Why nobody delivers to it now, if so.
         """
         pipeline = leased.pipeline
-        await self._releases.release(leased.lease, pipeline.state, problem, disable=pipeline.withdrawn)
+        await self._release(leased.lease, pipeline.state, problem, disable=pipeline.withdrawn)
 
     async def ended(self) -> None:
         """Wait until every pipeline has ended and every lease is released."""
@@ -144,6 +155,16 @@ class Supervisor:
     async def close(self) -> None:
         """End every pipeline at once."""
         await end(list(self._tasks))
+
+    async def _release(self, lease: Lease, state: EndpointState, problem: str | None, *, disable: bool = False) -> None:
+        self._releasing.add(lease.endpoint_id)
+        try:
+            # If the release fails, other daemons wait until our session or the lease has ended.
+            with suppress(TimeoutError, InstallationError):
+                async with asyncio.timeout(RELEASE_WITHIN_SECONDS):
+                    await self._store.release(lease, state, problem, disable=disable)
+        finally:
+            self._releasing.discard(lease.endpoint_id)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -27,7 +27,7 @@ from cdc_bridge.queries import all_queries
 POINT_VARIABLE = "CDC_BRIDGE_TEST_CRASH_POINT"
 NUMBER_VARIABLE = "CDC_BRIDGE_TEST_CRASH_AT"
 
-_RECORD = "cdc_bridge.pipeline.delivery_log:record"
+_RECORD = "cdc_bridge.pipeline.delivery_log:DeliveryLog.record"
 
 When = Literal["before", "after"]
 Reached = Callable[[], None]
@@ -137,9 +137,9 @@ def around(what: str, name: str) -> dict[str, Function]:
 Point = Function | Statement | InRecordingTransaction | Request
 
 _TAKING = around("endpoints are acquired", "cdc_bridge.endpoints.lease_store:DatabaseLeaseStore.acquire")
-_SCHEDULE = around("it is asked what is due", "cdc_bridge.pipeline.delivery_log:seconds_until_next_due")
+_SCHEDULE = around("it is asked what is due", "cdc_bridge.pipeline.delivery_log:DeliveryLog.seconds_until_next_due")
 _DUE = {
-    **around("due retries are read", "cdc_bridge.pipeline.delivery_log:due_retries"),
+    **around("due retries are read", "cdc_bridge.pipeline.delivery_log:DeliveryLog.due_retries"),
     **around("due retries are handed over", "cdc_bridge.pipeline.queue:DeliveryQueue.hand_over_due"),
 }
 SELDOM = dict.fromkeys(_TAKING | _DUE, 1) | dict.fromkeys(_SCHEDULE, 2)

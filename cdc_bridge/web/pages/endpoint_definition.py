@@ -19,18 +19,20 @@ from cdc_bridge.web.requests import form_of, log_change, site_of
 
 async def new(request: web.Request) -> web.StreamResponse:
     """Show the form of a new endpoint."""
-    return await _new(request, EndpointForm.empty())
+    return await _form(request, EndpointForm.empty())
 
 
-async def _new(request: web.Request, form: EndpointForm, error: BridgeError | None = None) -> web.StreamResponse:
+async def _form(
+    request: web.Request, form: EndpointForm, shown: ShownEndpoint | None = None, error: BridgeError | None = None
+) -> web.StreamResponse:
     return await page(
         request,
         "endpoint_form.html",
         status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
-        title="Add an endpoint",
+        title="Add an endpoint" if shown is None else f"Change {shown.overview.name}",
         form=form,
         options=FIELDS,
-        shown=None,
+        shown=shown,
         error=None if error is None else error_text(error),
     )
 
@@ -51,7 +53,7 @@ async def add(request: web.Request) -> web.StreamResponse:
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
-        return await _new(request, form, error)
+        return await _form(request, form, error=error)
     log_change(request, "endpoint added", endpoint=form.name, url=added.shown_url)
     start = "the oldest change in the log" if form.from_oldest else "changes committed from now on"
     text = f"Endpoint {form.name} is added. It starts with {start}."
@@ -65,22 +67,7 @@ async def add(request: web.Request) -> web.StreamResponse:
 async def change_form(request: web.Request) -> web.StreamResponse:
     """Show the form of an endpoint's options."""
     shown = await changeable_endpoint(request)
-    return await _change(request, shown, EndpointForm.of(shown.record))
-
-
-async def _change(
-    request: web.Request, shown: ShownEndpoint, form: EndpointForm, error: BridgeError | None = None
-) -> web.StreamResponse:
-    return await page(
-        request,
-        "endpoint_form.html",
-        status=HTTPStatus.OK if error is None else HTTPStatus.BAD_REQUEST,
-        title=f"Change {shown.overview.name}",
-        form=form,
-        options=FIELDS,
-        shown=shown,
-        error=None if error is None else error_text(error),
-    )
+    return await _form(request, EndpointForm.of(shown.record), shown)
 
 
 async def change(request: web.Request) -> web.StreamResponse:
@@ -96,7 +83,7 @@ async def change(request: web.Request) -> web.StreamResponse:
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
-        return await _change(request, shown, form, error)
+        return await _form(request, form, shown, error)
     log_change(request, "endpoint changed", endpoint=name, options=sorted(given))
     say(request, f"Endpoint {name} is changed.")
     _warn(request, warnings)

@@ -198,4 +198,4 @@ async def test_secret_that_signs_for_ever_can_be_read(database: Database) -> Non
     async with database.connection() as connection:
         (row,) = await list_endpoints(connection)
     assert row["previous_secret_until"].year == 9999
-    assert (await show_endpoint(database.bridge_url, "till")).record.rotating_until is not None
+    assert (await show_endpoint(database.bridge_url, "till")).record.options["rotating_until"] is not None

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.position import Position, Snapshot
+from cdc_bridge.database import Database as DaemonDatabase
 from cdc_bridge.model import Change, DeliveryState, EndpointId, Operation, ReservationId, Seq, SkipReason, Xid
-from cdc_bridge.pipeline.delivery_log import due_retries, record, seconds_until_next_due
+from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.in_flight import InFlight
 from tests.support.databases import Database
 from tests.support.plans import explained, most_rows_seen
 
+T = TypeVar("T")
+
 ENDPOINT = EndpointId(1)
 RETRYING = 20_000
 OCCUPIED = [ReservationId(f"R{number}") for number in range(RETRYING // 2)]
+
+
+class OneConnection(DaemonDatabase):
+    """A daemon's database of one connection, whose plans are explained."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self._connection = connection
+
+    async def patiently(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+        return await operation(self._connection)
 
 
 @pytest.fixture
@@ -32,8 +50,9 @@ def many_retrying(database: Database) -> Database:
 async def test_occupied_reservations_are_looked_up_by_hash(many_retrying: Database) -> None:
     async with many_retrying.connection() as connection:
         plans = await explained(connection, as_daemon=True)
-        due = await due_retries(connection, ENDPOINT, OCCUPIED, 10)
-        seconds = await seconds_until_next_due(connection, ENDPOINT, OCCUPIED)
+        delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
+        due = await delivery_log.due_retries(OCCUPIED, 10)
+        seconds = await delivery_log.seconds_until_next_due(OCCUPIED)
     assert [found.change.seq for found in due] == list(range(RETRYING // 2, RETRYING // 2 + 10))
     assert seconds is not None
     assert seconds < 0
@@ -55,6 +74,7 @@ async def test_recording_looks_at_the_reservations_recorded_alone(many_retrying:
         plans = await explained(connection, as_daemon=True)
         await connection.execute("set auto_explain.log_analyze = on")
         plans.clear()
-        await record(connection, ENDPOINT, 0, [settled], Position(Snapshot(Xid(2), frozenset())))
+        delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
+        await delivery_log.record([settled], Position(Snapshot(Xid(2), frozenset())))
     assert many_retrying.value("select state from cdc_bridge.delivery where seq = 7") == "skipped"
     assert max(map(most_rows_seen, plans)) < 10

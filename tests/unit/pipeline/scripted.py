@@ -122,6 +122,9 @@ class ScriptedStore:
         self._unread: deque[LoggedChange] = deque()
         self._read = 0
         self.pages_read = 0
+        self.changes_read: list[Change] = []
+        self.found_retrying = False
+        """Whether there was a delivery to retry when it was last asked for."""
         self.retries: list[tuple[float, DueRetry]] = []
         """When each is due, by the loop's clock."""
         self.newer_unread: set[ReservationId] = set()
@@ -154,6 +157,7 @@ class ScriptedStore:
         assert position.snapshot.xmax == self._read
         page = tuple(self._unread.popleft() for _ in range(min(limit, len(self._unread))))
         self._read += len(page)
+        self.changes_read += [logged.change for logged in page]
         self.pages_read += 1
         self._happened.note()
         return Page(page, Position(Snapshot(Xid(self._read), frozenset())), at_end=len(page) < limit)
@@ -163,8 +167,10 @@ class ScriptedStore:
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         now = asyncio.get_running_loop().time()
+        pauses = [at - now for at, one in self.retries if one.change.reservation_id not in occupied]
+        self.found_retrying = bool(pauses)
         self._happened.note()
-        return min((at - now for at, one in self.retries if one.change.reservation_id not in occupied), default=None)
+        return min(pauses, default=None)
 
     async def due_retries(self, occupied: Collection[ReservationId], limit: int) -> list[DueRetry]:
         now = asyncio.get_running_loop().time()
@@ -196,6 +202,29 @@ class ScriptedStore:
         self._happened.note()
 
 
+class ObservedPipeline(Pipeline):
+    """A pipeline, and what its reader and its store have seen of it."""
+
+    reader: Reader
+    store: ScriptedStore
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has read the log to its end and is idle."""
+        return self.reader.state == "idle"
+
+    @property
+    def has_retrying(self) -> bool:
+        """Whether the delivery log had a delivery to retry when it was last read."""
+        return self.store.found_retrying
+
+    @property
+    def oldest_in_hand(self) -> datetime | None:
+        """Time of the oldest change that was read and is not recorded yet."""
+        recorded = self.store.states
+        return min((one.changed_at for one in self.store.changes_read if one.seq not in recorded), default=None)
+
+
 class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
     """A pipeline that runs within the context; whatever it raised, :meth:`stop` raises."""
 
@@ -208,7 +237,7 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
         self.lease.renew(Lease.now(), 3600)
         self.state_changes = 0
         self._stopping = asyncio.Event()
-        self.pipeline = Pipeline(
+        self.pipeline = ObservedPipeline(
             replace(TILL, max_in_flight=max_in_flight, latest_only=latest_only),
             self.lease,
             position(0),
@@ -222,6 +251,7 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
             page_size=page_size,
             state_changed=self._note_state,
         )
+        self.pipeline.reader, self.pipeline.store = self.reader, self.store
         self.finish_within_seconds = 30.0
         self._running: asyncio.Task[None] | None = None
 

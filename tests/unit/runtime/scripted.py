@@ -6,21 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
-from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.endpoints.options import OPTIONS, Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint
-from cdc_bridge.runtime.releases import Releases
 from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.tasks import end
 
@@ -32,20 +30,9 @@ TILL = Endpoint(name="till", url="https://till.example")
 
 def listed(number: int = 1, name: str = "till", *, row: dict[str, Any] | None = None, **changes: Any) -> ListedEndpoint:
     """Return an endpoint as the database lists it, free unless said otherwise."""
-    columns: dict[str, Any] = {
+    columns = {option.name: option.default for option in OPTIONS.values()} | {
         "name": name,
         "url": "https://till.example",
-        "headers": [],
-        "secret": None,
-        "previous_secret": None,
-        "previous_secret_until": None,
-        "ca_file": None,
-        "client_certificate_file": None,
-        "client_key_file": None,
-        "max_in_flight": 16,
-        "latest_only": False,
-        "timeout_seconds": 15,
-        "connect_timeout_seconds": 5,
         "problem": None,
     }
     endpoint = ListedEndpoint(
@@ -72,8 +59,6 @@ class ScriptedPipeline:
         self.state_changed = state_changed
         self.state = EndpointState()
         self.withdrawn = False
-        self.oldest_in_hand: datetime | None = None
-        self.has_retrying = False
         self.stalled_since: float | None = None
         self.unread_since: float | None = None
         self.schedule_looks = 0
@@ -215,7 +200,7 @@ class Daemon:
         endpoint_log = EndpointLog()
         self.supervisor = Supervisor(
             self._open_pipeline,
-            Releases(self.store),
+            self.store,
             endpoint_log,
             finish_within_seconds=FINISH_WITHIN_SECONDS,
             clock=lambda: self.now,
