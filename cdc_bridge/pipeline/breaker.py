@@ -70,11 +70,6 @@ class Breaker:
         return self.is_open or self._probes_failed > 1
 
     @property
-    def limit(self) -> int:
-        """Present maximum number of requests in flight."""
-        return self._limit
-
-    @property
     def probe_at(self) -> float | None:
         """When the next probe is due; ``None``: the endpoint works, or a probe is in flight."""
         return self._probe_at if self._probe is None else None

@@ -25,7 +25,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
 from cdc_bridge.capture.change_log import Page
 from cdc_bridge.capture.position import Position
@@ -237,14 +236,6 @@ class DeliveryQueue:
         self._recorded.set()
         if not self.unrecorded.is_set():
             self.all_recorded.set()
-
-    # For monitoring
-
-    @property
-    def oldest(self) -> datetime | None:
-        """Time of the oldest change that was read and is not recorded."""
-        records = self._records.values()
-        return min((record.change.changed_at for record in records if record.page is not None), default=None)
 
     def _add(self, delivery: InFlight, *, superseded: bool) -> None:
         change = delivery.change

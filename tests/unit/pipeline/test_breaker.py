@@ -188,12 +188,12 @@ def test_concurrency_grows_with_success_and_halves_with_failure() -> None:
     model.succeed(A)
     for n in range(10):
         model.succeed(ReservationId(f"ok-{n}"))
-    assert model.breaker.limit == 11
+    assert model.breaker.allows(0) == 11
     model.fail(D)
-    assert model.breaker.limit == 5
+    assert model.breaker.allows(0) == 5
     for n in range(100):
         model.succeed(ReservationId(f"ok-{n}"))
-    assert model.breaker.limit == 16
+    assert model.breaker.allows(0) == 16
 
 
 def test_response_that_rejects_a_delivery_shows_that_the_endpoint_works_and_accuses_none() -> None:

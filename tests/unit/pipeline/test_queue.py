@@ -173,7 +173,7 @@ def test_nothing_is_kept_of_a_delivery_that_is_recorded() -> None:
     assert queue.occupied() == {"r"}
     queue.settle_as(queue.take_one(), DeliveryState.SKIPPED)
     queue.record()
-    assert (queue.occupied(), queue.has_ready, queue.oldest, queue.sending) == (set(), False, None, 0)
+    assert (queue.occupied(), queue.has_ready, queue.sending) == (set(), False, 0)
 
 
 def test_newest_change_supersedes_the_queued_ones_where_the_latest_is_wanted() -> None:
@@ -362,18 +362,6 @@ def test_all_is_recorded_only_when_nothing_was_settled_meanwhile() -> None:
     queue.record()
     assert queue.all_recorded.is_set()
     assert not queue.unrecorded.is_set()
-
-
-def test_oldest_is_the_oldest_change_that_was_read_and_is_not_recorded() -> None:
-    queue = Queue()
-    queue.retry(change(0, "retry"))
-    assert queue.oldest is None
-    queue.add(change(2, "b"), change(3, "c"))
-    queue.add(change(1, "a"))
-    assert queue.oldest == NOON + timedelta(seconds=1)
-    queue.settle_as(next(one for one in queue.take(4) if one.change.seq == 1), DeliveryState.DEAD)
-    queue.record()
-    assert queue.oldest == NOON + timedelta(seconds=2)
 
 
 def test_change_handed_over_twice_is_an_error_and_no_silence() -> None:
