@@ -134,6 +134,8 @@ class ScriptedStore:
         self.batches: list[list[InFlight]] = []
         self.position = 0
         self.recording = Gate()
+        self.reading_schedule = Gate()
+        """Shut, it keeps what is read from those who read it."""
 
     def commit(self, *changes: Change, overtaken: bool = False, recorded: bool = False) -> None:
         """Add changes to the log."""
@@ -163,8 +165,9 @@ class ScriptedStore:
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         now = asyncio.get_running_loop().time()
-        self._happened.note()
-        return min((at - now for at, one in self.retries if one.change.reservation_id not in occupied), default=None)
+        seconds = min((at - now for at, one in self.retries if one.change.reservation_id not in occupied), default=None)
+        await self.reading_schedule.pass_through(self._happened)
+        return seconds
 
     async def due_retries(self, occupied: Collection[ReservationId], limit: int) -> list[DueRetry]:
         now = asyncio.get_running_loop().time()

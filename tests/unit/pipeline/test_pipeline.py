@@ -100,6 +100,23 @@ async def test_rejection_with_retry_after_is_not_retried_before() -> None:
 
 
 @in_virtual_time
+async def test_retry_that_is_recorded_while_the_schedule_is_read_is_sent_when_it_is_due() -> None:
+    async with ScriptedPipeline() as run:
+        await run.until(lambda: run.pipeline.at_rest)
+        run.store.reading_schedule.shut()
+        run.pipeline.look_at_schedule()
+        await run.until(lambda: run.store.reading_schedule.waiting == 1)
+        run.transport.script = lambda _: INVALID
+        run.store.commit(change(1))
+        await run.until_recorded(1, state="retrying")
+        run.transport.script = lambda _: OK
+        recorded_at = now()
+        run.store.reading_schedule.open()
+        await run.until_recorded(1)
+        assert now() - recorded_at < 2 * SCHEDULE_SECONDS[0]
+
+
+@in_virtual_time
 async def test_newer_change_is_sent_at_once_while_an_older_one_is_retrying() -> None:
     async with ScriptedPipeline() as run:
         run.transport.script = lambda message: INVALID if message.sequence == 1 else OK
