@@ -54,7 +54,7 @@ class RecordedPosition:
         return page
 
     def _merge_recorded(self) -> None:
-        """Let pages that are recorded be part of the one before, as one delivery may hold up the first page for long."""
+        """Merge each recorded page into the one before: one delivery may hold up the first page for long."""
         kept = deque([self._pages[0]])
         for page in list(self._pages)[1:]:
             if page.outstanding:

@@ -134,6 +134,7 @@ class ScriptedStore:
         self.batches: list[list[InFlight]] = []
         self.position = 0
         self.recording = Gate()
+        self.schedule_reads = 0
         self.reading_schedule = Gate()
         """Shut, it keeps what is read from those who read it."""
 
@@ -165,6 +166,7 @@ class ScriptedStore:
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         now = asyncio.get_running_loop().time()
+        self.schedule_reads += 1
         seconds = min((at - now for at, one in self.retries if one.change.reservation_id not in occupied), default=None)
         await self.reading_schedule.pass_through(self._happened)
         return seconds
