@@ -249,7 +249,7 @@ class World:
     def step(self) -> None:
         daemon = self.daemon
         steps: dict[Callable[[], object], int] = {
-            self._commit: 12,
+            self._commit: 5,
             daemon.intake.__next__: 12,
             daemon.retry_intake.__next__: 10,
             daemon.recorder.__next__: 18,
