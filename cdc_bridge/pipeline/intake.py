@@ -17,6 +17,8 @@ from cdc_bridge.pipeline.telemetry import Telemetry
 
 _LONGEST_WAIT_SECONDS = 60.0
 """Time until the schedule is read again, in case the notification of a retry made due is lost."""
+_LONGEST_WAIT_BESIDE_OTHERS_SECONDS = 5.0
+"""The same while deliveries are in flight: when they end, a retry of their reservation may be due, unannounced."""
 
 
 class Changes(Protocol):
@@ -104,16 +106,17 @@ class RetryIntake:
         while True:
             queue.schedule_changed.clear()
             await queue.until(lambda: queue.room_for_retries > 0)
-            seconds = await self._retries.seconds_until_next_due(queue.occupied())
+            occupied = queue.occupied()
+            seconds = await self._retries.seconds_until_next_due(occupied)
             if seconds is None or seconds > 0:
-                await self._wait_for_schedule(seconds)
+                longest = _LONGEST_WAIT_BESIDE_OTHERS_SECONDS if occupied else _LONGEST_WAIT_SECONDS
+                await self._wait_for_schedule(longest if seconds is None else min(seconds, longest))
                 continue
             with queue.reading() as delivered_meanwhile:
                 due = await self._retries.due_retries(queue.occupied(), queue.room_for_retries)
                 queue.hand_over_due(due, delivered_meanwhile)
 
-    async def _wait_for_schedule(self, seconds: float | None) -> None:
-        longest = _LONGEST_WAIT_SECONDS
+    async def _wait_for_schedule(self, within_seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(longest if seconds is None else min(seconds, longest)):
+            async with asyncio.timeout(within_seconds):
                 await self._queue.schedule_changed.wait()

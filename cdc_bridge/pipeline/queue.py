@@ -49,7 +49,8 @@ class DeliveryQueue:
 
         Args:
             position: What is recorded already.
-            window: Maximum number of deliveries in memory, if intake waits for :attr:`has_room`.
+            window: Number of deliveries in memory at which intake waits (:attr:`has_room`); a page of retries may
+                exceed it.
             page_size: Maximum number of changes, and of retries, handed over at once.
             latest_only: Whether the newest change of a reservation supersedes those that are queued.
         """

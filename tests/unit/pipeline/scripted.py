@@ -137,6 +137,9 @@ class ScriptedStore:
         self.batches: list[list[InFlight]] = []
         self.position = 0
         self.recording = Gate()
+        self.schedule_reads = 0
+        self.reading_schedule = Gate()
+        """Shut, it keeps what is read from those who read it."""
 
     def commit(self, *changes: Change, overtaken: bool = False, recorded: bool = False) -> None:
         """Add changes to the log."""
@@ -167,9 +170,10 @@ class ScriptedStore:
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         now = asyncio.get_running_loop().time()
+        self.schedule_reads += 1
         pauses = [at - now for at, one in self.retries if one.change.reservation_id not in occupied]
         self.found_retrying = bool(pauses)
-        self._happened.note()
+        await self.reading_schedule.pass_through(self._happened)
         return min(pauses, default=None)
 
     async def due_retries(self, occupied: Collection[ReservationId], limit: int) -> list[DueRetry]:

@@ -212,6 +212,14 @@ def test_429_opens_it_at_once_for_as_long_as_asked() -> None:
     assert model.breaker.probe_at == 130
 
 
+def test_longest_retry_after_of_several_requests_in_flight_counts() -> None:
+    model = Model()
+    model.fail(A, failure=busy(30), now=100.0)
+    model.fail(B, failure=busy(60), now=101.0)
+    model.fail(C, failure=busy(1), now=102.0)
+    assert model.breaker.probe_at == 161
+
+
 def test_retry_after_never_shortens_a_pause() -> None:
     model, now = opened(), 0.0
     for _ in range(6):

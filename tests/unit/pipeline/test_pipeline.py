@@ -100,6 +100,23 @@ async def test_rejection_with_retry_after_is_not_retried_before() -> None:
 
 
 @in_virtual_time
+async def test_retry_that_is_recorded_while_the_schedule_is_read_is_sent_when_it_is_due() -> None:
+    async with ScriptedPipeline() as run:
+        await run.until(lambda: run.reader.state == "idle" and run.store.schedule_reads > 0)
+        run.store.reading_schedule.shut()
+        run.pipeline.look_at_schedule()
+        await run.until(lambda: run.store.reading_schedule.waiting == 1)
+        run.transport.script = lambda _: INVALID
+        run.store.commit(change(1))
+        await run.until_recorded(1, state="retrying")
+        run.transport.script = lambda _: OK
+        recorded_at = now()
+        run.store.reading_schedule.open()
+        await run.until_recorded(1)
+        assert now() - recorded_at < 2 * SCHEDULE_SECONDS[0]
+
+
+@in_virtual_time
 async def test_newer_change_is_sent_at_once_while_an_older_one_is_retrying() -> None:
     async with ScriptedPipeline() as run:
         run.transport.script = lambda message: INVALID if message.sequence == 1 else OK
@@ -129,6 +146,34 @@ async def test_retry_below_an_unread_change_is_not_sent_before_it() -> None:
     async with run:
         await run.until_recorded(8)
         assert "a" not in [reservation for reservation, _ in run.transport.sent[:-1]]
+
+
+@in_virtual_time
+async def test_retry_that_came_due_behind_an_older_change_in_flight_is_sent_soon_after_that() -> None:
+    run = ScriptedPipeline()
+    run.store.retry_in(30, DueRetry(change(20), 1, 1, overtaken=False))
+    async with run:
+        run.transport.gate.shut()
+        run.store.commit(change(10))
+        await run.until(lambda: run.transport.seqs == [10])
+        await asyncio.sleep(40)
+        assert run.transport.seqs == [10]
+        run.transport.gate.open()
+        opened_at = now()
+        await run.until_recorded(10, 20)
+        assert run.transport.seqs == [10, 20]
+        assert now() - opened_at < 6
+
+
+@in_virtual_time
+async def test_schedule_of_an_idle_endpoint_is_read_once_a_minute() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.commit(change(1))
+        await run.until_recorded(1)
+        await asyncio.sleep(60)
+        reads = run.store.schedule_reads
+        await asyncio.sleep(3600)
+        assert run.store.schedule_reads == reads + 60
 
 
 @in_virtual_time

@@ -283,6 +283,14 @@ def test_window_counts_what_is_not_recorded() -> None:
     assert queue.has_room
 
 
+def test_window_counts_retries_as_well() -> None:
+    queue = Queue(window=4, page_size=2)
+    queue.retry(change(1, "a"), change(2, "b"))
+    assert queue.has_room
+    queue.add(change(3, "c"))
+    assert not queue.has_room
+
+
 async def test_waiting_for_room_ends_by_recording() -> None:
     queue = Queue(window=2, page_size=1)
     queue.add(change(1, "a"), change(2, "b"))
@@ -309,6 +317,18 @@ def test_retry_of_a_reservation_that_is_under_way_is_left_for_later() -> None:
     queue.add(change(5))
     queue.retry(change(1), change(2, "other"))
     assert queue.taken() == [5, 2]
+
+
+def test_retry_that_was_read_before_a_newer_change_was_delivered_is_superseded() -> None:
+    queue = Queue()
+    with queue.reading() as meanwhile:
+        due = DueRetry(change(1), 1, 1, overtaken=False)
+        queue.add(change(2))
+        queue.settle_as(queue.take_one(), DELIVERED)
+        queue.record()
+        queue.hand_over_due([due], meanwhile)
+    assert queue.taken() == []
+    assert queue.record() == [(1, "superseded")]
 
 
 def test_retry_below_an_unread_change_waits_until_the_log_was_read_to_its_end() -> None:

@@ -15,6 +15,7 @@ from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.errors import InstallationError, LeaseLost
 from cdc_bridge.model import EndpointId
 from cdc_bridge.tasks import end
+from tests.unit.pipeline.virtual_time import in_virtual_time
 from tests.unit.runtime.scripted import LEASE_SECONDS, TILL, Daemon, Released, listed
 
 RESTART_AFTER_SECONDS = 5
@@ -394,6 +395,20 @@ async def test_announcement_and_changed_state_lead_to_a_look_at_once(daemon: Dae
         daemon.store.renewed.clear()
         announce()
         await daemon.store.renewed.wait()
+
+
+@in_virtual_time
+async def test_changed_state_leads_to_one_look_and_no_more() -> None:
+    daemon = Daemon()
+    (pipeline,) = await daemon.lease(listed())
+    running = Running(daemon)
+    pipeline.state_changed()
+    await asyncio.sleep(daemon.coordinator.look_every_seconds)
+    looks = daemon.store.renewals
+    await asyncio.sleep(10 * daemon.coordinator.look_every_seconds)
+    assert looks < daemon.store.renewals <= looks + 10
+    running.stopping.set()
+    await running.task
 
 
 async def test_daemon_recovers_by_itself_when_the_database_is_back(daemon: Daemon) -> None:
