@@ -122,7 +122,7 @@ order by d.seq desc, d.endpoint_id
 limit %(limit)s
 
 -- name: latest_unsettled
--- The same for pending and dead deliveries, by their index, which has them by state.
+-- The same for queued, retrying and dead deliveries, by their index, which has them by state.
 select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
   d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at
