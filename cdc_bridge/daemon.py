@@ -28,6 +28,7 @@ from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.heartbeat import Heartbeat
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
+from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
 from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare
@@ -89,8 +90,17 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         heartbeat = Heartbeat(database, timeout_seconds=settings.lease_seconds)
         leases = DatabaseLeaseStore(heartbeat, database, settings.lease_seconds)
         endpoint_log = EndpointLog()
+        mapping = MappingMonitor(database)
         supervisor = Supervisor(
-            partial(open_pipeline, database, listener, source=source, page_size=settings.batch_size),
+            partial(
+                open_pipeline,
+                database,
+                listener,
+                source=source,
+                page_size=settings.batch_size,
+                max_body_bytes=settings.max_body_bytes,
+                payload_invalid=mapping.found_invalid,
+            ),
             leases,
             endpoint_log,
             finish_within_seconds=settings.shutdown_timeout_seconds,
@@ -98,12 +108,15 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         coordinator = LeaseCoordinator(
             leases,
             supervisor,
-            EndpointDefinitions(declared, allow_http=settings.allow_http),
+            EndpointDefinitions(
+                declared, allow_http=settings.allow_http, payload_problem=lambda: mapping.payload_problem
+            ),
             listener,
             endpoint_log,
             lease_seconds=settings.lease_seconds,
         )
 
+        mapping.changed = supervisor.changed.set
         status_line = StatusLine(database, listener, coordinator, supervisor)
 
         def notify_service_manager() -> None:
@@ -125,7 +138,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
         if listen is not None:
-            health = HealthMonitor(database, listener, coordinator, supervisor, current)
+            health = HealthMonitor(database, listener, coordinator, supervisor, mapping=mapping, settings=current)
             stack.push_async_callback(health.close)
             await stack.enter_async_context(web_server(listen, health, current))
         stack.push_async_callback(
@@ -136,6 +149,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         await run_together(
             listener.run(),
             coordinator.run(stopping),
+            mapping.run(),
             watchdog.run(),
             *([status_line.run()] if service_manager else []),
             ScheduledReconcile(database, supervisor, current).run(),

@@ -1,8 +1,8 @@
 """Connections to PostgreSQL, and retries while it is unavailable.
 
-The daemon keeps a small pool for statements; the listener has a connection of its own. Every session uses UTC and ISO
-dates whatever the defaults of the server or the role are, trusts no schema that others may write to, and detects a
-peer that is gone.
+The daemon keeps a small pool for statements and one for loading reservations; the listener has a connection of its own.
+Every session uses UTC and ISO dates whatever the defaults of the server or the role are, trusts no schema that others
+may write to, and detects a peer that is gone.
 
 The daemon's statements go through :meth:`Database.patiently`, which tries again, with growing pauses, until PostgreSQL
 is back. An operation may therefore run twice: if the connection is lost after the commit and before its response. So
@@ -19,12 +19,13 @@ import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, NewType, TypeVar
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection, errors
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cdc_bridge.backoff import Backoff
@@ -32,12 +33,12 @@ from cdc_bridge.errors import DatabaseUnavailable, InstallationError
 from cdc_bridge.metrics import DATABASE_RECONNECTS
 from cdc_bridge.queries import load_queries
 
-if TYPE_CHECKING:
-    from psycopg.rows import TupleRow
-
 _queries = load_queries(__name__)
 
 T = TypeVar("T")
+
+LoadingConnection = NewType("LoadingConnection", AsyncConnection[TupleRow])
+"""An autocommit connection that loads reservations and runs nothing else: see :mod:`cdc_bridge.payload.isolated`."""
 
 OPERATION_TIMEOUT_SECONDS = 60.0
 """A statement that takes longer is abandoned: its connection is dead, or the database is stuck."""
@@ -46,6 +47,7 @@ RECONNECT = Backoff(first_seconds=0.1, longest_seconds=5.0, jitter=0.5)
 """Pauses between attempts while the database is unavailable."""
 
 _POOL_SIZE = 4
+_LOADING_POOL_SIZE = 2
 
 _DEFAULTS = {
     "connect_timeout": 10,
@@ -104,6 +106,15 @@ async def connect(database_url: str) -> AsyncConnection[TupleRow]:
     return connection
 
 
+async def connect_to_load(database_url: str) -> LoadingConnection:
+    """Open one connection to load reservations."""
+    connection = await AsyncConnection.connect(
+        autocommit=True, prepare_threshold=None, **connection_parameters(database_url)
+    )
+    await speak_plainly(connection)
+    return LoadingConnection(connection)
+
+
 def process_name() -> str:
     """Return the name of this process among all daemons: its host and its process id."""
     return f"{socket.gethostname()[:30]}:{os.getpid()}"
@@ -113,23 +124,36 @@ def problem_of(error: BaseException) -> str:
     """Return an error's message on one line, without any value of a row: it may be a guest's, or a secret."""
     if isinstance(error, psycopg.DataError | errors.RaiseException) and error.sqlstate:
         return f"a value cannot be used where it stands ({type(error).__name__}, SQLSTATE {error.sqlstate})"
-    if isinstance(error, psycopg.IntegrityError) and error.diag.message_primary:
-        return error.diag.message_primary  # Its detail repeats the row.
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary  # The detail may repeat the row, the context is the whole statement.
     return " ".join(str(error).split()) or type(error).__name__
 
 
+_Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
 class Database:
-    """The daemon's pool of connections."""
+    """The daemon's pools of connections."""
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._failures = 0
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            kwargs=connection_parameters(database_url) | {"autocommit": True},
+        parameters = connection_parameters(database_url) | {"autocommit": True}
+        # The pools' own time-outs are short, so that patiently() decides when to try again.
+        self._pool: _Pool = AsyncConnectionPool(
+            kwargs=parameters,
             min_size=1,
             max_size=_POOL_SIZE,
             configure=_set_up_pooled,
-            # The pool's own time-outs are short, so that patiently() decides when to try again.
+            timeout=5,
+            reconnect_timeout=3,
+            open=False,
+        )
+        self._loading_pool: _Pool = AsyncConnectionPool(
+            kwargs=parameters | {"prepare_threshold": None},
+            min_size=1,
+            max_size=_LOADING_POOL_SIZE,
+            configure=_set_up,
             timeout=5,
             reconnect_timeout=3,
             open=False,
@@ -149,14 +173,22 @@ class Database:
                 "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right; try it with: cdc-bridge check",
             ) from error
         await self._pool.open()
+        await self._loading_pool.open()
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close the pools."""
+        await self._loading_pool.close(timeout=2)
         await self._pool.close(timeout=2)
 
     async def connect(self) -> AsyncConnection[TupleRow]:
-        """Open a connection outside the pool."""
+        """Open a connection outside the pools."""
         connection = await connect(self._url)
+        await _set_up(connection)
+        return connection
+
+    async def connect_to_load(self) -> LoadingConnection:
+        """Open a connection outside the pools that loads reservations."""
+        connection = await connect_to_load(self._url)
         await _set_up(connection)
         return connection
 
@@ -166,10 +198,21 @@ class Database:
         Raises:
             InstallationError: The statement failed for a reason that waiting does not solve.
         """
+        return await self._patiently(self._pool, operation)
+
+    async def load_patiently(self, operation: Callable[[LoadingConnection], Awaitable[T]]) -> T:
+        """Run an operation that loads reservations, and repeat it while the database is unavailable.
+
+        Raises:
+            InstallationError: The statement failed for a reason that waiting does not solve.
+        """
+        return await self._patiently(self._loading_pool, lambda connection: operation(LoadingConnection(connection)))
+
+    async def _patiently(self, pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         failures = 0
         while True:
             try:
-                async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), self._pool.connection() as connection:
+                async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), pool.connection() as connection:
                     result = await operation(connection)
             except UNAVAILABLE as error:
                 failures += 1
@@ -209,10 +252,7 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
     try:
         connection = await connect(database_url)
     except psycopg.Error as error:
-        raise DatabaseUnavailable(
-            f"the database cannot be reached: {problem_of(error)}",
-            "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
-        ) from error
+        raise _unreachable(error) from error
     async with connection:
         try:
             await connection.execute(_queries["set_up_command"])
@@ -223,6 +263,28 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
             ) from error
         except psycopg.Error as error:
             raise statement_failed(error) from error
+
+
+@asynccontextmanager
+async def one_loading_connection(database_url: str) -> AsyncIterator[LoadingConnection]:
+    """Open one connection for a command that loads reservations.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not respond or rejects the login.
+    """
+    try:
+        connection = await connect_to_load(database_url)
+    except psycopg.Error as error:
+        raise _unreachable(error) from error
+    async with connection:
+        yield connection
+
+
+def _unreachable(error: psycopg.Error) -> DatabaseUnavailable:
+    return DatabaseUnavailable(
+        f"the database cannot be reached: {problem_of(error)}",
+        "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
+    )
 
 
 def statement_failed(error: BaseException) -> InstallationError:

@@ -5,6 +5,7 @@
     ├── WrongUsage                    exit code 2: the command line is wrong, or lacks what only the database could tell
     ├── DatabaseUnavailable           exit code 1: PostgreSQL cannot be reached now; trying again may help
     ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
+    ├── PayloadInvalid                exit code 1: a payload is not defined, or does not fit e-Res's tables any more
     └── LeaseLost                     never ends the daemon: another daemon has acquired the lease of an endpoint
 
 Each carries the problem and, in ``remedy``, the command or setting that solves it. A failed attempt is not an error but
@@ -46,6 +47,10 @@ class DatabaseUnavailable(BridgeError):
 
 class InstallationError(BridgeError):
     """The SQL side of the bridge is not what this version of the daemon needs."""
+
+
+class PayloadInvalid(BridgeError):
+    """A payload is not defined, or what it reads is no longer there. Deliveries wait; nothing is lost."""
 
 
 class LeaseLost(BridgeError):

@@ -124,6 +124,12 @@ class Settings(_EndpointSettings):
     batch_size: int = Field(
         500, ge=1, le=10_000, description="Maximum number of changes read at once; memory holds three such pages"
     )
+    max_body_bytes: int = Field(
+        16_777_216,
+        ge=1024,
+        le=268_435_456,
+        description="Size of a body that is not sent any more, in bytes; the delivery fails and says so",
+    )
     lease_seconds: float = Field(
         15,
         ge=1,

@@ -1,6 +1,10 @@
--- Rights of each role. The mapping grants the right to read its view.
+-- Rights of each role. The mapping grants cdc_bridge_loader the right to read e-Res's tables.
 
-grant usage on schema cdc_bridge to cdc_bridge, cdc_bridge_reader;
+grant usage on schema cdc_bridge to cdc_bridge, cdc_bridge_reader, cdc_bridge_loader, cdc_bridge_capture;
+
+grant insert (reservation_id, operation, changed_at) on cdc_bridge.change to cdc_bridge_capture;
+grant select on cdc_bridge.payload_definition to cdc_bridge_loader, cdc_bridge, cdc_bridge_reader;
+grant select on cdc_bridge.captured_table to cdc_bridge, cdc_bridge_reader;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant select on cdc_bridge.endpoint_status, cdc_bridge.unsettled_delivery to cdc_bridge;

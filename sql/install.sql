@@ -34,11 +34,17 @@ set local role cdc_bridge_owner;
 \ir tables/change.sql
 \ir tables/endpoint.sql
 \ir tables/delivery.sql
+\ir tables/payload_definition.sql
+\ir tables/captured_table.sql
 \ir functions/define_capture.sql
 \ir functions/attach.sql
 \ir functions/detach.sql
 \ir functions/disable_capture.sql
 \ir functions/enable_capture.sql
+\ir functions/define_loader.sql
+\ir functions/define_payload.sql
+\ir functions/drop_payload.sql
+\ir functions/payload_reading.sql
 \ir functions/announce_endpoint.sql
 \ir functions/adopt.sql
 \ir functions/prune.sql
@@ -47,7 +53,8 @@ set local role cdc_bridge_owner;
 \ir grants.sql
 select set_config('role', current_setting('cdc_bridge.role_before'), true);
 
--- Capture functions in use are brought up to date, unless capture is switched off.
+-- The functions in use are brought up to date; capture stays switched off where it is.
+select cdc_bridge.define_loader(d.name) from cdc_bridge.payload_definition d;
 select cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, true)
 from pg_catalog.pg_proc p
 where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_by\_%'
@@ -56,8 +63,8 @@ where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_b
 \if :{?mapping}
   \i :mapping
 \else
-  -- If capture is attached but the view is missing, the mapping was dropped, and it may not have been the shipped one.
-  select to_regclass('cdc_bridge.reservation_payload') is null
+  -- If capture is attached but there is no payload, the mapping was dropped, and it may not have been the shipped one.
+  select not exists (select from cdc_bridge.payload_definition where name = 'reservation')
     and not exists (select from pg_trigger where tgname in ('cdc_bridge_insert', 'cdc_bridge_update')) as without_mapping \gset
   \if :without_mapping
     \ir mapping.sql

@@ -1,7 +1,8 @@
 -- The mapping: the one file that names e-Res's own tables. Edit it where your columns or tables differ.
 --
--- The view cdc_bridge.reservation_payload defines the payload: one row per reservation; its columns, in order, are the JSON's
--- keys, and a dot nests. The daemon knows nothing else of e-Res.
+-- define_payload says what becomes the body of a request: a SELECT with one row per reservation; its columns, in order, are
+-- the JSON's keys, and a dot nests. It is kept as text, so e-Res can alter what it reads. The daemon knows nothing else of
+-- e-Res.
 --
 --   column type                              in the JSON
 --   text, varchar, char                      a string; null becomes ""
@@ -17,17 +18,11 @@
 -- "id" must be the reservations table's key itself, without an expression, so that its index finds the rows.
 -- Examples for other tables and columns: mapping-guide.md.
 
--- The view reads with its owner's rights, so the daemon needs none on e-Res's tables.
-grant usage on schema public to cdc_bridge_owner;
-grant select on public.reservations, public.customers, public.calls to cdc_bridge_owner;
+-- Reservations are loaded as cdc_bridge_loader. No other role of ours has a right on e-Res's tables.
+grant usage on schema public to cdc_bridge_loader;
+grant select on public.reservations, public.customers, public.calls to cdc_bridge_loader;
 
--- cdc_bridge_owner creates the view, so that no default privilege of yours grants it to anybody. It is dropped first, as
--- PostgreSQL cannot replace a view by one with other columns. Running daemons continue with the new one.
-select set_config('cdc_bridge.role_before', current_setting('role'), true);
-set local role cdc_bridge_owner;
-drop view if exists cdc_bridge.reservation_payload;
-
-create view cdc_bridge.reservation_payload as
+select cdc_bridge.define_payload('reservation', $query$
 select
   c.id as "customer.id",
   c.title as "customer.title",
@@ -100,10 +95,7 @@ select
   k.provider_sid as "call.provider_sid"
 from public.reservations r
 left join public.customers c on c.id = r.cust_id
-left join public.calls k on k.call_id = r.call_id;
-
-comment on view cdc_bridge.reservation_payload is 'Payload of a reservation: its columns, in order, are the JSON''s keys';
-grant select on cdc_bridge.reservation_payload to cdc_bridge;
-select set_config('role', current_setting('cdc_bridge.role_before'), true);
+left join public.calls k on k.call_id = r.call_id
+$query$);
 
 select cdc_bridge.attach('public.reservations', 'id');

@@ -31,10 +31,11 @@ begin
 
   select r.rolname into stranger
   from pg_catalog.pg_roles r
-  where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+  where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture', 'cdc_bridge_reader')
     and (
-      r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication
-      or r.rolname <> 'cdc_bridge' and r.rolcanlogin
+      r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication
+      or r.rolbypassrls and r.rolname <> 'cdc_bridge_loader'  -- which needs it where e-Res's tables have policies
+      or r.rolcanlogin and r.rolname <> 'cdc_bridge'
     )
   order by 1
   limit 1;

@@ -1,21 +1,28 @@
 -- Roles, shared by all databases of the cluster:
---   cdc_bridge_owner   owns everything in the schema cdc_bridge and may read the tables that the mapping names; cannot log in
---   cdc_bridge         the daemon; give it a password (psql: \password cdc_bridge) or another way to log in
---   cdc_bridge_reader  reads the state of endpoints and deliveries; grant it to people and monitoring
+--   cdc_bridge_owner    owns everything in the schema cdc_bridge but the functions of the next two; cannot log in
+--   cdc_bridge_loader   reads the tables that the mapping names, and nothing else; the functions that load reservations run as
+--                       this role, and with them whatever code e-Res's tables bring along; cannot log in
+--   cdc_bridge_capture  appends to the change log, and nothing else; the capture functions run as this role; cannot log in
+--   cdc_bridge          the daemon; give it a password (psql: \password cdc_bridge) or another way to log in
+--   cdc_bridge_reader   reads the state of endpoints and deliveries; grant it to people and monitoring
 
 do $roles$
 declare
   role_before constant text := pg_catalog.current_setting('role');
+  ours text;
 begin
-  if not exists (select from pg_catalog.pg_roles where rolname = 'cdc_bridge_owner') then
-    create role cdc_bridge_owner nologin;
-  end if;
-  if not exists (select from pg_catalog.pg_roles where rolname = 'cdc_bridge') then
-    create role cdc_bridge login;
-  end if;
-  if not exists (select from pg_catalog.pg_roles where rolname = 'cdc_bridge_reader') then
-    create role cdc_bridge_reader nologin;
-  end if;
+  foreach ours in array array['cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture', 'cdc_bridge', 'cdc_bridge_reader'] loop
+    if not exists (select from pg_catalog.pg_roles where rolname = ours) then
+      execute pg_catalog.format('create role %I %s', ours, case ours when 'cdc_bridge' then 'login' else 'nologin' end);
+    end if;
+  end loop;
+
+  -- The owner defines the functions of these two.
+  foreach ours in array array['cdc_bridge_loader', 'cdc_bridge_capture'] loop
+    if not pg_catalog.pg_has_role('cdc_bridge_owner', ours, 'usage') then
+      execute pg_catalog.format('grant %I to cdc_bridge_owner', ours);
+    end if;
+  end loop;
 
   -- A role that is not a superuser has to be a member of cdc_bridge_owner to create objects as it. (Since PostgreSQL 16 the
   -- creator of a role is a member, but without SET; so it is tried, not looked up.)

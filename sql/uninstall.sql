@@ -59,7 +59,7 @@ begin
   left join pg_catalog.pg_proc p on s.classid = 'pg_proc'::regclass and p.oid = s.objid
   left join pg_catalog.pg_type t on s.classid = 'pg_type'::regclass and t.oid = s.objid
   where s.refclassid = 'pg_authid'::regclass and s.deptype = 'o'
-    and r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+    and r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture', 'cdc_bridge_reader')
     and (
       s.dbid = 0
       or s.dbid = (select db.oid from pg_catalog.pg_database db where db.datname = pg_catalog.current_database())
@@ -97,7 +97,7 @@ declare
   name text;
   granted record;
 begin
-  foreach name in array array['cdc_bridge', 'cdc_bridge_reader', 'cdc_bridge_owner'] loop
+  foreach name in array array['cdc_bridge', 'cdc_bridge_reader', 'cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture'] loop
     continue when not exists (select from pg_catalog.pg_roles where rolname = name);
 
     -- A role that another database of the cluster still needs stays; only its rights in this one are revoked.

@@ -12,6 +12,14 @@ async def check_capture(connection: Connection) -> Check:
     """Triggers for INSERT and UPDATE are attached, fire and capture."""
     name = "capture"
     triggers = await capture_triggers(connection)
+    if lost := await records(connection, "lost_tables"):
+        table, key, exists = lost[0]
+        what = "is another one than capture was attached to" if exists else "does not exist any more"
+        return failed(
+            name,
+            f"table {table} {what}, so nothing is captured",
+            f"Run as a DBA, with its name and its key: {_attach(table, key)} Then: cdc-bridge reconcile --repair",
+        )
     if not triggers:
         attach = "Run as a DBA, with the table and its key: select cdc_bridge.attach('public.reservations', 'id');"
         return failed(name, "capture is not attached to any table", attach)
@@ -46,8 +54,8 @@ def _problem_of(table: str, triggers: dict[str, Trigger]) -> tuple[str, str] | N
         trigger = triggers[name]
         if not trigger.has_key:
             return (
-                f"table {table} has lost its column {key}, so e-Res cannot write to it",
-                f"Run as a DBA now, with the column's new name: select cdc_bridge.attach('{whole_table}', '...');",
+                f"table {table} has no column {key} any more",
+                f"Run as a DBA, with the key's name now: select cdc_bridge.attach('{whole_table}', '...');",
             )
         if not trigger.fires:
             return (

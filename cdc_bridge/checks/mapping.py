@@ -1,15 +1,14 @@
-"""Check of the payload view."""
+"""Check of the payload."""
 
 from __future__ import annotations
 
-import psycopg
-
-from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, records, warning
-from cdc_bridge.database import problem_of
-from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES
-from cdc_bridge.payload.loader import payload_columns
+from cdc_bridge.checks.verdict import Check, failed, listed, ok, warning
+from cdc_bridge.database import LoadingConnection
+from cdc_bridge.errors import PayloadInvalid
+from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition, payload_definition
+from cdc_bridge.payload.formats import TEXT_TYPES
+from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.queries import load_queries
-from cdc_bridge.schema.version import INSTALL
 from cdc_bridge.vendor.contract import column_forms, column_names
 
 _queries = load_queries(__name__)
@@ -36,58 +35,33 @@ _FITTING = {
 """By form of the contract's schema: column types that are, or may be, written in it."""
 
 
-async def check_mapping(connection: Connection) -> Check:
-    """The payload view has every column of the contract, in types that are written in the contract's forms."""
-    types = await payload_columns(connection)
-    problem = _check_columns(types) or await _check_reading(connection) or _check_forms(types)
-    if problem is not None:
+async def check_mapping(connection: LoadingConnection) -> Check:
+    """The payload can be loaded, and has every column of the contract, in types that are written in its forms."""
+    try:
+        await ReservationLoader().require_valid(connection)
+        definition = await payload_definition(connection, RESERVATION)
+    except PayloadInvalid as error:
+        return failed(_NAME, error.problem, error.remedy)
+    types = definition.type_of
+    if missing := [column for column in column_names() if column not in types]:
+        return failed(
+            _NAME,
+            f"the payload lacks {listed(missing)}",
+            "Add them to the mapping and run: cdc-bridge install --mapping FILE",
+        )
+    if (problem := _check_forms(types) or await _check_code(connection, definition)) is not None:
         return problem
     extra = len(types) - len(column_forms())
     return ok(_NAME, f"{len(types)} columns" + (f", {extra} beyond the contract" if extra else ""))
 
 
-def _check_columns(types: dict[str, str]) -> Check | None:
-    if not types:
-        return failed(
-            _NAME,
-            "the view cdc_bridge.reservation_payload is missing",
-            f"Run as a DBA: {INSTALL}, or {INSTALL} --mapping FILE for your own mapping",
-        )
-    if missing := [column for column in column_names() if column not in types]:
-        return failed(
-            _NAME,
-            f"the view lacks {listed(missing)}",
-            "Add them to the mapping and run: cdc-bridge install --mapping FILE",
-        )
-    if unsupported := [f"{column} ({type_})" for column, type_ in types.items() if type_ not in SUPPORTED_TYPES]:
-        return failed(
-            _NAME,
-            f"the view has columns of types that cannot be written: {listed(unsupported)}",
-            "Cast them in the mapping; a timestamp without time zone: x at time zone 'Europe/London'",
-        )
-    return None
-
-
-async def _check_reading(connection: Connection) -> Check | None:
-    try:
-        await connection.execute(_queries["read_nothing_through_view"])
-    except psycopg.Error as error:
-        return failed(
-            _NAME,
-            f"the view cannot be read: {problem_of(error)}",
-            "Run in psql, for each of its tables: grant select on TABLE to cdc_bridge_owner;",
-        )
-    if hidden := await records(connection, "hidden_by_row_security"):
-        found = listed([f"on {table} from {reader}" for table, reader in hidden])
-        policies = [
-            f"create policy cdc_bridge on {table} for select to {reader} using (true);" for table, reader in hidden
-        ]
-        return warning(
-            _NAME,
-            f"row security may hide rows {found}, and what is hidden counts as deleted",
-            f"Run as a DBA: {' '.join(policies)}",
-        )
-    return None
+async def _check_code(connection: LoadingConnection, definition: PayloadDefinition) -> Check | None:
+    """Name what runs when reservations are loaded, and is not PostgreSQL's own."""
+    cursor = await connection.execute(_queries["views_read"], {"names": list(definition.reads)})
+    views = [view for (view,) in await cursor.fetchall()]
+    if not (code := [*definition.functions, *views]):
+        return None
+    return ok(_NAME, f"{len(definition.columns)} columns; runs code of e-Res as cdc_bridge_loader: {listed(code)}")
 
 
 def _check_forms(types: dict[str, str]) -> Check | None:

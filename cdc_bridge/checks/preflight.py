@@ -17,7 +17,7 @@ from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.schema import check_installation, check_rights, check_roles, check_server
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
 from cdc_bridge.checks.wake_up import check_wake_up
-from cdc_bridge.database import connect, problem_of
+from cdc_bridge.database import LoadingConnection, connect, connect_to_load, problem_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema.version import INSTALL
 from cdc_bridge.settings import Settings
@@ -26,7 +26,6 @@ _REQUIRED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
     check_server,
     check_installation,
     check_rights,
-    check_mapping,
 )
 _OF_THE_INSTALLATION = ("installation", "rights", "roles", "mapping", "capture", "endpoints")
 
@@ -70,7 +69,8 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         else:
             yield await _checked("rights", check_rights(connection))
             yield await _checked("roles", check_roles(connection))
-            yield await _checked("mapping", check_mapping(connection))
+            async with await connect_to_load(settings.database_url.get_secret_value()) as loading:
+                yield await _checked("mapping", check_mapping(LoadingConnection(loading)))
             yield await _checked("capture", check_capture(connection))
             yield await _checked("endpoints", check_endpoints(connection, settings))
             with suppress(psycopg.Error):  # The check before has reported it.

@@ -38,9 +38,17 @@ from (
     ),
     ('change cdc_bridge.delivery', 'grant update on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'update')),
     (
-      'read the view cdc_bridge.reservation_payload', 'grant select on cdc_bridge.reservation_payload to cdc_bridge',
-      case when to_regclass('cdc_bridge.reservation_payload') is null then true
-           else has_table_privilege(to_regclass('cdc_bridge.reservation_payload'), 'select') end
+      'read cdc_bridge.payload_definition and cdc_bridge.captured_table',
+      'grant select on cdc_bridge.payload_definition, cdc_bridge.captured_table to cdc_bridge',
+      has_table_privilege('cdc_bridge.payload_definition', 'select') and has_table_privilege('cdc_bridge.captured_table', 'select')
+    ),
+    (
+      'load reservations', 'grant execute on all functions in schema cdc_bridge to cdc_bridge',
+      (
+        select coalesce(bool_and(has_function_privilege(p.oid, 'execute')), true)
+        from pg_proc p
+        where p.pronamespace = 'cdc_bridge'::regnamespace and p.proowner = to_regrole('cdc_bridge_loader')
+      )
     )
 ) as needed (what, remedy, granted)
 where not needed.granted
@@ -66,54 +74,37 @@ join pg_class c on c.oid = family.oid
 where family.oid not in (select captured.oid from captured) and c.relpersistence <> 't'
 order by 1
 
--- name: hidden_by_row_security
--- Tables read by the payload view, directly or through other views, whose row security may hide rows from the role that
--- reads them: the owner of the view that names the table, or the daemon's for a view with security_invoker.
-with recursive readers (oid, reader) as (
+-- name: views_read
+-- Those of some relations that are views, whose definition belongs to somebody else.
+select format('%%I.%%I', n.nspname, c.relname)
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where format('%%I.%%I', n.nspname, c.relname) = any (%(names)s::text[]) and c.relkind = 'v'
+order by 1
+
+-- name: lost_tables
+-- Tables that capture was attached to and that have no trigger under that name now: dropped, renamed or replaced.
+select format('%%I.%%I', t.schema_name, t.table_name), t.key::text, c.oid is not null
+from cdc_bridge.captured_table t
+left join pg_namespace n on n.nspname = t.schema_name
+left join pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
+where not exists (
   select
-    v.oid,
-    case
-      when exists (
-        select from pg_options_to_table(v.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean
-      ) then current_user::regrole::oid
-      else v.relowner
-    end
-  from pg_class v
-  where v.relkind = 'v'
-), reads (oid, reader) as (
-  select to_regclass('cdc_bridge.reservation_payload')::oid, null::oid
-  union
-  select d.refobjid, readers.reader
-  from reads
-  join readers using (oid)
-  join pg_rewrite r on r.ev_class = reads.oid
-  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+  from pg_trigger g
+  join pg_proc p on p.oid = g.tgfoid
+  where g.tgrelid = c.oid and g.tgname in ('cdc_bridge_insert', 'cdc_bridge_update') and p.pronamespace = to_regnamespace('cdc_bridge')
 )
-select distinct c.oid::regclass::text, reads.reader::regrole::text
-from reads
-join pg_class c using (oid)
-join pg_roles o on o.oid = reads.reader
-where c.relkind in ('r', 'p') and c.relrowsecurity and not o.rolbypassrls and not o.rolsuper
-  and (c.relowner <> reads.reader or c.relforcerowsecurity)
-  and not exists (
-    select
-    from pg_policy y
-    where y.polrelid = c.oid and y.polpermissive and y.polcmd in ('r', '*') and pg_get_expr(y.polqual, y.polrelid) = 'true'
-      and y.polroles && array[0::oid, reads.reader]
-  )
-order by 1, 2
+order by 1
 
 -- name: captured_unread
--- Tables with capture that the payload view does not read, neither through another view nor as a partition or child.
-with recursive reads (oid) as (
-  select to_regclass('cdc_bridge.reservation_payload')::oid
-  union
-  select d.refobjid
-  from reads
-  join pg_rewrite r on r.ev_class = reads.oid
-  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
-), family (oid) as (
-  select reads.oid from reads
+-- Tables with capture that the payload does not name: neither they nor a table that they are a partition or child of.
+with recursive family (oid) as (
+  select c.oid
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where format('%%I.%%I', n.nspname, c.relname) in (
+    select unnest(d.reads) from cdc_bridge.payload_definition d where d.name = 'reservation'
+  )
   union
   select i.inhrelid from pg_inherits i join family on family.oid = i.inhparent
 )
@@ -123,7 +114,13 @@ join pg_proc p on p.oid = t.tgfoid
 join pg_namespace n on n.oid = p.pronamespace
 where n.nspname = 'cdc_bridge' and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
   and t.tgrelid not in (select family.oid from family)
-  and to_regclass('cdc_bridge.reservation_payload') is not null
+  and not exists (
+    select
+    from cdc_bridge.payload_definition d
+    cross join unnest(d.reads) as read
+    join pg_class v on v.relkind = 'v' and v.oid = to_regclass(read)
+    where d.name = 'reservation'
+  )
 order by 1
 
 -- name: strange_roles
@@ -135,12 +132,9 @@ join pg_roles member on member.oid = m.member
 join pg_roles role on role.oid = m.roleid
 where not member.rolsuper
   and (
-    role.rolname = 'cdc_bridge_owner'
+    role.rolname in ('cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture') and member.rolname <> 'cdc_bridge_owner'
     and 'true' in (coalesce(to_jsonb(m) ->> 'set_option', 'true'), to_jsonb(m) ->> 'inherit_option')  -- since PostgreSQL 16
-    or member.rolname in ('cdc_bridge', 'cdc_bridge_owner')
+    or member.rolname in ('cdc_bridge', 'cdc_bridge_loader', 'cdc_bridge_capture')
+    or member.rolname = 'cdc_bridge_owner' and role.rolname not in ('cdc_bridge_loader', 'cdc_bridge_capture')
   )
 order by 2, 1
-
--- name: read_nothing_through_view
--- Reads the payload view with all privileges that takes, and returns no row.
-select * from cdc_bridge.reservation_payload limit 0

@@ -12,11 +12,11 @@ from psycopg.rows import TupleRow
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
-from cdc_bridge.database import one_connection
+from cdc_bridge.database import LoadingConnection, one_connection, one_loading_connection
 from cdc_bridge.deliveries import backfill as backfills
 from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
-from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.endpoints.lookup import EndpointRef, resolve_endpoint
+from cdc_bridge.payload.keys import ReservationKeys
 
 
 def backfill(
@@ -52,18 +52,18 @@ def backfill(
 
 
 async def _run(url: str, name: str, wanted: BackfillOptions, done: BackfillProgress, *, dry_run: bool) -> None:
-    async with one_connection(url) as connection:
+    async with one_connection(url) as connection, one_loading_connection(url) as loading:
         await require_ready(connection)
         endpoint = await resolve_endpoint(connection, name)
         endpoint.require_same_cluster()
         if endpoint.silence:
             typer.echo(endpoint.silence, err=True)
         if dry_run:
-            counted = await backfills.count(connection, endpoint, wanted)
+            counted = await backfills.count(connection, loading, endpoint, wanted)
             found = f"{count_reservations(counted.selected)} of {counted.read:,}"
             typer.echo(f"Would queue for {endpoint.name}: {found}. Nothing was queued.")
             return
-        await _backfill(connection, endpoint, wanted, done)
+        await _backfill(connection, loading, endpoint, wanted, done)
         typer.echo(
             f"Queued for {endpoint.name}: {count_reservations(done.queued)}"
             + (", all settled." if wanted.wait else ".")
@@ -73,12 +73,16 @@ async def _run(url: str, name: str, wanted: BackfillOptions, done: BackfillProgr
 
 
 async def _backfill(
-    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, wanted: BackfillOptions, done: BackfillProgress
+    connection: AsyncConnection[TupleRow],
+    loading: LoadingConnection,
+    endpoint: EndpointRef,
+    wanted: BackfillOptions,
+    done: BackfillProgress,
 ) -> None:
-    total = await ReservationKeys(wanted.since).count(connection)
+    total = await ReservationKeys(wanted.since).count(loading)
     with progress_bar(f"backfill {endpoint.name}") as bar:
 
         def show(done: BackfillProgress) -> None:
             bar.show(done.read, total, f"queued {done.queued:,}, settled {done.settled:,}", done.waiting_for)
 
-        await backfills.backfill(connection, endpoint, wanted, done, show)
+        await backfills.backfill(connection, loading, endpoint, wanted, progress=done, on_progress=show)

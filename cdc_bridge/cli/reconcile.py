@@ -12,12 +12,12 @@ from psycopg.rows import TupleRow
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, print_json, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
-from cdc_bridge.database import one_connection
+from cdc_bridge.database import LoadingConnection, one_connection, one_loading_connection
 from cdc_bridge.deliveries import reconcile as reconciliation
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
 from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState
-from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.endpoints.lookup import EndpointRef, known_endpoints, resolve_endpoint
+from cdc_bridge.payload.keys import ReservationKeys
 
 _SHOWN_IDS = 20
 
@@ -74,7 +74,7 @@ async def _run(
     *,
     keep_ids: int | None,
 ) -> None:
-    async with one_connection(url) as connection:
+    async with one_connection(url) as connection, one_loading_connection(url) as loading:
         await require_ready(connection)
         known = await known_endpoints(connection) if name is None else []
         endpoints = known or [await resolve_endpoint(connection, name)]
@@ -84,17 +84,18 @@ async def _run(
             found = ReconcileReport(keep_ids)
             begins = endpoint.first_comparable(since)
             results.append((endpoint, begins, found))
-            await _reconcile(connection, endpoint, begins, found, repair)
+            await _reconcile(connection, loading, endpoint, begins, found, repair)
 
 
 async def _reconcile(
     connection: AsyncConnection[TupleRow],
+    loading: LoadingConnection,
     endpoint: EndpointRef,
     since: datetime,
     found: ReconcileReport,
     repair: set[SyncState],
 ) -> None:
-    total = await ReservationKeys(since).count(connection)
+    total = await ReservationKeys(since).count(loading)
     with progress_bar(f"compare {endpoint.name}") as bar:
 
         def show() -> None:
@@ -102,7 +103,7 @@ async def _reconcile(
 
         queue = Enqueuer(connection, endpoint.endpoint_id, MAX_PENDING, lambda _: show())
         await reconciliation.reconcile(
-            connection, endpoint.endpoint_id, since, found, on_progress=show, repair=repair, enqueuer=queue
+            connection, loading, endpoint.endpoint_id, since, found, on_progress=show, repair=repair, enqueuer=queue
         )
 
 

@@ -15,10 +15,11 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.database import LoadingConnection
 from cdc_bridge.deliveries.enqueue import MAX_BATCH, MAX_PENDING, Candidate, Enqueuer
-from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.endpoints.lookup import EndpointRef
 from cdc_bridge.model import ReservationId
+from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
@@ -53,7 +54,10 @@ class BackfillProgress:
 
 
 async def count(
-    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, options: BackfillOptions
+    connection: AsyncConnection[TupleRow],
+    loading: LoadingConnection,
+    endpoint: EndpointRef,
+    options: BackfillOptions,
 ) -> BackfillProgress:
     """Return how many reservations there are, and how many of them would be delivered.
 
@@ -61,7 +65,7 @@ async def count(
         BridgeError: "updated" is not a timestamp with time zone.
     """
     progress = BackfillProgress()
-    async for read, candidates in _pages(connection, endpoint, options):
+    async for read, candidates in _pages(connection, loading, endpoint, options):
         progress.read += read
         progress.selected += len(candidates)
     return progress
@@ -69,8 +73,10 @@ async def count(
 
 async def backfill(
     connection: AsyncConnection[TupleRow],
+    loading: LoadingConnection,
     endpoint: EndpointRef,
     options: BackfillOptions,
+    *,
     progress: BackfillProgress,
     on_progress: Callable[[BackfillProgress], None],
 ) -> None:
@@ -78,6 +84,7 @@ async def backfill(
 
     Args:
         connection: To the database, autocommit.
+        loading: Reads the reservations' keys.
         endpoint: The endpoint.
         options: Which reservations, and how.
         progress: Kept current, so that it is right also after an interruption.
@@ -94,7 +101,7 @@ async def backfill(
 
     enqueuer = Enqueuer(connection, endpoint.endpoint_id, options.max_pending, update)
     batch: list[Candidate] = []
-    async for read, candidates in _pages(connection, endpoint, options):
+    async for read, candidates in _pages(connection, loading, endpoint, options):
         progress.read += read
         progress.selected += len(candidates)
         update(enqueuer)
@@ -109,12 +116,15 @@ async def backfill(
 
 
 async def _pages(
-    connection: AsyncConnection[TupleRow], endpoint: EndpointRef, options: BackfillOptions
+    connection: AsyncConnection[TupleRow],
+    loading: LoadingConnection,
+    endpoint: EndpointRef,
+    options: BackfillOptions,
 ) -> AsyncIterator[tuple[int, list[Candidate]]]:
     """Read all reservations; yield the size of each page, and those of it to deliver."""
     keys = ReservationKeys(options.since)
     while not keys.at_end:
-        page = await keys.next_page(connection, _PAGE)
+        page = await keys.next_page(loading, _PAGE)
         parameters = {"endpoint_id": endpoint.endpoint_id, "reservation_ids": page, "again": options.again}
         cursor = await connection.execute(_queries["to_backfill"], parameters)
         yield len(page), [Candidate(ReservationId(key), newest_seq) for key, newest_seq in await cursor.fetchall()]

@@ -6,11 +6,11 @@ import json
 
 import orjson
 
-from cdc_bridge.checks.preflight import require_ready
-from cdc_bridge.database import one_connection
+from cdc_bridge.database import one_loading_connection
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.schema.version import require_installed
 
 
 async def payload_of(database_url: str, reservation_id: str) -> bytes:
@@ -19,18 +19,19 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
     Raises:
         DatabaseUnavailable: The database does not respond.
         InstallationError: The SQL side is not what is needed.
+        PayloadInvalid: The payload does not fit e-Res's tables.
         BridgeError: There is no such reservation.
     """
-    async with one_connection(database_url) as connection:
-        await require_ready(connection)
-        loaded = await ReservationLoader().load_readable(connection, [ReservationId(reservation_id)])
+    async with one_loading_connection(database_url) as connection:
+        await require_installed(connection)
+        loaded = await ReservationLoader().load(connection, [ReservationId(reservation_id)])
     for reservation in loaded.reservations.values():
         return reservation.body
     for problem in loaded.unreadable.values():
-        raise BridgeError(f"the payload view fails for reservation {reservation_id}: {problem}", "Correct the mapping.")
+        raise BridgeError(f"reservation {reservation_id} cannot be loaded: {problem}", "Correct it, or the mapping.")
     raise BridgeError(
         f"there is no reservation {reservation_id}",
-        'The id is the reservations table\'s key, as in the column "id" of cdc_bridge.reservation_payload.',
+        "The id is the key of the reservations table.",
     )
 
 

@@ -179,21 +179,6 @@ where (
   where d.endpoint_id = %(endpoint_id)s and d.seq = unread.seq
 ) is null
 
--- name: reservation_keys
--- The next reservation keys in their own order, all or those updated since a time.
-select p."id"::text
-from cdc_bridge.reservation_payload p
-where (%(after)s::text is null or p."id" > %(after)s::text::{key_type})
-  and (%(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz)
-order by p."id"
-limit %(limit)s
-
--- name: count_reservations
--- The number of reservations, all or those updated since a time.
-select count(*)
-from cdc_bridge.reservation_payload p
-where %(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz
-
 -- name: to_backfill
 -- Those of some reservations that have no delivery at an endpoint, or with "again" those that have no pending one; each with
 -- its newest delivery.
@@ -245,6 +230,10 @@ returning seq
 -- name: in_one_snapshot
 -- This transaction reads in one snapshot and writes nothing.
 set transaction isolation level repeatable read, read only
+
+-- name: export_snapshot
+-- Lets another session read in this transaction's snapshot.
+select pg_export_snapshot()
 
 -- name: delivery_log_start
 -- When the complete part of an endpoint's delivery log starts, plus an hour if e-Res's clock is ahead; null: never pruned.

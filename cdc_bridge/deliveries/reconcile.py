@@ -4,8 +4,8 @@ The hash of a reservation's current body is compared with the hash in the webhoo
 finds what capture cannot see: rows written while triggers were disabled or bypassed, rows restored from elsewhere, a
 change of the customer or the call alone.
 
-A page of reservations, the delivery log, the change log and the position are read in one snapshot, so that a pending
-change is not mistaken for a missed one, whatever is written meanwhile.
+A page of reservations, the delivery log, the change log and the position are read in one snapshot, by two sessions that
+share it, so that a pending change is not mistaken for a missed one, whatever is written meanwhile.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from enum import StrEnum
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.database import LoadingConnection
 from cdc_bridge.deliveries.enqueue import MAX_BATCH, Candidate, Enqueuer
-from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
 from cdc_bridge.model import DeliveryState, EndpointId, ReservationId, Seq
+from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.queries import load_queries
 from cdc_bridge.transport.message import body_hash
@@ -53,9 +54,11 @@ class SyncState(StrEnum):
     """The last delivered body differs from the current one."""
     DEAD = "dead"
     """Its newest delivery is a dead letter."""
+    UNREADABLE = "unreadable"
+    """It cannot be loaded, so it is not compared."""
 
 
-OUT_OF_SYNC = (SyncState.MISSING, SyncState.STALE, SyncState.DEAD)
+OUT_OF_SYNC = (SyncState.MISSING, SyncState.STALE, SyncState.DEAD, SyncState.UNREADABLE)
 """The endpoint lacks the current body, and nothing is pending."""
 
 
@@ -130,6 +133,7 @@ def compare(last: LastDeliveries | None, current_hash: str, *, unread: bool) -> 
 
 async def reconcile(
     connection: AsyncConnection[TupleRow],
+    loading: LoadingConnection,
     endpoint_id: EndpointId,
     since: datetime,
     report: ReconcileReport,
@@ -143,6 +147,7 @@ async def reconcile(
 
     Args:
         connection: To the database, autocommit.
+        loading: Loads the reservations.
         endpoint_id: The endpoint.
         since: Lower bound of the column "updated".
         report: Kept current, so that it is right also after an interruption.
@@ -152,11 +157,12 @@ async def reconcile(
         gently: Pause after each page as long as it took, to leave the database to others.
 
     Raises:
+        PayloadInvalid: The payload does not fit e-Res's tables.
         BridgeError: "updated" is not a timestamp with time zone, or the endpoint was removed.
     """
     batch: list[Candidate] = []
     started = time.monotonic()
-    async for findings in _findings(connection, endpoint_id, since):
+    async for findings in _findings(connection, loading, endpoint_id, since):
         took_seconds = time.monotonic() - started
         report.add(findings)
         on_progress()
@@ -173,14 +179,16 @@ async def reconcile(
 
 
 async def _findings(
-    connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, since: datetime
+    connection: AsyncConnection[TupleRow], loading: LoadingConnection, endpoint_id: EndpointId, since: datetime
 ) -> AsyncIterator[list[Finding]]:
     keys, loader = ReservationKeys(since), ReservationLoader()
     while not keys.at_end:
         async with connection.transaction():
             await connection.execute(_queries["in_one_snapshot"])
-            page = await _next_page(connection, endpoint_id, keys)
-            hashes = await _current_hashes(connection, loader, page)
+            snapshot = await _export_snapshot(connection)
+            await _skip_pruned(connection, endpoint_id, keys)
+            page = await keys.next_page(loading, _PAGE, snapshot)
+            hashes, unreadable = await _current_hashes(loading, loader, page, snapshot)
             last = await _last_deliveries(connection, endpoint_id, page)
             suspects = [id_ for id_ in hashes if compare(last.get(id_), hashes[id_], unread=False) in OUT_OF_SYNC]
             unread = await with_unread_changes(connection, endpoint_id, suspects)
@@ -191,28 +199,36 @@ async def _findings(
                 last[id_].newest_seq if id_ in last else 0,
             )
             for id_ in hashes
-        ]
+        ] + [Finding(id_, SyncState.UNREADABLE, 0) for id_ in unreadable]
 
 
-async def _next_page(
-    connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, keys: ReservationKeys
-) -> list[ReservationId]:
-    """Return the next keys, without reservations whose deliveries may have been pruned: they would look missing."""
+async def _export_snapshot(connection: AsyncConnection[TupleRow]) -> str:
+    cursor = await connection.execute(_queries["export_snapshot"])
+    ((snapshot,),) = await cursor.fetchall()
+    return str(snapshot)
+
+
+async def _skip_pruned(connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, keys: ReservationKeys) -> None:
+    """Leave out reservations whose deliveries may have been pruned: they would look missing."""
     cursor = await connection.execute(_queries["delivery_log_start"], {"endpoint_id": endpoint_id})
     ((start,),) = await cursor.fetchall() or [(None,)]
     if start is not None:
         keys.raise_since(start)
-    return await keys.next_page(connection, _PAGE)
 
 
 async def _current_hashes(
-    connection: AsyncConnection[TupleRow], loader: ReservationLoader, page: list[ReservationId]
-) -> dict[ReservationId, str]:
+    loading: LoadingConnection, loader: ReservationLoader, page: list[ReservationId], snapshot: str
+) -> tuple[dict[ReservationId, str], list[ReservationId]]:
+    """Return the hashes of the bodies, and the reservations that cannot be loaded."""
     hashes: dict[ReservationId, str] = {}
-    for start in range(0, len(page), _LOAD):
-        loaded = await loader.load(connection, page[start : start + _LOAD])
+    unreadable: list[ReservationId] = []
+    left = list(page)
+    while left:
+        loaded = await loader.load(loading, left[:_LOAD], snapshot=snapshot)
         hashes |= {id_: body_hash(reservation.body) for id_, reservation in loaded.reservations.items()}
-    return hashes
+        unreadable += loaded.unreadable
+        left = [*loaded.postponed, *left[_LOAD:]]
+    return hashes, unreadable
 
 
 async def _last_deliveries(

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.database import LoadingConnection
 from cdc_bridge.deliveries.lookup import DeliveryDetails
-from cdc_bridge.endpoints.details import record_of
-from cdc_bridge.endpoints.lookup import resolve_endpoint
+from cdc_bridge.endpoints.details import EndpointRecord, record_of
+from cdc_bridge.endpoints.lookup import EndpointRef, resolve_endpoint
 from cdc_bridge.endpoints.options import NAME_IN_SETTINGS
+from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import Change
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.message import compose
 
+T = TypeVar("T")
+
 MASK = "(not shown)"
 _SIGNATURE = "webhook-signature"
+
+
+class Sessions(Protocol):
+    """Run operations on connections to the database."""
+
+    async def read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+        """Run an operation that reads."""
+
+    async def load(self, operation: Callable[[LoadingConnection], Coroutine[Any, Any, T]]) -> T:
+        """Run an operation that loads reservations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +68,24 @@ class NoPreview:
     reason: str
 
 
+async def _endpoint_of(
+    delivery: DeliveryDetails, connection: AsyncConnection[TupleRow]
+) -> tuple[EndpointRef, EndpointRecord, str]:
+    endpoint = await resolve_endpoint(connection, delivery.endpoint)
+    return endpoint, await record_of(connection, endpoint), connection.info.dbname
+
+
 def _variable(header: str) -> str:
     return "".join(character if character.isalnum() else "_" for character in header.upper())
 
 
 async def preview_request(
-    connection: AsyncConnection[TupleRow], delivery: DeliveryDetails, settings: Settings, now: datetime
+    sessions: Sessions, delivery: DeliveryDetails, settings: Settings, now: datetime
 ) -> RequestPreview | NoPreview:
     """Return the request that a delivery would send now.
 
     Args:
-        connection: To the database.
+        sessions: Read the endpoint and load the reservation.
         delivery: The newest one of its reservation, as no other is sent any more.
         settings: This daemon's, which may declare the endpoint.
         now: The time of the request.
@@ -70,18 +93,21 @@ async def preview_request(
     Raises:
         BridgeError: The endpoint was removed.
     """
-    endpoint = await resolve_endpoint(connection, delivery.endpoint)
-    record = await record_of(connection, endpoint)
-    loaded = await ReservationLoader().load_readable(connection, [delivery.reservation_id])
+    endpoint, record, database = await sessions.read(partial(_endpoint_of, delivery))
+    loader = ReservationLoader(max_body_bytes=settings.max_body_bytes)
+    try:
+        loaded = await sessions.load(partial(loader.load, reservation_ids=[delivery.reservation_id]))
+    except PayloadInvalid as error:
+        return NoPreview(f"Nothing can be sent now: {error.problem}.")
     if reason := loaded.unreadable.get(delivery.reservation_id):
-        return NoPreview(f"The payload view cannot return this reservation: {reason}")
+        return NoPreview(f"This reservation cannot be loaded: {reason}.")
     reservation = loaded.reservations.get(delivery.reservation_id)
     if reservation is None:
         return NoPreview("The reservation was deleted, so nothing would be sent.")
     declared = settings.endpoint() if endpoint.name == NAME_IN_SETTINGS else None
     names = record.options["header_names"] if declared is None else [name for name, _ in declared.headers]
     signed = record.options["signed"] if declared is None else declared.secret is not None
-    source = settings.source or f"/cdc-bridge/{connection.info.dbname}"
+    source = settings.source or f"/cdc-bridge/{database}"
     change = Change(delivery.seq, delivery.reservation_id, delivery.operation, delivery.changed_at)
     headers = compose(change, reservation.subject, source, reservation.body).headers(now, secrets=())
     headers |= {_SIGNATURE: MASK} if signed else {}

@@ -82,6 +82,11 @@ class DemoEnvironment:
         """Stop and remove everything."""
         await self._stack.aclose()
 
+    @property
+    def database_url(self) -> str:
+        """The superuser's URL of the demo's database."""
+        return self.postgres.url_for(_DATABASE)
+
     async def connect(self) -> AsyncConnection[TupleRow]:
         """Open a connection as e-Res does."""
         connection = await AsyncConnection.connect(self.postgres.url_for(_DATABASE), autocommit=True)

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 from rich.console import Console
 from rich.table import Table
 
+from cdc_bridge.database import one_loading_connection
 from cdc_bridge.demo.bookings import Bookings
 from cdc_bridge.demo.environment import DemoEnvironment
 from cdc_bridge.demo.summary import Summary, summarise
@@ -157,7 +158,8 @@ class _Scenario:
 
     async def _summary(self, faults_from: datetime) -> Summary:
         reservations = {change.reservation_id for change in self._bookings.committed}
-        loaded = await ReservationLoader().load(self._connection, [ReservationId(id_) for id_ in reservations])
+        async with one_loading_connection(self._environment.database_url) as loading:
+            loaded = await ReservationLoader().load(loading, [ReservationId(id_) for id_ in reservations])
         return summarise(
             self._bookings.committed,
             self._environment.requests,

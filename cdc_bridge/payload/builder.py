@@ -1,7 +1,8 @@
-"""Builds the JSON body from a row of the payload view.
+"""Builds the JSON body from a row of a payload.
 
-The view's columns are the JSON's keys, in their order; a dot in a name nests: ``customer.id`` is ``id`` inside
+The payload's columns are the JSON's keys, in their order; a dot in a name nests: ``customer.id`` is ``id`` inside
 ``customer``, which stands where its first column stands. An object whose columns are all absent is ``null``.
+A column whose name begins with ``@`` is not sent.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the view: its name, and whether it holds text (null text is ``""``)."""
+    """A column of a payload: its name, and whether it holds text (null text is ``""``)."""
 
     name: str
     is_text: bool
@@ -51,7 +52,8 @@ class BodyBuilder:
     """Builds bodies from rows of one shape."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self._root = _nest([(column.name.split("."), index, column.is_text) for index, column in enumerate(columns)])
+        sent = [(index, column) for index, column in enumerate(columns) if not column.name.startswith("@")]
+        self._root = _nest([(column.name.split("."), index, column.is_text) for index, column in sent])
 
     def build(self, row: Sequence[Json]) -> bytes:
         """Return the body: the very bytes that are signed and sent."""

@@ -1,4 +1,4 @@
-"""The JSON form of each column type of the payload view.
+"""The JSON form of each column type of a payload.
 
 The text that PostgreSQL sends is turned straight into its JSON form: an amount is never a binary float, and an instant
 is always in UTC, whatever the zone of the daemon or the database is (``cdc_bridge.database`` sets the session's).
@@ -97,7 +97,7 @@ TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "name"})
 """Types that are strings in the JSON; null is ``""``."""
 
 SUPPORTED_TYPES = TEXT_TYPES | {"int2", "int4", "int8"} | _LOADERS.keys()
-"""Types that a column of the payload view may have."""
+"""Types that a column of a payload may have."""
 
 
 def register_formats(context: AdaptContext) -> None:

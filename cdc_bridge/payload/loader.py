@@ -1,35 +1,44 @@
-"""Loads reservations through the payload view, many in one query.
+"""Loads reservations by a payload, many in one query.
 
-One query is one snapshot: a reservation, its customer and its phone call are of one instant.
+One query is one snapshot: a reservation, its customer and its phone call are of one instant. It returns a row for each
+key, so that a reservation that is gone is told from a key that no longer fits the table.
+
+Memory is bounded by bytes. Most reservations have a few kilobytes: one query loads those of up to
+:data:`SMALL_BYTES`. What it leaves out is measured, without being read, and loaded one by one as far as there is room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, adapters, sql
-from psycopg.pq import TransactionStatus
+from psycopg import sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import Database, problem_of
-from cdc_bridge.errors import InstallationError
+from cdc_bridge.database import UNAVAILABLE, Database, LoadingConnection, problem_of
+from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
-from cdc_bridge.payload.formats import TEXT_TYPES, register_formats
+from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
+from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES
+from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
-_TEXT_OIDS = frozenset(adapters.types[name].oid for name in TEXT_TYPES)
+SMALL_BYTES = 65_536
+"""Size up to which reservations are loaded together."""
 
+MAX_BODY_BYTES = 16_777_216
+"""Default size of a body that is not sent any more."""
 
-OF_ONE_ROW = (psycopg.DataError, psycopg.errors.CardinalityViolation, psycopg.errors.RaiseException)
-"""Errors that one reservation's values can cause: a cast, a subquery with two rows, a function that raises."""
+ROOM_BYTES = 16_777_216
+"""Room for the bodies that are not small; one that has more is loaded if there is no other."""
 
-_BEFORE_THE_VIEW = 2  # key as text, fencing token
+_MAX_TRIES = 5
+_BEFORE_THE_COLUMNS = 3  # key, revision, fencing token
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +53,15 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Some reservations, read in one snapshot."""
+    """Some reservations. One that is in none of these was deleted."""
 
     reservations: dict[ReservationId, Reservation]
     fencing_token: int | None
-    """The endpoint's fencing token in that snapshot; ``None``: no endpoint was given, or no reservation was found."""
+    """The endpoint's fencing token in the last snapshot; ``None``: no endpoint was given, or nothing was found."""
     unreadable: dict[ReservationId, str] = field(default_factory=dict)
-    """Those that the view fails for, as on a value that it cannot cast, and why."""
+    """Those that cannot be loaded, as on a value that cannot be cast, and why."""
+    postponed: frozenset[ReservationId] = frozenset()
+    """Those for which there was no room in this load."""
 
     def with_more(self, later: Loaded) -> Loaded:
         """Return it with what was loaded in a later snapshot."""
@@ -58,132 +69,238 @@ class Loaded:
             self.reservations | later.reservations,
             self.fencing_token if later.fencing_token is None else later.fencing_token,
             self.unreadable | later.unreadable,
+            self.postponed | later.postponed,
         )
 
 
-class ReservationLoader:
-    """Loads reservations by their keys, using the key's index whatever its type.
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How the payload's function is called, and what becomes of its rows."""
 
-    The shape of the view is read from each result, so that a DBA may replace the view under a running daemon.
+    definition: PayloadDefinition
+    types: Sequence[str]
+    statement: sql.Composed
+    builder: BodyBuilder
+    id_index: int
+
+
+class ReservationLoader:
+    """Loads reservations by their keys.
+
+    The definition is read once. When the payload is defined anew, or e-Res alters a column's type, the next load
+    notices and continues with the new shape.
     """
 
-    def __init__(self) -> None:
-        self._statement: bytes | None = None
-        self._shape: list[tuple[bytes | None, int]] = []
-        self._id_index = 0
-        self._builder = BodyBuilder([])
+    def __init__(self, payload: str = RESERVATION, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._payload = payload
+        self._max_body_bytes = max_body_bytes
+        self._shape: _Shape | None = None
 
     async def load(
         self,
-        connection: AsyncConnection,
+        connection: LoadingConnection,
         reservation_ids: Sequence[ReservationId],
         endpoint_id: EndpointId | None = None,
+        *,
+        room_bytes: int = ROOM_BYTES,
+        snapshot: str | None = None,
     ) -> Loaded:
-        """Return those of the reservations that exist.
+        """Return those of the reservations that exist; one that cannot be loaded does not hide the others.
 
         Args:
             connection: The connection.
             reservation_ids: Their keys.
             endpoint_id: The endpoint whose fencing token is read as well.
+            room_bytes: What is left of :data:`ROOM_BYTES`. What does not fit is postponed.
+            snapshot: A snapshot that another transaction exported, to read in; ``None``: a new one for each query.
 
         Raises:
-            InstallationError: The view is missing.
-            psycopg.DataError: A key is not of the key column's type.
+            PayloadInvalid: The payload is not defined, or what it reads is no longer there.
         """
-        statement = self._statement or await self._compose(connection)
-        parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id}
-        async with connection.cursor() as cursor:
-            register_formats(cursor)
-            # A prepared statement fails once the view has other columns, and that would end a transaction.
-            prepare = None if connection.info.transaction_status is TransactionStatus.IDLE else False
-            try:
-                await cursor.execute(statement, parameters, prepare=prepare)
-            except psycopg.errors.FeatureNotSupported:
-                if prepare is False:
-                    raise
-                await connection.execute("deallocate all")  # psycopg forgets what it has prepared as well
-                await cursor.execute(statement, parameters)
-            return self._build(cursor, await cursor.fetchall())
+        loaded = await self._load_readable(connection, reservation_ids, endpoint_id, snapshot)
+        known = loaded.reservations.keys() | loaded.unreadable.keys()
+        left = [id_ for id_ in dict.fromkeys(reservation_ids) if id_ not in known]
+        if not left:
+            return loaded
+        parameters = {"payload": self._payload, "reservation_ids": left}
+        try:
+            cursor = await run_isolated(connection, sql.SQL(_queries["payload_sizes"]), parameters, snapshot)
+        except UNAVAILABLE:
+            raise
+        except psycopg.Error as error:
+            return loaded.with_more(Loaded({}, None, dict.fromkeys(left, problem_of(error))))
+        for key, size in await cursor.fetchall():
+            id_ = ReservationId(key)
+            if size is None:
+                continue
+            if size > self._max_body_bytes:
+                loaded = loaded.with_more(Loaded({}, None, {id_: self._too_large(size)}))
+            elif size > room_bytes < ROOM_BYTES:
+                loaded = loaded.with_more(Loaded({}, None, postponed=frozenset({id_})))
+            else:
+                room_bytes -= size
+                loaded = loaded.with_more(await self._load_alone(connection, id_, endpoint_id, snapshot))
+        return loaded
 
-    async def load_readable(
-        self,
-        connection: AsyncConnection,
-        reservation_ids: Sequence[ReservationId],
-        endpoint_id: EndpointId | None = None,
-    ) -> Loaded:
-        """Return those of the reservations that exist; one that the view fails for does not hide the others.
+    async def require_valid(self, connection: LoadingConnection) -> None:
+        """Make sure that the payload's query fits e-Res's tables; reads no reservation.
 
         Raises:
-            InstallationError: The view is missing.
+            PayloadInvalid: It does not.
         """
         try:
-            return await self.load(connection, reservation_ids, endpoint_id)
-        except OF_ONE_ROW as error:
+            await self._load_some(connection, [], None, 0, None)
+        except UNAVAILABLE:
+            raise
+        except psycopg.Error as error:
+            raise self._invalid(error) from error
+
+    async def _load_alone(
+        self, connection: LoadingConnection, id_: ReservationId, endpoint_id: EndpointId | None, snapshot: str | None
+    ) -> Loaded:
+        loaded = await self._load_readable(connection, [id_], endpoint_id, snapshot, self._max_body_bytes)
+        for reservation in loaded.reservations.values():
+            if len(reservation.body) > self._max_body_bytes:  # Its escapes count.
+                return Loaded({}, None, {id_: self._too_large(len(reservation.body))})
+        if not loaded.reservations and not loaded.unreadable:  # It has grown or gone meanwhile; the next load tells.
+            return Loaded({}, None, postponed=frozenset({id_}))
+        return loaded
+
+    async def _load_readable(
+        self,
+        connection: LoadingConnection,
+        reservation_ids: Sequence[ReservationId],
+        endpoint_id: EndpointId | None,
+        snapshot: str | None,
+        max_bytes: int = SMALL_BYTES,
+    ) -> Loaded:
+        """Halve the keys until those that fail are found."""
+        try:
+            max_bytes = min(max_bytes, self._max_body_bytes)
+            return await self._load_some(connection, reservation_ids, endpoint_id, max_bytes, snapshot)
+        except UNAVAILABLE:
+            raise
+        except psycopg.Error as error:
+            await self.require_valid(connection)
             if len(reservation_ids) == 1:
                 return Loaded({}, None, {reservation_ids[0]: problem_of(error)})
         half = len(reservation_ids) // 2
-        earlier = await self.load_readable(connection, reservation_ids[:half], endpoint_id)
-        return earlier.with_more(await self.load_readable(connection, reservation_ids[half:], endpoint_id))
+        load = partial(self._load_readable, connection, endpoint_id=endpoint_id, snapshot=snapshot, max_bytes=max_bytes)
+        earlier = await load(reservation_ids=reservation_ids[:half])
+        return earlier.with_more(await load(reservation_ids=reservation_ids[half:]))
 
-    def _build(self, cursor: AsyncCursor[TupleRow], rows: list[TupleRow]) -> Loaded:
-        self._note_shape(cursor)
-        reservations = {
-            row[0]: Reservation(
-                ReservationId(row[0]), str(row[self._id_index]), self._builder.build(row[_BEFORE_THE_VIEW:])
+    async def _load_some(
+        self,
+        connection: LoadingConnection,
+        reservation_ids: Sequence[ReservationId],
+        endpoint_id: EndpointId | None,
+        max_bytes: int,
+        snapshot: str | None,
+    ) -> Loaded:
+        """Load reservations of limited size with the shape that the payload has now."""
+        parameters = {"reservation_ids": list(reservation_ids), "endpoint_id": endpoint_id, "max_bytes": max_bytes}
+        for _ in range(_MAX_TRIES):
+            shape = self._shape or await self._read_shape(connection)
+            try:
+                cursor = await run_isolated(connection, shape.statement, parameters, snapshot)
+                rows = await cursor.fetchall()
+            except (psycopg.errors.DatatypeMismatch, psycopg.errors.UndefinedFunction):
+                # Defined anew with other columns, dropped, or a column was retyped.
+                self._shape = None
+                if await self._read_shape(connection) == shape:
+                    raise
+                continue
+            if rows and rows[0][1] != shape.definition.revision:
+                self._shape = None
+                continue
+            return _loaded(shape, rows)
+        raise PayloadInvalid(f'the payload "{self._payload}" is defined anew all the time', "Try again.")
+
+    async def _read_shape(self, connection: LoadingConnection) -> _Shape:
+        definition = await payload_definition(connection, self._payload)
+        cursor = await run_isolated(connection, sql.SQL(_queries["payload_types"]), {"payload": self._payload})
+        ((types,),) = await cursor.fetchall()
+        changed = [
+            f"{column} (now {type_ or 'of somebody else'})"
+            for column, type_ in zip(definition.columns, types, strict=True)
+            if type_ not in SUPPORTED_TYPES
+        ]
+        if changed:
+            raise PayloadInvalid(
+                f'the payload "{self._payload}" has columns of types that cannot be written: {", ".join(changed)}',
+                f"Cast them in the mapping and run as a DBA: {INSTALL_MAPPING}",
             )
-            for row in rows
-        }
-        fencing_token = rows[0][1] if rows else None
-        return Loaded(reservations, None if fencing_token is None else int(fencing_token))
+        names = [sql.SQL(f"c{number}") for number in range(len(types))]
+        declared = [
+            sql.SQL("{} pg_catalog.{}").format(name, sql.Identifier(type_))
+            for name, type_ in zip(names, types, strict=True)
+        ]
+        statement = sql.SQL(_queries["load_reservations"]).format(
+            loader=sql.Identifier(f"load_{self._payload}"),
+            columns=sql.SQL(", ").join(sql.SQL("loaded.{}").format(name) for name in names),
+            declared=sql.SQL(", ").join(declared),
+        )
+        columns = [Column(name, type_ in TEXT_TYPES) for name, type_ in zip(definition.columns, types, strict=True)]
+        self._shape = _Shape(definition, types, statement, BodyBuilder(columns), definition.columns.index("id"))
+        return self._shape
 
-    def _note_shape(self, cursor: AsyncCursor[TupleRow]) -> None:
-        result = cursor.pgresult
-        # Not the cursor's description: to make that takes longer than to load a reservation.
-        shape = [(result.fname(index), result.ftype(index)) for index in range(result.nfields)] if result else []
-        if shape != self._shape:
-            described = (cursor.description or [])[_BEFORE_THE_VIEW:]
-            columns = [Column(column.name, column.type_code in _TEXT_OIDS) for column in described]
-            self._shape, self._builder = shape, BodyBuilder(columns)
-            self._id_index = [column.name for column in columns].index("id") + _BEFORE_THE_VIEW
+    def _invalid(self, error: psycopg.Error) -> PayloadInvalid:
+        problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_of(error)}'
+        if "row-level security" in problem:
+            return PayloadInvalid(problem, "Run as a superuser: alter role cdc_bridge_loader bypassrls;")
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return PayloadInvalid(problem, "Run as a DBA: grant select on TABLE to cdc_bridge_loader;")
+        return PayloadInvalid(problem, f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}")
 
-    async def _compose(self, connection: AsyncConnection) -> bytes:
-        composed = sql.SQL(_queries["load_reservations"]).format(key_type=await key_type(connection))
-        self._statement = composed.as_bytes(connection)
-        return self._statement
+    def _too_large(self, size: int) -> str:
+        return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
+
+
+def _loaded(shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
+    reservations = {
+        (id_ := ReservationId(row[0])): Reservation(id_, str(values[shape.id_index]), shape.builder.build(values))
+        for row in rows
+        if (values := row[_BEFORE_THE_COLUMNS:])[shape.id_index] is not None
+    }
+    token = rows[0][2] if reservations else None
+    return Loaded(reservations, None if token is None else int(token))
 
 
 class EndpointReservations:
     """The reservations, as the pipeline of one endpoint loads them."""
 
-    def __init__(self, database: Database, endpoint_id: EndpointId) -> None:
+    def __init__(
+        self,
+        database: Database,
+        endpoint_id: EndpointId,
+        *,
+        max_body_bytes: int,
+        found_invalid: Callable[[PayloadInvalid], None],
+    ) -> None:
+        """Prepare to load.
+
+        Args:
+            database: Has the reservations.
+            endpoint_id: The endpoint.
+            max_body_bytes: Size of a body that is not sent any more.
+            found_invalid: Called when the payload cannot be loaded.
+        """
         self._database = database
         self._endpoint_id = endpoint_id
-        self._loader = ReservationLoader()
+        self._loader = ReservationLoader(max_body_bytes=max_body_bytes)
+        self._found_invalid = found_invalid
 
-    async def load(self, reservation_ids: Sequence[ReservationId]) -> Loaded:
-        """Return those of the reservations that exist, and the endpoint's fencing token."""
-        return await self._database.patiently(
-            partial(self._loader.load_readable, reservation_ids=reservation_ids, endpoint_id=self._endpoint_id)
+    async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
+        """Return those of the reservations that exist, and the endpoint's fencing token.
+
+        Raises:
+            PayloadInvalid: The payload is not defined, or what it reads is no longer there.
+        """
+        load = partial(
+            self._loader.load, reservation_ids=reservation_ids, endpoint_id=self._endpoint_id, room_bytes=room_bytes
         )
-
-
-async def key_type(connection: AsyncConnection[TupleRow]) -> sql.SQL:
-    """Return the type of the reservations' key, as written in a cast.
-
-    Raises:
-        InstallationError: The payload view or its key is missing.
-    """
-    cursor = await connection.execute(_queries["key_type"])
-    record = await cursor.fetchone()
-    if record is None:
-        raise InstallationError(
-            'the view cdc_bridge.reservation_payload, or its column "id", is missing',
-            "Install the mapping: cdc-bridge install",
-        )
-    return sql.SQL(record[0])
-
-
-async def payload_columns(connection: AsyncConnection[TupleRow]) -> dict[str, str]:
-    """Return the columns of the payload view in their order, each with its type; empty if there is no view."""
-    cursor = await connection.execute(_queries["payload_columns"])
-    return dict(await cursor.fetchall())
+        try:
+            return await self._database.load_patiently(load)
+        except PayloadInvalid as error:
+            self._found_invalid(error)
+            raise

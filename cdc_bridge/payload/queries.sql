@@ -1,28 +1,45 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a literal percent sign is written twice.
+-- psycopg's %(name)s, so a literal percent sign is written twice. All but payload_definition run by run_isolated, and name
+-- everything with its schema.
+
+-- name: payload_definition
+-- The definition of a payload.
+select d.name, d.columns, d.types, d.reads, d.functions, d.revision::text as revision
+from cdc_bridge.payload_definition d
+where d.name = %(name)s
 
 -- name: load_reservations
--- The payload of some reservations, each led by its key as text and an endpoint's fencing token in the same snapshot. The
--- cast makes it use the key's index whatever its type.
+-- Some reservations, each led by its key as it was given, the definition's revision and an endpoint's fencing token in the
+-- same snapshot. The columns are null where there is no such reservation or it has more bytes.
 select
-  p."id"::text,
-  (select e.fencing_token::text from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s),
-  p.*
-from cdc_bridge.reservation_payload p
-where p."id" = any (%(reservation_ids)s::text[]::{key_type}[])
+  loaded.key,
+  loaded.revision,
+  (
+    select e.fencing_token::pg_catalog.text
+    from cdc_bridge.endpoint e
+    where e.endpoint_id operator(pg_catalog.=) %(endpoint_id)s::pg_catalog.int8
+  ),
+  {columns}
+from cdc_bridge.{loader}(%(reservation_ids)s::pg_catalog.text[], %(max_bytes)s::pg_catalog.int8)
+  as loaded (key pg_catalog.text, revision pg_catalog.text, {declared})
 
--- name: key_type
--- The type of the reservations' key, as written in a cast. (Not as regtype writes it: "character" would be char(1).)
-select format('%I.%I', n.nspname, t.typname)
-from pg_attribute a
-join pg_type t on t.oid = a.atttypid
-join pg_namespace n on n.oid = t.typnamespace
-where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attname = 'id' and not a.attisdropped
+-- name: payload_sizes
+-- The bytes of some reservations, as their values of variable length have them; null: there is no such reservation.
+select sizes.reservation_id, sizes.bytes
+from cdc_bridge.payload_sizes(%(payload)s::pg_catalog.text, %(reservation_ids)s::pg_catalog.text[]) as sizes
 
--- name: payload_columns
--- The columns of the payload view, in their order, with their types.
-select a.attname::text, t.typname::text
-from pg_attribute a
-join pg_type t on t.oid = a.atttypid
-where a.attrelid = to_regclass('cdc_bridge.reservation_payload') and a.attnum > 0 and not a.attisdropped
-order by a.attnum
+-- name: payload_types
+-- The present types of the payload's columns.
+select cdc_bridge.payload_types(%(payload)s::pg_catalog.text)
+
+-- name: payload_keys
+-- The next keys of all reservations, or of those updated since a time.
+select keys.key
+from cdc_bridge.payload_keys(
+  %(payload)s::pg_catalog.text, %(after)s::pg_catalog.text, %(since)s::pg_catalog.timestamptz, %(limit)s::pg_catalog.int4
+) as keys (key)
+
+-- name: count_keys
+-- The number of all reservations, or of those updated since a time.
+select pg_catalog.count(*)
+from cdc_bridge.payload_keys(%(payload)s::pg_catalog.text, null, %(since)s::pg_catalog.timestamptz, null)

@@ -10,6 +10,7 @@ from cdc_bridge.capture.listener import Listener
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.payload.loader import EndpointReservations
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.pipeline import Pipeline
@@ -27,17 +28,21 @@ async def open_pipeline(
     *,
     source: str,
     page_size: int,
+    max_body_bytes: int,
+    payload_invalid: Callable[[PayloadInvalid], None],
 ) -> AsyncIterator[Pipeline]:
     """Open an endpoint's pipeline; close its connections and stop waking it at the end.
 
     Args:
-        database: Holds change log, payload view and delivery log.
+        database: Holds change log, reservations and delivery log.
         listener: Wakes the pipeline.
         endpoint: The destination.
         acquired: Its lease, and what is recorded already.
         state_changed: Called when the endpoint starts or stops failing, or a probe fails.
         source: CloudEvents source of all requests.
         page_size: Maximum number of changes read at once.
+        max_body_bytes: Size of a body that is not sent any more.
+        payload_invalid: Called when the payload cannot be loaded.
 
     Raises:
         OSError: A certificate file cannot be read.
@@ -52,7 +57,9 @@ async def open_pipeline(
             acquired.position,
             reader=reader,
             changes=ChangeLog(database, lease.endpoint_id),
-            reservations=EndpointReservations(database, lease.endpoint_id),
+            reservations=EndpointReservations(
+                database, lease.endpoint_id, max_body_bytes=max_body_bytes, found_invalid=payload_invalid
+            ),
             delivery_log=DeliveryLog(database, lease.endpoint_id, lease.fencing_token),
             transport=transport,
             telemetry=Telemetry(endpoint.name, acquired.last_hour),

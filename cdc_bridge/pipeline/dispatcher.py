@@ -22,7 +22,7 @@ from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import LeaseLost
 from cdc_bridge.model import DeliveryState, ReservationId, SkipReason
-from cdc_bridge.payload.loader import Loaded, Reservation
+from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
 from cdc_bridge.pipeline.breaker import Breaker, is_at_fault
 from cdc_bridge.pipeline.in_flight import InFlight
 from cdc_bridge.pipeline.queue import DeliveryQueue
@@ -31,6 +31,9 @@ from cdc_bridge.transport.message import Message, compose
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
 _LOAD_LIMIT = 100
+
+_RESUMED_AT_ONCE = 16
+"""Reservations set aside that are tried again when there is room: each is measured again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,8 +48,11 @@ class Transport(Protocol):
 class Reservations(Protocol):
     """Loads reservations."""
 
-    async def load(self, reservation_ids: Sequence[ReservationId]) -> Loaded:
-        """Return those of the reservations that exist, and the endpoint's fencing token in the same snapshot."""
+    async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
+        """Return those of the reservations that exist, and the endpoint's fencing token in the same snapshot.
+
+        Those that are not small and have more than ``room_bytes`` in all are postponed.
+        """
 
 
 class Dispatcher:
@@ -86,6 +92,8 @@ class Dispatcher:
         self._state_changed = state_changed
         self._breaker = Breaker(endpoint.max_in_flight)
         self._requests: set[asyncio.Task[None]] = set()
+        self._large_bytes = 0
+        """Of the bodies in memory that are not small."""
         self.failing_since: datetime | None = None
         """Start of the present failure of the endpoint; ``None``: it is not failing."""
         self._moved_at = self._now()
@@ -127,7 +135,7 @@ class Dispatcher:
 
         Raises:
             LeaseLost: Another daemon has acquired the lease.
-            InstallationError: The payload view cannot be used any more.
+            PayloadInvalid: The payload does not fit e-Res's tables any more.
         """
         while True:
             deliveries = await self._next_deliveries()
@@ -135,6 +143,8 @@ class Dispatcher:
             loaded = await self._load(deliveries)
             for delivery in deliveries:
                 self._start(delivery, loaded)
+            if not self._large_bytes:
+                self._queue.resume_set_aside(_RESUMED_AT_ONCE)
 
     async def finish_requests(self) -> None:
         """Wait for the requests in flight."""
@@ -161,7 +171,8 @@ class Dispatcher:
         return self._queue.take(min(self._breaker.allows(self._queue.sending), _LOAD_LIMIT))
 
     async def _load(self, deliveries: list[InFlight]) -> Loaded:
-        loaded = await self._reservations.load([delivery.change.reservation_id for delivery in deliveries])
+        ids = [delivery.change.reservation_id for delivery in deliveries]
+        loaded = await self._reservations.load(ids, ROOM_BYTES - self._large_bytes)
         # If nothing is found there is no fencing token either. Then nothing is sent, and recording it checks the token.
         if loaded.reservations and loaded.fencing_token != self._lease.fencing_token:
             raise LeaseLost("another daemon has acquired the lease of the endpoint")
@@ -172,6 +183,7 @@ class Dispatcher:
         if reservation is None:
             self._conclude_without_request(delivery, loaded)
             return
+        self._large_bytes += _large_bytes(reservation)
         request = asyncio.create_task(self._send(delivery, reservation))
         self._requests.add(request)
         request.add_done_callback(self._on_request_ended)
@@ -182,11 +194,7 @@ class Dispatcher:
             self.crashed.set_exception(error)
 
     async def _send(self, delivery: InFlight, reservation: Reservation) -> None:
-        while True:
-            message = compose(delivery.change, reservation.subject, self._source, reservation.body)
-            attempt = await self._transport.send(message)
-            if attempt is not None:
-                break
+        while (attempt := await self._attempt(delivery, reservation)) is None:
             # The lease ended before the body was written; what was loaded may be old by the time it is renewed.
             await self._lease.until_valid()
             loaded = await self._load([delivery])
@@ -194,21 +202,35 @@ class Dispatcher:
                 self._conclude_without_request(delivery, loaded)
                 return
             reservation = loaded.reservations[delivery.change.reservation_id]
+            self._large_bytes += _large_bytes(reservation)
         self._moved_at = self._now()
         delivery.attempts += 1
         self._conclude(delivery, attempt)
 
+    async def _attempt(self, delivery: InFlight, reservation: Reservation) -> Attempt | None:
+        message = compose(delivery.change, reservation.subject, self._source, reservation.body)
+        try:
+            return await self._transport.send(message)
+        finally:
+            if large_bytes := _large_bytes(reservation):
+                self._large_bytes -= large_bytes
+                self._queue.resume_set_aside(_RESUMED_AT_ONCE)
+
     def _conclude_without_request(self, delivery: InFlight, loaded: Loaded) -> None:
         reservation_id = delivery.change.reservation_id
         problem = loaded.unreadable.get(reservation_id)
+        if reservation_id in loaded.postponed:
+            self._breaker.cancel_probe(reservation_id)
+            self._queue.set_aside(delivery)
+            return
         if problem is None:
             self._breaker.cancel_probe(reservation_id)
             delivery.state, delivery.skip_reason = DeliveryState.SKIPPED, SkipReason.DELETED
             self._queue.settle(delivery)
             return
-        failure = Failed(None, f"the payload view fails for it: {problem}")
+        failure = Failed(None, f"it cannot be loaded: {problem}")
         attempt = Attempt(None, datetime.now(UTC), 0.0, failure)
-        if loaded.reservations:  # The view works for others, so this one is at fault.
+        if loaded.reservations:  # Others can be loaded, so this one is at fault.
             self._breaker.cancel_probe(reservation_id)
             self._telemetry.attempted(delivery, attempt, self._now())
             self._settle(delivery, attempt)
@@ -272,3 +294,8 @@ class Dispatcher:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _large_bytes(reservation: Reservation) -> int:
+    size = len(reservation.body)
+    return size if size > SMALL_BYTES else 0

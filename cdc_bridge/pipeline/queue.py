@@ -61,6 +61,7 @@ class DeliveryQueue:
         self._records: dict[Seq, InFlight] = {}
         self._queues: dict[ReservationId, list[InFlight]] = {}
         self._ready: deque[ReservationId] = deque()
+        self._set_aside: deque[ReservationId] = deque()
         self._held: dict[InFlight, None] = {}  # in the order in which they are probed
         self._settled: deque[InFlight] = deque()
         self._reads: list[DeliveredMeanwhile] = []
@@ -201,6 +202,17 @@ class DeliveryQueue:
         """Queue a delivery that was held, behind those that never failed."""
         delivery.stage = Stage.QUEUED
         self._make_ready(delivery.change.reservation_id)
+
+    def set_aside(self, delivery: InFlight) -> None:
+        """Take back a delivery that was taken, with all of its reservation, until :meth:`resume_set_aside`."""
+        self._end_sending()
+        delivery.stage = Stage.QUEUED
+        self._set_aside.append(delivery.change.reservation_id)
+
+    def resume_set_aside(self, limit: int) -> None:
+        """Let up to ``limit`` of the reservations that were set aside be taken again."""
+        for _ in range(min(limit, len(self._set_aside))):
+            self._make_ready(self._set_aside.popleft())
 
     def settle(self, delivery: InFlight) -> None:
         """Have a delivery recorded in its state."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from cdc_bridge.endpoints.options import Endpoint, endpoint_from
@@ -13,13 +13,21 @@ from cdc_bridge.model import EndpointId
 class EndpointDefinitions:
     """The definition of each endpoint, from its row or from this daemon's settings."""
 
-    def __init__(self, declared: Endpoint | None, *, allow_http: bool) -> None:
+    def __init__(
+        self,
+        declared: Endpoint | None,
+        *,
+        allow_http: bool,
+        payload_problem: Callable[[], str | None] = lambda: None,
+    ) -> None:
         """Start with an empty cache.
 
         Args:
             declared: The endpoint that the settings declare, if they do.
             allow_http: Whether ``http://`` to this machine is allowed.
+            payload_problem: Says why the payload cannot be loaded at present.
         """
+        self._payload_problem = payload_problem
         self._declared = declared
         self._allow_http = allow_http
         self._known: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
@@ -34,8 +42,14 @@ class EndpointDefinitions:
         """Return an endpoint's definition; ``None``: another daemon's settings declare it.
 
         Raises:
-            ValueError: A value is invalid; says which one.
+            ValueError: A value is invalid, or the payload; says which one.
         """
+        definition = self._definition_of(endpoint)
+        if definition is not None and (problem := self._payload_problem()):
+            raise ValueError(problem)
+        return definition
+
+    def _definition_of(self, endpoint: ListedEndpoint) -> Endpoint | None:
         if endpoint.in_settings:
             return self._declared if self._declared and self._declared.name == endpoint.name else None
         known = self._known.get(endpoint.endpoint_id)

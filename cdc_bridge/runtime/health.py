@@ -11,20 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.listener import Listener
-from cdc_bridge.checks.capture import check_capture
-from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.schema import check_installation
 from cdc_bridge.checks.verdict import Check, Verdict
-from cdc_bridge.database import Database, problem_of
+from cdc_bridge.database import Database
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint, LeasedEndpoints
+from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from cdc_bridge.runtime.readiness import Part, Problem, find_problems
 from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.tasks import end
@@ -58,6 +56,8 @@ class HealthMonitor:
         listener: Listener,
         coordinator: LeaseCoordinator,
         supervisor: LeasedEndpoints,
+        *,
+        mapping: MappingMonitor,
         settings: CurrentSettings,
     ) -> None:
         """Prepare to read snapshots.
@@ -67,12 +67,14 @@ class HealthMonitor:
             listener: Says whether notifications arrive.
             coordinator: Looks at the endpoints at intervals.
             supervisor: Says which endpoints this daemon delivers to.
+            mapping: Looks at the payload and at capture.
             settings: Say how much lag is too much.
         """
         self._database = database
         self._listener = listener
         self._coordinator = coordinator
         self._supervisor = supervisor
+        self._mapping = mapping
         self._settings = settings
         self._reading: asyncio.Task[HealthSnapshot] | None = None
         self._began_at = self._next_at = float("-inf")
@@ -122,7 +124,8 @@ class HealthMonitor:
 
     async def _read(self) -> HealthSnapshot:
         try:
-            endpoints, checks = await self._database.patiently(_read)
+            endpoints, installation = await self._database.patiently(_read)
+            checks = [installation, *await self._mapping.look()]
         except BridgeError as error:
             checks = [Check("installation", Verdict.FAILED, error.problem, error.remedy)]
             return self._snapshot_of(None, checks)
@@ -161,12 +164,6 @@ class HealthMonitor:
         return None if silent_seconds <= longest else f"no heartbeat was tried for {silent_seconds:.0f} s"
 
 
-async def _read(connection: AsyncConnection[TupleRow]) -> tuple[list[EndpointOverview], list[Check]]:
-    checks: list[Check] = []
-    for check in (check_installation, check_mapping, check_capture):
-        try:
-            checks.append(await check(connection))
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege) as error:
-            name = check.__name__.removeprefix("check_")
-            checks.append(Check(name, Verdict.FAILED, problem_of(error), "cdc-bridge check"))
-    return await endpoint_overviews(connection), checks
+async def _read(connection: AsyncConnection[TupleRow]) -> tuple[list[EndpointOverview], Check]:
+    installation = await check_installation(connection)
+    return await endpoint_overviews(connection), installation

@@ -74,7 +74,7 @@ class ScheduledReconcile:
     async def _reconcile_if_due(self, leased: LeasedEndpoint) -> float:
         """Reconcile an endpoint if due; return the seconds until it is due next."""
         endpoint = {"endpoint_id": leased.lease.endpoint_id, "fencing_token": leased.lease.fencing_token}
-        async with await self._database.connect() as connection:
+        async with await self._database.connect() as connection, await self._database.connect_to_load() as loading:
             cursor = await connection.execute(
                 _queries["reconcile_due"], endpoint | {"interval_seconds": self._interval_seconds}
             )
@@ -87,6 +87,7 @@ class ScheduledReconcile:
             began, found = time.monotonic(), ReconcileReport(keep_ids=0)
             await reconcile(
                 connection,
+                loading,
                 leased.lease.endpoint_id,
                 since,
                 found,

@@ -17,7 +17,7 @@ from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import Endpoint
-from cdc_bridge.errors import InstallationError, LeaseLost
+from cdc_bridge.errors import InstallationError, LeaseLost, PayloadInvalid
 from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.definitions import certificates_of
 from cdc_bridge.runtime.endpoint_log import EndpointLog
@@ -183,6 +183,10 @@ class Supervisor:
         except LeaseLost:
             self._endpoint_log.lost(endpoint_id, leased.endpoint.name)
             return
+        except PayloadInvalid as error:
+            problem = error.problem
+            self._endpoint_log.invalid(endpoint_id, leased.endpoint.name, problem)
+            self._pause(endpoint_id)
         except InstallationError as error:
             if not self.failed.done():
                 self.failed.set_exception(error)

@@ -156,8 +156,7 @@ async def uninstall_warning(database_url: str) -> str:
 
 
 async def _plan(connection: Connection, installed: InstalledVersion | None, mapping: Path | None) -> _Plan:
-    cursor = await connection.execute(_queries["has_mapping"])
-    ((has_mapping,),) = await cursor.fetchall()
+    has_mapping = installed is not None and await _has_mapping(connection)
     keeps_mapping = mapping is None and has_mapping
     if mapping is None and not has_mapping and await _attached_tables(connection):
         raise InstallationError(
@@ -166,6 +165,12 @@ async def _plan(connection: Connection, installed: InstalledVersion | None, mapp
         )
     migrations = upgrade_texts(installed.number) if installed is not None and installed.is_too_old else []
     return _Plan((*migrations, ("install.sql", install_text(mapping, keep_mapping=keeps_mapping))), keeps_mapping)
+
+
+async def _has_mapping(connection: Connection) -> bool:
+    cursor = await connection.execute(_queries["has_mapping"])
+    ((has_mapping,),) = await cursor.fetchall()
+    return bool(has_mapping)
 
 
 async def _summary(

@@ -19,7 +19,7 @@ limit 1
 
 -- name: has_mapping
 -- Whether a mapping is installed.
-select to_regclass('cdc_bridge.reservation_payload') is not null
+select exists (select from cdc_bridge.payload_definition d where d.name = 'reservation')
 
 -- name: count_kept
 -- Rows of the change log, and pending deliveries.
@@ -45,7 +45,7 @@ order by a.xact_start
 -- Everything that an installation creates, as kind and name, with a fingerprint of its definition.
 select 'role ' || r.rolname as name, '' as fingerprint
 from pg_roles r
-where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture', 'cdc_bridge_reader')
 union all
 select 'schema ' || n.nspname, coalesce(n.nspacl::text, '') from pg_namespace n where n.nspname = 'cdc_bridge'
 union all
@@ -77,7 +77,7 @@ select format('right of %s on %s: %s', r.rolname, c.oid::regclass, lower(granted
 from pg_class c
 cross join lateral aclexplode(c.relacl) as granted
 join pg_roles r on r.oid = granted.grantee
-where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_reader')
+where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture', 'cdc_bridge_reader')
   and c.relnamespace is distinct from to_regnamespace('cdc_bridge')
 
 -- name: locks_on_other_tables

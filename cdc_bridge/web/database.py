@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from cdc_bridge.database import (
     UNAVAILABLE,
+    LoadingConnection,
     connection_parameters,
     problem_of,
     process_name,
@@ -26,6 +27,8 @@ _queries = load_queries(__name__)
 
 T = TypeVar("T")
 
+_Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
 MOST_CONNECTIONS = 2
 _STATEMENT_SECONDS = 5
 _ANSWER_WITHIN_SECONDS = _STATEMENT_SECONDS + 1.0
@@ -38,24 +41,18 @@ class DashboardDatabase:
     """Pool of read-only connections."""
 
     def __init__(self, database_url: str) -> None:
-        self._pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            kwargs=connection_parameters(database_url) | {"autocommit": True},
-            min_size=0,
-            max_size=MOST_CONNECTIONS,
-            max_idle=_IDLE_SECONDS,
-            max_waiting=20,
-            timeout=_WAIT_SECONDS,
-            reconnect_timeout=_WAIT_SECONDS,
-            configure=_set_up,
-            open=False,
-        )
+        parameters = connection_parameters(database_url) | {"autocommit": True}
+        self._pool = _pool(parameters, MOST_CONNECTIONS)
+        self._loading_pool = _pool(parameters | {"prepare_threshold": None}, 1)
 
     async def open(self) -> None:
         """Open the pool; it connects at the first read."""
         await self._pool.open(wait=False)
+        await self._loading_pool.open(wait=False)
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._loading_pool.close(timeout=2)
         await self._pool.close(timeout=2)
 
     async def read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
@@ -65,8 +62,15 @@ class DashboardDatabase:
             DatabaseUnavailable: The database does not respond in time, or the pool is exhausted.
             InstallationError: PostgreSQL rejected a statement.
         """
+        return await self._read(self._pool, operation)
+
+    async def load(self, operation: Callable[[LoadingConnection], Coroutine[Any, Any, T]]) -> T:
+        """Run an operation that loads reservations; raises the same."""
+        return await self._read(self._loading_pool, lambda connection: operation(LoadingConnection(connection)))
+
+    async def _read(self, pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
         try:
-            return await within(_ANSWER_WITHIN_SECONDS, self._read(operation))
+            return await within(_ANSWER_WITHIN_SECONDS, _run(pool, operation))
         except (psycopg.errors.QueryCanceled, TimeoutError) as error:
             raise DatabaseUnavailable(
                 f"the database took longer than {_STATEMENT_SECONDS} s", "Narrow the filter, or try again later."
@@ -78,9 +82,24 @@ class DashboardDatabase:
         except psycopg.Error as error:
             raise statement_failed(error) from error
 
-    async def _read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
-        async with self._pool.connection() as connection:
-            return await operation(connection)
+
+async def _run(pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+    async with pool.connection() as connection:
+        return await operation(connection)
+
+
+def _pool(parameters: dict[str, Any], max_size: int) -> _Pool:
+    return AsyncConnectionPool(
+        kwargs=parameters,
+        min_size=0,
+        max_size=max_size,
+        max_idle=_IDLE_SECONDS,
+        max_waiting=20,
+        timeout=_WAIT_SECONDS,
+        reconnect_timeout=_WAIT_SECONDS,
+        configure=_set_up,
+        open=False,
+    )
 
 
 async def _set_up(connection: AsyncConnection[TupleRow]) -> None:

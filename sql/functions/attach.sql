@@ -31,6 +31,7 @@ declare
   primary_key text;
   members regclass[];
   member regclass;
+  key_number smallint;
   operation text;
   unused regprocedure;
 begin
@@ -143,20 +144,31 @@ begin
   function_oid := cdc_bridge.define_capture(key, true);
 
   foreach member in array members loop
+    -- The column's number finds the key if e-Res renames it. Partitions and children have numbers of their own.
+    select a.attnum into strict key_number from pg_attribute a where a.attrelid = member and a.attname = key and not a.attisdropped;
     foreach operation in array array['insert', 'update'] loop
       if not exists (
         select
         from pg_trigger t
         where t.tgrelid = member and t.tgname = 'cdc_bridge_' || operation and t.tgfoid = function_oid
           and t.tgnewtable = 'changed_rows' and t.tgtype = case operation when 'insert' then 4 else 16 end
-          and t.tgattr = '' and t.tgqual is null
+          and t.tgattr = '' and t.tgqual is null and encode(t.tgargs, 'escape') = key_number || '\000'
       ) then
         execute format(
-          'create or replace trigger %I after %s on %s referencing new table as changed_rows for each statement execute function %s',
-          'cdc_bridge_' || operation, operation, member, function_oid);
+          'create or replace trigger %I after %s on %s referencing new table as changed_rows for each statement execute function %s(%L)',
+          'cdc_bridge_' || operation, operation, member, function_oid::regproc, key_number);
       end if;
     end loop;
   end loop;
+
+  insert into cdc_bridge.captured_table (schema_name, table_name, key)
+  select n.nspname, c.relname, attach.key from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = reservations
+  on conflict (schema_name, table_name) do update set key = excluded.key, attached_at = now()
+  where captured_table.key <> excluded.key;
+  delete from cdc_bridge.captured_table t
+  where not exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = t.schema_name and c.relname = t.table_name
+  );
 
   for unused in
     select p.oid::regprocedure

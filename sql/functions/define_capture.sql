@@ -6,16 +6,23 @@
 --   enabled  false: a function that does nothing, so that capture is off without a lock on any table
 -- Returns the function. Safe to repeat: an up-to-date function is not replaced. Locks: none on any table.
 --
+-- It runs as cdc_bridge_capture, which can append to the change log and nothing else.
+--
 -- Every booking pays for this function, so it is as short as possible: PL/pgSQL prepares each expression anew in each
 -- transaction. The key's name is written into it, as dynamic SQL would be planned for every booking. (The cast to "char"
--- takes the first letter of tg_op, I or U.) e-Res's table may have columns named like the variables, hence
--- variable_conflict.
+-- takes the first letter of tg_op, I or U.)
+--
+-- It must not fail, whatever e-Res does to its table. So the key is named in a subquery that finds the column of the table,
+-- or else, where the key was renamed or dropped, the null beside it. Then the column is looked up by its number, the
+-- trigger's argument. concat calls no cast, which somebody else could have defined. Variables have long names because the
+-- key's column may have any.
 --
 -- Wake-up. A committing NOTIFY takes a cluster-wide lock across its WAL flush, which serialises commits. So a daemon that
 -- is about to sleep holds the advisory lock (52683, 1) exclusively, and the trigger tries the same lock shared, within one
 -- expression: if it gets the lock, no daemon sleeps, and it sends nothing. Writers share the lock so that they never take
 -- one another for a sleeping daemon. The CASE fixes the order of evaluation and makes sure that a cancelled statement
--- leaves no lock behind.
+-- leaves no lock behind. If the notification queue fills up, as a session that listens and never ends its transaction can
+-- make it, nothing is sent either, since a full queue makes the commit fail: the daemon reads at intervals in any case.
 
 create or replace function cdc_bridge.define_capture(key name, enabled boolean) returns regprocedure
   language plpgsql
@@ -25,19 +32,37 @@ as $define$
 declare
   function_name constant text := format('cdc_bridge.%I', 'capture_by_' || key);
   function_body constant text := case when enabled then format($body$
-#variable_conflict use_variable
+#variable_conflict use_column
 declare
-  changed_at constant timestamptz := clock_timestamp();
+  cdc_bridge_changed_at constant timestamptz := clock_timestamp();
+  cdc_bridge_key name;
 begin
   insert into cdc_bridge.change (reservation_id, operation, changed_at)
-  select changed_rows.%I::text, tg_op::"char", changed_at
-  from changed_rows;
-  if not found
-    or (case when pg_try_advisory_lock_shared(52683, 1) then pg_advisory_unlock_shared(52683, 1) else false end)
-  then
-    return null;
+  select named.key, tg_op::"char", cdc_bridge_changed_at
+  from (select null::text as %1$I) as without
+  cross join changed_rows
+  cross join lateral (select case when %1$I is not null then concat(%1$I) end as key from (select changed_rows.*) as changed) as named
+  where named.key is not null;
+  if not found then
+    if not exists (select from changed_rows) then
+      return null;
+    end if;
+    select a.attname into cdc_bridge_key
+    from pg_attribute a
+    where a.attrelid = tg_relid and a.attnum = tg_argv[0]::smallint and not a.attisdropped;
+    if cdc_bridge_key is null then
+      return null;
+    end if;
+    execute format(
+      'insert into cdc_bridge.change (reservation_id, operation, changed_at) '
+      'select concat(changed_rows.%%1$I), $1, $2 from changed_rows where changed_rows.%%1$I is not null', cdc_bridge_key
+    ) using tg_op::"char", cdc_bridge_changed_at;
   end if;
-  notify cdc_bridge_change;
+  if (
+    case when pg_try_advisory_lock_shared(52683, 1) then not pg_advisory_unlock_shared(52683, 1) else pg_notification_queue_usage() < 0.5 end
+  ) then
+    notify cdc_bridge_change;
+  end if;
   return null;
 end
 $body$, key) else $body$
@@ -54,6 +79,9 @@ begin
     execute format('revoke all on function %s() from public', function_name);
     execute format('comment on function %s() is %L', function_name,
       format('Appends the rows of an INSERT or UPDATE to cdc_bridge.change, by their column "%s"; created by cdc_bridge.attach', key));
+    grant create on schema cdc_bridge to cdc_bridge_capture;
+    execute format('alter function %s() owner to cdc_bridge_capture', function_name);
+    revoke create on schema cdc_bridge from cdc_bridge_capture;
   end if;
   return to_regprocedure(function_name || '()');
 end

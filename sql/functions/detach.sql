@@ -34,6 +34,14 @@ begin
     execute format('drop trigger %I on %s', attached.tgname, attached.name);
   end loop;
 
+  delete from cdc_bridge.captured_table t
+  where not exists (
+    select
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = t.schema_name and c.relname = t.table_name and c.oid <> reservations
+  );
+
   for unused in
     select p.oid::regprocedure
     from pg_proc p

@@ -3,7 +3,8 @@
 --
 --   disabled    the endpoint responded with 410
 --   paused      an operator paused it
---   invalid     it cannot be used: a daemon found its definition wrong, or its position is another cluster's
+--   invalid     it cannot be used: a daemon found its definition or its payload wrong, its position is another cluster's, or
+--               its changes are not captured
 --   unassigned  no live daemon has its lease
 --   failing     its breaker is open; or the deliveries attempted in the last hour and since its last success were all
 --               rejected: those of three reservations, or of one where it never had a success
@@ -34,6 +35,26 @@
 create or replace view cdc_bridge.endpoint_status as
 with
   server as materialized (select system_identifier from pg_control_system()),
+  -- By name: another table under the name that capture was attached to has no triggers.
+  capture as materialized (
+    select
+      case
+        when count(*) = 0 then 'capture is not attached to any table'
+        else
+          'capture is not attached to table ' || (min(format('%I.%I', t.schema_name, t.table_name)) filter (where attached.triggers < 2))
+            || ', or is switched off'
+      end as problem
+    from cdc_bridge.captured_table t
+    left join pg_namespace n on n.nspname = t.schema_name
+    left join pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
+    cross join lateral (
+      select count(*) as triggers
+      from pg_trigger g
+      join pg_proc p on p.oid = g.tgfoid
+      where g.tgrelid = c.oid and g.tgname in ('cdc_bridge_insert', 'cdc_bridge_update') and g.tgenabled in ('O', 'A')
+        and p.pronamespace = to_regnamespace('cdc_bridge') and p.prosrc not like '%Capture is disabled%'
+    ) as attached
+  ),
   live_daemon as materialized (
     select l.objid::bigint as daemon_number
     from pg_locks l
@@ -59,7 +80,7 @@ select
     when 'disabled' then 'it responded with 410'
     when 'invalid' then
       case
-        when here.same_cluster then e.problem
+        when here.same_cluster then coalesce(case when not here.live then e.problem end, (select problem from capture))
         else 'this database was restored from a dump into another PostgreSQL cluster, so nothing is delivered; if it is the one '
           'to work with and no copy, run in psql as a DBA: select cdc_bridge.adopt();'
       end
@@ -141,6 +162,7 @@ cross join lateral (
       when not here.same_cluster then 'invalid'
       -- What a daemon noted of a failing endpoint before it was killed does not make its definition invalid.
       when not here.live and e.problem is not null and e.failing_since is null then 'invalid'
+      when (select problem from capture) is not null then 'invalid'
       when not here.live then 'unassigned'
       when e.failing_since is not null then 'failing'
       when since_success.reservations >= case when success.at is null then 1 else 3 end then 'failing'

@@ -104,18 +104,16 @@ async def show(request: web.Request) -> web.StreamResponse:
     """Show one delivery, with a preview of its request for those who may see it."""
     site, wanted, name = site_of(request), delivery_id(request), request.match_info["endpoint"]
 
-    async def read(connection: Connection) -> tuple[DeliveryDetails, RequestPreview | NoPreview | None]:
+    async def read(connection: Connection) -> tuple[DeliveryDetails, DeliveryDetails]:
         delivery = await found_delivery(connection, wanted, name)
-        if session_of(request).right is not Right.ALL:
-            return delivery, None
-        newest = (
-            delivery
-            if delivery.is_newest
-            else await found_delivery(connection, DeliveryId(delivery.newest_seq, None), name)
-        )
-        return delivery, await preview_request(connection, newest, site.settings.now, datetime.now(UTC))
+        if delivery.is_newest:
+            return delivery, delivery
+        return delivery, await found_delivery(connection, DeliveryId(delivery.newest_seq, None), name)
 
-    delivery, preview = await site.database.read(read)
+    delivery, newest = await site.database.read(read)
+    preview = None
+    if session_of(request).right is Right.ALL:
+        preview = await preview_request(site.database, newest, site.settings.now, datetime.now(UTC))
     return await page(
         request,
         "delivery.html",

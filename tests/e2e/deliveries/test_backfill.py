@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 
 from cdc_bridge.database import connect
 from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
 from cdc_bridge.deliveries.backfill import backfill as operation
-from cdc_bridge.deliveries.reservation_keys import ReservationKeys
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from tests.integration.payload.test_loader import map_table
 from tests.support.bridge import Bridges, run_command

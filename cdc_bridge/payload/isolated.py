@@ -1,0 +1,52 @@
+"""Runs a statement that may execute code of others: what the owner of e-Res's tables put behind their names.
+
+The functions that read reservations run as ``cdc_bridge_loader``, which has no right on secrets. That alone is not
+enough. Code that runs as that role in a session of ours could leave something behind for the role that the session has
+logged in as: a search path that finds its functions first, a cursor or a deferred trigger that runs at the commit, a
+changed function of the loader's, a prepared statement under the name of one of ours. So:
+
+* The transaction is read-only and is always rolled back, with every setting and cursor made in it.
+* The session runs nothing else, and prepares nothing by name (:data:`~cdc_bridge.database.LoadingConnection`).
+* The statement names every function, type and operator with its schema.
+
+It is sent in one message and takes one round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from psycopg import AsyncClientCursor, sql
+from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
+
+from cdc_bridge.database import LoadingConnection
+from cdc_bridge.payload.formats import register_formats
+
+
+async def run_isolated(
+    connection: LoadingConnection, statement: sql.Composable, parameters: Mapping[str, Any], snapshot: str | None = None
+) -> AsyncClientCursor[TupleRow]:
+    """Run a statement in a transaction of its own; return the cursor at its result.
+
+    Args:
+        connection: Runs nothing else.
+        statement: One statement with psycopg's named parameters.
+        parameters: Their values.
+        snapshot: A snapshot that another transaction exported, to read in; ``None``: a new one.
+    """
+    parts: list[sql.Composable] = [sql.SQL("begin isolation level repeatable read, read only")]
+    if snapshot is not None:
+        parts.append(sql.SQL("set transaction snapshot {}").format(snapshot))
+    parts += [statement, sql.SQL("rollback")]
+    cursor = AsyncClientCursor(connection)
+    register_formats(cursor)
+    try:
+        await cursor.execute(sql.SQL("; ").join(parts), parameters)
+    finally:
+        if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
+            await connection.rollback()
+    for _ in parts[:-2]:
+        cursor.nextset()
+    return cursor

@@ -1,0 +1,92 @@
+"""Watches whether e-Res's tables still fit the payload and are captured, whether or not anything is delivered.
+
+e-Res can alter its tables as it likes. What that breaks has to be known within a minute: it is logged, and endpoints
+whose payload cannot be loaded are invalid until it can. Their deliveries wait and use up no retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from cdc_bridge.checks.capture import check_capture
+from cdc_bridge.checks.mapping import check_mapping
+from cdc_bridge.checks.verdict import Check, Verdict
+from cdc_bridge.database import Database
+from cdc_bridge.errors import InstallationError, PayloadInvalid
+from cdc_bridge.payload.loader import ReservationLoader
+
+_LOOK_EVERY_SECONDS = 20.0
+_LOOK_EVERY_SECONDS_WHILE_INVALID = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+class MappingMonitor:
+    """What is wrong with the payload and with capture."""
+
+    def __init__(self, database: Database) -> None:
+        """Prepare to look; must run inside the event loop."""
+        self._database = database
+        self._loader = ReservationLoader()
+        self._logged: dict[str, str] = {}
+        self._look_now = asyncio.Event()
+        self.payload_problem: str | None = None
+        """Why the payload cannot be loaded; ``None``: it can, as far as is known."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when the payload became invalid or valid."""
+
+    def found_invalid(self, error: PayloadInvalid) -> None:
+        """Note that a load found the payload invalid."""
+        self._note_payload(error)
+        self._look_now.set()
+
+    async def run(self) -> None:
+        """Look at intervals until cancelled."""
+        while True:
+            self._look_now.clear()
+            try:
+                await self.look()
+            except InstallationError as error:
+                self._log("installation", Check("installation", Verdict.FAILED, error.problem, error.remedy))
+            pause_seconds = _LOOK_EVERY_SECONDS if self.payload_problem is None else _LOOK_EVERY_SECONDS_WHILE_INVALID
+            try:
+                async with asyncio.timeout(pause_seconds):
+                    await self._look_now.wait()
+            except TimeoutError:
+                continue
+            await asyncio.sleep(_LOOK_EVERY_SECONDS_WHILE_INVALID)  # However many loads fail meanwhile.
+
+    async def look(self) -> Sequence[Check]:
+        """Look now; return the checks of the mapping and of capture.
+
+        Raises:
+            InstallationError: A statement failed.
+        """
+        try:
+            await self._database.load_patiently(self._loader.require_valid)
+            self._note_payload(None)
+        except PayloadInvalid as error:
+            self._note_payload(error)
+        mapping = await self._database.load_patiently(check_mapping)
+        capture = await self._database.patiently(check_capture)
+        for check in (mapping, capture):
+            self._log(check.name, check)
+        return mapping, capture
+
+    def _note_payload(self, error: PayloadInvalid | None) -> None:
+        problem = None if error is None else error.problem
+        if problem != self.payload_problem:
+            self.payload_problem = problem
+            self.changed()
+
+    def _log(self, name: str, check: Check) -> None:
+        """Log a failed check once, and when it passes again."""
+        if check.verdict is not Verdict.FAILED:
+            if self._logged.pop(name, None) is not None:
+                _log.info(f"{name} works again")
+        elif self._logged.get(name) != check.detail:
+            self._logged[name] = check.detail
+            _log.error(f"{name} broken", problem=check.detail, remedy=check.remedy)

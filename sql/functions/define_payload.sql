@@ -1,0 +1,182 @@
+-- cdc_bridge.define_payload(name text, query text)
+--
+-- Defines a payload: what becomes the body of a request.
+--   name   lower-case letters, digits and underscores; 'reservation' is the one that every endpoint gets
+--   query  a SELECT with one row per reservation. Its columns, in order, are the JSON's keys, and a dot nests. A column whose
+--          name begins with @ is not sent. "id" is the reservations table's key itself. {other} in place of a table stands
+--          for another payload: select r.id, r.status from {reservation} r where r.restaurant_id = '1'
+-- Returns nothing. Safe to repeat: a definition that is in place is not touched. With another query it replaces the
+-- definition, and those that build on it are defined anew. Running daemons continue with the new one.
+-- Rejects, before it changes anything, a query that cannot be a payload, and one that cdc_bridge_loader may not read.
+-- Locks: none on e-Res's tables that a writer would notice (ACCESS SHARE, for an instant).
+--
+-- The function that loads reservations has a string body and is PL/pgSQL: its plan is cached, and PostgreSQL records no
+-- dependency on what it reads. So e-Res can alter, drop and replace its tables and columns. If the query no longer fits,
+-- loading fails, deliveries wait, and the endpoints are invalid, until it fits or is defined anew.
+--
+-- To learn its columns, the query is made a view for an instant. That parses it, and neither plans nor runs it: what the
+-- owner of e-Res's tables put behind their names must not run in a DBA's session.
+
+create or replace function cdc_bridge.define_payload(name text, query text) returns void
+  language plpgsql
+  security definer
+  set search_path = pg_catalog, pg_temp
+as $define$
+#variable_conflict use_variable
+declare
+  given constant text := regexp_replace(query, '[\s;]+$', '');
+  before cdc_bridge.payload_definition;
+  after cdc_bridge.payload_definition;
+  base text;
+  missing text;
+  grants text;
+  problem text;
+  dependent record;
+begin
+  if name is null or name !~ '^[a-z][a-z0-9_]{0,39}$' then
+    raise exception '"%" cannot be the name of a payload', name
+      using errcode = 'invalid_name', hint = 'Use lower-case letters, digits and underscores, at most 40, beginning with a letter.';
+  end if;
+  lock table cdc_bridge.payload_definition in share row exclusive mode;
+  select * into before from cdc_bridge.payload_definition d where d.name = define_payload.name;
+
+  after.name := name;
+  after.query := query;
+  after.expanded := given;
+  after.builds_on := array(
+    select distinct match[1] from regexp_matches(given, '(?:\mfrom|\mjoin|,)\s*(?:lateral\s+)?\{([^{}]*)\}', 'gi') as match order by 1
+  );
+  foreach base in array after.builds_on loop
+    if not exists (select from cdc_bridge.payload_definition d where d.name = base) then
+      raise exception 'payload "%" builds on {%}, which is not defined', name, base
+        using errcode = 'undefined_object', hint = 'Define that one first: select cdc_bridge.define_payload(...)';
+    end if;
+    if exists (
+      with recursive below (name) as (
+        select base
+        union
+        select b from below join cdc_bridge.payload_definition d using (name) cross join unnest(d.builds_on) as b
+      )
+      select from below where below.name = define_payload.name
+    ) then
+      raise exception 'payload "%" would build on itself through {%}', name, base using errcode = 'invalid_recursion';
+    end if;
+    after.expanded := regexp_replace(
+      after.expanded, '(\mfrom|\mjoin|,)(\s*)(lateral\s+)?\{' || base || '\}',
+      '\1\2\3(' || replace((select d.expanded from cdc_bridge.payload_definition d where d.name = base), '\', '\\') || E'\n)',
+      'gi'
+    );
+  end loop;
+
+  -- The columns, and what the query reads and calls.
+  drop view if exists cdc_bridge.payload_to_define;
+  execute format(E'create view cdc_bridge.payload_to_define as select p.* from (\n%s\n) as p', after.expanded);
+  select
+    array_agg(a.attname::text order by a.attnum),
+    array_agg(coalesce(b.typname, t.typname)::text order by a.attnum),
+    coalesce(
+      string_agg(
+        case
+          when coalesce(b.typname, t.typname) in ('text', 'varchar', 'bpchar', 'name')
+            then format('coalesce(pg_catalog.octet_length(p.%I::pg_catalog.text), 0)', a.attname)
+          -- What is stored compressed is measured as it is sent.
+          when coalesce(b.typname, t.typname) in ('json', 'jsonb', 'numeric')
+            then format(
+              'coalesce(case when pg_catalog.pg_column_size(p.%1$I) > 500 then pg_catalog.octet_length(p.%1$I::pg_catalog.text)'
+              ' else pg_catalog.pg_column_size(p.%1$I) end, 0)', a.attname)
+        end,
+        ' + ' order by a.attnum
+      ),
+      '0'
+    ),
+    string_agg(
+      format('column "%s" is of type %s, which cannot be written as JSON', a.attname, format_type(a.atttypid, a.atttypmod))
+        || case when t.typname = 'timestamp' then format(': write x at time zone ''Europe/London'' as "%s"', a.attname) else '' end,
+      '; ' order by a.attnum
+    ) filter (
+      where coalesce(b.typnamespace, t.typnamespace) <> 'pg_catalog'::regnamespace
+        or coalesce(b.typname, t.typname) <> all (array[
+          'text', 'varchar', 'bpchar', 'name', 'int2', 'int4', 'int8', 'numeric', 'float4', 'float8', 'timestamptz', 'date', 'bool',
+          'uuid', 'json', 'jsonb'
+        ])
+    )
+  into after.columns, after.types, after.size, problem
+  from pg_attribute a
+  join pg_type t on t.oid = a.atttypid
+  left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
+  where a.attrelid = 'cdc_bridge.payload_to_define'::regclass;
+
+  select
+    coalesce(array_agg(distinct format('%I.%I', n.nspname, c.relname)) filter (where c.oid is not null), '{}'),
+    coalesce(array_agg(distinct d.refobjid::regprocedure::text) filter (where d.refclassid = 'pg_proc'::regclass), '{}'),
+    string_agg(distinct format('%I.%I', n.nspname, c.relname), ', ') filter (where c.oid is not null and not rights.granted),
+    string_agg(distinct 'grant usage on schema ' || quote_ident(n.nspname) || ' to cdc_bridge_loader; ', '')
+        filter (where c.oid is not null and not rights.granted)
+      || string_agg(distinct format('grant select on %I.%I to cdc_bridge_loader;', n.nspname, c.relname), ' ')
+        filter (where c.oid is not null and not rights.granted)
+  into after.reads, after.functions, missing, grants
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+  left join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid and c.oid <> r.ev_class
+  left join pg_namespace n on n.oid = c.relnamespace
+  cross join lateral (
+    select has_schema_privilege('cdc_bridge_loader', n.oid, 'usage')
+      and (has_table_privilege('cdc_bridge_loader', c.oid, 'select') or has_any_column_privilege('cdc_bridge_loader', c.oid, 'select'))
+      as granted
+  ) as rights
+  where r.ev_class = 'cdc_bridge.payload_to_define'::regclass and d.refclassid in ('pg_class'::regclass, 'pg_proc'::regclass);
+  drop view cdc_bridge.payload_to_define;
+
+  if problem is not null then
+    raise exception 'payload "%": %', name, problem
+      using errcode = 'feature_not_supported', hint = 'Cast it in the mapping, for example to text.';
+  end if;
+  if missing is not null then
+    raise exception 'payload "%": role cdc_bridge_loader may not read %', name, missing
+      using errcode = 'insufficient_privilege', hint = format('In the mapping, in front of this: %s', grants);
+  end if;
+  after.key_type := case after.types[array_position(after.columns, 'id')]
+    when 'uuid' then 'uuid'
+    when 'numeric' then 'numeric'
+    when 'int2' then 'int8' when 'int4' then 'int8' when 'int8' then 'int8'  -- Keys stay comparable if e-Res widens the column.
+    when 'bpchar' then 'bpchar'
+    when 'text' then 'text' when 'varchar' then 'text' when 'name' then 'text'
+  end;
+  if after.key_type is null then
+    raise exception 'payload "%" has no column "id" that can be a key', name
+      using errcode = 'undefined_column',
+            hint = 'Select the key of the reservations table itself, without an expression, as id.';
+  end if;
+  select format('"%s" is a value and has keys of its own, as "%s"', parent, child) into problem
+  from unnest(after.columns) as parent
+  join unnest(after.columns) as child on starts_with(child, parent || '.')
+  limit 1;
+  if problem is null then
+    select format('column "%s" has an empty key', c) into problem from unnest(after.columns) as c where '' = any (string_to_array(c, '.')) limit 1;
+  end if;
+  if problem is not null then
+    raise exception 'payload "%": %', name, problem using errcode = 'invalid_column_definition';
+  end if;
+
+  if (before.query, before.expanded, before.columns, before.types, before.reads, before.functions)
+      is not distinct from (after.query, after.expanded, after.columns, after.types, after.reads, after.functions)
+    and to_regprocedure(format('cdc_bridge.%I(text[], bigint)', 'load_' || name)) is not null
+  then
+    return;
+  end if;
+
+  after.revision := pg_current_xact_id();
+  after.defined_at := now();
+  delete from cdc_bridge.payload_definition d where d.name = define_payload.name;
+  insert into cdc_bridge.payload_definition values (after.*);
+  perform cdc_bridge.define_loader(name);
+
+  for dependent in
+    select d.name, d.query from cdc_bridge.payload_definition d where define_payload.name = any (d.builds_on) order by d.name
+  loop
+    perform cdc_bridge.define_payload(dependent.name, dependent.query);
+  end loop;
+end
+$define$;
+revoke all on function cdc_bridge.define_payload(text, text) from public;
+comment on function cdc_bridge.define_payload(text, text) is 'Defines what becomes the body of a request; safe to repeat';

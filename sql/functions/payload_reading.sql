@@ -1,0 +1,97 @@
+-- What else is read by a payload. These run as cdc_bridge_loader, like the functions that load reservations (see
+-- define_loader.sql), and the statements are put together at each call: they are rare, and each needs a plan of its own.
+--
+-- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer)
+--   The keys of all reservations, in their own order, from one on; with "since" those updated since then. The time of an
+--   update is "updated", or "created" where that is null; a reservation that has neither is always among them.
+-- cdc_bridge.payload_sizes(payload text, reservation_ids text[])
+--   The bytes of the variable-length values of some reservations; null: there is no such reservation.
+-- cdc_bridge.payload_types(payload text)
+--   The present types of the payload's columns, in order, as their names in pg_catalog; null: a type of somebody else.
+
+create or replace function cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer) returns setof text
+  language plpgsql
+  stable
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set row_security = off
+as $keys$
+declare
+  definition cdc_bridge.payload_definition;
+  updated_at text;
+begin
+  select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
+  select string_agg(format('p.%I', c.name), ', ' order by c.name desc) into updated_at
+  from unnest(definition.columns, definition.types) as c (name, type)
+  where c.name in ('updated', 'created') and c.type = 'timestamptz';
+  return query execute format(
+    E'select concat(p.id) from (\n%s\n) as p where %s and %s order by p.id limit $3',
+    definition.expanded,
+    case when after is null then 'true' else format('p.id > $1::%s', definition.key_type) end,
+    case when since is null or updated_at is null then 'true' else format('coalesce(coalesce(%s) >= $2, true)', updated_at) end
+  ) using after, since, max_rows;
+end
+$keys$;
+
+create or replace function cdc_bridge.payload_sizes(payload text, reservation_ids text[]) returns table (reservation_id text, bytes bigint)
+  language plpgsql
+  stable
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set row_security = off
+as $sizes$
+declare
+  definition cdc_bridge.payload_definition;
+begin
+  select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
+  return query execute format(
+    E'select wanted.key, case when p.id is not null then (%s)::bigint end from unnest($1) as wanted (key) left join (\n%s\n) as p '
+    'on p.id = wanted.key::%s',
+    definition.size, definition.expanded, definition.key_type
+  ) using reservation_ids;
+end
+$sizes$;
+
+create or replace function cdc_bridge.payload_types(payload text) returns text[]
+  language plpgsql
+  stable
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set row_security = off
+as $types$
+declare
+  definition cdc_bridge.payload_definition;
+  types oid[];
+begin
+  select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
+  execute format(
+    E'select array[%s]::oid[] from (select) as one left join (\n%s\n) as p on false',
+    (
+      select string_agg(format('pg_typeof(p.%I)', c.name), ', ' order by c.number)
+      from unnest(definition.columns) with ordinality as c (name, number)
+    ),
+    definition.expanded
+  ) into types;
+  return array(
+    select case when t.typnamespace = 'pg_catalog'::regnamespace then t.typname::text end
+    from unnest(types) with ordinality as present (oid, number)
+    join pg_type t using (oid)
+    order by present.number
+  );
+end
+$types$;
+
+revoke all on function
+  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text)
+from public;
+grant execute on function
+  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text)
+to cdc_bridge;
+comment on function cdc_bridge.payload_keys(text, text, timestamptz, integer) is 'Keys of all reservations, a page at a time';
+comment on function cdc_bridge.payload_sizes(text, text[]) is 'Bytes of some reservations';
+comment on function cdc_bridge.payload_types(text) is 'Present types of a payload''s columns';
+grant create on schema cdc_bridge to cdc_bridge_loader;
+alter function cdc_bridge.payload_keys(text, text, timestamptz, integer) owner to cdc_bridge_loader;
+alter function cdc_bridge.payload_sizes(text, text[]) owner to cdc_bridge_loader;
+alter function cdc_bridge.payload_types(text) owner to cdc_bridge_loader;
+revoke create on schema cdc_bridge from cdc_bridge_loader;
