@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from psycopg import AsyncClientCursor, sql
+from psycopg import AsyncClientCursor
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
@@ -26,7 +26,7 @@ from cdc_bridge.payload.formats import register_formats
 
 
 async def run_isolated(
-    connection: LoadingConnection, statement: sql.Composable, parameters: Mapping[str, Any], snapshot: str | None = None
+    connection: LoadingConnection, statement: bytes, parameters: Mapping[str, Any], snapshot: str | None = None
 ) -> AsyncClientCursor[TupleRow]:
     """Run a statement in a transaction of its own; return the cursor at its result.
 
@@ -36,14 +36,15 @@ async def run_isolated(
         parameters: Their values.
         snapshot: A snapshot that another transaction exported, to read in; ``None``: a new one.
     """
-    parts: list[sql.Composable] = [sql.SQL("begin isolation level repeatable read, read only")]
+    parts = [b"begin isolation level repeatable read, read only"]
     if snapshot is not None:
-        parts.append(sql.SQL("set transaction snapshot {}").format(snapshot))
-    parts += [statement, sql.SQL("rollback")]
+        parts.append(b"set transaction snapshot %(snapshot)s")
+        parameters = {**parameters, "snapshot": snapshot}
+    parts += [statement, b"rollback"]
     cursor = AsyncClientCursor(connection)
     register_formats(cursor)
     try:
-        await cursor.execute(sql.SQL("; ").join(parts), parameters)
+        await cursor.execute(b"; ".join(parts), parameters)
     finally:
         if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
             await connection.rollback()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from psycopg import sql
-
 from cdc_bridge.database import LoadingConnection
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
@@ -57,7 +55,7 @@ class ReservationKeys:
         """
         await self._check(connection)
         parameters = {"payload": self._payload, "after": self._last, "since": self._since, "limit": limit}
-        cursor = await run_isolated(connection, sql.SQL(_queries["payload_keys"]), parameters, snapshot)
+        cursor = await run_isolated(connection, _queries["payload_keys"].encode(), parameters, snapshot)
         page = [ReservationId(key) for (key,) in await cursor.fetchall()]
         self.at_end = len(page) < limit
         if page:
@@ -73,7 +71,7 @@ class ReservationKeys:
         """
         await self._check(connection)
         parameters = {"payload": self._payload, "since": self._since}
-        cursor = await run_isolated(connection, sql.SQL(_queries["count_keys"]), parameters)
+        cursor = await run_isolated(connection, _queries["count_keys"].encode(), parameters)
         ((number,),) = await cursor.fetchall()
         return int(number)
 

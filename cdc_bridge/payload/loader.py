@@ -38,7 +38,7 @@ ROOM_BYTES = 16_777_216
 """Room for the bodies that are not small; one that has more is loaded if there is no other."""
 
 _MAX_TRIES = 5
-_BEFORE_THE_COLUMNS = 3  # key, revision, fencing token
+_BEFORE_THE_COLUMNS = 3  # fencing token, key, revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ class _Shape:
 
     definition: PayloadDefinition
     types: Sequence[str]
-    statement: sql.Composed
+    """The types that the columns have now."""
+    statement: bytes
     builder: BodyBuilder
     id_index: int
 
@@ -124,7 +125,7 @@ class ReservationLoader:
             return loaded
         parameters = {"payload": self._payload, "reservation_ids": left}
         try:
-            cursor = await run_isolated(connection, sql.SQL(_queries["payload_sizes"]), parameters, snapshot)
+            cursor = await run_isolated(connection, _queries["payload_sizes"].encode(), parameters, snapshot)
         except UNAVAILABLE:
             raise
         except psycopg.Error as error:
@@ -204,21 +205,40 @@ class ReservationLoader:
             try:
                 cursor = await run_isolated(connection, shape.statement, parameters, snapshot)
                 rows = await cursor.fetchall()
-            except (psycopg.errors.DatatypeMismatch, psycopg.errors.UndefinedFunction):
-                # Defined anew with other columns, dropped, or a column was retyped.
+            except psycopg.errors.UndefinedFunction:  # Dropped, or just defined anew with other columns.
                 self._shape = None
-                if await self._read_shape(connection) == shape:
+                if await payload_definition(connection, self._payload) == shape.definition:
                     raise
-                continue
-            if rows and rows[0][1] != shape.definition.revision:
+            except psycopg.errors.DatatypeMismatch:  # e-Res altered a column's type.
                 self._shape = None
-                continue
-            return _loaded(shape, rows)
+                if (await self._read_shape(connection, retyped=True)).types == shape.types:
+                    raise
+            else:
+                if not rows or rows[0][2] == shape.definition.revision:
+                    return _loaded(shape, rows)
+                self._shape = None
         raise PayloadInvalid(f'the payload "{self._payload}" is defined anew all the time', "Try again.")
 
-    async def _read_shape(self, connection: LoadingConnection) -> _Shape:
+    async def _read_shape(self, connection: LoadingConnection, *, retyped: bool = False) -> _Shape:
         definition = await payload_definition(connection, self._payload)
-        cursor = await run_isolated(connection, sql.SQL(_queries["payload_types"]), {"payload": self._payload})
+        types = await self._present_types(connection, definition) if retyped else definition.types
+        loader = sql.Identifier(f"load_{self._payload}")
+        if list(types) == list(definition.types):
+            statement = sql.SQL(_queries["load_reservations"]).format(loader=loader)
+        else:
+            declared = [sql.SQL("c{} pg_catalog.{}").format(n, sql.Identifier(type_)) for n, type_ in enumerate(types)]
+            statement = sql.SQL(_queries["load_retyped"]).format(
+                payload=sql.Literal(self._payload), declared=sql.SQL(", ").join(declared)
+            )
+        columns = [Column(name, type_ in TEXT_TYPES) for name, type_ in zip(definition.columns, types, strict=True)]
+        self._shape = _Shape(
+            definition, types, statement.as_bytes(connection), BodyBuilder(columns), definition.columns.index("id")
+        )
+        return self._shape
+
+    async def _present_types(self, connection: LoadingConnection, definition: PayloadDefinition) -> Sequence[str]:
+        statement = _queries["payload_types"].encode()
+        cursor = await run_isolated(connection, statement, {"payload": self._payload})
         ((types,),) = await cursor.fetchall()
         changed = [
             f"{column} (now {type_ or 'of somebody else'})"
@@ -230,19 +250,7 @@ class ReservationLoader:
                 f'the payload "{self._payload}" has columns of types that cannot be written: {", ".join(changed)}',
                 f"Cast them in the mapping and run as a DBA: {INSTALL_MAPPING}",
             )
-        names = [sql.SQL(f"c{number}") for number in range(len(types))]
-        declared = [
-            sql.SQL("{} pg_catalog.{}").format(name, sql.Identifier(type_))
-            for name, type_ in zip(names, types, strict=True)
-        ]
-        statement = sql.SQL(_queries["load_reservations"]).format(
-            loader=sql.Identifier(f"load_{self._payload}"),
-            columns=sql.SQL(", ").join(sql.SQL("loaded.{}").format(name) for name in names),
-            declared=sql.SQL(", ").join(declared),
-        )
-        columns = [Column(name, type_ in TEXT_TYPES) for name, type_ in zip(definition.columns, types, strict=True)]
-        self._shape = _Shape(definition, types, statement, BodyBuilder(columns), definition.columns.index("id"))
-        return self._shape
+        return tuple(types)
 
     def _invalid(self, error: psycopg.Error) -> PayloadInvalid:
         problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_of(error)}'
@@ -258,11 +266,11 @@ class ReservationLoader:
 
 def _loaded(shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
     reservations = {
-        (id_ := ReservationId(row[0])): Reservation(id_, str(values[shape.id_index]), shape.builder.build(values))
+        (id_ := ReservationId(row[1])): Reservation(id_, str(values[shape.id_index]), shape.builder.build(values))
         for row in rows
         if (values := row[_BEFORE_THE_COLUMNS:])[shape.id_index] is not None
     }
-    token = rows[0][2] if reservations else None
+    token = rows[0][0] if reservations else None
     return Loaded(reservations, None if token is None else int(token))
 
 

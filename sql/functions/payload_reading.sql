@@ -8,6 +8,9 @@
 --   The bytes of the variable-length values of some reservations; null: there is no such reservation.
 -- cdc_bridge.payload_types(payload text)
 --   The present types of the payload's columns, in order, as their names in pg_catalog; null: a type of somebody else.
+-- cdc_bridge.load_retyped(payload text, reservation_ids text[], max_bytes bigint)
+--   What cdc_bridge.load_<payload> returns, in the present types: after e-Res altered a column's type, until the payload is
+--   defined anew. Slower, as it is planned at each call.
 
 create or replace function cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer) returns setof text
   language plpgsql
@@ -81,17 +84,44 @@ begin
 end
 $types$;
 
+create or replace function cdc_bridge.load_retyped(payload text, reservation_ids text[], max_bytes bigint) returns setof record
+  language plpgsql
+  stable
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set row_security = off
+as $load$
+declare
+  definition cdc_bridge.payload_definition;
+begin
+  select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
+  return query execute format(
+    E'select wanted.key, %L::text, %s from unnest($1) as wanted (key) left join (\n%s\n) as p on p.id = wanted.key::%s and %s <= $2',
+    definition.revision,
+    (
+      select string_agg(format('p.%I', c.name), ', ' order by c.number)
+      from unnest(definition.columns) with ordinality as c (name, number)
+    ),
+    definition.expanded, definition.key_type, definition.size
+  ) using reservation_ids, max_bytes;
+end
+$load$;
+
 revoke all on function
-  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text)
+  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
+  cdc_bridge.load_retyped(text, text[], bigint)
 from public;
 grant execute on function
-  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text)
+  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
+  cdc_bridge.load_retyped(text, text[], bigint)
 to cdc_bridge;
 comment on function cdc_bridge.payload_keys(text, text, timestamptz, integer) is 'Keys of all reservations, a page at a time';
 comment on function cdc_bridge.payload_sizes(text, text[]) is 'Bytes of some reservations';
 comment on function cdc_bridge.payload_types(text) is 'Present types of a payload''s columns';
+comment on function cdc_bridge.load_retyped(text, text[], bigint) is 'Loads reservations in the present types of a payload''s columns';
 grant create on schema cdc_bridge to cdc_bridge_loader;
 alter function cdc_bridge.payload_keys(text, text, timestamptz, integer) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_sizes(text, text[]) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_types(text) owner to cdc_bridge_loader;
+alter function cdc_bridge.load_retyped(text, text[], bigint) owner to cdc_bridge_loader;
 revoke create on schema cdc_bridge from cdc_bridge_loader;
