@@ -1,5 +1,4 @@
-"""Code that the owner of e-Res's tables plants wherever it can: it runs when reservations are loaded, and reaches
-nothing.
+"""Code that the owner of e-Res's tables plants wherever it can runs when reservations are loaded, and reaches nothing.
 
 The planted function tries what is known to turn a moment in our session into more: settings, cursors, deferred
 triggers, prepared statements and functions that outlive it. Whatever runs with a right on secrets, then or later,
@@ -103,7 +102,7 @@ def book(database: Database, number: int) -> None:
 
 
 def looted(database: Database) -> list[tuple[str, str, str]]:
-    return database.execute("select place, who, what from evil.loot where who not in (%s) order by 1", (OWNER,))  # type: ignore[return-value]
+    return database.execute("select place, who, what from evil.loot where who not in (%s) order by 1", (OWNER,))
 
 
 @pytest.mark.parametrize("place", PLACES)
