@@ -31,6 +31,7 @@ from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
+from cdc_bridge.runtime.related_changes import RelatedChanges
 from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare
 from cdc_bridge.runtime.status_line import StatusLine
 from cdc_bridge.runtime.supervisor import Supervisor
@@ -150,6 +151,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             listener.run(),
             coordinator.run(stopping),
             mapping.run(),
+            RelatedChanges(database, listener).run(),
             watchdog.run(),
             *([status_line.run()] if service_manager else []),
             ScheduledReconcile(database, supervisor, current).run(),

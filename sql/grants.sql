@@ -3,6 +3,9 @@
 grant usage on schema cdc_bridge to cdc_bridge, cdc_bridge_reader, cdc_bridge_loader, cdc_bridge_capture;
 
 grant insert (reservation_id, operation, changed_at) on cdc_bridge.change to cdc_bridge_capture;
+grant insert (related_id, key, changed_at) on cdc_bridge.related_change to cdc_bridge_capture;
+grant select on cdc_bridge.related_table to cdc_bridge_loader;
+grant select on cdc_bridge.related_table, cdc_bridge.related_change to cdc_bridge, cdc_bridge_reader;
 grant select on cdc_bridge.payload_definition to cdc_bridge_loader, cdc_bridge, cdc_bridge_reader;
 grant select on cdc_bridge.captured_table to cdc_bridge, cdc_bridge_reader;
 

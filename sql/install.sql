@@ -36,8 +36,12 @@ set local role cdc_bridge_owner;
 \ir tables/delivery.sql
 \ir tables/payload_definition.sql
 \ir tables/captured_table.sql
+\ir tables/related_table.sql
 \ir functions/define_capture.sql
+\ir functions/define_related.sql
 \ir functions/attach.sql
+\ir functions/attach_related.sql
+\ir functions/related_reading.sql
 \ir functions/detach.sql
 \ir functions/disable_capture.sql
 \ir functions/enable_capture.sql
@@ -59,6 +63,10 @@ select cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::n
 from pg_catalog.pg_proc p
 where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_by\_%'
   and p.prosrc not like '%Capture is disabled%';
+select cdc_bridge.define_related(r.related_id, true)
+from cdc_bridge.related_table r
+join pg_catalog.pg_proc p on p.pronamespace = 'cdc_bridge'::regnamespace and p.proname = 'capture_related_' || r.related_id
+where p.prosrc not like '%Capture is disabled%';
 
 \if :{?mapping}
   \i :mapping

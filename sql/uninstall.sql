@@ -45,7 +45,7 @@ begin
     )
     and coalesce(c.relnamespace, p.pronamespace, t.typnamespace) is distinct from ours
     -- The capture triggers are ours, on whatever table.
-    and not coalesce(g.tgname in ('cdc_bridge_insert', 'cdc_bridge_update'), false);
+    and not coalesce(pg_catalog.starts_with(g.tgname, 'cdc_bridge_'), false);
   if others is not null then
     raise exception 'objects outside the schema cdc_bridge depend on it: %', others
       using errcode = 'dependent_objects_still_exist', hint = 'If nobody needs them, drop them first.';
@@ -75,16 +75,16 @@ $others$;
 
 do $detach$
 declare
-  attached regclass;
+  attached record;
 begin
   for attached in
-    select distinct t.tgrelid::regclass
+    select t.tgrelid::regclass as name, t.tgname
     from pg_catalog.pg_trigger t
     join pg_catalog.pg_proc p on p.oid = t.tgfoid
-    where p.pronamespace = pg_catalog.to_regnamespace('cdc_bridge')
+    where p.pronamespace = pg_catalog.to_regnamespace('cdc_bridge') and pg_catalog.starts_with(t.tgname, 'cdc_bridge_')
+    order by t.tgrelid, t.tgname
   loop
-    execute pg_catalog.format('drop trigger if exists cdc_bridge_insert on %s', attached);
-    execute pg_catalog.format('drop trigger if exists cdc_bridge_update on %s', attached);
+    execute pg_catalog.format('drop trigger %I on %s', attached.tgname, attached.name);
   end loop;
 end
 $detach$;

@@ -5,44 +5,55 @@ from __future__ import annotations
 from cdc_bridge.capture.triggers import Trigger, capture_triggers
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, records, warning
 
+_NAME = "capture"
+
 _TRIGGERS = ("cdc_bridge_insert", "cdc_bridge_update")
 
 
 async def check_capture(connection: Connection) -> Check:
     """Triggers for INSERT and UPDATE are attached, fire and capture."""
-    name = "capture"
     triggers = await capture_triggers(connection)
     if lost := await records(connection, "lost_tables"):
         table, key, exists = lost[0]
         what = "is another one than capture was attached to" if exists else "does not exist any more"
         return failed(
-            name,
+            _NAME,
             f"table {table} {what}, so nothing is captured",
             f"Run as a DBA, with its name and its key: {_attach(table, key)} Then: cdc-bridge reconcile --repair",
         )
     if not triggers:
         attach = "Run as a DBA, with the table and its key: select cdc_bridge.attach('public.reservations', 'id');"
-        return failed(name, "capture is not attached to any table", attach)
+        return failed(_NAME, "capture is not attached to any table", attach)
     tables = sorted({trigger.table for trigger in triggers})
     for table in tables:
         problem = _problem_of(table, {trigger.name: trigger for trigger in triggers if trigger.table == table})
         if problem is not None:
-            return failed(name, *problem)
+            return failed(_NAME, *problem)
+    return await _warning(connection) or ok(_NAME, f"attached to {', '.join(tables)}")
+
+
+async def _warning(connection: Connection) -> Check | None:
     if without := await records(connection, "partitions_without_capture"):
         partitions = listed([partition for partition, _, _ in without])
         return warning(
-            name,
+            _NAME,
             f"writes to {partitions} by name, not through the parent table, are not captured",
             "Run as a DBA: " + " ".join(sorted({_attach(top, key) for _, top, key in without})),
         )
     if unread := [table for (table,) in await records(connection, "captured_unread")]:
         return warning(
-            name,
+            _NAME,
             f"capture is attached to {listed(unread)}, which the mapping does not read",
             "If e-Res keeps no reservations there now, run as a DBA: "
             + " ".join(f"select cdc_bridge.detach('{table}');" for table in unread),
         )
-    return ok(name, f"attached to {', '.join(tables)}")
+    for table, number, since in await records(connection, "related_waiting"):
+        return warning(
+            _NAME,
+            f"{number} changed rows of {table} wait for their reservations to be found, since {since:%Y-%m-%d %H:%M} UTC",
+            "The daemon's log says why.",
+        )
+    return None
 
 
 def _problem_of(table: str, triggers: dict[str, Trigger]) -> tuple[str, str] | None:

@@ -96,6 +96,15 @@ where not exists (
 )
 order by 1
 
+-- name: related_waiting
+-- Tables of attach_related whose changed rows have waited for a minute.
+select format('%%I.%%I', r.schema_name, r.table_name), count(*), min(c.changed_at)
+from cdc_bridge.related_change c
+join cdc_bridge.related_table r using (related_id)
+group by 1
+having min(c.changed_at) < now() - interval '1 minute'
+order by 3
+
 -- name: captured_unread
 -- Tables with capture that the payload does not name: neither they nor a table that they are a partition or child of.
 with recursive family (oid) as (

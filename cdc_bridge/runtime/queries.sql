@@ -28,3 +28,26 @@ where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 -- name: prune
 -- Deletes what was settled long ago, page by page, each in a transaction of its own; cannot run inside a transaction.
 call cdc_bridge.prune(%(keep_days)s * interval '1 day', %(keep_dead_days)s * interval '1 day')
+
+-- name: has_parents
+-- Whether changes of a parent count as changes of reservations.
+select exists (select from cdc_bridge.related_table r where r.via is not null)
+
+-- name: changed_parents
+-- Changed parents whose reservations are not all in the change log yet.
+select c.related_change_id, c.related_id, c.key, c.done_up_to
+from cdc_bridge.related_change c
+where c.related_change_id <> all (%(left_out)s::bigint[])
+order by c.related_change_id
+limit %(limit)s
+
+-- name: related_keys
+-- The next reservations of a parent. Runs by run_isolated, and names everything with its schema.
+select keys.key
+from cdc_bridge.related_keys(
+  %(related_id)s::pg_catalog.int8, %(key)s::pg_catalog.text, %(after)s::pg_catalog.text, %(limit)s::pg_catalog.int4
+) as keys (key)
+
+-- name: append_related
+-- Appends reservations of a changed parent to the change log; false: another daemon has gone on.
+select cdc_bridge.append_related(%(id)s, %(done_up_to)s, %(reservation_ids)s::text[])

@@ -2,7 +2,7 @@
 --
 -- Detaches capture from a table, its partitions and its children. Changes made from then on are not captured. The change
 -- log and the delivery log stay; a capture function that no trigger uses any more is dropped.
---   reservations  the table
+--   reservations  the table, also one of attach_related
 -- Returns nothing. Safe to repeat; locks nothing where there is no trigger.
 -- Locks: ACCESS EXCLUSIVE on each table whose triggers it drops, until the transaction ends: readers wait as well. Its
 -- lock_timeout is 200 ms, as everybody else queues behind it; on a time-out, repeat.
@@ -28,7 +28,7 @@ begin
     from member m
     join pg_trigger t on t.tgrelid = m.oid
     join pg_proc p on p.oid = t.tgfoid
-    where t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update') and p.pronamespace = 'cdc_bridge'::regnamespace
+    where starts_with(t.tgname, 'cdc_bridge_') and p.pronamespace = 'cdc_bridge'::regnamespace
     order by t.tgrelid, t.tgname
   loop
     execute format('drop trigger %I on %s', attached.tgname, attached.name);
@@ -42,10 +42,18 @@ begin
     where n.nspname = t.schema_name and c.relname = t.table_name and c.oid <> reservations
   );
 
+  delete from cdc_bridge.related_table r
+  where not exists (
+    select
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = r.schema_name and c.relname = r.table_name and c.oid <> detach.reservations
+  );
+
   for unused in
     select p.oid::regprocedure
     from pg_proc p
-    where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_by\_%'
+    where p.pronamespace = 'cdc_bridge'::regnamespace and starts_with(p.proname, 'capture_')
       and not exists (select from pg_trigger t where t.tgfoid = p.oid)
   loop
     execute format('drop function %s', unused);

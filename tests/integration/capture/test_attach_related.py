@@ -1,0 +1,181 @@
+"""Related tables: changes of child rows and of parents count as changes of reservations."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from cdc_bridge.schema.sql_text import uninstall_text
+from tests.support.databases import Database
+
+CHANGES = "select reservation_id, operation::text from cdc_bridge.change order by seq"
+PARENTS = "select key from cdc_bridge.related_change order by related_change_id"
+CHILD = "select cdc_bridge.attach_related('public.order_lines', reservation_key => 'reservation_id')"
+PARENT = "select cdc_bridge.attach_related('public.customers', key => 'id', via => 'cust_id')"
+
+
+@pytest.fixture(autouse=True)
+def tables(database: Database) -> None:
+    database.execute("insert into customers (id) values ('C'), ('D')")
+    database.execute(
+        "insert into reservations (id, cust_id, reference) values ('R', 'C', 1), ('S', 'C', 2), ('T', 'D', 3)"
+    )
+    database.execute(
+        "create table public.order_lines (line integer primary key, kind text not null default 'table', "
+        "reservation_id text references reservations (id) on update cascade on delete cascade)"
+    )
+    database.execute("create index on reservations (cust_id)")
+    database.execute("truncate cdc_bridge.change")
+
+
+def changes(database: Database) -> list[tuple[str, str]]:
+    found = database.execute(CHANGES)
+    database.execute("truncate cdc_bridge.change")
+    return found  # type: ignore[return-value]
+
+
+def test_nothing_is_captured_unless_it_is_asked_for(database: Database) -> None:
+    database.execute("insert into order_lines values (1, 'table', 'R')")
+    database.execute("update customers set phone = '1'")
+    assert changes(database) == []
+    assert database.execute(PARENTS) == []
+
+
+def test_child_rows_are_changes_of_their_reservation(database: Database) -> None:
+    database.execute(CHILD)
+    database.execute("insert into order_lines values (1, 'table', 'R'), (2, 'table', 'R'), (3, 'table', null)")
+    assert changes(database) == [("R", "U")]
+    database.execute("update order_lines set kind = 'dish' where line = 1")
+    assert changes(database) == [("R", "U")]
+    database.execute("update order_lines set reservation_id = 'S' where line = 1")
+    assert sorted(changes(database)) == [("R", "U"), ("S", "U")]
+    database.execute("delete from order_lines where line = 1")
+    assert changes(database) == [("S", "U")]
+    database.execute("delete from order_lines where line = 99")
+    assert changes(database) == []
+
+
+def test_copy_merge_and_cascades_are_seen(database: Database) -> None:
+    database.execute(CHILD)
+    with (
+        psycopg.connect(database.url, autocommit=True) as connection,
+        connection.cursor() as cursor,
+        cursor.copy("copy order_lines (line, reservation_id) from stdin") as copy,
+    ):
+        for line, reservation in enumerate(["R", "S", "R"]):
+            copy.write_row((line, reservation))
+    assert sorted(changes(database)) == [("R", "U"), ("S", "U")]
+    database.execute(
+        "merge into order_lines l using (values (0), (7)) as w (line) on w.line = l.line "
+        "when matched then update set kind = 'm' when not matched then insert values (w.line, 'm', 'T')"
+    )
+    assert sorted(changes(database)) == [("R", "U"), ("T", "U")]
+    database.execute("update reservations set id = 'Q' where id = 'R'")
+    assert set(changes(database)) == {("Q", "U"), ("R", "U")}
+    database.execute("delete from reservations where id = 'Q'")
+    assert changes(database) == [("Q", "U")]
+
+
+def test_condition_of_a_child_selects_rows_and_cannot_make_a_statement_fail(database: Database) -> None:
+    database.execute(
+        "select cdc_bridge.attach_related('public.order_lines', reservation_key => 'reservation_id', "
+        "condition => 'changed.kind <> ''draft''')"
+    )
+    database.execute("insert into order_lines values (1, 'draft', 'R'), (2, 'table', 'S')")
+    assert changes(database) == [("S", "U")]
+    database.execute("update order_lines set kind = 'draft' where line = 2")
+    assert changes(database) == [("S", "U")]  # It was none before.
+    database.execute("alter table order_lines rename kind to sort")
+    database.execute("insert into order_lines values (3, 'draft', 'T')")
+    assert changes(database) == [("T", "U")]
+
+
+def test_child_whose_column_is_renamed_or_dropped_does_not_fail(database: Database) -> None:
+    database.execute(CHILD)
+    database.execute("alter table order_lines rename reservation_id to booking")
+    database.execute("insert into order_lines values (1, 'table', 'R')")
+    assert changes(database) == []
+    database.execute("alter table order_lines drop column booking")
+    database.execute("insert into order_lines values (2, 'table')")
+    assert changes(database) == []
+
+
+def test_parent_leaves_one_row_for_each_that_was_updated(database: Database) -> None:
+    database.execute(PARENT)
+    database.execute("insert into customers (id) values ('E')")
+    database.execute("update customers set phone = '1' where id in ('C', 'D')")
+    assert sorted(key for (key,) in database.execute(PARENTS)) == ["C", "D"]
+    assert changes(database) == []
+
+
+def test_emergency_switch_disables_related_tables_too(database: Database) -> None:
+    database.execute(CHILD)
+    database.execute(PARENT)
+    assert database.value("select cdc_bridge.disable_capture()") == 3
+    database.execute("insert into order_lines values (1, 'table', 'R')")
+    database.execute("update customers set phone = '1'")
+    assert changes(database) == []
+    assert database.execute(PARENTS) == []
+    assert database.value("select cdc_bridge.enable_capture()") == 3
+    database.execute("update order_lines set kind = 'k'")
+    assert changes(database) == [("R", "U")]
+
+
+def test_attaching_again_changes_nothing_and_another_condition_replaces_the_function(database: Database) -> None:
+    triggers = "select oid, tgfoid from pg_trigger where tgname like 'cdc\\_bridge\\_%' order by 1"
+    database.execute(CHILD)
+    before = database.execute(triggers)
+    database.execute(CHILD)
+    assert database.execute(triggers) == before
+    database.execute(CHILD.replace(")", ", condition => 'changed.kind = ''x''')"))
+    database.execute("insert into order_lines values (1, 'y', 'R')")
+    assert changes(database) == []
+    assert database.execute(triggers) == before
+
+
+def test_detach_ends_it_and_leaves_the_reservations_captured(database: Database) -> None:
+    database.execute(CHILD)
+    database.execute("select cdc_bridge.detach('public.order_lines')")
+    database.execute("insert into order_lines values (1, 'table', 'R')")
+    assert changes(database) == []
+    database.execute("update reservations set adults = 4 where id = 'R'")
+    assert changes(database) == [("R", "U")]
+    assert database.value("select count(*) from cdc_bridge.related_table") == 0
+    assert database.value("select count(*) from pg_proc where proname like 'capture\\_related%'") == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "error", "said"),
+    [
+        ("attach_related('public.order_lines')", errors.InvalidParameterValue, "reservation_key, or key and via"),
+        ("attach_related('public.order_lines', key => 'line')", errors.InvalidParameterValue, "key and via"),
+        ("attach_related('public.order_lines', reservation_key => 'nothing')", errors.UndefinedColumn, '"nothing"'),
+        ("attach_related('public.order_lines', reservation_key => 'line')", errors.DatatypeMismatch, "type integer"),
+        (
+            "attach_related('public.customers', key => 'id', via => 'room_id')",
+            errors.ObjectNotInPrerequisiteState,
+            "no index",
+        ),
+        (
+            "attach_related('public.customers', key => 'id', via => 'cust_id', condition => 'reservation.nothing')",
+            errors.UndefinedColumn,
+            "nothing",
+        ),
+        (
+            "attach_related('cdc_bridge.change', reservation_key => 'reservation_id')",
+            errors.FeatureNotSupported,
+            "e-Res",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(statement: str, error: type[psycopg.Error], said: str, database: Database) -> None:
+    with pytest.raises(error, match=said):
+        database.execute(f"select cdc_bridge.{statement}")
+    assert database.value("select count(*) from pg_trigger where tgname ~ '^cdc_bridge_.*_[0-9]+$'") == 0
+
+
+def test_uninstalling_removes_the_triggers_of_related_tables(database: Database) -> None:
+    database.execute(CHILD)
+    database.execute(uninstall_text())
+    assert database.value("select count(*) from pg_trigger where not tgisinternal") == 0
