@@ -50,7 +50,7 @@ async def _warning(connection: Connection) -> Check | None:
     for table, number, since in await records(connection, "related_waiting"):
         return warning(
             _NAME,
-            f"{number} changed rows of {table} wait for their reservations to be found, since {since:%Y-%m-%d %H:%M} UTC",
+            f"{number} changed rows of {table} wait for their reservations to be found since {since:%Y-%m-%d %H:%M}",
             "The daemon's log says why.",
         )
     return None
