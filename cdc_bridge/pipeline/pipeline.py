@@ -21,6 +21,7 @@ from cdc_bridge.capture.reader import Reader
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.pipeline.dispatcher import Dispatcher, Reservations, Transport
 from cdc_bridge.pipeline.intake import ChangeIntake, Changes, Retries, RetryIntake
 from cdc_bridge.pipeline.queue import DeliveryQueue
@@ -134,7 +135,7 @@ class Pipeline:
         self._queue.schedule_changed.set()
 
     async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
-        """Deliver until stopped or the endpoint is withdrawn; then finish the requests in flight and record them.
+        """Deliver until stopped, or the endpoint is withdrawn, or the payload invalid; then finish what is in flight.
 
         Args:
             stopping: Set to stop.
@@ -142,6 +143,7 @@ class Pipeline:
 
         Raises:
             LeaseLost: Another daemon has acquired the lease.
+            PayloadInvalid: The payload does not fit e-Res's tables any more.
             InstallationError: The SQL side cannot be used any more.
         """
         recording = asyncio.create_task(self._recorder.run())
@@ -150,8 +152,12 @@ class Pipeline:
         stops = [asyncio.create_task(event.wait()) for event in (stopping, self._dispatcher.withdrawn)]
         failures: list[asyncio.Future[Any]] = [recording, self._dispatcher.crashed]
         finishing: list[asyncio.Task[None]] = []
+        invalid: PayloadInvalid | None = None
         try:
-            await _first_of([*stops, *feeding, *failures])
+            try:
+                await _first_of([*stops, *feeding, *failures])
+            except PayloadInvalid as error:
+                invalid = error
             self._finishing = True
             await end(feeding)
             _log.info("stopping", endpoint=self._endpoint.name, in_flight=len(self._dispatcher.requests))
@@ -159,6 +165,8 @@ class Pipeline:
             with suppress(TimeoutError):
                 async with asyncio.timeout(finish_within_seconds):
                     await _first_of([*finishing, *failures])
+            if invalid is not None:
+                raise invalid
         finally:
             await end([*stops, recording, *feeding, *self._dispatcher.requests, *finishing])
             if self._dispatcher.crashed.done():
