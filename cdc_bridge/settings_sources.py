@@ -72,7 +72,7 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
     except ValidationError as error:
         problems += [_in_words(fault) for fault in error.errors() if fault["type"] != "extra_forbidden"]
     if problems:
-        raise SettingsError("\n".join(problems))
+        raise SettingsError(problems[0], more=problems[1:])
     return settings
 
 

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cdc_bridge import __version__
+from cdc_bridge.console import escape_surprises, print_error, print_line
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.escaping import escaped
 
 _INTERRUPTED = 130
+_WRONG_USAGE: Any = typer.BadParameter.__mro__[2]
+"""``ClickException`` of the click that typer brings or depends on, by its version."""
 
 _RUN = "Run and watch"
 _ENDPOINTS = "Endpoints"
@@ -97,6 +103,25 @@ class _CommandTable(TyperGroup):
         commands = {entry.name: LazyCommand(entry) for entry in _COMMANDS}
         super().__init__(**attributes | {"commands": commands})
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the context; what is wrong with the command line is quoted escaped."""
+        with _escaped_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what is wrong with its command line is quoted escaped."""
+        with _escaped_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _escaped_errors() -> Iterator[None]:
+    try:
+        yield
+    except _WRONG_USAGE as error:
+        error.message = escaped(error.message)  # Formatted later, with the usage.
+        raise
+
 
 app = typer.Typer(
     cls=_CommandTable,
@@ -112,7 +137,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"cdc-bridge {__version__}")
+        print_line(f"cdc-bridge {__version__}")
         raise typer.Exit
 
 
@@ -126,11 +151,11 @@ def _root(
 
 def main() -> None:
     """Run the command line; print errors without a traceback."""
+    escape_surprises()
     try:
         app(prog_name="cdc-bridge")  # Also as python -m cdc_bridge, so that help and completion know it by its name.
     except BridgeError as error:
-        problem, *more = str(error).splitlines()
-        sys.stderr.write(f"cdc-bridge: {problem}\n" + "".join(f"            {line}\n" for line in more))
+        print_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

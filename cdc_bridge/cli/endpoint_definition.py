@@ -20,9 +20,9 @@ from cdc_bridge.cli.options import (
     DatabaseOption,
     JsonOption,
     database_url_from,
-    print_json,
     settings_from,
 )
+from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.status import when
 
@@ -69,16 +69,16 @@ def add(
     if json_:
         print_json({"name": name, "url": added.shown_url, "start": start.value, "secret": added.secret})
         return
-    typer.echo(f"Endpoint {name} is added: {added.shown_url}")
+    print_line(f"Endpoint {name} is added: {added.shown_url}")
     if start is _Start.oldest:
-        typer.echo("It begins with the oldest change in the log.")
+        print_line("It begins with the oldest change in the log.")
     else:
-        typer.echo(
+        print_line(
             "It begins with what is committed from now on. To send it the existing reservations: "
             f"cdc-bridge backfill {name}"
         )
     if added.secret is None:
-        typer.echo("Requests to it are not signed.")
+        print_line("Requests to it are not signed.")
     else:
         _print_secret(added.secret)
 
@@ -96,7 +96,7 @@ def set_(name: NameArgument, config: ConfigOption = None, database_url: Database
         settings.database_url.get_secret_value(), name, given_options(options), allow_http=settings.allow_http
     )
     print_warnings(asyncio.run(changing))
-    typer.echo(f"Endpoint {name} is changed.")
+    print_line(f"Endpoint {name} is changed.")
 
 
 def rotate_secret(
@@ -122,11 +122,12 @@ def rotate_secret(
         print_json({"name": name, "secret": rotated.secret, "old_until": until})
         return
     signed = f"Requests to {name} are signed with a new secret"
-    typer.echo(
+    print_line(
         f"{signed} from now on." if until is None else f"{signed}, and with the previous one until {when(until)}."
     )
     _print_secret(rotated.secret)
 
 
 def _print_secret(secret: str) -> None:
-    typer.echo(f"\nIts signing secret, which is not shown again:\n\n    {secret}\n")
+    for each in ("", "Its signing secret, which is not shown again:", "", f"    {secret}", ""):
+        print_line(each)

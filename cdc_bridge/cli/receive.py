@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.console import print_line, print_lines
 from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.errors import WrongUsage
 from cdc_bridge.vendor.receive.identity import Identity, identity_in
@@ -73,18 +74,20 @@ def receive(
 
 async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour, *, pretty: bool) -> None:
     def show(received: ReceivedRequest) -> None:
-        typer.echo(_line(received))
+        print_line(_line(received))
         if pretty:
-            typer.echo("".join(f"  {violation}\n" for violation in received.violations) + _indented(received.body))
+            for violation in received.violations:
+                print_line(f"  {violation}")
+            print_lines(_indented(received.body))
 
     server = ReceiverServer(Receiver(identity.secret, behaviour, show), identity.tls, host, port)
     await server.start()
     try:
         name = "localhost" if host in {"127.0.0.1", "::1"} else socket.gethostname()
-        typer.echo(f"URL      https://{name}:{server.port}/")
-        typer.echo(f"secret   {identity.secret}")
-        typer.echo(f"CA file  {identity.ca_file}")
-        typer.echo("Waiting for requests. Press Ctrl-C to stop.")
+        print_line(f"URL      https://{name}:{server.port}/")
+        print_line(f"secret   {identity.secret}")
+        print_line(f"CA file  {identity.ca_file}")
+        print_line("Waiting for requests. Press Ctrl-C to stop.")
         stopped = asyncio.Event()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, stopped.set)

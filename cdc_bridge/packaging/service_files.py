@@ -127,7 +127,8 @@ def write_service_files(target: Target, say: Say, *, force: bool) -> None:
         is_set_up = (credentials / "database_url").exists()
     except OSError as error:
         raise BridgeError(f"{error.filename} cannot be read or written: {error.strerror}") from error
-    say(_AFTER_UPGRADE if is_set_up else _AFTER_FIRST_INSTALLATION)
+    for line in (_AFTER_UPGRADE if is_set_up else _AFTER_FIRST_INSTALLATION).splitlines():
+        say(line)
 
 
 def check_service_can_run(*paths: Path) -> None:

@@ -186,7 +186,7 @@ def _is_success(status: int | None) -> bool:
 def _save(folder: Path, number: int, headers: Mapping[str, str], body: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    (folder / f"{number:06d}.http").write_bytes(lines.encode() + b"\r\n" + body)
+    (folder / f"{number:06d}.http").write_bytes(lines.encode(errors="surrogateescape") + b"\r\n" + body)
 
 
 async def _forward(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:

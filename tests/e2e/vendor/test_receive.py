@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.bridge import Bridges, clean_environment, run_command
 from tests.support.databases import Database
+from tests.support.hostile import HOSTILE, raw_in
 from tests.support.receiver import Receiver
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -123,6 +126,29 @@ async def test_what_it_prints_is_enough_for_the_bridge(receive: Start, database:
     assert (code, "HTTP 204" in output) == (0, True)
     await receiving.wait_for("cdc-bridge.test", "signature valid; test request")
     assert await receiving.stop() == 0
+
+
+@pytest.mark.departs_from_contract("no daemon sends such a request")
+@pytest.mark.parametrize(
+    "body", [json.dumps({"id": HOSTILE}, ensure_ascii=False).encode(), HOSTILE.encode(), b"\x1b[2J\xff"]
+)
+async def test_what_anybody_sends_is_printed_escaped(receive: Start, body: bytes) -> None:
+    receiving = await receive("--pretty")
+    url = urlsplit(receiving.told("URL"))
+    tls = ssl.create_default_context(cafile=receiving.told("CA file"))
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=tls)
+    planted = "\x9b2J\u202e\u200b".encode() + b"\xff\xed\xa0\x80"
+    writer.write(
+        b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
+        + b"".join(b"%s: PWNED%s\r\n" % (name, planted) for name in (b"ce-type", b"ce-subject", b"ce-sequence"))
+        + b"webhook-id: %s\r\nwebhook-timestamp: %s\r\nwebhook-signature: v1,%s\r\n\r\n" % (planted, planted, planted)
+        + body
+    )
+    await reader.read()
+    writer.transport.abort()
+    await receiving.wait_for("PWNED")
+    await receiving.stop()
+    assert raw_in("\n".join(receiving.lines)) == set()
 
 
 async def test_it_meets_every_requirement_of_conformance(receive: Start, tmp_path: Path) -> None:
