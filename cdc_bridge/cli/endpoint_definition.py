@@ -84,19 +84,45 @@ def add(
 
 
 @with_flags_for_all_options(adding=False)
-def set_(name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None, **options: Any) -> None:
+def set_(
+    name: NameArgument,
+    keep_headers: Annotated[
+        bool,
+        typer.Option(
+            "--keep-headers",
+            help="With a --url of another server: send it the same headers, signed with the same secret.",
+        ),
+    ] = False,
+    new_secret: Annotated[
+        bool, typer.Option("--new-secret", help="With --url: make a new signing secret, and print it, once.")
+    ] = False,
+    config: ConfigOption = None,
+    database_url: DatabaseOption = None,
+    **options: Any,
+) -> None:
     """Change the options of an endpoint that are given, and no others.
 
     Headers given replace all existing ones. An empty value removes a file, or all headers: --ca-file '', --header ''.
 
+    A URL of another server, by scheme, host or port, needs headers and signing secret anew, or --keep-headers.
+
     Example: cdc-bridge endpoint set till --url https://till.example/v2 --timeout-seconds 30
     """
     settings = settings_from(config, database_url)
-    changing = admin.set_endpoint(
-        settings.database_url.get_secret_value(), name, given_options(options), allow_http=settings.allow_http
+    changed = asyncio.run(
+        admin.set_endpoint(
+            settings.database_url.get_secret_value(),
+            name,
+            given_options(options),
+            allow_http=settings.allow_http,
+            keep_headers=keep_headers,
+            with_new_secret=new_secret,
+        )
     )
-    print_warnings(asyncio.run(changing))
+    print_warnings(changed.warnings)
     print_line(f"Endpoint {name} is changed.")
+    if changed.secret is not None:
+        _print_secret(changed.secret)
 
 
 def rotate_secret(
