@@ -31,7 +31,7 @@ def overview_as_json(endpoint: EndpointOverview) -> dict[str, Any]:
     """Return an endpoint's status."""
     return {
         "name": endpoint.name,
-        "url": endpoint.shown_url,
+        "url": endpoint.url,
         "in_settings": endpoint.in_settings,
         "status": endpoint.status.value,
         "since": endpoint.since,
@@ -64,7 +64,7 @@ def print_table(endpoints: Sequence[EndpointOverview]) -> None:
     rows = (
         (
             endpoint.name,
-            endpoint.shown_url,
+            endpoint.url,
             (endpoint.status.value, colour_of(endpoint)),
             when(endpoint.since) or "",
             endpoint.daemon or "",

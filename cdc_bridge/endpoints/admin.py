@@ -29,7 +29,7 @@ from cdc_bridge.endpoints.option_input import (
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.status import when
 from cdc_bridge.errors import BridgeError, WrongUsage
-from cdc_bridge.model import without_query
+from cdc_bridge.model import without_secrets
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
 
@@ -103,7 +103,7 @@ async def add_endpoint(
                 f"there is an endpoint {name} already",
                 f"Look at it: cdc-bridge endpoint show {name}; change it: cdc-bridge endpoint set {name} ...",
             )
-    return AddedEndpoint(without_query(checked.stored["url"]), secret, checked.warnings)
+    return AddedEndpoint(without_secrets(checked.stored["url"]), secret, checked.warnings)
 
 
 async def set_endpoint(
