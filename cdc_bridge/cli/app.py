@@ -6,6 +6,7 @@ table alone. So every module imports what it needs at its top, and ``cdc-bridge 
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -152,6 +153,8 @@ def _root(
 def main() -> None:
     """Run the command line; print errors without a traceback."""
     escape_surprises()
+    # Python, aiohttp and some builds of OpenSSL write the keys of TLS connections there: guests' data for who reads it.
+    os.environ.pop("SSLKEYLOGFILE", None)
     try:
         app(prog_name="cdc-bridge")  # Also as python -m cdc_bridge, so that help and completion know it by its name.
     except BridgeError as error:

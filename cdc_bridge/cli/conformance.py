@@ -16,6 +16,7 @@ from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints.option_input import Given, unusable_flag
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, UnusableOption, endpoint_from
 from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.own_files import write_own
 from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformance_test
 
 _MAX_IN_FLIGHT = 100
@@ -101,6 +102,6 @@ def _read(file: Path) -> str:
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(text, encoding="utf-8")
+        write_own(file, text.encode())
     except OSError as error:
         raise BridgeError(f"the report {file} cannot be written: {error.strerror}") from error

@@ -11,6 +11,7 @@ import typer
 
 from cdc_bridge.console import print_document, print_line
 from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.own_files import refuse_link
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, text_of
 
@@ -91,6 +92,7 @@ def _write(files: Sequence[str], folder: Path) -> None:
     for file in files:
         copy = folder / Path(file).name
         try:
+            refuse_link(folder)
             folder.mkdir(parents=True, exist_ok=True)
             with copy.open("x", encoding="utf-8") as written:
                 written.write(text_of(file))

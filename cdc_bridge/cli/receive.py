@@ -16,7 +16,8 @@ import typer
 
 from cdc_bridge.console import print_line, print_lines
 from cdc_bridge.endpoints.option_values import secret_key
-from cdc_bridge.errors import WrongUsage
+from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.own_files import own_folder
 from cdc_bridge.vendor.receive.identity import Identity, identity_in
 from cdc_bridge.vendor.receive.receiver import Behaviour, ReceivedRequest, Receiver
 from cdc_bridge.vendor.receive.server import ReceiverServer
@@ -64,7 +65,7 @@ def receive(
 
     Example: cdc-bridge receive --fail 503 --every 3
     """
-    behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to and _url(forward_to), save)
+    behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to and _url(forward_to), save and _folder(save))
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cdc-bridge-receive-")))
         secret = None if secret_file is None else _read(secret_file)
@@ -125,6 +126,14 @@ def _url(text: str) -> str:
     if re.match("https?://.", text) is None:
         raise WrongUsage(f"--forward-to {text} is not a URL such as http://localhost:8080/reservations")
     return text
+
+
+def _folder(folder: Path) -> Path:
+    try:
+        own_folder(folder)
+    except OSError as error:
+        raise BridgeError(f"--save {folder} cannot be used: {error.strerror}", "Choose another folder.") from None
+    return folder
 
 
 def _read(file: Path) -> str:

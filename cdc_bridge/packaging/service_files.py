@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cdc_bridge
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.own_files import refuse_link, write_own
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, settings_example
 from cdc_bridge.settings_sources import DEFAULT_CONFIG
 
@@ -170,16 +171,13 @@ def _write(file: Path, text: str, say: Say) -> None:
         say(f"unchanged {file}")
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Replaced in one step: it may be read at any time.
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.chmod(0o644)
-    temporary.replace(file)
+    write_own(file, text.encode(), 0o644)
     say(f"wrote     {file}")
 
 
 def _make_folder(folder: Path, mode: int, say: Say) -> None:
     """Create a folder with this mode, whatever the umask; correct the mode of an existing one."""
+    refuse_link(folder)
     is_new = not folder.exists()
     if is_new or stat.S_IMODE(folder.stat().st_mode) != mode:
         folder.mkdir(parents=True, exist_ok=True)

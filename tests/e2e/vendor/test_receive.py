@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import ssl
+import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -258,6 +260,85 @@ async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start,
     assert second.told("secret") == first.told("secret")
     assert (tmp_path / "kept" / "secret").stat().st_mode & 0o077 == 0
     assert (tmp_path / "kept" / "server.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "server.pem", "server.key", "secret"])
+@pytest.mark.parametrize("content", [None, "precious"])
+async def test_link_planted_in_the_folder_is_not_followed(name: str, content: str | None, tmp_path: Path) -> None:
+    kept, target = tmp_path / "kept", tmp_path / "target"
+    kept.mkdir(mode=0o700)
+    if content is not None:
+        target.write_text(content)
+    (kept / name).symlink_to(target)
+    code, output, errors = await run_command("receive", "--port", "0", "--keep", str(kept))
+    assert (code, output) == (1, "")
+    assert f"{kept / name} cannot be used: it is a symbolic link" in errors
+    assert target.exists() == (content is not None)
+    assert content is None or target.read_text() == content
+    assert [path.name for path in kept.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("flag", ["--keep", "--save"])
+async def test_folder_that_is_a_link_or_open_to_others_is_not_used(flag: str, tmp_path: Path) -> None:
+    target, link, shared = tmp_path / "target", tmp_path / "link", tmp_path / "shared"
+    target.mkdir(mode=0o700)
+    link.symlink_to(target)
+    shared.mkdir()
+    shared.chmod(0o777)
+    for folder, words in ((link, "it is a symbolic link"), (shared, "others may write to it")):
+        code, _, errors = await run_command("receive", "--port", "0", flag, str(folder))
+        assert code == 1
+        assert words in errors
+    assert list(target.iterdir()) + list(shared.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+async def test_saved_files_are_for_their_owner_only_and_follow_no_link(
+    receive: Start, database: Database, bridges: Bridges, tmp_path: Path, umask: int
+) -> None:
+    saved, precious = tmp_path / "saved", tmp_path / "precious"
+    saved.mkdir(mode=0o700)
+    precious.write_text("precious")
+    (saved / "000001.http").symlink_to(precious)
+    before = os.umask(umask)
+    try:
+        receiving = await receive("--save", str(saved), "--keep", str(tmp_path / "kept"))
+    finally:
+        os.umask(before)
+    await bridges.start(**receiving.settings)
+    book(database, R)
+    await receiving.wait_for(f" {R} #", "not saved", "it is a symbolic link")
+    book(database, key(2))
+    await receiving.wait_for(f" {key(2)} #", "signature valid")
+    assert precious.read_text() == "precious"
+    assert stat.S_IMODE((saved / "000002.http").stat().st_mode) == 0o600
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept").iterdir()}
+    assert modes == {"ca.pem": 0o644, "server.pem": 0o644, "server.key": 0o600, "secret": 0o600}
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
+
+
+async def test_secret_that_others_could_read_is_theirs_no_more(receive: Start, tmp_path: Path) -> None:
+    await (await receive("--keep", str(tmp_path / "kept"))).stop()
+    (tmp_path / "kept" / "secret").chmod(0o644)
+    await receive("--keep", str(tmp_path / "kept"))
+    assert stat.S_IMODE((tmp_path / "kept" / "secret").stat().st_mode) == 0o600
+
+
+async def test_keys_of_connections_are_written_nowhere(
+    receive: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+    receiving = await receive()
+    (tmp_path / "secret").write_text(receiving.told("secret"))
+    conformance = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cdc_bridge", "conformance", receiving.told("URL"), "--yes",
+        "--secret-file", str(tmp_path / "secret"), "--ca-file", receiving.told("CA file"),
+        stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await conformance.wait() == 0
+    await receiving.wait_for("signature valid")
+    assert not log.exists()
 
 
 @pytest.mark.parametrize(
