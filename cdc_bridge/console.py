@@ -11,7 +11,6 @@ import logging
 import sys
 import traceback
 from datetime import UTC, datetime
-from types import TracebackType
 
 import typer
 
@@ -49,9 +48,8 @@ def print_error(error: BridgeError) -> None:
         print_line(_INDENT + each, err=True)
 
 
-def escape_surprises() -> None:
-    """Escape what nobody prints on purpose: tracebacks, and what libraries log in a command that keeps no log."""
-    sys.excepthook = _print_traceback
+def escape_logs_of_libraries() -> None:
+    """Escape what libraries log in a command that keeps no log."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_EscapingFormatter())
 
@@ -61,8 +59,9 @@ class _EscapingFormatter(logging.Formatter):
         return escaped(super().format(record), keep="\n")
 
 
-def _print_traceback(type_: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    typer.echo(escaped("".join(traceback.format_exception(type_, error, trace)), keep="\n"), nl=False, err=True)
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback of an error that nobody foresaw, on standard error."""
+    typer.echo(escaped("".join(traceback.format_exception(error)), keep="\n"), nl=False, err=True)
 
 
 def _utc(value: object) -> str:

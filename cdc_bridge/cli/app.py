@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cdc_bridge import __version__
-from cdc_bridge.console import escape_surprises, print_error, print_line
+from cdc_bridge.console import escape_logs_of_libraries, print_error, print_line, print_traceback
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.escaping import escaped
 
@@ -151,8 +151,8 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; print errors without a traceback."""
-    escape_surprises()
+    """Run the command line; print errors without a traceback, unless nobody foresaw them."""
+    escape_logs_of_libraries()
     # Python, aiohttp and some builds of OpenSSL write the keys of TLS connections there: guests' data for who reads it.
     os.environ.pop("SSLKEYLOGFILE", None)
     try:
@@ -162,3 +162,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - as Python would end it, but escaped
+        print_traceback(error)
+        sys.exit(1)

@@ -14,10 +14,20 @@ from pathlib import Path
 
 import pytest
 import structlog
+import typer
 from jinja2 import Environment
 
 from cdc_bridge import console, displays
-from cdc_bridge.console import escape_surprises, print_document, print_error, print_json, print_line, print_lines
+from cdc_bridge.cli.app import main
+from cdc_bridge.console import (
+    escape_logs_of_libraries,
+    print_document,
+    print_error,
+    print_json,
+    print_line,
+    print_lines,
+    print_traceback,
+)
 from cdc_bridge.displays import line, print_styled, redrawn, show, table
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.logs import set_up_logs
@@ -104,15 +114,14 @@ def _raise() -> None:
 
 
 def _raised() -> None:
-    escape_surprises()
     try:
         _raise()
     except ValueError as error:
-        sys.excepthook(type(error), error, error.__traceback__)
+        print_traceback(error)
 
 
 def _logged_by_a_library() -> None:
-    escape_surprises()
+    escape_logs_of_libraries()
     assert logging.lastResort is not None
     logging.lastResort.handle(logging.LogRecord("asyncio", logging.ERROR, __file__, 1, "%s", (TEXT,), None))
 
@@ -187,6 +196,23 @@ def test_document_that_is_piped_keeps_every_byte(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "select '\u202e';\r\n"
 
 
+def test_error_that_nobody_foresaw_is_printed_escaped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashing = typer.Typer(pretty_exceptions_enable=False)
+    crashing.command()(_raise)
+    monkeypatch.setattr("cdc_bridge.cli.app.app", crashing)
+    monkeypatch.setattr(sys, "argv", ["cdc-bridge"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer replaces it.
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "Traceback" in printed
+    assert "PWNED" in printed
+    assert raw_in(printed) == set()
+
+
 def test_line_break_in_an_id_makes_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(BridgeError("there is no reservation R\ncdc-bridge: all is well", "Look again."))
     show(table({"id": "left"}, [("R\nS",)]))
@@ -196,8 +222,7 @@ def test_line_break_in_an_id_makes_no_line(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.fixture(autouse=True)
-def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+def _logs_of_libraries_as_they_were() -> Iterator[None]:
     before = logging.lastResort.formatter if logging.lastResort else None
     yield
     if logging.lastResort:
