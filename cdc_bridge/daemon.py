@@ -32,7 +32,7 @@ from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from cdc_bridge.runtime.pruner import Pruner
 from cdc_bridge.runtime.reconciler import ScheduledReconcile
 from cdc_bridge.runtime.related_changes import RelatedChanges
-from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare
+from cdc_bridge.runtime.reload import CurrentSettings, SettingsReload, declare, warn_of_exposed
 from cdc_bridge.runtime.status_line import StatusLine
 from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.runtime.systemd import ServiceManager
@@ -68,6 +68,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     """
     declared = settings.endpoint()
     listen = listen_settings(settings)
+    warn_of_exposed(settings)
     collect_garbage_seldom()
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()

@@ -14,19 +14,23 @@ an :class:`~cdc_bridge.transport.outcome.Outcome`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class BridgeError(Exception):
     """A problem that ends what is being done, worded for the person who has to solve it."""
 
     exit_code = 1
 
-    def __init__(self, problem: str, remedy: str = "") -> None:
+    def __init__(self, problem: str, remedy: str = "", *, more: Sequence[str] = ()) -> None:
         super().__init__(problem)
         self.problem = problem
         self.remedy = remedy
+        self.lines = tuple(filter(None, (problem, *more, remedy)))
+        """Problem, what more there is to say of it, and remedy: each is a line, whatever stands in it."""
 
     def __str__(self) -> str:
-        return f"{self.problem}\n{self.remedy}" if self.remedy else self.problem
+        return "\n".join(self.lines)
 
 
 class SettingsError(BridgeError):

@@ -8,11 +8,14 @@ change at any time, and a suppressed level costs one cached look-up.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
+
+from cdc_bridge.escaping import escaped
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
@@ -30,8 +33,10 @@ def set_up_logs(level: Level, log_format: Format) -> None:
     """Configure structlog and the standard library's logging to write the same lines."""
     on_terminal = sys.stderr.isatty()
     as_json = log_format == "json" or (log_format == "auto" and not on_terminal)
-    renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=on_terminal)
+    renderers: list[structlog.types.Processor] = (
+        [structlog.processors.JSONRenderer(serializer=_as_json)]
+        if as_json
+        else [_escape_values, structlog.dev.ConsoleRenderer(colors=on_terminal)]
     )
     annotate: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
@@ -54,7 +59,7 @@ def set_up_logs(level: Level, log_format: Format) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,  # Also for people: a renderer's own traceback shows variables.
-                renderer,
+                *renderers,
             ],
         )
     )
@@ -62,3 +67,15 @@ def set_up_logs(level: Level, log_format: Format) -> None:
     set_level(level)
     # psycopg's pool reports a lost database with every attempt to connect; the daemon reports it once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+
+
+def _escape_values(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Escape what a terminal would obey; a traceback keeps its lines."""
+    return {
+        name: escaped(value if isinstance(value, str) else repr(value), keep="\n" if name == "exception" else "")
+        for name, value in event.items()
+    }
+
+
+def _as_json(event: structlog.types.EventDict, **options: Any) -> str:
+    return escaped(json.dumps(event, **options))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NewType
+
+_USER = re.compile(r"^([^/?#]*//)?[^/?#]*@")
 
 Xid = NewType("Xid", int)
 """A PostgreSQL transaction id (``xid8``: 64 bits, never wraps)."""
@@ -59,7 +62,10 @@ class SkipReason(StrEnum):
     DELETED = "deleted"
 
 
-def without_query(url: str) -> str:
-    """Return an endpoint's URL for display: without its query, which may hold a token."""
-    address, question_mark, _ = url.partition("?")
-    return f"{address}?..." if question_mark else address
+def without_secrets(url: str) -> str:
+    """Return an endpoint's URL for display: without user, password, query and fragment, any of which may be secret.
+
+    The view ``cdc_bridge.endpoint_status`` does the same for readers. A URL that psql wrote may be no URL at all.
+    """
+    address, question_mark, _ = url.partition("#")[0].partition("?")
+    return _USER.sub(r"\1", f"{address}?..." if question_mark else address)

@@ -5,13 +5,13 @@ The settings of the endpoint that a daemon may declare, ``endpoint_...``, follow
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, create_model
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cdc_bridge.endpoints.option import Kind, Option, Setter
@@ -203,6 +203,18 @@ class Settings(_EndpointSettings):
     log_format: Literal["auto", "console", "json"] = Field(
         "auto", description="For people (console) or for machines (json); auto: for people on a terminal"
     )
+
+    _exposed: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def exposed(self) -> tuple[str, ...]:
+        """Each file that every user of this machine can read and that holds secrets, and which those are."""
+        return self._exposed
+
+    def with_exposed(self, exposed: Iterable[str]) -> Self:
+        """Note such files; return the settings."""
+        self._exposed = tuple(exposed)
+        return self
 
     @property
     def declares_endpoint(self) -> bool:

@@ -12,6 +12,7 @@ and no message repeats a value that may be secret.
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ from pydantic_settings import (
 
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.model import without_secrets
+from cdc_bridge.settings import PREFIX, Settings, conninfo_parameters
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = Path("/etc/cdc-bridge/config.toml")
@@ -72,8 +74,41 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
     except ValidationError as error:
         problems += [_in_words(fault) for fault in error.errors() if fault["type"] != "extra_forbidden"]
     if problems:
-        raise SettingsError("\n".join(problems))
-    return settings
+        raise SettingsError(problems[0], more=problems[1:])
+    return settings.with_exposed([*_exposed_in_file(file), *_exposed_credentials()])
+
+
+def _exposed_in_file(file: Path | None) -> Iterator[str]:
+    if file is None or not _everybody_reads(file):
+        return
+    values = tomllib.loads(file.read_text(encoding="utf-8"))
+    if names := [name for name, value in values.items() if value and _is_secret(name, value)]:
+        yield f"{file} ({', '.join(names)})"
+
+
+def _exposed_credentials() -> Iterator[str]:
+    directory = os.environ.get(CREDENTIALS_VARIABLE)
+    if not directory:
+        return
+    for path in sorted(Path(directory).iterdir()):
+        name = path.name.lower().removeprefix(PREFIX.lower())
+        if name in Settings.model_fields and _everybody_reads(path) and _is_secret(name, path.read_text().strip()):
+            yield str(path)
+
+
+def _everybody_reads(file: Path) -> bool:
+    return bool(file.stat().st_mode & stat.S_IROTH)
+
+
+def _is_secret(name: str, value: object) -> bool:
+    """Return whether a setting's value has a secret in it, or may have."""
+    match name:
+        case "database_url":
+            return bool(conninfo_parameters(str(value)).get("password"))
+        case "endpoint_url":
+            return without_secrets(str(value)) != value
+        case _:
+            return "SecretStr" in str(Settings.model_fields[name].annotation)
 
 
 def _chosen_file(config_file: Path | None) -> Path | None:

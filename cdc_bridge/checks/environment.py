@@ -1,4 +1,4 @@
-"""Checks of the daemon's environment: the endpoints' servers and the clocks."""
+"""Checks of the daemon's environment: its settings files, the endpoints' servers and the clocks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from cdc_bridge.transport.reach import Unreached, reach
 _CERTIFICATE_EXPIRES_SOON = timedelta(days=21)
 _CLOCKS_DIFFER_SECONDS = 5.0
 _CLOCKS_FAR_APART_SECONDS = 120.0  # receivers of Standard Webhooks reject what is five minutes old
+
+
+EXPOSED_REMEDY = "Withdraw that: chmod o-r FILE. Who may have read it knows the secrets: change them."
+
+
+def check_settings_files(settings: Settings) -> Check:
+    """No other user of this machine can read a secret in the settings."""
+    if settings.exposed:
+        return warning("settings", f"every user of this machine can read {', '.join(settings.exposed)}", EXPOSED_REMEDY)
+    return ok("settings", "no file with a secret can be read by every user of this machine")
 
 
 async def check_reachability(connection: Connection, settings: Settings) -> list[Check]:

@@ -12,7 +12,7 @@ import psycopg
 from cdc_bridge import __version__
 from cdc_bridge.checks.capture import check_capture
 from cdc_bridge.checks.endpoints import check_declared_endpoint, check_endpoints
-from cdc_bridge.checks.environment import check_clock, check_reachability
+from cdc_bridge.checks.environment import check_clock, check_reachability, check_settings_files
 from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.schema import check_installation, check_rights, check_roles, check_server
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
@@ -45,6 +45,7 @@ async def require_ready(connection: Connection) -> None:
 async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     """Run every check; those that depend on one that failed are skipped."""
     yield ok("cdc-bridge", f"{__version__}, Python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
+    yield check_settings_files(settings)
     yield check_declared_endpoint(settings)
     try:
         connection = await connect(settings.database_url.get_secret_value())

@@ -6,17 +6,24 @@ table alone. So every module imports what it needs at its top, and ``cdc-bridge 
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cdc_bridge import __version__
+from cdc_bridge.console import escape_logs_of_libraries, print_error, print_line, print_traceback
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.escaping import escaped
 
 _INTERRUPTED = 130
+_WRONG_USAGE: Any = typer.BadParameter.__mro__[2]
+"""``ClickException`` of the click that typer brings or depends on, by its version."""
 
 _RUN = "Run and watch"
 _ENDPOINTS = "Endpoints"
@@ -97,6 +104,25 @@ class _CommandTable(TyperGroup):
         commands = {entry.name: LazyCommand(entry) for entry in _COMMANDS}
         super().__init__(**attributes | {"commands": commands})
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the context; what is wrong with the command line is quoted escaped."""
+        with _escaped_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what is wrong with its command line is quoted escaped."""
+        with _escaped_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _escaped_errors() -> Iterator[None]:
+    try:
+        yield
+    except _WRONG_USAGE as error:
+        error.message = escaped(error.message)  # Formatted later, with the usage.
+        raise
+
 
 app = typer.Typer(
     cls=_CommandTable,
@@ -112,7 +138,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"cdc-bridge {__version__}")
+        print_line(f"cdc-bridge {__version__}")
         raise typer.Exit
 
 
@@ -125,12 +151,17 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; print errors without a traceback."""
+    """Run the command line; print errors without a traceback, unless nobody foresaw them."""
+    escape_logs_of_libraries()
+    # Python, aiohttp and some builds of OpenSSL write the keys of TLS connections there: guests' data for who reads it.
+    os.environ.pop("SSLKEYLOGFILE", None)
     try:
         app(prog_name="cdc-bridge")  # Also as python -m cdc_bridge, so that help and completion know it by its name.
     except BridgeError as error:
-        problem, *more = str(error).splitlines()
-        sys.stderr.write(f"cdc-bridge: {problem}\n" + "".join(f"            {line}\n" for line in more))
+        print_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - as Python would end it, but escaped
+        print_traceback(error)
+        sys.exit(1)

@@ -12,6 +12,7 @@ from psycopg.rows import TupleRow
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
+from cdc_bridge.console import print_line
 from cdc_bridge.database import LoadingConnection, one_connection, one_loading_connection
 from cdc_bridge.deliveries import backfill as backfills
 from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
@@ -57,19 +58,19 @@ async def _run(url: str, name: str, wanted: BackfillOptions, done: BackfillProgr
         endpoint = await resolve_endpoint(connection, name)
         endpoint.require_same_cluster()
         if endpoint.silence:
-            typer.echo(endpoint.silence, err=True)
+            print_line(endpoint.silence, err=True)
         if dry_run:
             counted = await backfills.count(connection, loading, endpoint, wanted)
             found = f"{count_reservations(counted.selected)} of {counted.read:,}"
-            typer.echo(f"Would queue for {endpoint.name}: {found}. Nothing was queued.")
+            print_line(f"Would queue for {endpoint.name}: {found}. Nothing was queued.")
             return
         await _backfill(connection, loading, endpoint, wanted, done)
-        typer.echo(
+        print_line(
             f"Queued for {endpoint.name}: {count_reservations(done.queued)}"
             + (", all settled." if wanted.wait else ".")
         )
         if left_out := done.selected - done.queued:
-            typer.echo(f"Not queued: {count_reservations(left_out)}, delivered meanwhile or with a change in the log.")
+            print_line(f"Not queued: {count_reservations(left_out)}, delivered meanwhile or with a change in the log.")
 
 
 async def _backfill(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 
 import typer
-from rich.console import Console
 
 from cdc_bridge.checks.preflight import run_checks
 from cdc_bridge.checks.verdict import Check, Verdict
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, print_json, settings_from
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, settings_from
+from cdc_bridge.console import print_json, print_line
+from cdc_bridge.displays import print_styled
 from cdc_bridge.web.listen_settings import check_dashboard
 
 _MARKS = {
-    Verdict.OK: "[green]✓[/]",
-    Verdict.WARNING: "[yellow]![/]",
-    Verdict.FAILED: "[red]✗[/]",
-    Verdict.SKIPPED: "-",
+    Verdict.OK: ("✓", "green"),
+    Verdict.WARNING: ("!", "yellow"),
+    Verdict.FAILED: ("✗", "red"),
+    Verdict.SKIPPED: ("-", ""),
 }
 
 
@@ -32,14 +33,12 @@ def check(
     Example: cdc-bridge check --json
     """
     settings = settings_from(config, database_url)
-    console = Console(highlight=False, soft_wrap=True)
 
     def show(result: Check) -> None:
         if not json_:
-            console.print(f"{_MARKS[result.verdict]} {result.name:<16} ", end="")
-            console.print(result.detail, markup=False)
+            print_styled(_MARKS[result.verdict], f" {result.name:<16} ", result.detail)
             if result.remedy:
-                console.print(f"{'':19}-> {result.remedy}", markup=False)
+                print_line(f"{'':19}-> {result.remedy}")
 
     async def run_all() -> list[Check]:
         found = []

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cdc_bridge.cli.conformance_report import as_json, as_markdown, line, summary
+from cdc_bridge.cli.conformance_report import as_json, as_markdown, lines, summary
 from cdc_bridge.cli.endpoint_options import given_options, with_flags_for
-from cdc_bridge.cli.options import JsonOption, print_json
+from cdc_bridge.cli.options import JsonOption
+from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints.option_input import Given, unusable_flag
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, UnusableOption, endpoint_from
 from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.own_files import write_own
 from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformance_test
 
 _MAX_IN_FLIGHT = 100
@@ -49,18 +51,19 @@ def conformance(
     endpoint = _endpoint(url, secret_file, given_options(options))
     if not yes:
         if not sys.stdin.isatty():
-            typer.echo("Nothing was sent. To go ahead: cdc-bridge conformance URL --yes", err=True)
+            print_line("Nothing was sent. To go ahead: cdc-bridge conformance URL --yes", err=True)
             raise typer.Exit(2)
-        typer.echo(f"This posts some seventy invented reservations to {endpoint.shown_url}.")
+        print_line(f"This posts some seventy invented reservations to {endpoint.shown_url}.")
         typer.confirm("Go ahead?", abort=True)
     results = asyncio.run(_run(endpoint, show=not json_))
     if json_:
         print_json(as_json(endpoint, results))
     else:
-        typer.echo(f"\n{summary(results)}")
+        print_line()
+        print_line(summary(results))
     if report is not None:
         _write(report, as_markdown(endpoint, results))
-        typer.echo(f"Report written to {report}.", err=True)
+        print_line(f"Report written to {report}.", err=True)
     raise typer.Exit(1 if any(result.verdict is Verdict.NOT_MET for result in results) else 0)
 
 
@@ -69,7 +72,8 @@ async def _run(endpoint: Endpoint, *, show: bool) -> list[Result]:
     async for result in run_conformance_test(endpoint):
         results.append(result)
         if show:
-            typer.echo(line(result))
+            for each in lines(result):
+                print_line(each)
     return results
 
 
@@ -98,6 +102,6 @@ def _read(file: Path) -> str:
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(text, encoding="utf-8")
+        write_own(file, text.encode())
     except OSError as error:
         raise BridgeError(f"the report {file} cannot be written: {error.strerror}") from error

@@ -9,16 +9,17 @@ from typing import Any
 
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.escaping import escaped
 from cdc_bridge.vendor.conformance.runner import Result, Verdict
 
 _MARKS = {Verdict.MET: "✓", Verdict.NOT_MET: "✗", Verdict.SKIPPED: "-"}
 
 
-def line(result: Result) -> str:
-    """Return the line of a result, for the terminal."""
+def lines(result: Result) -> list[str]:
+    """Return the line of a result, and why it matters if the requirement is not met."""
     seconds = f", {result.slowest_seconds:.3f} s" if result.slowest_seconds else ""
     text = f"{_MARKS[result.verdict]} {result.requirement.title}: {result.detail}{seconds}"
-    return f"{text}\n    -> {result.requirement.why}" if result.verdict is Verdict.NOT_MET else text
+    return [text, f"    -> {result.requirement.why}"] if result.verdict is Verdict.NOT_MET else [text]
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -32,7 +33,7 @@ def summary(results: Sequence[Result]) -> str:
 def as_markdown(endpoint: Endpoint, results: Sequence[Result]) -> str:
     """Return a report to attach to a mail."""
     rows = [
-        f"| {_MARKS[result.verdict]} | {result.requirement.title} | {result.detail.replace('|', '/')} "
+        f"| {_MARKS[result.verdict]} | {result.requirement.title} | {escaped(result.detail).replace('|', '/')} "
         f"| {result.slowest_seconds:.3f} |"
         for result in results
     ]

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.console import print_document, print_line
 from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.own_files import refuse_link
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, text_of
 
@@ -35,7 +37,7 @@ def openapi() -> None:
 
     Example: cdc-bridge contract openapi > reservations.openapi.json
     """
-    typer.echo(json.dumps(contract.openapi(), indent=2, ensure_ascii=False))
+    print_document(json.dumps(contract.openapi(), indent=2, ensure_ascii=False) + "\n")
 
 
 @app.command()
@@ -48,7 +50,7 @@ def example(
     Example: cdc-bridge contract example walk-in
     """
     if list_:
-        typer.echo("\n".join(EXAMPLES))
+        print_document("".join(f"{each}\n" for each in EXAMPLES))
     elif name in EXAMPLES:
         _print(EXAMPLES[name])
     else:
@@ -90,6 +92,7 @@ def _write(files: Sequence[str], folder: Path) -> None:
     for file in files:
         copy = folder / Path(file).name
         try:
+            refuse_link(folder)
             folder.mkdir(parents=True, exist_ok=True)
             with copy.open("x", encoding="utf-8") as written:
                 written.write(text_of(file))
@@ -97,8 +100,8 @@ def _write(files: Sequence[str], folder: Path) -> None:
             raise BridgeError(f"{copy} exists already, and was not overwritten", "Choose another folder.") from None
         except OSError as error:
             raise BridgeError(f"{copy} cannot be written: {error.strerror}") from None
-        typer.echo(copy)
+        print_line(str(copy))
 
 
 def _print(file: str) -> None:
-    typer.echo(text_of(file), nl=False)
+    print_document(text_of(file))

@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from cdc_bridge.cli.console import table_console
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, print_json, time_option
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, time_option
+from cdc_bridge.console import print_json, print_line
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage, list_deliveries
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
+from cdc_bridge.displays import Columns, show, table
 from cdc_bridge.model import DeliveryState, ReservationId
 from cdc_bridge.schema.session import command_session
 
-_COLUMNS = ("number", "endpoint", "reservation", "change", "changed at", "state", "attempts", "last response")
+_COLUMNS: Columns = {
+    "number": "right",
+    "endpoint": "left",
+    "reservation": "left",
+    "change": "left",
+    "changed at": "left",
+    "state": "left",
+    "attempts": "right",
+    "last response": "left",
+}
 
 
 def deliveries(
@@ -73,20 +81,15 @@ async def _list(url: str, wanted: DeliveryFilter, limit: int, after: Cursor | No
 
 def _print(listed: DeliveryPage, limit: int) -> None:
     if listed.deliveries:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in _COLUMNS:
-            table.add_column(column, overflow="fold", justify="right" if column in {"number", "attempts"} else "left")
-        for delivery in listed.deliveries:
-            table.add_row(*(Text(cell) for cell in _cells(delivery)))
-        table_console().print(table)
+        show(table(_COLUMNS, (_cells(delivery) for delivery in listed.deliveries)))
     else:
-        typer.echo(f"No matching delivery{'' if listed.next is None else ' so far'}.")
+        print_line(f"No matching delivery{'' if listed.next is None else ' so far'}.")
     if listed.next is not None:
         more = "There are more" if len(listed.deliveries) == limit else "Older deliveries were not searched"
-        typer.echo(f"{more}. To continue: --after {listed.next}", err=True)
+        print_line(f"{more}. To continue: --after {listed.next}", err=True)
 
 
-def _cells(delivery: LoggedDelivery) -> list[Any]:
+def _cells(delivery: LoggedDelivery) -> list[str]:
     response = delivery.last_error or ("" if delivery.last_status is None else f"HTTP {delivery.last_status}")
     return [
         str(delivery.seq),

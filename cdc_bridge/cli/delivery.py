@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.checks.preflight import require_ready
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, print_json
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from
+from cdc_bridge.console import print_json, print_line
 from cdc_bridge.database import one_connection
 from cdc_bridge.deliveries import retry as retries
 from cdc_bridge.deliveries.lookup import DeliveryId
@@ -44,7 +45,7 @@ def show(
         print_json(as_json(delivery))
         return
     for name, words in as_rows(delivery, wanted):
-        typer.echo(f"{name:<13}{words}")
+        print_line(f"{name:<13}{words}")
 
 
 @app.command()
@@ -70,11 +71,11 @@ async def _retry_each(url: str, wanted: list[DeliveryId], endpoint: str | None) 
         await require_ready(connection)
         for delivery_id in wanted:
             try:
-                typer.echo(await retries.retry(connection, delivery_id, endpoint))
+                print_line(str(await retries.retry(connection, delivery_id, endpoint)))
             except WrongUsage:
                 raise
             except BridgeError as error:
-                typer.echo(". ".join(str(error).splitlines()), err=True)
+                print_line(". ".join(error.lines), err=True)
                 all_done = False
     return all_done
 

@@ -17,9 +17,9 @@ from cdc_bridge.cli.options import (
     DatabaseOption,
     JsonOption,
     database_url_from,
-    print_json,
     settings_from,
 )
+from cdc_bridge.console import print_json, print_line
 from cdc_bridge.deliveries.test_request import send_test_request
 from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.details import all_endpoints, show_endpoint
@@ -46,7 +46,7 @@ def list_(config: ConfigOption = None, database_url: DatabaseOption = None, json
     elif endpoints:
         print_table(endpoints)
     else:
-        typer.echo("There is no endpoint. To add one: cdc-bridge endpoint add NAME URL")
+        print_line("There is no endpoint. To add one: cdc-bridge endpoint add NAME URL")
 
 
 @app.command()
@@ -74,9 +74,9 @@ def pause(name: NameArgument, config: ConfigOption = None, database_url: Databas
     Example: cdc-bridge endpoint pause till
     """
     if asyncio.run(admin.pause_endpoint(database_url_from(config, database_url), name)):
-        typer.echo(f"Endpoint {name} is paused. To go on: cdc-bridge endpoint resume {name}")
+        print_line(f"Endpoint {name} is paused. To go on: cdc-bridge endpoint resume {name}")
     else:
-        typer.echo(f"Endpoint {name} was paused already.")
+        print_line(f"Endpoint {name} was paused already.")
 
 
 @app.command()
@@ -86,9 +86,9 @@ def resume(name: NameArgument, config: ConfigOption = None, database_url: Databa
     Example: cdc-bridge endpoint resume till
     """
     if asyncio.run(admin.resume_endpoint(database_url_from(config, database_url), name)):
-        typer.echo(f"Endpoint {name} is resumed: what was held back is sent.")
+        print_line(f"Endpoint {name} is resumed: what was held back is sent.")
     else:
-        typer.echo(f"Endpoint {name} was neither paused nor disabled.")
+        print_line(f"Endpoint {name} was neither paused nor disabled.")
 
 
 @app.command()
@@ -104,17 +104,17 @@ def remove(
     """
     url = database_url_from(config, database_url)
     lost = asyncio.run(admin.undelivered_of(url, name))
-    typer.echo(
+    print_line(
         f"Queued or retrying deliveries to {name}: {lost.pending}. Changes not sent to it yet: {lost.backlog}. "
         "All of them are lost."
     )
     if not yes:
         if not sys.stdin.isatty():
-            typer.echo(f"Nothing was done. To go ahead: cdc-bridge endpoint remove {name} --yes", err=True)
+            print_line(f"Nothing was done. To go ahead: cdc-bridge endpoint remove {name} --yes", err=True)
             raise typer.Exit(2)
         typer.confirm("Go ahead?", abort=True)
     asyncio.run(admin.remove_endpoint(url, name))
-    typer.echo(f"Endpoint {name} is removed. Its deliveries stay in the delivery log until they are pruned.")
+    print_line(f"Endpoint {name} is removed. Its deliveries stay in the delivery log until they are pruned.")
 
 
 app.command("rotate-secret")(endpoint_definition.rotate_secret)
@@ -150,17 +150,17 @@ def send_test(
         print_json(asdict(result))
     else:
         response = f"HTTP {result.status}" if result.delivered else result.reason
-        typer.echo(f"{result.name}, {result.url}: {response}, after {result.milliseconds} ms. {result.meaning}")
+        print_line(f"{result.name}, {result.url}: {response}, after {result.milliseconds} ms. {result.meaning}")
     raise typer.Exit(0 if result.delivered else 1)
 
 
 def _ask_for_sample(name: str) -> None:
-    typer.echo(
+    print_line(
         f"This posts the contract's example to {name}: a Mr Murt, a table for two, in 2021. An endpoint that does not "
         "look at ce-type, which is cdc-bridge.test, takes it for a booking, which somebody then has to remove there.",
         err=True,
     )
     if not sys.stdin.isatty():
-        typer.echo(f"Nothing was sent. To go ahead: cdc-bridge endpoint test {name} --sample --yes", err=True)
+        print_line(f"Nothing was sent. To go ahead: cdc-bridge endpoint test {name} --sample --yes", err=True)
         raise typer.Exit(2)
     typer.confirm("Go ahead?", abort=True, err=True)

@@ -20,9 +20,9 @@ from cdc_bridge.cli.options import (
     DatabaseOption,
     JsonOption,
     database_url_from,
-    print_json,
     settings_from,
 )
+from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.status import when
 
@@ -69,34 +69,60 @@ def add(
     if json_:
         print_json({"name": name, "url": added.shown_url, "start": start.value, "secret": added.secret})
         return
-    typer.echo(f"Endpoint {name} is added: {added.shown_url}")
+    print_line(f"Endpoint {name} is added: {added.shown_url}")
     if start is _Start.oldest:
-        typer.echo("It begins with the oldest change in the log.")
+        print_line("It begins with the oldest change in the log.")
     else:
-        typer.echo(
+        print_line(
             "It begins with what is committed from now on. To send it the existing reservations: "
             f"cdc-bridge backfill {name}"
         )
     if added.secret is None:
-        typer.echo("Requests to it are not signed.")
+        print_line("Requests to it are not signed.")
     else:
         _print_secret(added.secret)
 
 
 @with_flags_for_all_options(adding=False)
-def set_(name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None, **options: Any) -> None:
+def set_(
+    name: NameArgument,
+    keep_headers: Annotated[
+        bool,
+        typer.Option(
+            "--keep-headers",
+            help="With a --url of another server: send it the same headers, signed with the same secret.",
+        ),
+    ] = False,
+    new_secret: Annotated[
+        bool, typer.Option("--new-secret", help="With --url: make a new signing secret, and print it, once.")
+    ] = False,
+    config: ConfigOption = None,
+    database_url: DatabaseOption = None,
+    **options: Any,
+) -> None:
     """Change the options of an endpoint that are given, and no others.
 
     Headers given replace all existing ones. An empty value removes a file, or all headers: --ca-file '', --header ''.
 
+    A URL of another server, by scheme, host or port, needs headers and signing secret anew, or --keep-headers.
+
     Example: cdc-bridge endpoint set till --url https://till.example/v2 --timeout-seconds 30
     """
     settings = settings_from(config, database_url)
-    changing = admin.set_endpoint(
-        settings.database_url.get_secret_value(), name, given_options(options), allow_http=settings.allow_http
+    changed = asyncio.run(
+        admin.set_endpoint(
+            settings.database_url.get_secret_value(),
+            name,
+            given_options(options),
+            allow_http=settings.allow_http,
+            keep_headers=keep_headers,
+            with_new_secret=new_secret,
+        )
     )
-    print_warnings(asyncio.run(changing))
-    typer.echo(f"Endpoint {name} is changed.")
+    print_warnings(changed.warnings)
+    print_line(f"Endpoint {name} is changed.")
+    if changed.secret is not None:
+        _print_secret(changed.secret)
 
 
 def rotate_secret(
@@ -122,11 +148,12 @@ def rotate_secret(
         print_json({"name": name, "secret": rotated.secret, "old_until": until})
         return
     signed = f"Requests to {name} are signed with a new secret"
-    typer.echo(
+    print_line(
         f"{signed} from now on." if until is None else f"{signed}, and with the previous one until {when(until)}."
     )
     _print_secret(rotated.secret)
 
 
 def _print_secret(secret: str) -> None:
-    typer.echo(f"\nIts signing secret, which is not shown again:\n\n    {secret}\n")
+    for each in ("", "Its signing secret, which is not shown again:", "", f"    {secret}", ""):
+        print_line(each)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cdc_bridge.console import print_line
 from cdc_bridge.endpoints.option import Kind, Option, Setter
 from cdc_bridge.endpoints.option_input import Given, header_lines_of
 from cdc_bridge.endpoints.options import OPTIONS, options_for
@@ -62,7 +63,7 @@ def given_options(parameters: Mapping[str, Any]) -> Given:
 def print_warnings(warnings: Iterable[str]) -> None:
     """Print warnings on standard error."""
     for warning in warnings:
-        typer.echo(f"cdc-bridge: warning: {warning}", err=True)
+        print_line(f"cdc-bridge: warning: {warning}", err=True)
 
 
 def _lines(lines: list[str] | None, file: Path | None) -> tuple[str, ...] | None:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from cdc_bridge.cli.console import table_console
+from cdc_bridge.displays import print_styled, show, table
 from cdc_bridge.endpoints.details import Count, ShownEndpoint
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.overview import EndpointOverview
@@ -34,7 +31,7 @@ def overview_as_json(endpoint: EndpointOverview) -> dict[str, Any]:
     """Return an endpoint's status."""
     return {
         "name": endpoint.name,
-        "url": endpoint.shown_url,
+        "url": endpoint.url,
         "in_settings": endpoint.in_settings,
         "status": endpoint.status.value,
         "since": endpoint.since,
@@ -64,28 +61,26 @@ def endpoint_as_json(shown: ShownEndpoint) -> dict[str, Any]:
 
 def print_table(endpoints: Sequence[EndpointOverview]) -> None:
     """Print a line for each endpoint."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "URL", "status", "since", "daemon", "reason"):
-        table.add_column(column, overflow="fold")
-    for endpoint in endpoints:
-        table.add_row(
-            Text(endpoint.name),
-            Text(endpoint.shown_url),
-            Text(endpoint.status.value, colour_of(endpoint)),
-            Text(when(endpoint.since) or ""),
-            Text(endpoint.daemon or ""),
-            Text(endpoint.reason or ""),
+    rows = (
+        (
+            endpoint.name,
+            endpoint.url,
+            (endpoint.status.value, colour_of(endpoint)),
+            when(endpoint.since) or "",
+            endpoint.daemon or "",
+            endpoint.reason or "",
         )
-    table_console().print(table)
+        for endpoint in endpoints
+    )
+    show(table(dict.fromkeys(("name", "URL", "status", "since", "daemon", "reason"), "left"), rows))
 
 
 def print_endpoint(shown: ShownEndpoint) -> None:
     """Print everything of one endpoint, a line each."""
-    console = table_console()
     lines = list(_lines(shown))
     width = max(len(label) for label, _ in lines) + 2
     for label, value in lines:
-        console.print(Text(f"{label:<{width}}", "bold") + Text(value), soft_wrap=True)
+        print_styled((f"{label:<{width}}", "bold"), value)
 
 
 def _lines(shown: ShownEndpoint) -> Iterator[tuple[str, str]]:

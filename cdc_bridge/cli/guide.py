@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.console import print_document
 from cdc_bridge.guides import Guide, guide_text
 
 
@@ -19,4 +20,4 @@ def guide(
 
     Example: cdc-bridge guide operator | less
     """
-    typer.echo(guide_text(reader), nl=False)
+    print_document(guide_text(reader))

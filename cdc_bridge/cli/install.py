@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.console import print_document, print_line
 from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import finish_text, install_text, uninstall_text, upgrade_texts
 
@@ -51,15 +52,15 @@ def install(
     if upgrade_from is not None and not print_:
         raise typer.BadParameter("--upgrade-from needs --print; otherwise the version is read from the database")
     if print_:
-        typer.echo(_text(mapping, upgrade_from, finish=finish), nl=False)
+        print_document(_text(mapping, upgrade_from, finish=finish))
         return
     url = database_url_from(config, database_url)
     if finish:
-        asyncio.run(operation.finish(url, typer.echo))
+        asyncio.run(operation.finish(url, print_line))
     elif dry_run:
-        asyncio.run(operation.dry_run(url, mapping, typer.echo))
+        asyncio.run(operation.dry_run(url, mapping, print_line))
     else:
-        asyncio.run(operation.install(url, mapping, typer.echo))
+        asyncio.run(operation.install(url, mapping, print_line))
 
 
 def _text(mapping: Path | None, upgrade_from: int | None, *, finish: bool) -> str:
@@ -84,13 +85,13 @@ def uninstall(
     Example: CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge uninstall
     """
     if print_:
-        typer.echo(uninstall_text(), nl=False)
+        print_document(uninstall_text())
         return
     url = database_url_from(config, database_url)
     if not yes:
-        typer.echo(asyncio.run(operation.uninstall_warning(url)))
+        print_line(asyncio.run(operation.uninstall_warning(url)))
         if not sys.stdin.isatty():
-            typer.echo("Nothing was changed. To go ahead: cdc-bridge uninstall --yes", err=True)
+            print_line("Nothing was changed. To go ahead: cdc-bridge uninstall --yes", err=True)
             raise typer.Exit(2)
         typer.confirm("Go ahead?", abort=True)
-    asyncio.run(operation.uninstall(url, typer.echo))
+    asyncio.run(operation.uninstall(url, print_line))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from cdc_bridge.console import print_line
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings, conninfo_parameters
 from cdc_bridge.settings_sources import load_settings
@@ -40,7 +40,7 @@ def time_option(name: str, help_: str) -> Any:
                 f"{text} is not a time such as 2026-07-01, 2026-07-01T18:30 or 2026-07-01T18:30:00+01:00",
             ) from None
         if given.tzinfo is None:
-            typer.echo(f"{name} has no time zone; read as {at:%Y-%m-%d %H:%M:%S} UTC.", err=True)
+            print_line(f"{name} has no time zone; read as {at:%Y-%m-%d %H:%M:%S} UTC.", err=True)
         return at
 
     return typer.Option(name, metavar="TIME", parser=parse, help=help_)
@@ -64,22 +64,6 @@ def database_url_from(config: Path | None, database_url: str | None) -> str:
         SettingsError: As for :func:`settings_from`.
     """
     return settings_from(config, database_url).database_url.get_secret_value()
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON, times in UTC."""
-    typer.echo(json.dumps(value, indent=2, default=_utc))
-
-
-def json_line(value: object) -> str:
-    """Return a value as JSON on one line, times in UTC."""
-    return json.dumps(value, default=_utc)
-
-
-def _utc(value: object) -> str:
-    if not isinstance(value, datetime):
-        raise TypeError(type(value).__name__)
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _reject_password(database_url: str) -> None:

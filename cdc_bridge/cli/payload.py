@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.console import print_lines
 from cdc_bridge.deliveries.payload_preview import indented, payload_of
 
 
@@ -25,4 +26,4 @@ def payload(
     """
     url = database_url_from(config, database_url)
     body = asyncio.run(payload_of(url, reservation_id))
-    typer.echo(indented(body) if pretty else body)
+    print_lines((indented(body) if pretty else body).decode())

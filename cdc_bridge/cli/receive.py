@@ -14,8 +14,10 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.console import print_line, print_lines
 from cdc_bridge.endpoints.option_values import secret_key
-from cdc_bridge.errors import WrongUsage
+from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.own_files import own_folder
 from cdc_bridge.vendor.receive.identity import Identity, identity_in
 from cdc_bridge.vendor.receive.receiver import Behaviour, ReceivedRequest, Receiver
 from cdc_bridge.vendor.receive.server import ReceiverServer
@@ -63,7 +65,7 @@ def receive(
 
     Example: cdc-bridge receive --fail 503 --every 3
     """
-    behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to and _url(forward_to), save)
+    behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to and _url(forward_to), save and _folder(save))
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cdc-bridge-receive-")))
         secret = None if secret_file is None else _read(secret_file)
@@ -73,18 +75,20 @@ def receive(
 
 async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour, *, pretty: bool) -> None:
     def show(received: ReceivedRequest) -> None:
-        typer.echo(_line(received))
+        print_line(_line(received))
         if pretty:
-            typer.echo("".join(f"  {violation}\n" for violation in received.violations) + _indented(received.body))
+            for violation in received.violations:
+                print_line(f"  {violation}")
+            print_lines(_indented(received.body))
 
     server = ReceiverServer(Receiver(identity.secret, behaviour, show), identity.tls, host, port)
     await server.start()
     try:
         name = "localhost" if host in {"127.0.0.1", "::1"} else socket.gethostname()
-        typer.echo(f"URL      https://{name}:{server.port}/")
-        typer.echo(f"secret   {identity.secret}")
-        typer.echo(f"CA file  {identity.ca_file}")
-        typer.echo("Waiting for requests. Press Ctrl-C to stop.")
+        print_line(f"URL      https://{name}:{server.port}/")
+        print_line(f"secret   {identity.secret}")
+        print_line(f"CA file  {identity.ca_file}")
+        print_line("Waiting for requests. Press Ctrl-C to stop.")
         stopped = asyncio.Event()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signal_number, stopped.set)
@@ -122,6 +126,14 @@ def _url(text: str) -> str:
     if re.match("https?://.", text) is None:
         raise WrongUsage(f"--forward-to {text} is not a URL such as http://localhost:8080/reservations")
     return text
+
+
+def _folder(folder: Path) -> Path:
+    try:
+        own_folder(folder)
+    except OSError as error:
+        raise BridgeError(f"--save {folder} cannot be used: {error.strerror}", "Choose another folder.") from None
+    return folder
 
 
 def _read(file: Path) -> str:

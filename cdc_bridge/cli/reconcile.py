@@ -10,8 +10,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.checks.preflight import require_ready
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, print_json, time_option
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
+from cdc_bridge.console import print_json, print_line
 from cdc_bridge.database import LoadingConnection, one_connection, one_loading_connection
 from cdc_bridge.deliveries import reconcile as reconciliation
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
@@ -108,17 +109,17 @@ async def _reconcile(
 
 
 def _print(endpoint: EndpointRef, since: datetime, found: ReconcileReport, *, repair: set[SyncState]) -> None:
-    typer.echo(f"{endpoint.name}: {count_reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
+    print_line(f"{endpoint.name}: {count_reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
     for state in SyncState:
         ids, number = found.ids.get(state, []), found.counts[state]
         more = f" and {number - len(ids):,} more" if ids and number > len(ids) else ""
-        typer.echo(f"  {state:<11}{number:>9,}" + (f"  {', '.join(ids)}{more}" if ids else ""))
+        print_line(f"  {state:<11}{number:>9,}" + (f"  {', '.join(ids)}{more}" if ids else ""))
     if repair:
-        typer.echo(f"  Queued: {count_reservations(found.queued)}.")
+        print_line(f"  Queued: {count_reservations(found.queued)}.")
     elif found.counts[SyncState.MISSING] or found.counts[SyncState.STALE]:
-        typer.echo(f"  To send what is missing or stale: cdc-bridge reconcile --endpoint {endpoint.name} --repair")
+        print_line(f"  To send what is missing or stale: cdc-bridge reconcile --endpoint {endpoint.name} --repair")
     if found.counts[SyncState.DEAD] and SyncState.DEAD not in repair:
-        typer.echo(f"  To send what is dead: cdc-bridge replay --endpoint {endpoint.name} --state dead")
+        print_line(f"  To send what is dead: cdc-bridge replay --endpoint {endpoint.name} --state dead")
 
 
 def _as_json(endpoint: EndpointRef, since: datetime, found: ReconcileReport) -> dict[str, Any]:

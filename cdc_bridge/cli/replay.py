@@ -11,6 +11,7 @@ from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.checks.verdict import listed
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
+from cdc_bridge.console import print_line
 from cdc_bridge.database import one_connection
 from cdc_bridge.deliveries import replay as replays
 from cdc_bridge.deliveries.replay import ReplayProgress, Selection
@@ -52,7 +53,7 @@ def replay(
         lambda: f"Queued so far: {count_reservations(done.queued)}.",
     )
     if missing := sorted(set(selection.reservation_ids) - done.named):
-        typer.echo(
+        print_line(
             f"Not queued: {listed(missing)}. The delivery log has no such delivery. To send a reservation for the "
             "first time: cdc-bridge backfill",
             err=True,
@@ -81,16 +82,16 @@ async def _replay(url: str, name: str | None, selection: Selection, done: Replay
         counted = await replays.count(connection, endpoint, selection)
         if dry_run:
             done.named = counted.named
-            typer.echo(f"Would queue for {endpoint.name}: {count_reservations(counted.selected)}. Nothing was queued.")
+            print_line(f"Would queue for {endpoint.name}: {count_reservations(counted.selected)}. Nothing was queued.")
             return
         with progress_bar(f"replay to {endpoint.name}") as bar:
             await replays.replay(
                 connection, endpoint, selection, done, lambda done: bar.show(done.selected, counted.selected)
             )
-        typer.echo(f"Queued for {endpoint.name}: {count_reservations(done.queued)}.")
+        print_line(f"Queued for {endpoint.name}: {count_reservations(done.queued)}.")
         if done.left_out:
-            typer.echo(
+            print_line(
                 f"Not queued: {count_reservations(done.left_out)}, delivered meanwhile or with a change in the log."
             )
         if endpoint.silence:
-            typer.echo(endpoint.silence, err=True)
+            print_line(endpoint.silence, err=True)

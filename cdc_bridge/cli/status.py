@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 import typer
-from rich.live import Live
 
 from cdc_bridge.checks.status import Status, read_status
-from cdc_bridge.cli.console import table_console
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, json_line, print_json
-from cdc_bridge.cli.status_report import status_as_json, status_table
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.cli.status_report import status_as_json, status_display
+from cdc_bridge.console import print_json
+from cdc_bridge.displays import redrawn, show
 from cdc_bridge.schema.session import command_session
 from cdc_bridge.tasks import run_together
 
@@ -36,21 +35,16 @@ def status(
 
 
 async def _show(url: str, every: float | None, *, as_json: bool) -> None:
-    console = table_console()
     if as_json:
         async for found in _refresh(url, every):
-            if every is None:
-                print_json(status_as_json(found))
-            else:
-                typer.echo(json_line(status_as_json(found)))
-                sys.stdout.flush()
-    elif every is not None and console.is_terminal:
-        with Live(console=console, auto_refresh=False, screen=False) as live:
-            async for found in _refresh(url, every):
-                live.update(status_table(found), refresh=True)
-    else:
+            print_json(status_as_json(found), indent=2 if every is None else None)
+    elif every is None:
         async for found in _refresh(url, every):
-            console.print(status_table(found))
+            show(*status_display(found))
+    else:
+        with redrawn() as draw:
+            async for found in _refresh(url, every):
+                draw(status_display(found))
 
 
 async def _refresh(url: str, every: float | None) -> AsyncIterator[Status]:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from cdc_bridge.checks.verdict import Verdict
 from cdc_bridge.cli.endpoint_report import colour_of
+from cdc_bridge.displays import Columns, Display, Piece, line, table
 from cdc_bridge.endpoints.status import EndpointStatus, age
 
 if TYPE_CHECKING:
@@ -19,79 +16,75 @@ if TYPE_CHECKING:
 
 _MARKS = {Verdict.OK: ("✓", "green"), Verdict.WARNING: ("!", "yellow"), Verdict.FAILED: ("✗", "red")}
 _LONG_OPEN_SECONDS = 5.0
+_COLUMNS: Columns = {
+    "endpoint": "left",
+    "status": "left",
+    "lag": "right",
+    "backlog": "right",
+    "pending": "right",
+    "dead": "right",
+    "in flight": "right",
+    "per second": "right",
+    "last success": "right",
+    "last failure": "left",
+    "daemon": "left",
+}
 
 
-def status_table(status: Status) -> RenderableType:
+def status_display(status: Status) -> list[Display]:
     """Return it for people."""
     mark, colour = _MARKS[status.capture.verdict]
-    lines = [Text.assemble((f"{mark} ", colour), ("capture  ", "bold"), status.capture.detail)]
+    lines: list[Display] = [line((f"{mark} ", colour), ("capture  ", "bold"), status.capture.detail)]
     if status.capture.remedy:
-        lines.append(Text(f"    -> {status.capture.remedy}"))
+        lines.append(line(f"    -> {status.capture.remedy}"))
     lines += [_wake_up(status), _writer(status)]
-    return Group(*lines, Text(), _endpoints(status))
+    return [*lines, line(), _endpoints(status)]
 
 
-def _wake_up(status: Status) -> Text:
+def _wake_up(status: Status) -> Display:
     assigned = [endpoint for endpoint in status.endpoints if endpoint.daemon is not None]
     polling = sorted({endpoint.daemon or "" for endpoint in assigned if endpoint.listening is False})
     if not assigned:
-        return Text.assemble(("- ", ""), ("wake-up  ", "bold"), "no endpoint is assigned to a daemon")
+        return line(("- ", ""), ("wake-up  ", "bold"), "no endpoint is assigned to a daemon")
     if polling:
         gets = "gets" if len(polling) == 1 else "get"
-        return Text.assemble(
-            ("! ", "yellow"), ("wake-up  ", "bold"), f"{', '.join(polling)} {gets} no notifications and polls"
-        )
-    return Text.assemble(("✓ ", "green"), ("wake-up  ", "bold"), "notifications arrive")
+        return line(("! ", "yellow"), ("wake-up  ", "bold"), f"{', '.join(polling)} {gets} no notifications and polls")
+    return line(("✓ ", "green"), ("wake-up  ", "bold"), "notifications arrive")
 
 
-def _writer(status: Status) -> Text:
+def _writer(status: Status) -> Display:
     writer = status.writer
     open_for = None if writer is None or writer.since is None else (status.at - writer.since).total_seconds()
     if writer is None or (open_for is not None and open_for < _LONG_OPEN_SECONDS):
-        return Text.assemble(("✓ ", "green"), ("held back", "bold"), " by nobody")
+        return line(("✓ ", "green"), ("held back", "bold"), " by nobody")
     waits = "repairs wait for it"
     if writer.database in {None, status.database}:
         waits = f"what it wrote comes when it commits, and {waits}"
     if open_for is None:  # Most often it is short, and no reason to worry anybody.
         waits += " (since when, only a member of pg_read_all_stats sees)"
-    return Text.assemble(
-        ("- ", "") if open_for is None else ("! ", "yellow"), ("held back", "bold"), f" by {writer}: {waits}"
-    )
+    return line(("- ", "") if open_for is None else ("! ", "yellow"), ("held back", "bold"), f" by {writer}: {waits}")
 
 
-def _endpoints(status: Status) -> RenderableType:
+def _endpoints(status: Status) -> Display:
     if not status.endpoints:
-        return Text("There is no endpoint: cdc-bridge endpoint add till https://till.example/reservations")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (
-        "endpoint",
-        "status",
-        "lag",
-        "backlog",
-        "pending",
-        "dead",
-        "in flight",
-        "per second",
-        "last success",
-    ):
-        table.add_column(column, overflow="fold", justify="left" if column in {"endpoint", "status"} else "right")
-    table.add_column("last failure", overflow="fold")
-    table.add_column("daemon", overflow="fold")
-    for endpoint in status.endpoints:
-        table.add_row(
-            Text(endpoint.name),
-            Text(_status(endpoint), colour_of(endpoint)),
-            age(endpoint.lag_seconds or 0),
-            "" if endpoint.backlog is None else f"{endpoint.backlog:,}",
-            f"{endpoint.pending:,}",
-            f"{endpoint.dead:,}",
-            "" if endpoint.in_flight is None else str(endpoint.in_flight),
-            "" if endpoint.deliveries_per_second is None else f"{endpoint.deliveries_per_second:.1f}",
-            _ago(endpoint.last_success_at, status.at),
-            Text(_failure(endpoint, status.at)),
-            Text(endpoint.daemon or ""),
-        )
-    return table
+        return line("There is no endpoint: cdc-bridge endpoint add till https://till.example/reservations")
+    return table(_COLUMNS, (_cells(endpoint, status.at) for endpoint in status.endpoints))
+
+
+def _cells(endpoint: EndpointOverview, at: datetime) -> tuple[Piece, ...]:
+    return (
+        endpoint.name,
+        (_status(endpoint), colour_of(endpoint)),
+        age(endpoint.lag_seconds or 0),
+        "" if endpoint.backlog is None else f"{endpoint.backlog:,}",
+        f"{endpoint.pending:,}",
+        f"{endpoint.dead:,}",
+        "" if endpoint.in_flight is None else str(endpoint.in_flight),
+        "" if endpoint.deliveries_per_second is None else f"{endpoint.deliveries_per_second:.1f}",
+        _ago(endpoint.last_success_at, at),
+        _failure(endpoint, at),
+        endpoint.daemon or "",
+    )
 
 
 def _status(endpoint: EndpointOverview) -> str:

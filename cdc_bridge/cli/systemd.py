@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.console import print_document, print_line
 from cdc_bridge.packaging.service_files import Target, this_program, unit_text, write_service_files
 from cdc_bridge.packaging.settings_example import settings_example
 
@@ -22,7 +23,7 @@ def print_(
     Example: cdc-bridge systemd print | less;
     cdc-bridge systemd print --settings > config.toml
     """
-    typer.echo(settings_example() if settings else unit_text(this_program()), nl=False)
+    print_document(settings_example() if settings else unit_text(this_program()))
 
 
 @app.command()
@@ -41,4 +42,4 @@ def install(
 
     Example: sudo cdc-bridge systemd install
     """
-    write_service_files(Target(root, this_program()), typer.echo, force=force)
+    write_service_files(Target(root, this_program()), print_line, force=force)

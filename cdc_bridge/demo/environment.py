@@ -149,7 +149,7 @@ class DemoEnvironment:
     def _running_daemon(self) -> asyncio.subprocess.Process:
         if self._daemon is None or self._daemon.returncode is not None:
             log = (self._folder / "daemon.log").read_text(errors="replace")[-2000:]
-            raise BridgeError(f"the daemon has ended by itself:\n{log}")
+            raise BridgeError("the daemon has ended by itself:", more=log.splitlines())
         return self._daemon
 
     def _received(self, request: ReceivedRequest) -> None:

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from rich.console import Console
-from rich.table import Table
 
+from cdc_bridge.console import print_line
 from cdc_bridge.database import one_loading_connection
 from cdc_bridge.demo.bookings import Bookings
 from cdc_bridge.demo.environment import DemoEnvironment
 from cdc_bridge.demo.summary import Summary, summarise
+from cdc_bridge.displays import print_styled, show, table
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
@@ -49,14 +49,13 @@ async def run_demo(*, stay: bool | None) -> int:
         BridgeError: The environment could not be set up, or deliveries got stuck.
     """
     _end_cleanly_on_signals()
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(
-        "[bold]cdc-bridge demo[/]: starting PostgreSQL, the example e-Res, an HTTPS receiver and the daemon ..."
+    print_styled(
+        ("cdc-bridge demo", "bold"), ": starting PostgreSQL, the example e-Res, an HTTPS receiver and the daemon ..."
     )
-    async with DemoEnvironment(lambda request: console.print(_line(request), markup=False)) as environment:
-        scenario = _Scenario(console, environment, await environment.connect())
+    async with DemoEnvironment(lambda request: print_line(_line(request))) as environment:
+        scenario = _Scenario(environment, await environment.connect())
         summary = await scenario.run()
-        _show(console, summary)
+        _show(summary)
         if stay if stay is not None else sys.stdout.isatty():
             await scenario.stay()
     return 0 if summary.nothing_lost else 1
@@ -70,8 +69,7 @@ def _end_cleanly_on_signals() -> None:
 
 
 class _Scenario:
-    def __init__(self, console: Console, environment: DemoEnvironment, connection: AsyncConnection[TupleRow]) -> None:
-        self._console = console
+    def __init__(self, environment: DemoEnvironment, connection: AsyncConnection[TupleRow]) -> None:
         self._environment = environment
         self._connection = connection
         self._bookings = Bookings(connection)
@@ -136,25 +134,22 @@ class _Scenario:
     async def stay(self) -> None:
         psql = self._environment.psql
         self._heading("The demo keeps running. Its dashboard, in a browser on this machine:")
-        self._console.print(
-            f"{self._environment.dashboard_url}\nToken: {self._environment.dashboard_token}",
-            markup=False,
-            highlight=False,
-        )
+        print_line(self._environment.dashboard_url)
+        print_line(f"Token: {self._environment.dashboard_token}")
         self._heading("Try, in another terminal:")
         for statement in (
             "update reservations set adults = adults + 1 where reference = 5001",
             "insert into reservations (id, cust_id) select upper(md5(now()::text)), id from customers limit 1",
             "select state, attempts, reservation_id from cdc_bridge.delivery order by seq desc limit 5",
         ):
-            self._console.print(f'{psql} -c "{statement}"', markup=False)
-        self._console.print("[dim]Press Ctrl-C to end the demo and remove everything.[/]")
+            print_line(f'{psql} -c "{statement}"')
+        print_styled(("Press Ctrl-C to end the demo and remove everything.", "dim"))
         try:
             while True:
                 self._environment.require_daemon()
                 await asyncio.sleep(1)
         except asyncio.CancelledError:
-            self._console.print("Ending ...")
+            print_line("Ending ...")
 
     async def _summary(self, faults_from: datetime) -> Summary:
         reservations = {change.reservation_id for change in self._bookings.committed}
@@ -189,10 +184,11 @@ class _Scenario:
         return int(record[0]) if record else 0
 
     def _heading(self, title: str) -> None:
-        self._console.print(f"\n[bold]{title}[/]")
+        print_line()
+        print_styled((title, "bold"))
 
     def _note(self, text: str) -> None:
-        self._console.print(f"[dim]  ({text})[/]")
+        print_styled((f"  ({text})", "dim"))
 
 
 def _line(request: ReceivedRequest) -> str:
@@ -210,16 +206,12 @@ def _line(request: ReceivedRequest) -> str:
     )
 
 
-def _show(console: Console, summary: Summary) -> None:
-    table = Table(title="\nWhat was committed and what arrived", title_justify="left", show_header=False)
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    for row in summary.rows():
-        table.add_row(*row)
-    console.print(table)
-    verdict = (
-        "[bold green]Nothing was lost.[/]"
+def _show(summary: Summary) -> None:
+    print_line()
+    print_styled(("What was committed and what arrived", "bold"))
+    show(table({"": "left", " ": "right"}, [((name, "dim"), figure) for name, figure in summary.rows()]))
+    print_styled(
+        ("Nothing was lost.", "bold green")
         if summary.nothing_lost
-        else "[bold red]Something was lost: see the table.[/]"
+        else ("Something was lost: see the table.", "bold red")
     )
-    console.print(verdict)

@@ -31,6 +31,7 @@ from typing import Any, Literal, Self
 import psycopg
 
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.own_files import write_own
 
 _START_TIMEOUT_SECONDS = 30.0
 _STOP_TIMEOUT_SECONDS = 20.0
@@ -224,11 +225,10 @@ class ThrowawayPostgres:
         data = self._home / "data"
         data.mkdir(mode=0o700)
         password_file = self._home / "password"
-        password_file.write_text(self._password)
+        write_own(password_file, self._password.encode())
         if "user" in (ordinary := _ordinary_user()):
             for path in (data, password_file):
                 os.chown(path, ordinary["user"], ordinary["group"])
-        password_file.chmod(0o600)
         self._run(
             "initdb", "--pgdata", str(data), "--username", "postgres", "--pwfile", str(password_file),
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync", "--no-instructions",

@@ -19,11 +19,17 @@ from psycopg.rows import TupleRow
 from cdc_bridge.endpoints.details import EndpointFigures, figures_of, record_of
 from cdc_bridge.endpoints.lookup import EndpointRef, just_removed, resolve_endpoint
 from cdc_bridge.endpoints.option_columns import with_columns
-from cdc_bridge.endpoints.option_input import Given, checked_name, checked_options, with_defaults
+from cdc_bridge.endpoints.option_input import (
+    Given,
+    checked_name,
+    checked_options,
+    require_secrets_for_new_host,
+    with_defaults,
+)
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.status import when
 from cdc_bridge.errors import BridgeError, WrongUsage
-from cdc_bridge.model import without_query
+from cdc_bridge.model import without_secrets
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
 
@@ -42,6 +48,15 @@ class AddedEndpoint:
     shown_url: str
     secret: str | None
     """To be shown once; ``None``: requests to it are not signed."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedEndpoint:
+    """An endpoint whose options changed."""
+
+    secret: str | None
+    """A new signing secret, to be shown once; ``None``: it has the same as before."""
     warnings: tuple[str, ...]
 
 
@@ -88,16 +103,37 @@ async def add_endpoint(
                 f"there is an endpoint {name} already",
                 f"Look at it: cdc-bridge endpoint show {name}; change it: cdc-bridge endpoint set {name} ...",
             )
-    return AddedEndpoint(without_query(checked.stored["url"]), secret, checked.warnings)
+    return AddedEndpoint(without_secrets(checked.stored["url"]), secret, checked.warnings)
 
 
-async def set_endpoint(database_url: str, name: str, given: Given, *, allow_http: bool) -> tuple[str, ...]:
-    """Change those options of an endpoint that are given; return warnings.
+async def set_endpoint(
+    database_url: str,
+    name: str,
+    given: Given,
+    *,
+    allow_http: bool,
+    keep_headers: bool = False,
+    with_new_secret: bool = False,
+) -> ChangedEndpoint:
+    """Change those options of an endpoint that are given.
+
+    Args:
+        database_url: The database.
+        name: Its name.
+        given: Its options that change.
+        allow_http: Whether ``http://`` to this machine is allowed.
+        keep_headers: Whether another server gets the same headers, signed with the same secret.
+        with_new_secret: Whether it gets a new signing secret, without an overlap.
 
     Raises:
-        WrongUsage: An option cannot be used, or none is given.
+        WrongUsage: An option cannot be used, none is given, or the URL leads to another server and the secrets for it
+            were not given.
         BridgeError: There is no such endpoint, it is that of the settings, or the database cannot be used.
     """
+    if with_new_secret and "url" not in given:
+        raise WrongUsage(
+            "--new-secret needs --url", f"For a new secret alone: cdc-bridge endpoint rotate-secret {name}"
+        )
     if not given:
         raise WrongUsage("nothing to change was given", "See what can be: cdc-bridge endpoint set --help")
     async with command_session(database_url) as connection:
@@ -105,10 +141,16 @@ async def set_endpoint(database_url: str, name: str, given: Given, *, allow_http
         _require_not_of_settings(endpoint, given)
         before = (await record_of(connection, endpoint)).options
         checked = checked_options(given, allow_http=allow_http, before=before)
-        statement = with_columns(_queries["set_endpoint"], checked.stored)
-        if await _first(connection, statement, endpoint_id=endpoint.endpoint_id, **checked.stored) is None:
+        if not keep_headers:
+            require_secrets_for_new_host(checked.stored, before, new_secret=with_new_secret)
+        secret = new_secret() if with_new_secret else None
+        stored = dict(checked.stored)
+        if secret is not None:
+            stored |= {"secret": secret, "previous_secret": None, "previous_secret_until": None}
+        statement = with_columns(_queries["set_endpoint"], stored)
+        if await _first(connection, statement, endpoint_id=endpoint.endpoint_id, **stored) is None:
             raise just_removed(endpoint)
-    return checked.warnings
+    return ChangedEndpoint(secret, checked.warnings)
 
 
 async def pause_endpoint(database_url: str, name: str) -> bool:

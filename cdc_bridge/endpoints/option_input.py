@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cdc_bridge.endpoints.option import Kind, Option, Setter
-from cdc_bridge.endpoints.option_values import admit_url
+from cdc_bridge.endpoints.option_values import admit_url, same_origin
 from cdc_bridge.endpoints.options import (
     NAME_IN_SETTINGS,
     OPTIONS,
@@ -33,6 +33,10 @@ _CERTIFICATE, _KEY = "client_certificate_file", "client_key_file"
 
 Given = Mapping[str, Any]
 """Options by name, only those that were given. An empty file name, or no header line at all, removes what there was."""
+
+
+class SecretsForNewHostMissing(WrongUsage):
+    """A new URL leads to another server, and it was not said what that server gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,41 @@ def checked_options(given: Given, *, allow_http: bool, before: Mapping[str, Any]
             stored[_KEY] = None  # Without its certificate it serves nothing.
         warnings = tuple(_check_files(stored, before or {}))
     return CheckedOptions(stored, warnings)
+
+
+def require_secrets_for_new_host(given: Given, before: Mapping[str, Any], *, new_secret: bool) -> None:
+    """Make sure that what was meant for one server alone is not sent to another one by a change of the URL.
+
+    A client certificate may stay: its key is never sent, and a handshake with one server is of no use at another.
+
+    Args:
+        given: The options that change.
+        before: What is shown of the endpoint's options so far.
+        new_secret: Whether it gets a new signing secret.
+
+    Raises:
+        SecretsForNewHostMissing: The URL leads to another server, and headers or signing secret were not given anew.
+    """
+    if "url" not in given or _is_same_server(given["url"], before["url"]):
+        return
+    missing = []
+    if before["header_names"] and "headers" not in given:
+        missing.append("headers")
+    if before["signed"] and not new_secret:
+        missing.append("signing secret")
+    if missing:
+        raise SecretsForNewHostMissing(
+            f"URL leads to another server; {' and '.join(missing)} were meant for the one before, and have to be given "
+            "anew or kept explicitly",
+            "New headers: --header (for none: --header ''). New secret: --new-secret. To keep both: --keep-headers",
+        )
+
+
+def _is_same_server(url: str, before: str) -> bool:
+    try:
+        return same_origin(url, before)
+    except ValueError:
+        return False  # What psql wrote there leads nowhere.
 
 
 def header_lines_of(file: Path) -> tuple[str, ...]:

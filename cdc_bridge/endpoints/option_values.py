@@ -165,6 +165,16 @@ def well_formed_url(text: str) -> str:
     return text.strip()
 
 
+def same_origin(one: str, other: str) -> bool:
+    """Return whether two URLs lead to the same server: scheme, host and port."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(text: str) -> tuple[str, str, int | None]:
+    url = urlsplit(text)
+    return url.scheme, url.hostname or "", url.port or {"https": 443, "http": 80}.get(url.scheme)
+
+
 def admit_url(url: str, *, allow_http: bool) -> None:
     """Check that a URL may be sent to: over TLS, or on this machine if that is allowed.
 

@@ -31,7 +31,7 @@ from cdc_bridge.endpoints.option_values import (
     secret_key,
     well_formed_url,
 )
-from cdc_bridge.model import without_query
+from cdc_bridge.model import without_secrets
 
 NAME_IN_SETTINGS = "default"
 """Name of the endpoint that the settings declare."""
@@ -48,7 +48,7 @@ class Endpoint:
             label="URL",
             help="Address that receives the deliveries, https://... Put secrets into a header, not in here",
             read=well_formed_url,
-            mask=without_query,
+            mask=without_secrets,
             in_front=True,
         ),
     ]
@@ -161,7 +161,7 @@ class Endpoint:
     @property
     def shown_url(self) -> str:
         """The URL for logs and the dashboard."""
-        return without_query(self.url)
+        return without_secrets(self.url)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow, dict_row
 from cdc_bridge.endpoints.endpoint_state import last_hour_of
 from cdc_bridge.endpoints.last_hour import LastHour
 from cdc_bridge.endpoints.status import EndpointStatus, when
-from cdc_bridge.model import EndpointId, ReservationId, Seq, without_query
+from cdc_bridge.model import EndpointId, ReservationId, Seq
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
@@ -27,6 +27,7 @@ class EndpointOverview:
     endpoint_id: EndpointId
     name: str
     url: str
+    """For people: without what may be secret in it."""
     in_settings: bool
     """Declared in a daemon's settings, and changed there only."""
     read_at: datetime
@@ -67,11 +68,6 @@ class EndpointOverview:
     oldest_pending_reservation: ReservationId | None
     oldest_pending_attempts: int | None
     oldest_pending_error: str | None
-
-    @property
-    def shown_url(self) -> str:
-        """The URL for people, without its query."""
-        return without_query(self.url)
 
     @property
     def stopped(self) -> bool:

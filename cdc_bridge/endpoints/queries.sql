@@ -244,7 +244,7 @@ returning previous_secret_until
 -- Status, lag, backlog and recent attempts of every endpoint, or of the one of a name; and the delivery that makes the lag:
 -- the oldest pending one, unless an unread change is older. It takes no more than a reader's rights.
 select
-  s.endpoint_id, s.name, e.url, e.in_settings, now() as read_at,
+  s.endpoint_id, s.name, s.url, e.in_settings, now() as read_at,
   s.status, s.since, s.reason, s.next_probe_at, s.daemon, s.unread, s.pending, s.dead,
   extract(epoch from s.lag)::float8 as lag_seconds,
   s.in_flight, s.listening, s.deliveries_per_second, s.last_success_at, s.last_failure_at, s.last_failure,

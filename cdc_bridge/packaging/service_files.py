@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cdc_bridge
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.own_files import refuse_link, write_own
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, settings_example
 from cdc_bridge.settings_sources import DEFAULT_CONFIG
 
@@ -127,7 +128,8 @@ def write_service_files(target: Target, say: Say, *, force: bool) -> None:
         is_set_up = (credentials / "database_url").exists()
     except OSError as error:
         raise BridgeError(f"{error.filename} cannot be read or written: {error.strerror}") from error
-    say(_AFTER_UPGRADE if is_set_up else _AFTER_FIRST_INSTALLATION)
+    for line in (_AFTER_UPGRADE if is_set_up else _AFTER_FIRST_INSTALLATION).splitlines():
+        say(line)
 
 
 def check_service_can_run(*paths: Path) -> None:
@@ -169,16 +171,13 @@ def _write(file: Path, text: str, say: Say) -> None:
         say(f"unchanged {file}")
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Replaced in one step: it may be read at any time.
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.chmod(0o644)
-    temporary.replace(file)
+    write_own(file, text.encode(), 0o644)
     say(f"wrote     {file}")
 
 
 def _make_folder(folder: Path, mode: int, say: Say) -> None:
     """Create a folder with this mode, whatever the umask; correct the mode of an existing one."""
+    refuse_link(folder)
     is_new = not folder.exists()
     if is_new or stat.S_IMODE(folder.stat().st_mode) != mode:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Background task that deletes old rows of the change log and the delivery log.
+"""Background task that deletes what has had its time: rows of the change log and the delivery log, and old secrets.
 
 The procedure in the database decides what is deleted and what never is; after each page it pauses for as long as the
 page took. Several daemons may prune at once. A failure is logged and tried again later; it never ends the daemon.
@@ -39,13 +39,22 @@ class Pruner:
     async def run(self) -> None:
         """Prune at intervals until cancelled."""
         while True:
-            try:
-                await self._prune()
-            except (psycopg.Error, *UNAVAILABLE) as error:
-                _log.warning("pruning failed", problem=problem_of(error))
+            for prune in (self._prune_secrets, self._prune_logs):
+                try:
+                    await prune()
+                except (psycopg.Error, *UNAVAILABLE) as error:
+                    _log.warning("pruning failed", problem=problem_of(error))
             await asyncio.sleep(PRUNE_EVERY_SECONDS)
 
-    async def _prune(self) -> None:
+    async def _prune_secrets(self) -> None:
+        async with await self._database.connect() as connection:
+            cursor = await connection.execute(_queries["expired_secrets"])
+            # An update is announced to the daemons, even if it finds no row.
+            if expired := [endpoint_id for (endpoint_id,) in await cursor.fetchall()]:
+                await connection.execute(_queries["clear_expired_secrets"], {"endpoint_ids": expired})
+                _log.info("expired secrets cleared", endpoints=len(expired))
+
+    async def _prune_logs(self) -> None:
         began, settings = time.monotonic(), self._settings.now
         kept = {"keep_days": settings.retention_days, "keep_dead_days": settings.dead_letter_retention_days}
         async with await self._database.connect() as connection:

@@ -25,6 +25,16 @@ update cdc_bridge.endpoint
 set reconciled_at = now(), reconciled_missing = %(missing)s, reconciled_stale = %(stale)s
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
+-- name: expired_secrets
+-- Endpoints with a previous secret that signs no more.
+select endpoint_id from cdc_bridge.endpoint where previous_secret_until <= now()
+
+-- name: clear_expired_secrets
+-- Removes the previous secrets of some endpoints, unless they were rotated again meanwhile.
+update cdc_bridge.endpoint
+set previous_secret = null, previous_secret_until = null
+where endpoint_id = any (%(endpoint_ids)s) and previous_secret_until <= now()
+
 -- name: prune
 -- Deletes what was settled long ago, page by page, each in a transaction of its own; cannot run inside a transaction.
 call cdc_bridge.prune(%(keep_days)s * interval '1 day', %(keep_dead_days)s * interval '1 day')

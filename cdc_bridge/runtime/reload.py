@@ -11,6 +11,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.checks.environment import EXPOSED_REMEDY
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import declare_endpoint
@@ -59,6 +60,12 @@ def reloaded(before: Settings, after: Settings) -> Settings:
 async def declare(connection: AsyncConnection[TupleRow], endpoint: Endpoint, settings: Settings) -> None:
     """Add the endpoint that the settings declare, or update its row."""
     await declare_endpoint(connection, endpoint, from_oldest=settings.endpoint_start == "oldest")
+
+
+def warn_of_exposed(settings: Settings) -> None:
+    """Log which files with secrets every user of this machine can read."""
+    for file in settings.exposed:
+        _log.warning("secret can be read by every user", file=file, remedy=EXPOSED_REMEDY)
 
 
 class SettingsReload:
@@ -121,6 +128,7 @@ class SettingsReload:
         self._current.now = reloaded(before, wanted)
         set_level(self._current.now.log_level)
         self._coordinator.reload(declared, allow_http=self._current.now.allow_http)
+        warn_of_exposed(wanted)
         names = changed(before, wanted)
         _log.info("settings reloaded", changed=[name for name in names if name in RELOADABLE])
         if left := [name for name in names if name not in RELOADABLE]:

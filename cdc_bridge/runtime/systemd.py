@@ -11,6 +11,8 @@ import socket
 import time
 from contextlib import suppress
 
+from cdc_bridge.escaping import escaped
+
 _STATUS_AT_MOST_EVERY_SECONDS = 1.0
 
 
@@ -53,7 +55,7 @@ class ServiceManager:
         now = time.monotonic()
         if line != self._status and now - self._status_at >= _STATUS_AT_MOST_EVERY_SECONDS:
             self._status, self._status_at = line, now
-            self._notify(f"STATUS={line}")
+            self._notify(f"STATUS={escaped(line)}")
 
     def _notify(self, *lines: str) -> None:
         if not self._address:

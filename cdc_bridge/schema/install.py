@@ -204,12 +204,10 @@ async def _dba_session(database_url: str) -> AsyncIterator[Connection]:
         except psycopg.Error as error:
             if connection.closed:
                 raise  # one_connection says that the database is away.
-            raise InstallationError(f"{_message(error)}\nNothing was changed.", _remedy(error)) from error
-
-
-def _message(error: psycopg.Error) -> str:
-    primary = error.diag.message_primary or problem_of(error)
-    return f"{primary}\n{error.diag.message_hint}" if error.diag.message_hint else primary
+            hint = [error.diag.message_hint] if error.diag.message_hint else []
+            raise InstallationError(
+                error.diag.message_primary or problem_of(error), _remedy(error), more=[*hint, "Nothing was changed."]
+            ) from error
 
 
 def _remedy(error: psycopg.Error) -> str:

@@ -119,8 +119,13 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     Raises:
         OSError: A certificate file cannot be read, or holds none.
     """
-    context = ssl.create_default_context(cafile=endpoint.ca_file)
+    # Not ssl.create_default_context, which writes the keys of every connection to $SSLKEYLOGFILE.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if endpoint.ca_file is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(endpoint.ca_file)
     if endpoint.client_certificate_file is not None:
         # Without a password callback OpenSSL would ask for it on the terminal.
         context.load_cert_chain(endpoint.client_certificate_file, endpoint.client_key_file, password=lambda: "")

@@ -34,6 +34,9 @@ class EndpointForm:
     name: str = ""
     from_oldest: bool = False
     signed: bool = True
+    keep_headers: bool = False
+    """Whether another server gets the same headers, signed with the same secret."""
+    new_secret: bool = False
 
     @classmethod
     def empty(cls) -> Self:
@@ -57,6 +60,8 @@ class EndpointForm:
             name=sent.get("name", "").strip(),
             from_oldest=sent.get("start", "").strip() == "oldest",
             signed="signed" in sent,
+            keep_headers="keep_headers" in sent,
+            new_secret="new_secret" in sent,
         )
 
     def given(self, before: EndpointRecord | None = None) -> Given:

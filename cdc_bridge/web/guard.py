@@ -20,6 +20,7 @@ import structlog
 from aiohttp import web
 
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
+from cdc_bridge.escaping import escaped
 from cdc_bridge.web.access import Right
 from cdc_bridge.web.notices import sentence
 from cdc_bridge.web.rendering import page
@@ -128,7 +129,7 @@ async def _error(
     request: web.Request, status: HTTPStatus, problem: str, remedy: str = "", headers: Mapping[str, str] | None = None
 ) -> web.StreamResponse:
     if "text/html" not in request.headers.get("accept", ""):
-        text = f"{problem}\n{remedy}".strip() or status.phrase
+        text = escaped(f"{problem}\n{remedy}".strip(), keep="\n") or status.phrase
         return web.Response(status=status, text=f"{text}\n", headers=headers)
     return await page(
         request, "error.html", status=status, headers=headers, title=status.phrase, problem=problem, remedy=remedy

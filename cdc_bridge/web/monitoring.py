@@ -13,6 +13,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from cdc_bridge import metrics
+from cdc_bridge.escaping import escaped
 from cdc_bridge.runtime.metrics_collector import HealthCollector
 from cdc_bridge.web.requests import address_of, site_of
 
@@ -59,4 +60,4 @@ def _require_token(request: web.Request) -> None:
 
 
 def _text(status: HTTPStatus, text: str) -> web.Response:
-    return web.Response(status=status, text=f"{text}\n", headers={"cache-control": "no-store"})
+    return web.Response(status=status, text=escaped(f"{text}\n", keep="\n"), headers={"cache-control": "no-store"})

@@ -1,4 +1,4 @@
-"""Renders templates. All values are escaped; none is marked as safe."""
+"""Renders templates. All values are escaped, for HTML and for the eye; none is marked as safe."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.status import age
+from cdc_bridge.escaping import escaped
 from cdc_bridge.runtime.readiness import headline
 from cdc_bridge.web.access import Right
 from cdc_bridge.web.filters import iso, number, seconds, utc
@@ -24,6 +25,7 @@ def _environment() -> Environment:
         loader=PackageLoader("cdc_bridge.web"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -37,6 +39,11 @@ def _environment() -> Environment:
     }
     environment.globals |= {"static": STATIC.url_of, "version": __version__}
     return environment
+
+
+def _visible(value: object) -> object:
+    # A macro's result is Markup, made of values that went through here.
+    return escaped(value, keep="\n\t") if type(value) is str else value
 
 
 _ENVIRONMENT = _environment()

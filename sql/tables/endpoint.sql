@@ -103,10 +103,11 @@ comment on column cdc_bridge.endpoint.last_minute_at is 'Start of the last minut
 comment on column cdc_bridge.endpoint.delivered_by_minute is 'Successful attempts in each of the last 60 minutes, oldest first';
 comment on column cdc_bridge.endpoint.failed_by_minute is 'Failed attempts in each of the last 60 minutes, oldest first';
 
--- For readers: all columns but headers, secret and previous_secret. One that is not named here cannot be read.
+-- For readers: all columns but headers, secret, previous_secret and url, whose query may be secret: they find the rest of
+-- it in endpoint_status. One that is not named here cannot be read.
 grant select (
   endpoint_id, name, in_settings, created_at,
-  url, previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
   ca_file, client_certificate_file, client_key_file,
   paused_at, disabled_at, resumed_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until, released_at,
   failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,

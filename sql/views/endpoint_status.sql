@@ -29,6 +29,8 @@
 --   in_flight, listening, deliveries_per_second
 --               as of the daemon's last heartbeat, some seconds ago; null without a live daemon
 --
+--   url         without user, password, query and fragment: any of them may be a secret, and readers see this view
+--
 -- Each count walks an index up to its limit: half a second for an endpoint with all three at their limit. A query that
 -- asks for none of unread, pending, dead and lag counts nothing.
 
@@ -101,7 +103,8 @@ select
   e.last_success_at,
   e.last_failure_at,
   e.last_failure,
-  e.reconciled_at
+  e.reconciled_at,
+  regexp_replace(regexp_replace(regexp_replace(e.url, '#.*', ''), '[?].*', '?...'), '^([^/?#]*//)?[^/?#]*@', '\1') as url
 from cdc_bridge.endpoint e
 cross join lateral (
   select

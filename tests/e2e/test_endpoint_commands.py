@@ -69,6 +69,63 @@ async def test_all_options_are_stored_shown_changed_and_taken_away(
     assert row(database, columns) == (f"{URL}/v2", [], False, None, 3)
 
 
+OTHER_SERVERS = (
+    "https://other.example/",
+    "https://till.example.evil.example/reservations",
+    "https://till.example:8443/reservations",
+    "https://tíll.example/",
+)
+SAME_SERVER = ("https://till.example/v2", "https://TILL.example:443/v3?q=1")
+
+
+@pytest.mark.parametrize("url", OTHER_SERVERS)
+async def test_headers_and_secret_stay_with_their_server(
+    database: Database, endpoint: EndpointCommands, url: str
+) -> None:
+    await endpoint.run("add", "till", "https://till.example/reservations", "--header", f"authorization: {TOKEN}")
+    await endpoint.run("rotate-secret", "till")
+    before = row(database, "url, headers, secret, previous_secret")
+    for given in ((), ("--header", "x-a: 1"), ("--new-secret",), ("--ca-file", "")):
+        told = await endpoint.refused("set", "till", "--url", url, *given, code=2)
+        assert "another server" in told
+        assert "--keep-headers" in told
+        assert TOKEN not in told
+    assert row(database, "url, headers, secret, previous_secret") == before
+    told = await endpoint.run("set", "till", "--url", url, "--header", "", "--new-secret")
+    stored_url, headers, secret, previous = row(database, "url, headers, secret, previous_secret")
+    assert (stored_url, headers, previous) == (url, [], None)
+    assert secret != before[2]
+    assert secret in told
+
+
+@pytest.mark.parametrize("url", SAME_SERVER)
+async def test_url_of_the_same_server_keeps_headers_and_secret(
+    database: Database, endpoint: EndpointCommands, url: str
+) -> None:
+    await endpoint.run("add", "till", "https://till.example/reservations?key=1", "--header", "x-a: 1")
+    before = row(database, "headers, secret")
+    await endpoint.run("set", "till", "--url", url)
+    assert row(database, "url, headers, secret") == (url, *before)
+
+
+async def test_headers_and_secret_go_to_another_server_if_that_is_said(
+    database: Database, endpoint: EndpointCommands
+) -> None:
+    await endpoint.run("add", "till", URL, "--header", "x-a: 1")
+    before = row(database, "headers, secret")
+    await endpoint.run("set", "till", "--url", "https://other.example", "--keep-headers")
+    assert row(database, "url, headers, secret") == ("https://other.example", *before)
+
+
+async def test_endpoint_without_headers_and_secret_moves_without_a_question(
+    database: Database, endpoint: EndpointCommands
+) -> None:
+    await endpoint.run("add", "till", URL, "--unsigned")
+    await endpoint.run("set", "till", "--url", "https://other.example")
+    assert row(database, "url") == ("https://other.example",)
+    assert "rotate-secret" in await endpoint.refused("set", "till", "--new-secret", code=2)
+
+
 async def test_headers_come_from_a_file_or_standard_input_too(
     database: Database, endpoint: EndpointCommands, tmp_path: Path
 ) -> None:

@@ -131,7 +131,7 @@ async def test_next_call_goes_where_and_as_it_was_set(
     database.execute(BOOKING, ("FIRST",))
     await receiver.wait_for_delivered(1)
     before = bridge.assignments()
-    await endpoint.run("set", "till", "--url", other.url, "--header", "x-new: 2")
+    await endpoint.run("set", "till", "--url", other.url, "--header", "x-new: 2", "--keep-headers")
     await bridge.until_assigned("till", after=before)
     database.execute(BOOKING, ("SECOND",))
     (request,) = await other.wait_for_delivered(1)

@@ -245,6 +245,41 @@ async def test_pruning_that_fails_is_told_and_the_daemon_goes_on(
     await receiver.wait_for_delivered(1)
 
 
+async def test_previous_secret_is_cleared_after_its_time_from_endpoints_that_nobody_leases_too(
+    database: Database, bridges: Bridges
+) -> None:
+    for name in ("leased", "paused", "rotating", "for-ever", "never"):
+        add_endpoint(database, name)
+    database.execute("update cdc_bridge.endpoint set paused_at = now() where name <> 'leased'")
+    until_when = {"leased": "1 second ago", "paused": "40 days ago", "rotating": "tomorrow", "for-ever": "infinity"}
+    for name, at in until_when.items():
+        database.execute(
+            "update cdc_bridge.endpoint set secret = 'new', previous_secret = 'old', "
+            "previous_secret_until = case %(at)s when 'infinity' then 'infinity' when 'tomorrow' then now() + '1 day' "
+            "else now() - %(age)s::interval end where name = %(name)s",
+            {"at": at, "age": at.removesuffix(" ago") if at.endswith("ago") else "0", "name": name},
+        )
+    bridge = await bridges.start()
+    assert (await bridge.wait_for_log("expired secrets cleared"))["endpoints"] == 2
+    kept = "select name from cdc_bridge.endpoint where previous_secret is not null order by name"
+    assert database.execute(kept) == [("for-ever",), ("rotating",)]
+    assert database.value("select count(*) from cdc_bridge.endpoint where secret = 'new'") == 4
+    assert database.value("select count(*) from cdc_bridge.endpoint where previous_secret_until < now()") == 0
+
+
+async def test_pruning_of_secrets_that_fails_ends_no_other(database: Database, bridges: Bridges) -> None:
+    book(database, "OLD", age="8 days")
+    add_endpoint(database)
+    database.execute(
+        "update cdc_bridge.endpoint set previous_secret = 'old', previous_secret_until = now(); "
+        "create function stop() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$; "
+        "create trigger stop before update of previous_secret on cdc_bridge.endpoint execute function stop()"
+    )
+    bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_START="now")
+    await bridge.wait_for_log("pruning failed")
+    assert (await bridge.wait_for_log("pruned"))["changes"] == 1
+
+
 async def test_what_was_pruned_is_not_reported_as_missing(database: Database, bridges: Bridges) -> None:
     await bridges.start()
     book(database, "PRUNED", "KEPT")

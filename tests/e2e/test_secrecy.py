@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -42,6 +44,28 @@ async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver:
     password = conninfo_to_dict(bridges.settings["CDC_BRIDGE_DATABASE_URL"])["password"]
     assert password == BRIDGE_PASSWORD
     assert [secret for secret in (TOKEN, SECRET, BRIDGE_PASSWORD) if secret in written] == []
+
+
+async def test_secret_in_a_settings_file_that_everybody_reads_is_told(
+    database: Database, bridges: Bridges, tmp_path: Path
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'endpoint_header = "x-api-key: {TOKEN}"\n')
+    file.chmod(0o644)
+    settings = {name: value for name, value in bridges.settings.items() if name != "CDC_BRIDGE_ENDPOINT_HEADER"}
+    settings["CDC_BRIDGE_CONFIG"] = str(file)
+    code, checked, _ = await run_command("check", **settings)
+    assert code == 0
+    (line,) = (line for line in checked.splitlines() if f"every user of this machine can read {file}" in line)
+    assert line.startswith("! settings")
+    assert "(endpoint_header)" in line
+    bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(file))
+    warned = await bridge.wait_for_log("secret can be read by every user")
+    assert (warned["level"], warned["file"]) == ("warning", f"{file} (endpoint_header)")
+    assert TOKEN not in checked + "".join(bridge.output)
+    file.chmod(0o600)
+    _, checked, _ = await run_command("check", **settings)
+    assert "✓ settings" in checked
 
 
 async def test_guest_s_value_that_the_view_cannot_cast_is_not_repeated(

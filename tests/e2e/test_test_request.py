@@ -95,7 +95,7 @@ async def test_endpoint_that_does_not_answer_or_cannot_be_trusted_is_told(
     told = await endpoint.run("test", "till", code=1)
     assert "certificate cannot be verified" in told
     assert "--ca-file" in told
-    await endpoint.run("set", "till", "--url", "https://169.254.169.254/latest")
+    await endpoint.run("set", "till", "--url", "https://169.254.169.254/latest", "--keep-headers")
     assert "address not allowed" in await endpoint.run("test", "till", code=1)
 
 

@@ -178,6 +178,7 @@ schema_version has_mapping blocking_sessions installed_objects locks_on_other_ta
 capture_triggers partitions_without_capture captured_unread payload_columns hidden_by_row_security
 read_nothing_through_view lock_endpoint
 clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
+expired_secrets clear_expired_secrets
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())
 

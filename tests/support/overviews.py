@@ -18,7 +18,7 @@ def endpoint_overview(**changes: Any) -> EndpointOverview:
     healthy = EndpointOverview(
         endpoint_id=EndpointId(1),
         name="till",
-        url="https://till.example/x?token=t",
+        url="https://till.example/x?...",
         in_settings=False,
         read_at=NOON,
         status=EndpointStatus.HEALTHY,

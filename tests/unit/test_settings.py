@@ -55,6 +55,44 @@ def test_endpoint_without_its_url_is_a_mistake(monkeypatch: pytest.MonkeyPatch) 
     assert told.startswith("CDC_BRIDGE_ENDPOINT_URL is not set, but CDC_BRIDGE_ENDPOINT_HEADER is")
 
 
+EXPOSED = [
+    (f'endpoint_secret = "{SECRET}"', ["endpoint_secret"]),
+    ('endpoint_header = ["x-api-key: a"]', ["endpoint_header"]),
+    (f'web_token = "{"t" * 24}"\nweb_view_token = "{"v" * 24}"', ["web_token", "web_view_token"]),
+    ('database_url = "postgresql://u:p@localhost/d"', ["database_url"]),
+    ('database_url = "host=localhost password=p"', ["database_url"]),
+    (f'endpoint_url = "{URL}?key=a"', ["endpoint_url"]),
+    (f'database_url = "postgresql://u@localhost/d"\nendpoint_url = "{URL}"\nbatch_size = 7\nweb_token = ""', []),
+]
+
+
+@pytest.mark.parametrize(("text", "names"), EXPOSED)
+def test_secret_in_a_file_that_everybody_reads_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, names: list[str]
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    file.chmod(0o644)
+    if "web_token" in text:
+        monkeypatch.setenv("CDC_BRIDGE_WEB_PORT", "0")
+    assert load_settings(config_file=file).exposed == ((f"{file} ({', '.join(names)})",) if names else ())
+    for mode in (0o640, 0o600):
+        file.chmod(mode)
+        assert load_settings(config_file=file).exposed == ()
+
+
+def test_credential_that_everybody_reads_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    secret, port = tmp_path / "cdc_bridge_endpoint_secret", tmp_path / "cdc_bridge_web_port"
+    secret.write_text(SECRET)
+    port.write_text("0")
+    for path in (secret, port):
+        path.chmod(0o644)
+    assert load_settings().exposed == (str(secret),)
+    secret.chmod(0o600)
+    assert load_settings().exposed == ()
+
+
 def test_flags_go_before_environment_before_credentials_before_file_before_defaults(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

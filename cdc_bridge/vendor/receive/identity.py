@@ -13,6 +13,7 @@ import trustme
 
 from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.own_files import own_folder, read_own, refuse_link, write_own
 
 _CA, _SERVER, _KEY, _SECRET = "ca.pem", "server.pem", "server.key", "secret"
 
@@ -32,7 +33,7 @@ def identity_in(folder: Path, names: Sequence[str], secret: str | None = None) -
     """Return the identity kept in a folder; create what is missing.
 
     Args:
-        folder: The folder; created if missing.
+        folder: The folder; created if missing. Nobody else may write to it.
         names: Host names for a new certificate.
         secret: The signing secret; ``None`` takes that of the folder.
 
@@ -41,7 +42,9 @@ def identity_in(folder: Path, names: Sequence[str], secret: str | None = None) -
     """
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
+        for name in (_CA, _SERVER, _KEY, _SECRET):
+            refuse_link(folder / name)
         if not (folder / _SERVER).exists():
             _make_certificate(folder, names)
         tls.load_cert_chain(folder / _SERVER, folder / _KEY)
@@ -60,18 +63,12 @@ def identity_in(folder: Path, names: Sequence[str], secret: str | None = None) -
 def _make_certificate(folder: Path, names: Sequence[str]) -> None:
     ca = trustme.CA()
     certificate = ca.issue_cert(*names)
-    ca.cert_pem.write_to_path(folder / _CA)
-    _write_private(folder / _KEY, certificate.private_key_pem.bytes())
-    for number, part in enumerate(certificate.cert_chain_pems):
-        part.write_to_path(folder / _SERVER, append=number > 0)
+    write_own(folder / _CA, ca.cert_pem.bytes(), 0o644)
+    write_own(folder / _KEY, certificate.private_key_pem.bytes())
+    write_own(folder / _SERVER, b"".join(part.bytes() for part in certificate.cert_chain_pems), 0o644)
 
 
 def _kept_secret(file: Path) -> str:
     if not file.exists():
-        _write_private(file, f"whsec_{b64encode(token_bytes(32)).decode()}\n".encode())
-    return file.read_text(encoding="utf-8").strip()
-
-
-def _write_private(file: Path, content: bytes) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(content)
+        write_own(file, f"whsec_{b64encode(token_bytes(32)).decode()}\n".encode())
+    return read_own(file).decode().strip()

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from cdc_bridge.own_files import write_own
 from cdc_bridge.vendor.receive.violations import violations_of
 from cdc_bridge.vendor.test_message import TEST_TYPE
 
@@ -37,7 +38,7 @@ class Behaviour:
     forward_to: str | None = None
     """Forward valid requests to this URL, and return its response."""
     save_to: Path | None = None
-    """Folder for a file with headers and body of each request."""
+    """Existing folder for a file with headers and body of each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,13 @@ class Receiver:
         self._number += 1
         number, headers = self._number, {name.lower(): value for name, value in request.headers.items()}
         signature = self._verify(headers, body)
+        not_saved = None
         if self._behaviour.save_to is not None:
-            await asyncio.to_thread(_save, self._behaviour.save_to, number, headers, body)
+            not_saved = await asyncio.to_thread(_save, self._behaviour.save_to, number, headers, body)
         await asyncio.sleep(self._behaviour.slow_seconds)
         status, failure = await self._respond(number, headers, body, signature)
         remarks = self._remarks(headers, status) if signature == VALID else []
-        if failure is not None:
-            remarks.append(failure)
+        remarks += [problem for problem in (failure, not_saved) if problem is not None]
         if request.transport is None:
             remarks.append("too late: the client has disconnected")
         is_test = headers.get("ce-type") == TEST_TYPE
@@ -183,10 +184,15 @@ def _is_success(status: int | None) -> bool:
     return status is not None and 200 <= status < 300
 
 
-def _save(folder: Path, number: int, headers: Mapping[str, str], body: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _save(folder: Path, number: int, headers: Mapping[str, str], body: bytes) -> str | None:
+    """Save a request; return why it was not."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    (folder / f"{number:06d}.http").write_bytes(lines.encode() + b"\r\n" + body)
+    file = folder / f"{number:06d}.http"
+    try:
+        write_own(file, lines.encode(errors="surrogateescape") + b"\r\n" + body)
+    except OSError as error:
+        return f"not saved as {file}: {error.strerror}"
+    return None
 
 
 async def _forward(url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.details import ShownEndpoint
-from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
+from cdc_bridge.endpoints.option_input import SecretsForNewHostMissing
+from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
 from cdc_bridge.web.endpoint_form import FIELDS, EndpointForm
 from cdc_bridge.web.notices import error_text, say
 from cdc_bridge.web.pages.endpoints import changeable_endpoint, to_endpoint
@@ -79,14 +80,23 @@ async def change(request: web.Request) -> web.StreamResponse:
         if not given:
             say(request, "Nothing was changed.")
             raise to_endpoint(name)
-        warnings = await admin.set_endpoint(site.database_url, name, given, allow_http=site.settings.now.allow_http)
+        changed = await admin.set_endpoint(
+            site.database_url,
+            name,
+            given,
+            allow_http=site.settings.now.allow_http,
+            keep_headers=form.keep_headers,
+            with_new_secret=form.new_secret,
+        )
     except (DatabaseUnavailable, InstallationError):
         raise
+    except SecretsForNewHostMissing as error:
+        return await _form(request, form, shown, WrongUsage(error.problem, "See below the URL."))
     except BridgeError as error:
         return await _form(request, form, shown, error)
     log_change(request, "endpoint changed", endpoint=name, options=sorted(given))
-    say(request, f"Endpoint {name} is changed.")
-    _warn(request, warnings)
+    say(request, f"Endpoint {name} is changed.", secret=changed.secret)
+    _warn(request, changed.warnings)
     raise to_endpoint(name)
 
 

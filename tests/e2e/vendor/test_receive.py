@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import ssl
+import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.bridge import Bridges, clean_environment, run_command
 from tests.support.databases import Database
+from tests.support.hostile import HOSTILE, raw_in
 from tests.support.receiver import Receiver
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -125,6 +130,29 @@ async def test_what_it_prints_is_enough_for_the_bridge(receive: Start, database:
     assert await receiving.stop() == 0
 
 
+@pytest.mark.departs_from_contract("no daemon sends such a request")
+@pytest.mark.parametrize(
+    "body", [json.dumps({"id": HOSTILE}, ensure_ascii=False).encode(), HOSTILE.encode(), b"\x1b[2J\xff"]
+)
+async def test_what_anybody_sends_is_printed_escaped(receive: Start, body: bytes) -> None:
+    receiving = await receive("--pretty")
+    url = urlsplit(receiving.told("URL"))
+    tls = ssl.create_default_context(cafile=receiving.told("CA file"))
+    reader, writer = await asyncio.open_connection(url.hostname, url.port, ssl=tls)
+    planted = "\x9b2J\u202e\u200b".encode() + b"\xff\xed\xa0\x80"
+    writer.write(
+        b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %d\r\n" % len(body)
+        + b"".join(b"%s: PWNED%s\r\n" % (name, planted) for name in (b"ce-type", b"ce-subject", b"ce-sequence"))
+        + b"webhook-id: %s\r\nwebhook-timestamp: %s\r\nwebhook-signature: v1,%s\r\n\r\n" % (planted, planted, planted)
+        + body
+    )
+    await reader.read()
+    writer.transport.abort()
+    await receiving.wait_for("PWNED")
+    await receiving.stop()
+    assert raw_in("\n".join(receiving.lines)) == set()
+
+
 async def test_it_meets_every_requirement_of_conformance(receive: Start, tmp_path: Path) -> None:
     receiving = await receive()
     (tmp_path / "secret").write_text(receiving.told("secret"))
@@ -232,6 +260,85 @@ async def test_secret_and_certificate_are_kept_for_the_next_time(receive: Start,
     assert second.told("secret") == first.told("secret")
     assert (tmp_path / "kept" / "secret").stat().st_mode & 0o077 == 0
     assert (tmp_path / "kept" / "server.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "server.pem", "server.key", "secret"])
+@pytest.mark.parametrize("content", [None, "precious"])
+async def test_link_planted_in_the_folder_is_not_followed(name: str, content: str | None, tmp_path: Path) -> None:
+    kept, target = tmp_path / "kept", tmp_path / "target"
+    kept.mkdir(mode=0o700)
+    if content is not None:
+        target.write_text(content)
+    (kept / name).symlink_to(target)
+    code, output, errors = await run_command("receive", "--port", "0", "--keep", str(kept))
+    assert (code, output) == (1, "")
+    assert f"{kept / name} cannot be used: it is a symbolic link" in errors
+    assert target.exists() == (content is not None)
+    assert content is None or target.read_text() == content
+    assert [path.name for path in kept.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("flag", ["--keep", "--save"])
+async def test_folder_that_is_a_link_or_open_to_others_is_not_used(flag: str, tmp_path: Path) -> None:
+    target, link, shared = tmp_path / "target", tmp_path / "link", tmp_path / "shared"
+    target.mkdir(mode=0o700)
+    link.symlink_to(target)
+    shared.mkdir()
+    shared.chmod(0o777)
+    for folder, words in ((link, "it is a symbolic link"), (shared, "others may write to it")):
+        code, _, errors = await run_command("receive", "--port", "0", flag, str(folder))
+        assert code == 1
+        assert words in errors
+    assert list(target.iterdir()) + list(shared.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+async def test_saved_files_are_for_their_owner_only_and_follow_no_link(
+    receive: Start, database: Database, bridges: Bridges, tmp_path: Path, umask: int
+) -> None:
+    saved, precious = tmp_path / "saved", tmp_path / "precious"
+    saved.mkdir(mode=0o700)
+    precious.write_text("precious")
+    (saved / "000001.http").symlink_to(precious)
+    before = os.umask(umask)
+    try:
+        receiving = await receive("--save", str(saved), "--keep", str(tmp_path / "kept"))
+    finally:
+        os.umask(before)
+    await bridges.start(**receiving.settings)
+    book(database, R)
+    await receiving.wait_for(f" {R} #", "not saved", "it is a symbolic link")
+    book(database, key(2))
+    await receiving.wait_for(f" {key(2)} #", "signature valid")
+    assert precious.read_text() == "precious"
+    assert stat.S_IMODE((saved / "000002.http").stat().st_mode) == 0o600
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept").iterdir()}
+    assert modes == {"ca.pem": 0o644, "server.pem": 0o644, "server.key": 0o600, "secret": 0o600}
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
+
+
+async def test_secret_that_others_could_read_is_theirs_no_more(receive: Start, tmp_path: Path) -> None:
+    await (await receive("--keep", str(tmp_path / "kept"))).stop()
+    (tmp_path / "kept" / "secret").chmod(0o644)
+    await receive("--keep", str(tmp_path / "kept"))
+    assert stat.S_IMODE((tmp_path / "kept" / "secret").stat().st_mode) == 0o600
+
+
+async def test_keys_of_connections_are_written_nowhere(
+    receive: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "keys"
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+    receiving = await receive()
+    (tmp_path / "secret").write_text(receiving.told("secret"))
+    conformance = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cdc_bridge", "conformance", receiving.told("URL"), "--yes",
+        "--secret-file", str(tmp_path / "secret"), "--ca-file", receiving.told("CA file"),
+        stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert await conformance.wait() == 0
+    await receiving.wait_for("signature valid")
+    assert not log.exists()
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,34 @@ async def test_change_leaves_what_was_left_empty_and_takes_away_what_is_to_go(
     assert "URL has to begin with https://" in refused.text
 
 
+async def test_other_server_gets_no_headers_and_no_secret_unless_that_is_said(
+    operator: Visitor, database: Database
+) -> None:
+    await operator.send("/endpoints/new", TILL)
+    columns = "select url, headers, secret from cdc_bridge.endpoint where name = 'till'"
+    before = database.execute(columns)
+    form = {
+        "max_in_flight": "4",
+        "timeout_seconds": "2.5",
+        "connect_timeout_seconds": "1",
+        "url": "https://other.example/",
+    }
+    for given in ({}, {"headers": "x-new: 1"}, {"new_secret": "on"}):
+        asked = await operator.send("/endpoints/till/change", form | given)
+        assert asked.status == 400
+        assert "URL leads to another server" in asked.text
+        assert "--" not in asked.text
+        assert 'name="keep_headers"' in asked.html
+        assert ('name="new_secret" type="checkbox" checked' in asked.html) == ("new_secret" in given)
+    assert database.execute(columns) == before
+    changed = await operator.send("/endpoints/till/change", form | {"headers": "x-new: 1", "new_secret": "on"})
+    ((url, headers, secret),) = database.execute(columns)
+    assert (url, headers) == ("https://other.example/", ["x-new: 1"])
+    assert WHSEC.findall(changed.html) == [secret] != [before[0][2]]
+    await operator.send("/endpoints/till/change", form | {"url": "https://third.example/", "keep_headers": "on"})
+    assert database.execute(columns) == [("https://third.example/", headers, secret)]
+
+
 async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor, database: Database) -> None:
     first = WHSEC.findall((await operator.send("/endpoints/new", TILL)).html)[0]
     path = "/endpoints/till/rotate-secret"

@@ -183,11 +183,11 @@ def test_reader_reads_it_if_it_is_no_secret(option: Option, database: Database) 
     readable = database.value(
         "select has_column_privilege('cdc_bridge_reader', 'cdc_bridge.endpoint', %s, 'select')", (option.name,)
     )
-    assert readable is not option.secret
+    assert readable is option.sent_back
 
 
 def test_reader_reads_all_other_columns(database: Database) -> None:
-    secrets = {option.name for option in OPTIONS.values() if option.secret}
+    secrets = {option.name for option in OPTIONS.values() if not option.sent_back}
     granted = f"{COLUMNS} and has_column_privilege('cdc_bridge_reader', attrelid, attnum, 'select')"
     assert names(database, granted) == names(database, COLUMNS) - secrets
 

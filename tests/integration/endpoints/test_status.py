@@ -83,7 +83,7 @@ async def test_endpoint_whose_daemon_lives_is_healthy(live: Database) -> None:
     found = await overview(live)
     assert (found.status, found.reason, found.daemon) == (EndpointStatus.HEALTHY, None, "host:1")
     assert found.sentence() == "healthy"
-    assert found.shown_url == "https://till.example/x?..."
+    assert found.url == "https://till.example/x?..."
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from cdc_bridge.model import without_secrets
 from tests.support.databases import Database
 
 E_RES_ROLE = "cdc_bridge_test_e_res"
@@ -21,7 +22,7 @@ insert into cdc_bridge.endpoint (
 )
 values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)
 """
-READABLE = {"endpoint": "name, url, position, problem"}
+READABLE = {"endpoint": "name, position, problem"}
 
 
 @contextmanager
@@ -108,6 +109,33 @@ def test_reader_may_look_and_not_touch(table: str, database: Database) -> None:
 def test_reader_may_look_at_the_views_made_for_it(view: str, database: Database) -> None:
     with acting_as(database, "cdc_bridge_reader") as connection:
         connection.execute(f"select * from cdc_bridge.{view}".encode())
+
+
+URLS = (
+    "https://till.example/in?token=top-secret",
+    "https://till.example/in?a=1#top-secret",
+    "https://till.example/in#top-secret",
+    "https://till.example/in#a?top-secret",
+    "https://till.example/in\n?top-secret\n#top-secret",
+    "https://user:top-secret@till.example/@in",
+    "https://user:top-secret@and@till.example?top-secret",
+    "https:user:top-secret@till.example/in",
+    "top-secret@till.example",
+)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_reader_sees_an_endpoint_s_url_without_what_may_be_secret(url: str, database: Database) -> None:
+    database.execute(ADD_ENDPOINT)
+    database.execute("update cdc_bridge.endpoint set url = %s", [url])
+    for column in ("url", "*", "e::text", "to_json(e)"):
+        with acting_as(database, "cdc_bridge_reader") as connection, pytest.raises(errors.InsufficientPrivilege):
+            connection.execute(f"select {column} from cdc_bridge.endpoint e".encode())
+    with acting_as(database, "cdc_bridge_reader") as connection:
+        ((shown, row),) = connection.execute("select url, s::text from cdc_bridge.endpoint_status s").fetchall()
+    assert shown == without_secrets(url) == without_secrets(shown)
+    assert "till.example" in shown
+    assert "top-secret" not in row
 
 
 @pytest.mark.parametrize(
@@ -235,7 +263,10 @@ def test_capture_does_not_run_what_hangs_on_a_keys_type(database: Database, e_re
     assert database.value("select reservation_id from cdc_bridge.change order by seq desc limit 1") == "B"
 
 
-@pytest.mark.parametrize("column", ["headers", "secret", "previous_secret"])
+SECRET_COLUMNS = ("headers", "secret", "previous_secret", "url")
+
+
+@pytest.mark.parametrize("column", SECRET_COLUMNS)
 def test_reader_sees_no_secret_and_all_else_of_an_endpoint(column: str, database: Database) -> None:
     with acting_as(database, "cdc_bridge_reader") as connection:
         with pytest.raises(errors.InsufficientPrivilege):
@@ -243,5 +274,5 @@ def test_reader_sees_no_secret_and_all_else_of_an_endpoint(column: str, database
         columns = database.execute(
             "select attname::text from pg_attribute where attrelid = 'cdc_bridge.endpoint'::regclass and attnum > 0"
         )
-        others = ", ".join(name for (name,) in columns if name not in {"headers", "secret", "previous_secret"})
+        others = ", ".join(name for (name,) in columns if name not in SECRET_COLUMNS)
         connection.execute(f"select {others} from cdc_bridge.endpoint".encode())

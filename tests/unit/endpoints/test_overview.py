@@ -31,10 +31,6 @@ def test_sentence_of_which_no_more_is_known_has_no_none(status: EndpointStatus) 
     assert endpoint_overview(status=status).sentence(UTC) == status.value
 
 
-def test_no_query_of_a_url_is_shown() -> None:
-    assert endpoint_overview().shown_url == "https://till.example/x?..."
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"), [(-3, "0 s"), (89, "89 s"), (300, "5 min"), (7200, "2 h"), (864_000, "10 days")]
 )
