@@ -1,7 +1,7 @@
 """Loads reservations by a payload, many in one query.
 
-One query is one snapshot: a reservation, its customer and its phone call are of one instant. It returns a row for each
-key, so that a reservation that is gone is told from a key that no longer fits the table.
+One query is one snapshot: a reservation, its customer and its phone call are of one instant. It compares each key in the
+key column's type, so a key that no longer fits the table is an error and is not taken for a deleted reservation.
 
 Memory is bounded by bytes. Most reservations have a few kilobytes: one query loads those of up to
 :data:`SMALL_BYTES`. What it leaves out is measured, without being read, and loaded one by one as far as there is room.

@@ -12,7 +12,7 @@
 --
 -- The function that loads reservations has a string body and is PL/pgSQL: its plan is cached, and PostgreSQL records no
 -- dependency on what it reads. So e-Res can alter, drop and replace its tables and columns. If the query no longer fits,
--- loading fails, deliveries wait, and the endpoints are invalid, until it fits or is defined anew.
+-- loading fails and the endpoints are invalid, until it fits or is defined anew. Changes are kept, and no retry is used up.
 --
 -- To learn its columns, the query is made a view for an instant. That parses it, and neither plans nor runs it: what the
 -- owner of e-Res's tables put behind their names must not run in a DBA's session.

@@ -1,5 +1,5 @@
 -- What else is read by a payload. These run as cdc_bridge_loader, like the functions that load reservations (see
--- define_loader.sql), and the statements are put together at each call: they are rare, and each needs a plan of its own.
+-- define_loader.sql), and the statements are put together each time: they are rare, and each needs a plan of its own.
 --
 -- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer)
 --   The keys of all reservations, in their own order, from one on; with "since" those updated since then. The time of an
