@@ -1,7 +1,7 @@
 """Loads reservations by a payload, many in one query.
 
-One query is one snapshot: a reservation, its customer and its phone call are of one instant. It compares each key in the
-key column's type, so a key that no longer fits the table is an error and is not taken for a deleted reservation.
+One query is one snapshot: a reservation, its customer and its phone call are of one instant. It compares each key in
+the key column's type, so a key that no longer fits the table is an error and is not taken for a deleted reservation.
 
 Memory is bounded by bytes. Most reservations have a few kilobytes: one query loads those of up to
 :data:`SMALL_BYTES`. What it leaves out is measured, without being read, and loaded one by one as far as there is room.
@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import orjson
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import UNAVAILABLE, Database, LoadingConnection, problem_of
@@ -22,7 +23,7 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
-from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES
+from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES, Json
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
 
@@ -80,8 +81,8 @@ class _Shape:
     definition: PayloadDefinition
     types: Sequence[str]
     statement: sql.Composed
-    builder: BodyBuilder
     id_index: int
+    builder: BodyBuilder = field(compare=False)
 
 
 class ReservationLoader:
@@ -125,9 +126,9 @@ class ReservationLoader:
         parameters = {"payload": self._payload, "reservation_ids": left}
         try:
             cursor = await run_isolated(connection, sql.SQL(_queries["payload_sizes"]), parameters, snapshot)
-        except UNAVAILABLE:
-            raise
         except psycopg.Error as error:
+            if _is_unavailable(error):
+                raise
             return loaded.with_more(Loaded({}, None, dict.fromkeys(left, problem_of(error))))
         for key, size in await cursor.fetchall():
             id_ = ReservationId(key)
@@ -150,18 +151,15 @@ class ReservationLoader:
         """
         try:
             await self._load_some(connection, [], None, 0, None)
-        except UNAVAILABLE:
-            raise
         except psycopg.Error as error:
+            if _is_unavailable(error):
+                raise
             raise self._invalid(error) from error
 
     async def _load_alone(
         self, connection: LoadingConnection, id_: ReservationId, endpoint_id: EndpointId | None, snapshot: str | None
     ) -> Loaded:
         loaded = await self._load_readable(connection, [id_], endpoint_id, snapshot, self._max_body_bytes)
-        for reservation in loaded.reservations.values():
-            if len(reservation.body) > self._max_body_bytes:  # Its escapes count.
-                return Loaded({}, None, {id_: self._too_large(len(reservation.body))})
         if not loaded.reservations and not loaded.unreadable:  # It has grown or gone meanwhile; the next load tells.
             return Loaded({}, None, postponed=frozenset({id_}))
         return loaded
@@ -178,9 +176,9 @@ class ReservationLoader:
         try:
             max_bytes = min(max_bytes, self._max_body_bytes)
             return await self._load_some(connection, reservation_ids, endpoint_id, max_bytes, snapshot)
-        except UNAVAILABLE:
-            raise
         except psycopg.Error as error:
+            if _is_unavailable(error):
+                raise
             await self.require_valid(connection)
             if len(reservation_ids) == 1:
                 return Loaded({}, None, {reservation_ids[0]: problem_of(error)})
@@ -204,7 +202,7 @@ class ReservationLoader:
             try:
                 cursor = await run_isolated(connection, shape.statement, parameters, snapshot)
                 rows = await cursor.fetchall()
-            except (psycopg.errors.DatatypeMismatch, psycopg.errors.UndefinedFunction):
+            except (errors.DatatypeMismatch, errors.UndefinedFunction):
                 # Defined anew with other columns, dropped, or a column was retyped.
                 self._shape = None
                 if await self._read_shape(connection) == shape:
@@ -213,7 +211,7 @@ class ReservationLoader:
             if rows and rows[0][1] != shape.definition.revision:
                 self._shape = None
                 continue
-            return _loaded(shape, rows)
+            return self._loaded(shape, rows)
         raise PayloadInvalid(f'the payload "{self._payload}" is defined anew all the time', "Try again.")
 
     async def _read_shape(self, connection: LoadingConnection) -> _Shape:
@@ -241,29 +239,45 @@ class ReservationLoader:
             declared=sql.SQL(", ").join(declared),
         )
         columns = [Column(name, type_ in TEXT_TYPES) for name, type_ in zip(definition.columns, types, strict=True)]
-        self._shape = _Shape(definition, types, statement, BodyBuilder(columns), definition.columns.index("id"))
+        self._shape = _Shape(definition, types, statement, definition.columns.index("id"), BodyBuilder(columns))
         return self._shape
 
     def _invalid(self, error: psycopg.Error) -> PayloadInvalid:
         problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_of(error)}'
         if "row-level security" in problem:
             return PayloadInvalid(problem, "Run as a superuser: alter role cdc_bridge_loader bypassrls;")
-        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        if isinstance(error, errors.InsufficientPrivilege):
             return PayloadInvalid(problem, "Run as a DBA: grant select on TABLE to cdc_bridge_loader;")
         return PayloadInvalid(problem, f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}")
+
+    def _loaded(self, shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
+        reservations: dict[ReservationId, Reservation] = {}
+        unreadable: dict[ReservationId, str] = {}
+        for row in rows:
+            id_, values = ReservationId(row[0]), row[_BEFORE_THE_COLUMNS:]
+            if (key := values[shape.id_index]) is None:
+                continue
+            body = shape.builder.build(values)
+            if len(body) > self._max_body_bytes:  # Escapes count.
+                unreadable[id_] = self._too_large(len(body))
+            else:
+                reservations[id_] = Reservation(id_, _subject_of(key), body)
+        token = rows[0][2] if reservations else None
+        return Loaded(reservations, None if token is None else int(token), unreadable)
 
     def _too_large(self, size: int) -> str:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
 
 
-def _loaded(shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
-    reservations = {
-        (id_ := ReservationId(row[0])): Reservation(id_, str(values[shape.id_index]), shape.builder.build(values))
-        for row in rows
-        if (values := row[_BEFORE_THE_COLUMNS:])[shape.id_index] is not None
-    }
-    token = rows[0][2] if reservations else None
-    return Loaded(reservations, None if token is None else int(token))
+def _is_unavailable(error: psycopg.Error) -> bool:
+    """Return whether trying again may help."""
+    # The transaction is read-only on purpose, and a value can be too much for a function: the statement is at fault.
+    at_fault = (errors.ReadOnlySqlTransaction, errors.ProgramLimitExceeded, errors.StatementTooComplex)
+    return isinstance(error, UNAVAILABLE) and not isinstance(error, at_fault)
+
+
+def _subject_of(key: Json) -> str:
+    return orjson.dumps(key).decode() if isinstance(key, orjson.Fragment) else str(key)
 
 
 class EndpointReservations:

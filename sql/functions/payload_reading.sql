@@ -45,8 +45,8 @@ declare
 begin
   select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
   return query execute format(
-    E'select wanted.key, case when p.id is not null then (%s)::bigint end from unnest($1) as wanted (key) left join (\n%s\n) as p '
-    'on p.id = wanted.key::%s',
+    E'select wanted.key, p.bytes from unnest($1) as wanted (key) left join lateral (\nselect (%s)::bigint as bytes from (\n%s\n) as p '
+    'where p.id = wanted.key::%s offset 0) as p on true',
     definition.size, definition.expanded, definition.key_type
   ) using reservation_ids;
 end
