@@ -17,8 +17,8 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NewType, TypeVar
 
 import psycopg
@@ -254,15 +254,9 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
     except psycopg.Error as error:
         raise _unreachable(error) from error
     async with connection:
-        try:
+        with _errors_translated():
             await connection.execute(_queries["set_up_command"])
             yield connection
-        except UNAVAILABLE as error:
-            raise DatabaseUnavailable(
-                f"the database was lost: {problem_of(error)}", "Run the command again."
-            ) from error
-        except psycopg.Error as error:
-            raise statement_failed(error) from error
 
 
 @asynccontextmanager
@@ -270,14 +264,26 @@ async def one_loading_connection(database_url: str) -> AsyncIterator[LoadingConn
     """Open one connection for a command that loads reservations.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL does not respond or rejects the login.
+        DatabaseUnavailable: PostgreSQL does not respond, rejects the login or has ended the session.
+        InstallationError: A statement failed.
     """
     try:
         connection = await connect_to_load(database_url)
     except psycopg.Error as error:
         raise _unreachable(error) from error
     async with connection:
-        yield connection
+        with _errors_translated():
+            yield connection
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    try:
+        yield
+    except UNAVAILABLE as error:
+        raise DatabaseUnavailable(f"the database was lost: {problem_of(error)}", "Run the command again.") from error
+    except psycopg.Error as error:
+        raise statement_failed(error) from error
 
 
 def _unreachable(error: psycopg.Error) -> DatabaseUnavailable:

@@ -54,7 +54,7 @@ class InstallationError(BridgeError):
 
 
 class PayloadInvalid(BridgeError):
-    """A payload is not defined, or what it reads is no longer there. Deliveries wait; nothing is lost."""
+    """A payload is not defined, or what it reads is no longer there. Changes are kept until it can be loaded."""
 
 
 class LeaseLost(BridgeError):

@@ -11,6 +11,12 @@ select current_setting('server_version_num')::int, current_setting('server_versi
 
 -- name: missing_rights
 -- What the daemon has to do and the current role may not, each with the statement that grants it.
+with unusable (name) as (
+  select p.oid::regprocedure::text
+  from pg_proc p
+  where p.pronamespace = 'cdc_bridge'::regnamespace and p.proowner = to_regrole('cdc_bridge_loader')
+    and not has_function_privilege(p.oid, 'execute')
+)
 select needed.what, needed.remedy
 from (
   values
@@ -43,12 +49,9 @@ from (
       has_table_privilege('cdc_bridge.payload_definition', 'select') and has_table_privilege('cdc_bridge.captured_table', 'select')
     ),
     (
-      'load reservations', 'grant execute on all functions in schema cdc_bridge to cdc_bridge',
-      (
-        select coalesce(bool_and(has_function_privilege(p.oid, 'execute')), true)
-        from pg_proc p
-        where p.pronamespace = 'cdc_bridge'::regnamespace and p.proowner = to_regrole('cdc_bridge_loader')
-      )
+      'load reservations',
+      (select format('grant execute on function %%s to cdc_bridge', string_agg(unusable.name, ', ')) from unusable),
+      not exists (select from unusable)
     )
 ) as needed (what, remedy, granted)
 where not needed.granted

@@ -68,5 +68,5 @@ async def record(connection: Connection, name: str) -> TupleRow:
 
 async def records(connection: Connection, name: str) -> list[TupleRow]:
     """Return the rows of a named statement."""
-    cursor = await connection.execute(_queries[name], {})  # With parameters, as a percent sign is written twice.
+    cursor = await connection.execute(_queries[name], {})  # With parameters, %% is a percent sign.
     return await cursor.fetchall()

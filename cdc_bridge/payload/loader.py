@@ -1,7 +1,7 @@
 """Loads reservations by a payload, many in one query.
 
-One query is one snapshot: a reservation, its customer and its phone call are of one instant. It returns a row for each
-key, so that a reservation that is gone is told from a key that no longer fits the table.
+One query is one snapshot: a reservation, its customer and its phone call are of one instant. It compares each key in
+the key column's type, so a key that no longer fits the table is an error and is not taken for a deleted reservation.
 
 Memory is bounded by bytes. Most reservations have a few kilobytes: one query loads those of up to
 :data:`SMALL_BYTES`. What it leaves out is measured, without being read, and loaded one by one as far as there is room.
@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import orjson
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import UNAVAILABLE, Database, LoadingConnection, problem_of
@@ -22,7 +23,7 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
-from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES
+from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES, Json
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
 
@@ -81,8 +82,8 @@ class _Shape:
     types: Sequence[str]
     """The types that the columns have now."""
     statement: bytes
-    builder: BodyBuilder
     id_index: int
+    builder: BodyBuilder = field(compare=False)
 
 
 class ReservationLoader:
@@ -126,9 +127,9 @@ class ReservationLoader:
         parameters = {"payload": self._payload, "reservation_ids": left}
         try:
             cursor = await run_isolated(connection, _queries["payload_sizes"].encode(), parameters, snapshot)
-        except UNAVAILABLE:
-            raise
         except psycopg.Error as error:
+            if _is_unavailable(error):
+                raise
             return loaded.with_more(Loaded({}, None, dict.fromkeys(left, problem_of(error))))
         for key, size in await cursor.fetchall():
             id_ = ReservationId(key)
@@ -151,18 +152,15 @@ class ReservationLoader:
         """
         try:
             await self._load_some(connection, [], None, 0, None)
-        except UNAVAILABLE:
-            raise
         except psycopg.Error as error:
+            if _is_unavailable(error):
+                raise
             raise self._invalid(error) from error
 
     async def _load_alone(
         self, connection: LoadingConnection, id_: ReservationId, endpoint_id: EndpointId | None, snapshot: str | None
     ) -> Loaded:
         loaded = await self._load_readable(connection, [id_], endpoint_id, snapshot, self._max_body_bytes)
-        for reservation in loaded.reservations.values():
-            if len(reservation.body) > self._max_body_bytes:  # Its escapes count.
-                return Loaded({}, None, {id_: self._too_large(len(reservation.body))})
         if not loaded.reservations and not loaded.unreadable:  # It has grown or gone meanwhile; the next load tells.
             return Loaded({}, None, postponed=frozenset({id_}))
         return loaded
@@ -179,9 +177,9 @@ class ReservationLoader:
         try:
             max_bytes = min(max_bytes, self._max_body_bytes)
             return await self._load_some(connection, reservation_ids, endpoint_id, max_bytes, snapshot)
-        except UNAVAILABLE:
-            raise
         except psycopg.Error as error:
+            if _is_unavailable(error):
+                raise
             await self.require_valid(connection)
             if len(reservation_ids) == 1:
                 return Loaded({}, None, {reservation_ids[0]: problem_of(error)})
@@ -205,17 +203,17 @@ class ReservationLoader:
             try:
                 cursor = await run_isolated(connection, shape.statement, parameters, snapshot)
                 rows = await cursor.fetchall()
-            except psycopg.errors.UndefinedFunction:  # Dropped, or just defined anew with other columns.
+            except errors.UndefinedFunction:  # Dropped, or just defined anew with other columns.
                 self._shape = None
                 if await payload_definition(connection, self._payload) == shape.definition:
                     raise
-            except psycopg.errors.DatatypeMismatch:  # e-Res altered a column's type.
+            except errors.DatatypeMismatch:  # e-Res altered a column's type.
                 self._shape = None
                 if (await self._read_shape(connection, retyped=True)).types == shape.types:
                     raise
             else:
                 if not rows or rows[0][2] == shape.definition.revision:
-                    return _loaded(shape, rows)
+                    return self._loaded(shape, rows)
                 self._shape = None
         raise PayloadInvalid(f'the payload "{self._payload}" is defined anew all the time', "Try again.")
 
@@ -232,7 +230,7 @@ class ReservationLoader:
             )
         columns = [Column(name, type_ in TEXT_TYPES) for name, type_ in zip(definition.columns, types, strict=True)]
         self._shape = _Shape(
-            definition, types, statement.as_bytes(connection), BodyBuilder(columns), definition.columns.index("id")
+            definition, types, statement.as_bytes(connection), definition.columns.index("id"), BodyBuilder(columns)
         )
         return self._shape
 
@@ -256,22 +254,38 @@ class ReservationLoader:
         problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_of(error)}'
         if "row-level security" in problem:
             return PayloadInvalid(problem, "Run as a superuser: alter role cdc_bridge_loader bypassrls;")
-        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        if isinstance(error, errors.InsufficientPrivilege):
             return PayloadInvalid(problem, "Run as a DBA: grant select on TABLE to cdc_bridge_loader;")
         return PayloadInvalid(problem, f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}")
+
+    def _loaded(self, shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
+        reservations: dict[ReservationId, Reservation] = {}
+        unreadable: dict[ReservationId, str] = {}
+        for row in rows:
+            id_, values = ReservationId(row[1]), row[_BEFORE_THE_COLUMNS:]
+            if (key := values[shape.id_index]) is None:
+                continue
+            body = shape.builder.build(values)
+            if len(body) > self._max_body_bytes:  # Escapes count.
+                unreadable[id_] = self._too_large(len(body))
+            else:
+                reservations[id_] = Reservation(id_, _subject_of(key), body)
+        token = rows[0][0] if reservations else None
+        return Loaded(reservations, None if token is None else int(token), unreadable)
 
     def _too_large(self, size: int) -> str:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
 
 
-def _loaded(shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
-    reservations = {
-        (id_ := ReservationId(row[1])): Reservation(id_, str(values[shape.id_index]), shape.builder.build(values))
-        for row in rows
-        if (values := row[_BEFORE_THE_COLUMNS:])[shape.id_index] is not None
-    }
-    token = rows[0][0] if reservations else None
-    return Loaded(reservations, None if token is None else int(token))
+def _is_unavailable(error: psycopg.Error) -> bool:
+    """Return whether trying again may help."""
+    # The transaction is read-only on purpose, and a value can be too much for a function: the statement is at fault.
+    at_fault = (errors.ReadOnlySqlTransaction, errors.ProgramLimitExceeded, errors.StatementTooComplex)
+    return isinstance(error, UNAVAILABLE) and not isinstance(error, at_fault)
+
+
+def _subject_of(key: Json) -> str:
+    return orjson.dumps(key).decode() if isinstance(key, orjson.Fragment) else str(key)
 
 
 class EndpointReservations:

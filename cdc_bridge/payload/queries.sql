@@ -4,7 +4,7 @@
 
 -- name: payload_definition
 -- The definition of a payload.
-select d.name, d.columns, d.types, d.reads, d.functions, d.revision::text as revision
+select d.name, d.columns, d.types, d.reads, d.functions, d.revision
 from cdc_bridge.payload_definition d
 where d.name = %(name)s
 

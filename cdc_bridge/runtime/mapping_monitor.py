@@ -1,7 +1,7 @@
 """Watches whether e-Res's tables still fit the payload and are captured, whether or not anything is delivered.
 
 e-Res can alter its tables as it likes. What that breaks has to be known within a minute: it is logged, and endpoints
-whose payload cannot be loaded are invalid until it can. Their deliveries wait and use up no retry.
+whose payload cannot be loaded are invalid until it can. Their changes are kept, and no retry is used up.
 """
 
 from __future__ import annotations

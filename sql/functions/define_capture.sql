@@ -14,8 +14,8 @@
 --
 -- It must not fail, whatever e-Res does to its table. So the key is named in a subquery that finds the column of the table,
 -- or else, where the key was renamed or dropped, the null beside it. Then the column is looked up by its number, the
--- trigger's argument. concat calls no cast, which somebody else could have defined. Variables have long names because the
--- key's column may have any.
+-- trigger's argument. concat calls no cast, which somebody else could have defined; of char(n) it keeps the padding, as the
+-- body has it. e-Res's columns may have any name, so tg_op is qualified, and our variables have long names.
 --
 -- Wake-up. A committing NOTIFY takes a cluster-wide lock across its WAL flush, which serialises commits. So a daemon that
 -- is about to sleep holds the advisory lock (52683, 1) exclusively, and the trigger tries the same lock shared, within one
@@ -38,7 +38,7 @@ declare
   cdc_bridge_key name;
 begin
   insert into cdc_bridge.change (reservation_id, operation, changed_at)
-  select named.key, tg_op::"char", cdc_bridge_changed_at
+  select named.key, %2$I.tg_op::"char", cdc_bridge_changed_at
   from (select null::text as %1$I) as without
   cross join changed_rows
   cross join lateral (select case when %1$I is not null then concat(%1$I) end as key from (select changed_rows.*) as changed) as named
@@ -65,7 +65,7 @@ begin
   end if;
   return null;
 end
-$body$, key) else $body$
+$body$, key, 'capture_by_' || key) else $body$
 begin
   -- Capture is disabled: select cdc_bridge.enable_capture();
   return null;

@@ -7,8 +7,9 @@
 -- Returns nothing. Safe to repeat: a function that is up to date is not replaced. Locks: none on any table.
 --
 -- It runs as cdc_bridge_loader, with all code that e-Res's tables bring along. row_security is off so that a policy makes it
--- fail, as a row that is hidden would look deleted. One plan serves all keys; it is made for few of them, so each is looked
--- up by the key's index. Its own names are no column's: a column that e-Res has dropped must not be taken for one of them.
+-- fail, as a row that is hidden would look deleted. One plan serves all keys, and each key is looked up by itself: OFFSET
+-- keeps PostgreSQL from joining the whole table, where a value of one row would make the others fail. Its own names are no
+-- column's: a column that e-Res has dropped must not be taken for one of them.
 
 create or replace function cdc_bridge.define_loader(payload text) returns void
   language plpgsql
@@ -26,7 +27,8 @@ begin
     string_agg(format('cdc_bridge_%s pg_catalog.%I', c.number, c.type), ', ' order by c.number),
     format(
       E'\n#variable_conflict use_column\nbegin\n  return query\n  select wanted.key, %L::text, %s\n'
-      '  from unnest($1) as wanted (key)\n  left join (\n%s\n  ) as p\n  on p.id = wanted.key::%s and %s <= $2;\nend\n',
+      '  from unnest($1) as wanted (key)\n  left join lateral (\n  select p.* from (\n%s\n  ) as p\n'
+      '  where p.id = wanted.key::%s and %s <= $2\n  offset 0\n  ) as p on true;\nend\n',
       definition.revision, string_agg(format('p.%I', c.name), ', ' order by c.number),
       definition.expanded, definition.key_type, definition.size
     )

@@ -12,7 +12,7 @@
 --
 -- The function that loads reservations has a string body and is PL/pgSQL: its plan is cached, and PostgreSQL records no
 -- dependency on what it reads. So e-Res can alter, drop and replace its tables and columns. If the query no longer fits,
--- loading fails, deliveries wait, and the endpoints are invalid, until it fits or is defined anew.
+-- loading fails and the endpoints are invalid, until it fits or is defined anew. Changes are kept, and no retry is used up.
 --
 -- To learn its columns, the query is made a view for an instant. That parses it, and neither plans nor runs it: what the
 -- owner of e-Res's tables put behind their names must not run in a DBA's session.
@@ -158,14 +158,13 @@ begin
     raise exception 'payload "%": %', name, problem using errcode = 'invalid_column_definition';
   end if;
 
-  if (before.query, before.expanded, before.columns, before.types, before.reads, before.functions)
-      is not distinct from (after.query, after.expanded, after.columns, after.types, after.reads, after.functions)
+  after.revision := left(encode(sha256(convert_to(after::text, 'UTF8')), 'hex'), 16);
+  if before.revision is not distinct from after.revision
     and to_regprocedure(format('cdc_bridge.%I(text[], bigint)', 'load_' || name)) is not null
   then
     return;
   end if;
 
-  after.revision := pg_current_xact_id();
   after.defined_at := now();
   delete from cdc_bridge.payload_definition d where d.name = define_payload.name;
   insert into cdc_bridge.payload_definition values (after.*);

@@ -1,5 +1,5 @@
 -- What else is read by a payload. These run as cdc_bridge_loader, like the functions that load reservations (see
--- define_loader.sql), and the statements are put together at each call: they are rare, and each needs a plan of its own.
+-- define_loader.sql), and the statements are put together each time: they are rare, and each needs a plan of its own.
 --
 -- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer)
 --   The keys of all reservations, in their own order, from one on; with "since" those updated since then. The time of an
@@ -48,8 +48,8 @@ declare
 begin
   select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
   return query execute format(
-    E'select wanted.key, case when p.id is not null then (%s)::bigint end from unnest($1) as wanted (key) left join (\n%s\n) as p '
-    'on p.id = wanted.key::%s',
+    E'select wanted.key, p.bytes from unnest($1) as wanted (key) left join lateral (\nselect (%s)::bigint as bytes from (\n%s\n) as p '
+    'where p.id = wanted.key::%s offset 0) as p on true',
     definition.size, definition.expanded, definition.key_type
   ) using reservation_ids;
 end
@@ -96,7 +96,8 @@ declare
 begin
   select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
   return query execute format(
-    E'select wanted.key, %L::text, %s from unnest($1) as wanted (key) left join (\n%s\n) as p on p.id = wanted.key::%s and %s <= $2',
+    E'select wanted.key, %L::text, %s from unnest($1) as wanted (key) left join lateral (\nselect p.* from (\n%s\n) as p '
+    'where p.id = wanted.key::%s and %s <= $2 offset 0) as p on true',
     definition.revision,
     (
       select string_agg(format('p.%I', c.name), ', ' order by c.number)

@@ -14,7 +14,7 @@ create table if not exists cdc_bridge.payload_definition (
   size         text        not null,
   reads        text[]      not null,
   functions    text[]      not null,
-  revision     xid8        not null,
+  revision     text        not null,
   defined_at   timestamptz not null default now()
 );
 comment on table cdc_bridge.payload_definition is 'Payloads: what becomes the body of a request';
@@ -27,4 +27,4 @@ comment on column cdc_bridge.payload_definition.key_type is 'Type that keys are 
 comment on column cdc_bridge.payload_definition.size is 'Expression for the bytes of a row''s values of variable length';
 comment on column cdc_bridge.payload_definition.reads is 'Tables and views that it names';
 comment on column cdc_bridge.payload_definition.functions is 'Functions that it calls, other than PostgreSQL''s own';
-comment on column cdc_bridge.payload_definition.revision is 'Transaction that changed it last: a daemon notices a change by it';
+comment on column cdc_bridge.payload_definition.revision is 'Hash of all this: a daemon notices a change by it';

@@ -8,6 +8,7 @@ from standardwebhooks import Webhook
 
 from tests.support.bridge import SECRET, Bridges
 from tests.support.databases import Database
+from tests.support.payloads import replace_in_payload
 from tests.support.receiver import Receiver
 
 NEW_CUSTOMER = "insert into customers (id) values ('C1')"
@@ -103,16 +104,14 @@ async def test_user_agent_of_the_endpoints_own_takes_the_place_of_ours(
     assert [value for name, value in request.headers.items() if name.lower() == "user-agent"] == ["the till's own"]
 
 
-async def test_view_is_replaced_under_the_running_daemon(
+async def test_payload_is_redefined_under_the_running_daemon(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
     await bridges.start()
     database.execute(NEW_CUSTOMER)
-    for number in range(30):  # So often that psycopg would prepare the statement on each of the pool's connections.
+    for number in range(30):  # So often that each connection of the pool has planned it for good.
         database.execute(NEW_RESERVATION, (f"R{number}", 1))
         await receiver.wait_for_delivered(number + 1)
-    definition: str = database.value("select pg_get_viewdef('cdc_bridge.reservation_payload'::regclass)")
-    longer = definition.replace("\n   FROM", ",\n 7 as seats\n   FROM", 1)
-    database.execute("create or replace view cdc_bridge.reservation_payload as " + longer)
+    replace_in_payload(database, "\nfrom public.reservations r", ",\n  7 as seats\nfrom public.reservations r")
     database.execute(NEW_RESERVATION, ("NEW", 1))
     assert (await receiver.wait_for_delivered(31))[-1].json["seats"] == 7

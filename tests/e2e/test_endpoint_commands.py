@@ -316,9 +316,9 @@ async def test_table_that_is_gone_is_told_in_words(database: Database, endpoint:
 
 
 async def test_pausing_needs_no_mapping(database: Database, endpoint: EndpointCommands) -> None:
-    """When the view is broken, calls have to be stoppable all the same."""
+    """When the payload is broken, requests have to be stoppable all the same."""
     await endpoint.run("add", "till", URL)
-    database.execute("drop view cdc_bridge.reservation_payload")
+    database.execute("select cdc_bridge.drop_payload('reservation')")
     await endpoint.run("pause", "till")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
+from tests.support.payloads import replace_in_payload
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
@@ -64,14 +65,10 @@ async def test_lost_database_is_no_more_than_a_warning(database: Database, bridg
 
 
 @pytest.mark.departs_from_contract("its mapping posts updated as PostgreSQL writes it")
-async def test_view_without_a_time_is_told_and_the_deliveries_go_on(
+async def test_payload_without_a_time_is_told_and_the_deliveries_go_on(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
-    definition: str = database.value("select pg_get_viewdef('cdc_bridge.reservation_payload'::regclass)")
-    with_text = definition.replace(" r.updated,", " r.updated::text as updated,")
-    database.execute("drop view cdc_bridge.reservation_payload")
-    database.execute(f"create view cdc_bridge.reservation_payload as {with_text}")
-    database.execute("grant select on cdc_bridge.reservation_payload to cdc_bridge")
+    replace_in_payload(database, "  r.updated,", "  r.updated::text as updated,")
     bridge = await bridges.start(**EVERY_SECOND)
     line = await bridge.wait_for_log("reconcile failed")
     assert "r.updated::timestamptz as updated" in line["problem"]

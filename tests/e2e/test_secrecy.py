@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from cdc_bridge.database import problem_of
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
+from tests.support.payloads import replace_in_payload
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
 
@@ -68,17 +69,15 @@ async def test_secret_in_a_settings_file_that_everybody_reads_is_told(
     assert "✓ settings" in checked
 
 
-async def test_guest_s_value_that_the_view_cannot_cast_is_not_repeated(
+async def test_guest_s_value_that_the_payload_cannot_cast_is_not_repeated(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    definition: str = database.value("select pg_get_viewdef('cdc_bridge.reservation_payload'::regclass)")
-    casting = definition.replace(
-        "r.adults,", "case when r.notes = '' then r.adults else r.notes::integer end as adults,"
+    replace_in_payload(
+        database, "r.adults,", "case when r.notes = '' then r.adults else r.notes::integer end as adults,"
     )
-    database.execute("create or replace view cdc_bridge.reservation_payload as " + casting)
     database.execute("insert into customers (id) values ('C')")
     bridge = await bridges.start()
-    # Beside one that the view can show, so that it is known to be this one's own fault.
+    # Beside one that can be loaded, so that it is known to be this one's own fault.
     database.execute(
         "insert into reservations (id, cust_id, reference, notes) values ('R', 'C', 1, 'Mrs Guest'), ('S', 'C', 2, '')"
     )

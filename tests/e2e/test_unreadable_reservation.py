@@ -1,22 +1,13 @@
-"""A reservation that the payload view cannot show holds up itself alone."""
+"""A reservation that cannot be loaded holds up itself alone."""
 
 from __future__ import annotations
 
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
+from tests.support.payloads import replace_in_payload
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
-WITH_A_CAST = """
-do $$
-declare
-  shown text := pg_get_viewdef('cdc_bridge.reservation_payload');
-begin
-  execute 'create or replace view cdc_bridge.reservation_payload as ' || replace(
-    shown, 'r.adults,', 'case when r.notes = '''' then r.adults else r.notes::integer end as adults,');
-end
-$$
-"""
 STATE = "select state, failures, last_error from cdc_bridge.delivery where reservation_id = 'BAD'"
 WORDS_OF_A_GUEST = "a quiet table please"
 
@@ -24,7 +15,9 @@ WORDS_OF_A_GUEST = "a quiet table please"
 async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    database.execute(WITH_A_CAST)
+    replace_in_payload(
+        database, "r.adults,", "case when r.notes = '' then r.adults else r.notes::integer end as adults,"
+    )
     database.execute("insert into customers (id) values ('C')")
     database.execute(
         "insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, 9) n"
@@ -37,7 +30,7 @@ async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
     await until(lambda: database.execute(STATE), "it is in the ledger")
     ((state, failures, error),) = database.execute(STATE)
     assert (state, failures) == ("retrying", 1)
-    assert error.startswith("the payload view fails for it: a value cannot be used where it stands")
+    assert error.startswith("it cannot be loaded: a value cannot be used where it stands")
     assert WORDS_OF_A_GUEST not in error + bridge.text
     line = await bridge.wait_for_log("delivery failed", reservation_id="BAD")
     assert line["reason"] == error

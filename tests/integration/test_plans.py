@@ -10,12 +10,15 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
+from cdc_bridge.payload.definition import PayloadDefinition, payload_definition
+from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import all_queries
 from tests.support.databases import Database, create, drop
 from tests.support.plans import explained, most_rows_seen
@@ -113,7 +116,6 @@ ASKED = [
         "changed_earlier_in_transaction",
         {"xid": str(BIG), "seq": CHANGES + 1000, "reservation_ids": SOME},
     ),
-    Asked("load_reservations", TILL | {"reservation_ids": SOME}),
     Asked("record_deliveries", LEASED | {"settlements": SETTLED}),
     Asked(
         "settle_older",
@@ -147,13 +149,28 @@ ASKED = [
     by_command("newest_deliveries", EVERYTHING | {"reservation_ids": SOME[:20], "states": ["dead"]}, shape="of some"),
     by_command("requeue", TILL | {"seqs": [9000], "reservation_ids": ["R1"], "states": ["delivered"]}),
     by_command("unread_changes", TILL | {"reservation_ids": SOME}, BIG_TRANSACTION, "a big transaction unread"),
-    by_command("reservation_keys", {"after": "R2", "since": None, "limit": PAGE}),
     by_command("to_backfill", TILL | {"reservation_ids": SOME, "again": True}),
     by_command("count_pending", TILL, 2 * PENDING, index="delivery_due"),
     by_command("still_pending", TILL | {"seqs": list(range(1, 200))}),
     by_command("queue_reservations", TILL | {"seqs": [2_000_000], "reservation_ids": ["R1"], "newest_seqs": [950_001]}),
     by_command("last_deliveries", TILL | {"reservation_ids": SOME}, 200 * (CHANGES // RESERVATIONS)),
 ]  # fmt: skip
+LOADING = [
+    Asked("load_reservations", {"endpoint_id": 1, "reservation_ids": SOME, "max_bytes": 65_536}, shape="a page"),
+    Asked("load_reservations", {"endpoint_id": None, "reservation_ids": ["R7"], "max_bytes": 65_536}, shape="one"),
+    Asked("load_retyped", {"endpoint_id": 1, "reservation_ids": SOME, "max_bytes": 65_536}),
+    Asked("payload_sizes", {"payload": "reservation", "reservation_ids": SOME}),
+    Asked(
+        "payload_keys", {"payload": "reservation", "after": None, "since": None, "limit": PAGE}, shape="from the first"
+    ),
+    Asked("payload_keys", {"payload": "reservation", "after": "R2", "since": None, "limit": PAGE}, shape="from one on"),
+    Asked(
+        "payload_keys",
+        {"payload": "reservation", "after": "R2", "since": datetime(2000, 1, 1, tzinfo=UTC), "limit": PAGE},
+        shape="since a time",
+    ),
+]
+"""They run by run_isolated, and what they read is in functions."""
 FUNCTIONS = [
     # They read only the unread end of the change log, for each of the two endpoints.
     ("select * from cdc_bridge.prune_changes('12 hours', '0', 0, 500)", 2 * PAGE),
@@ -165,32 +182,32 @@ FUNCTIONS = [
 ]
 
 READING_ALL = {
-    "count_reservations": "counts them; once a command, for its progress bar",
+    "count_keys": "counts them; once a command, for its progress bar",
     "count_kept": "counts what an uninstall would delete; run by hand",
 }
 SMALL = """
 set_up_session plan_once set_up_dashboard_session set_up_command try_wake_up_lock release_wake_up_lock listen notify
 own_transaction oldest_transaction
-key_type announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
+announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
 acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint
 endpoint_options set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
 schema_version has_mapping blocking_sessions installed_objects locks_on_other_tables server missing_rights strange_roles
-capture_triggers partitions_without_capture captured_unread payload_columns hidden_by_row_security
-read_nothing_through_view lock_endpoint
-clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
-expired_secrets clear_expired_secrets
+capture_triggers partitions_without_capture captured_unread lost_tables views_read
+payload_definition payload_types lock_endpoint
+export_snapshot clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
+expired_secrets clear_expired_secrets has_parents changed_parents append_related related_waiting related_keys
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())
 
 
 def test_no_statement_is_forgotten() -> None:
-    asked = {statement.name for statement in ASKED}
+    asked = {statement.name for statement in [*ASKED, *LOADING]}
     assert asked | OF_NO_LARGE_TABLE | set(READING_ALL) == set(all_queries())
     assert not asked & OF_NO_LARGE_TABLE
-    large = re.compile(r"cdc_bridge\.(change|delivery|reservation_payload)\b(?!_)")
-    for name in OF_NO_LARGE_TABLE - {"missing_rights", "hidden_by_row_security"}:
+    large = re.compile(r"cdc_bridge\.(change|delivery|load_reservation)\b(?!_)")
+    for name in OF_NO_LARGE_TABLE - {"missing_rights"}:
         code = re.sub(r"--.*|'[^']*'", "", all_queries()[name])
-        assert not large.search(code) or name == "read_nothing_through_view", name
+        assert not large.search(code), name
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +229,7 @@ async def plans_of(
     await connection.execute("set auto_explain.log_analyze = on; set auto_explain.log_nested_statements = on")
     await connection.set_autocommit(False)
     plans.clear()
-    text = sql.SQL(statement).format(key_type=sql.SQL("text")) if "{key_type}" in statement else statement.encode()
-    await connection.execute(text, parameters or None)
+    await connection.execute(statement.encode(), parameters or None)
     await connection.execute("set local application_name = 'ends the statement before'")  # only then is its plan logged
     found = list(plans)
     await connection.rollback()
@@ -234,6 +250,32 @@ async def test_statement_reads_only_what_it_needs(asked: Asked, large: Database)
         plans = await plans_of(connection, all_queries()[asked.name], asked.parameters, as_daemon=asked.as_daemon)
     assert_reads_a_part(plans, asked.most_rows)
     assert any(asked.index in plan for plan in plans)
+
+
+@pytest.mark.parametrize("asked", LOADING, ids=str)
+async def test_reservations_are_found_by_the_index_of_their_key(asked: Asked, large: Database) -> None:
+    async with large.loading_connection(as_superuser=True) as connection:
+        definition = await payload_definition(connection, "reservation")
+        plans = await explained(connection)
+        await connection.execute("set auto_explain.log_analyze = on; set auto_explain.log_nested_statements = on")
+        plans.clear()
+        await run_isolated(connection, loading_statement(asked.name, definition), asked.parameters)
+    nested = [plan for plan in plans if "reservations" in plan]
+    assert any("Index" in plan and "reservations_pkey" in plan for plan in nested), plans
+    assert_reads_a_part(nested, asked.most_rows)
+
+
+def loading_statement(name: str, definition: PayloadDefinition) -> bytes:
+    """Return a statement of the loader, with the columns that it has for a payload."""
+    declared = [sql.SQL("c{} {}").format(sql.SQL(str(n)), sql.SQL(type_)) for n, type_ in enumerate(definition.types)]
+    statement = sql.SQL(all_queries()[name])
+    if "{" in all_queries()[name]:
+        statement = statement.format(
+            loader=sql.Identifier("load_reservation"),
+            payload=sql.Literal("reservation"),
+            declared=sql.SQL(", ").join(declared),
+        )
+    return statement.as_bytes(None)
 
 
 @pytest.mark.parametrize(("statement", "most_rows"), FUNCTIONS)

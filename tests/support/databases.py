@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from cdc_bridge.database import LoadingConnection, connect_to_load
 from cdc_bridge.schema.sql_text import install_text, sql_folder
 from tests.support.server import Server
 
@@ -42,6 +43,12 @@ class Database:
         """Open a superuser's connection."""
         async with await AsyncConnection.connect(self.url, autocommit=autocommit) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def loading_connection(self, *, as_superuser: bool = False) -> AsyncIterator[LoadingConnection]:
+        """Open a connection to load reservations, as the daemon does."""
+        async with await connect_to_load(self.url if as_superuser else self.bridge_url) as connection:
+            yield LoadingConnection(connection)
 
     def execute(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Run one statement as superuser, committed; return what it returns."""

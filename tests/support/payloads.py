@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cdc_bridge.vendor.contract import column_names
 from tests.support.databases import Database
 
 PAYLOAD = "reservation"
@@ -23,3 +24,10 @@ def replace_in_payload(database: Database, old: str, new: str) -> None:
     query = query_of(database)
     assert old in query
     define_payload(database, query.replace(old, new))
+
+
+def map_table(database: Database, table: str) -> None:
+    """Make the payload of a table that has nothing but a key."""
+    columns = ", ".join('b.id as "id"' if name == "id" else f'null::text as "{name}"' for name in column_names())
+    database.execute(f"grant select on {table} to cdc_bridge_loader")
+    define_payload(database, f"select {columns} from {table} b")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
-import psycopg
 import pytest
-from psycopg import errors
 
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
+from tests.support.payloads import define_payload, query_of, replace_in_payload
 
 LOGGED = "select reservation_id, operation::text from cdc_bridge.change order by seq"
 PARTITIONED = """
@@ -21,13 +21,10 @@ select cdc_bridge.attach('bookings', 'id');
 
 
 def read_by_mapping(database: Database, table: str) -> None:
-    """Have the payload view read one table more."""
-    ((definition,),) = database.execute("select rtrim(pg_get_viewdef('cdc_bridge.reservation_payload'), ';')")
-    database.execute(f"grant select on {table} to cdc_bridge_owner")
-    database.execute(
-        "create or replace view cdc_bridge.reservation_payload as "
-        f"select * from ({definition}) as shown where (select count(*) from {table}) >= 0"
-    )
+    """Have the payload read one table more."""
+    database.execute(f"grant select on {table} to cdc_bridge_loader")
+    query = f"select * from ({query_of(database)}) as shown where (select count(*) from public.{table}) >= 0"
+    define_payload(database, query)
 
 
 async def test_partition_that_came_later_is_told_by_check_and_attached_by_another_attach(
@@ -58,28 +55,73 @@ async def test_key_that_was_renamed_is_told_and_attach_with_its_new_name_mends_i
     database.execute("insert into customers (id) values ('C')")
     database.execute("alter table reservations rename column id to number")
     booking = "insert into reservations (number, cust_id, reference) values (%s, 'C', 1)"
-    with pytest.raises(errors.UndefinedColumn, match=r"changed_rows\.id"):
-        database.execute(booking, ("A",))
+    database.execute(booking, ("A",))
     code, output, _ = await run_command("check", **bridges.settings)
     assert code == 1
     assert "✗ capture" in output
-    assert "table public.reservations has lost its column id, so e-Res cannot write to it" in output
+    assert "table public.reservations has no column id any more" in output
     database.execute("select cdc_bridge.attach('reservations', 'number')")
-    database.execute(booking, ("A",))
-    assert database.execute(LOGGED) == [("A", "I")]
+    database.execute(booking, ("B",))
+    assert database.execute(LOGGED) == [("A", "I"), ("B", "I")]
+    _, output, _ = await run_command("check", **bridges.settings)
+    assert "✓ capture" in output
 
 
-async def test_row_security_that_may_hide_reservations_is_told(database: Database, bridges: Bridges) -> None:
-    database.execute("alter table customers enable row level security")
+SWAPS = {
+    "dropped and created again": "drop table reservations; create table reservations (like public.kept including all)",
+    "swapped by copy and rename": "alter table reservations rename to old; alter table kept rename to reservations",
+}
+
+
+@pytest.mark.parametrize("name", SWAPS)
+async def test_other_table_under_the_name_is_told_and_attaching_it_mends_it(
+    name: str, database: Database, bridges: Bridges
+) -> None:
+    database.execute("create table kept (like reservations including all); grant select on kept to cdc_bridge_loader")
+    database.execute(SWAPS[name])
+    database.execute("grant select on reservations to cdc_bridge_loader")
     code, output, _ = await run_command("check", "--json", **bridges.settings)
-    checks = {check["name"]: check for check in json.loads(output)["checks"]}
-    assert (code, checks["mapping"]["verdict"]) == (0, "warning")
-    assert "row security may hide rows on public.customers from cdc_bridge_owner" in checks["mapping"]["detail"]
-    database.execute(checks["mapping"]["remedy"].removeprefix("Run as a DBA: "))
-    database.execute("insert into customers (id) values ('C')")
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute("set role cdc_bridge_owner")
-        assert connection.execute("select id from customers").fetchall() == [("C",)]
+    capture = {check["name"]: check for check in json.loads(output)["checks"]}["capture"]
+    assert (code, capture["verdict"]) == (1, "failed")
+    assert capture["detail"].startswith("table public.reservations is another one than capture was attached to")
+    database.execute(capture["remedy"].partition("its key: ")[2].partition(" Then: ")[0])
+    assert "cdc-bridge reconcile --repair" in capture["remedy"]
+    database.execute("insert into reservations (id, cust_id, reference) values ('A', 'C', 1)")
+    assert database.execute(LOGGED) == [("A", "I")]
+    _, output, _ = await run_command("check", **bridges.settings)
+    assert "✗ capture" not in output
+
+
+async def test_table_that_is_gone_is_told(database: Database, bridges: Bridges) -> None:
+    database.execute("drop table reservations")
+    code, output, _ = await run_command("check", **bridges.settings)
+    assert code == 1
+    assert "table public.reservations does not exist any more, so nothing is captured" in output
+
+
+@pytest.fixture
+def loader_as_before(database: Database) -> Iterator[None]:
+    """Roles are the server's."""
+    yield
+    database.execute("alter role cdc_bridge_loader nobypassrls")
+
+
+async def mapping_check(bridges: Bridges) -> tuple[int, dict[str, str]]:
+    code, output, _ = await run_command("check", "--json", **bridges.settings)
+    return code, {check["name"]: check for check in json.loads(output)["checks"]}["mapping"]
+
+
+@pytest.mark.usefixtures("loader_as_before")
+async def test_row_security_makes_the_check_fail_and_what_is_said_mends_it(
+    database: Database, bridges: Bridges
+) -> None:
+    database.execute("alter table customers enable row level security")
+    code, mapping = await mapping_check(bridges)
+    assert (code, mapping["verdict"]) == (1, "failed")
+    assert 'row-level security policy for table "customers"' in mapping["detail"]
+    database.execute(mapping["remedy"].removeprefix("Run as a superuser: "))
+    code, mapping = await mapping_check(bridges)
+    assert (code, mapping["verdict"]) == (0, "ok")
 
 
 @pytest.mark.parametrize("invoker", ["false", "true"])
@@ -91,16 +133,29 @@ async def test_row_security_is_judged_for_the_role_that_the_nested_view_reads_as
         f"create role {owner}; create table extras (id text); alter table extras enable row level security; "
         f"create view nested with (security_invoker = {invoker}) as select * from extras; "
         f"alter table extras owner to {owner}; alter view nested owner to {owner}; "
-        "grant select on extras to cdc_bridge_owner, cdc_bridge"
+        "grant select on extras to cdc_bridge_loader"
     )
     try:
         read_by_mapping(database, "nested")
-        _, output, _ = await run_command("check", "--json", **bridges.settings)
-        mapping = {check["name"]: check for check in json.loads(output)["checks"]}["mapping"]
-        warned = "may hide rows on public.extras from cdc_bridge," in mapping["detail"]
-        assert (mapping["verdict"], warned) == (("warning", True) if invoker == "true" else ("ok", False))
+        _, mapping = await mapping_check(bridges)
+        named = 'row-level security policy for table "extras"' in mapping["detail"]
+        assert (mapping["verdict"], named) == (("failed", True) if invoker == "true" else ("ok", False))
     finally:
         database.execute(f"drop owned by {owner} cascade; drop role {owner}")
+
+
+async def test_code_of_others_that_the_payload_runs_is_named(database: Database, bridges: Bridges) -> None:
+    database.execute(
+        "create function public.tidy(text) returns text language sql immutable as 'select $1'; "
+        "create view public.nested as select 1 as one"
+    )
+    read_by_mapping(database, "nested")
+    replace_in_payload(database, "  r.notes,", "  public.tidy(r.notes) as notes,")
+    _, mapping = await mapping_check(bridges)
+    assert mapping["verdict"] == "ok"
+    assert "runs code of e-Res as cdc_bridge_loader: " in mapping["detail"]
+    assert "public.tidy(text)" in mapping["detail"]
+    assert "public.nested" in mapping["detail"]
 
 
 async def test_partition_that_was_detached_is_told_and_what_is_said_takes_its_triggers(

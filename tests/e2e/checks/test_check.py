@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from cdc_bridge.checks import environment as surroundings
+from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.checks.verdict import Verdict
 from cdc_bridge.database import connect
@@ -37,7 +38,7 @@ async def failure_of(database: Database) -> InstallationError | None:
 
 async def test_every_right_granted_is_asked_for_and_its_remedy_mends_it(database: Database) -> None:
     granted = database.execute(GRANTED)
-    assert len(granted) == 12
+    assert len(granted) == 13
     assert await failure_of(database) is None
     for table, right in granted:
         database.execute(f"revoke {right} on cdc_bridge.{table} from cdc_bridge")
@@ -59,12 +60,13 @@ async def test_all_missing_rights_are_told_at_once(database: Database) -> None:
 
 
 @pytest.mark.parametrize("table", ["customers", "calls", "reservations"])
-async def test_right_of_the_views_owner_is_tried(table: str, database: Database) -> None:
-    database.execute(f"revoke select on {table} from cdc_bridge_owner")
-    error = await failure_of(database)
-    assert error is not None
-    assert f"permission denied for table {table}" in error.problem
-    assert "to cdc_bridge_owner" in error.remedy
+async def test_right_of_the_loader_is_tried(table: str, database: Database) -> None:
+    database.execute(f"revoke select on {table} from cdc_bridge_loader")
+    async with database.loading_connection() as connection:
+        mapping = await check_mapping(connection)
+    assert mapping.verdict is Verdict.FAILED
+    assert f"permission denied for table {table}" in mapping.detail
+    assert "grant select on TABLE to cdc_bridge_loader;" in mapping.remedy
 
 
 async def test_json_tells_all_is_well(bridges: Bridges) -> None:

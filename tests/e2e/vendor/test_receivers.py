@@ -30,6 +30,7 @@ from cdc_bridge.vendor.contract import example
 from tests.support.bridge import SECRET, Bridges, clean_environment, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
+from tests.support.payloads import replace_in_payload
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 RECEIVERS = Path(contract.__file__).with_name("receivers")
@@ -215,9 +216,7 @@ async def test_bookings_made_and_changed_come_to_the_till_once(
 async def test_column_that_the_vendor_does_not_know_does_no_harm(
     vendor: Vendor, database: Database, bridges: Bridges
 ) -> None:
-    definition: str = database.value("select pg_get_viewdef('cdc_bridge.reservation_payload'::regclass)")
-    longer = definition.replace("\n   FROM", ",\n 7 as seats\n   FROM", 1)
-    database.execute("create or replace view cdc_bridge.reservation_payload as " + longer)
+    replace_in_payload(database, "\nfrom public.reservations r", ",\n  7 as seats\nfrom public.reservations r")
     await bridges.start(**vendor.settings)
     book(database, "R")
     await until(lambda: vendor.bookings == {"R": (2, 1)}, "the booking")

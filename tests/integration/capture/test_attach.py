@@ -273,7 +273,7 @@ def test_key_of_a_type_with_one_text_form_is_taken(type_: str, database: Databas
     database.execute("create domain key_type as text check (value <> '')")
     database.execute(f"create table t (id {type_} primary key); select cdc_bridge.attach('t', 'id')")
     database.execute("insert into t values ('7')")
-    assert logged(database) == [("7", "I")]
+    assert logged(database) == [("7".ljust(32) if type_ == "char(32)" else "7", "I")]
 
 
 # ---------------------------------------------------------------- partitions
@@ -443,7 +443,7 @@ def test_attach_mends_what_somebody_changed(name: str, database: Database) -> No
     database.execute("update reservations set adults = 4")
     assert logged(database) == [("R", "I"), ("R", "U")]
     owner = "select proowner::regrole::text from pg_proc where proname = 'capture_by_id'"
-    assert database.value(owner) == "cdc_bridge_owner"
+    assert database.value(owner) == "cdc_bridge_capture"
 
 
 def locks_on_tables(connection: psycopg.Connection, tables: str) -> set[tuple[Any, ...]]:

@@ -32,7 +32,7 @@ def tables(database: Database) -> None:
 def changes(database: Database) -> list[tuple[str, str]]:
     found = database.execute(CHANGES)
     database.execute("truncate cdc_bridge.change")
-    return found  # type: ignore[return-value]
+    return found
 
 
 def test_nothing_is_captured_unless_it_is_asked_for(database: Database) -> None:
@@ -179,3 +179,22 @@ def test_uninstalling_removes_the_triggers_of_related_tables(database: Database)
     database.execute(CHILD)
     database.execute(uninstall_text())
     assert database.value("select count(*) from pg_trigger where not tgisinternal") == 0
+
+
+async def test_reservations_of_a_parent_are_found_by_the_index_of_the_column_that_refers_to_it(
+    database: Database,
+) -> None:
+    database.execute(
+        "insert into customers (id) select 'P' || n from generate_series(1, 2000) n;"
+        "insert into reservations (id, cust_id, reference) "
+        "select 'P' || n || '-' || m, 'P' || n, 1 from generate_series(1, 2000) n, generate_series(1, 5) m;"
+        "analyze reservations"
+    )
+    database.execute(PARENT)
+    query: str = database.value("select cdc_bridge.related_query(r) from cdc_bridge.related_table r")
+    for name, value in (("$1", "'P7'"), ("$2", "'P7-2'"), ("$3", "500")):
+        query = query.replace(name, value)
+    assert database.execute(query) == [("P7-3",), ("P7-4",), ("P7-5",)]
+    plan = "\n".join(line for (line,) in database.execute(f"explain {query}"))
+    assert "reservations_cust_id_idx" in plan
+    assert "Seq Scan" not in plan

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from cdc_bridge.deliveries.payload_preview import payload_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import install_text, sql_folder
@@ -33,7 +34,8 @@ async def test_database_url_is_all_that_install_needs(example_database: Database
     assert "Capture is attached to public.reservations." in output
     example_database.execute(BOOKING)
     assert example_database.execute("select reservation_id, operation::text from cdc_bridge.change") == [("R", "I")]
-    assert example_database.value("select count(*) from cdc_bridge.reservation_payload") == 1
+    body = await payload_of(example_database.bridge_url, "R")
+    assert b'"id":"R"' in body
 
 
 async def test_printed_text_does_the_same_in_psql(
@@ -169,9 +171,10 @@ async def test_dry_run_says_what_would_change_and_changes_nothing(example_databa
     for change in (
         "create schema cdc_bridge",
         "create table cdc_bridge.change",
-        "create view cdc_bridge.reservation_payload",
+        "create function cdc_bridge.load_reservation(text[],bigint)",
+        "create function cdc_bridge.capture_by_id()",
         "create trigger cdc_bridge_update on public.reservations",
-        "create right of cdc_bridge_owner on public.customers: select",
+        "create right of cdc_bridge_loader on public.customers: select",
     ):
         assert f"  {change}\n" in output
     assert "Lock on e-Res's tables until commit: public.reservations, ShareRowExclusiveLock\n" in output
@@ -274,7 +277,7 @@ async def test_dba_who_is_not_a_superuser_installs_and_uninstalls(
         f"create role {dba} login createrole password 'of-a-dba'; "
         f"alter database {example_database.name} owner to {dba}; alter schema public owner to {dba}; {owned}"
     )
-    roles = ("cdc_bridge_owner", "cdc_bridge", "cdc_bridge_reader")
+    roles = ("cdc_bridge_owner", "cdc_bridge_loader", "cdc_bridge_capture", "cdc_bridge", "cdc_bridge_reader")
     try:
         # The roles are the cluster's, and were made by a superuser: who did not make them has to be given them.
         for role in roles:
@@ -315,9 +318,9 @@ async def test_mapping_with_transaction_control_is_refused_and_nothing_changed(
 
 
 async def test_shipped_mapping_does_not_replace_one_that_was_dropped(database: Database, programs: Path) -> None:
-    database.execute("drop view cdc_bridge.reservation_payload")
+    database.execute("select cdc_bridge.drop_payload('reservation')")
     run_psql(database, programs, "--file", str(sql_folder() / "install.sql"))
-    assert database.value("select to_regclass('cdc_bridge.reservation_payload') is null")
+    assert database.value("select count(*) from cdc_bridge.payload_definition") == 0
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=database.url)
     assert code == 1
     assert "--mapping FILE" in errors

@@ -52,7 +52,10 @@ async def test_dependent_object_elsewhere_stops_it(database: Database, programs:
     await operation.uninstall(database.url, report=lambda _: None)
 
 
-@pytest.mark.parametrize("role", ["cdc_bridge", "cdc_bridge_owner", "cdc_bridge_reader"])
+ROLES = ("cdc_bridge", "cdc_bridge_owner", "cdc_bridge_loader", "cdc_bridge_capture", "cdc_bridge_reader")
+
+
+@pytest.mark.parametrize("role", ROLES)
 async def test_object_elsewhere_owned_by_one_of_our_roles_stops_it(
     role: str, database: Database, programs: Path
 ) -> None:
@@ -96,5 +99,5 @@ async def test_rights_in_other_databases_of_the_cluster_stay_and_those_in_this_o
     may_connect = "select has_database_privilege('cdc_bridge', %s, 'connect')"
     assert database.value(may_connect, (example_database.name,))
     assert not database.value(may_connect, (database.name,))
-    assert not database.value("select has_table_privilege('cdc_bridge_owner', 'reservations', 'select')")
-    assert example_database.value("select has_table_privilege('cdc_bridge_owner', 'reservations', 'select')")
+    assert not database.value("select has_table_privilege('cdc_bridge_loader', 'reservations', 'select')")
+    assert example_database.value("select has_table_privilege('cdc_bridge_loader', 'reservations', 'select')")

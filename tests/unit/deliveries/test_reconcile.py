@@ -44,4 +44,9 @@ def test_report_counts_each_state_and_keeps_some_ids_of_what_is_out_of_sync() ->
     states = [SyncState.IN_SYNC, SyncState.PENDING, SyncState.STALE, SyncState.STALE, SyncState.STALE]
     report.add([Finding(ReservationId(f"R{n}"), state, n) for n, state in enumerate(states)])
     assert (report.compared, report.counts[SyncState.STALE], report.in_sync) == (5, 3, False)
-    assert report.ids == {SyncState.MISSING: [], SyncState.STALE: ["R2", "R3"], SyncState.DEAD: []}
+    assert report.ids == {
+        SyncState.MISSING: [],
+        SyncState.STALE: ["R2", "R3"],
+        SyncState.DEAD: [],
+        SyncState.UNREADABLE: [],
+    }

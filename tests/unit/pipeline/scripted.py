@@ -17,7 +17,7 @@ from cdc_bridge.capture.reader import Reader
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.errors import LeaseLost
 from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
-from cdc_bridge.payload.loader import Loaded, Reservation
+from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
@@ -131,6 +131,8 @@ class ScriptedStore:
         self.loaded: list[list[ReservationId]] = []
         self.deleted: set[str] = set()
         self.unreadable: set[str] = set()
+        self.body_bytes: dict[str, int] = {}
+        """Size of the bodies that are not small."""
         self.fencing_token = FENCING_TOKEN
         self.recorded: list[tuple[int, str]] = []
         """Number and state of each delivery, in order."""
@@ -181,15 +183,21 @@ class ScriptedStore:
         due = [one for at, one in self.retries if at <= now and one.change.reservation_id not in occupied]
         return due[:limit]
 
-    async def load(self, reservation_ids: Sequence[ReservationId]) -> Loaded:
+    async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
         self.loaded.append(list(reservation_ids))
         unreadable = {id_: "a cast" for id_ in reservation_ids if id_ in self.unreadable}
-        found = {
-            id_: Reservation(id_, id_, b"{}")
-            for id_ in reservation_ids
-            if id_ not in self.deleted and id_ not in unreadable
-        }
-        return Loaded(found, self.fencing_token if found else None, unreadable)
+        found: dict[ReservationId, Reservation] = {}
+        postponed = set()
+        for id_ in reservation_ids:
+            size = self.body_bytes.get(id_, 2)
+            if id_ in self.deleted or id_ in unreadable:
+                continue
+            if size > SMALL_BYTES and size > room_bytes < ROOM_BYTES:
+                postponed.add(id_)
+                continue
+            room_bytes -= size if size > SMALL_BYTES else 0
+            found[id_] = Reservation(id_, id_, b" " * size)
+        return Loaded(found, self.fencing_token if found else None, unreadable, frozenset(postponed))
 
     async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
         await self.recording.pass_through(self._happened)

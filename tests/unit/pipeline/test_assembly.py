@@ -33,6 +33,8 @@ async def test_closed_pipeline_does_not_keep_the_listener_from_sleeping(error: t
             lambda: None,
             source="/tests",
             page_size=100,
+            max_body_bytes=1_000_000,
+            payload_invalid=lambda _: None,
         ):
             assert not listener._all_idle()
             if error is not None:

@@ -291,18 +291,18 @@ async def test_reservation_deleted_while_it_is_probed_does_not_keep_the_endpoint
 
 
 @in_virtual_time
-async def test_row_that_the_view_fails_for_delays_itself_alone() -> None:
+async def test_reservation_that_cannot_be_loaded_delays_itself_alone() -> None:
     async with ScriptedPipeline() as run:
         run.store.unreadable = {"bad"}
         run.store.commit(change(1, "bad"), change(2, "good"))
         await run.until_recorded(1, state="retrying")
         await run.until_recorded(2)
         (bad,) = [delivery for batch in run.store.batches for delivery in batch if delivery.change.seq == 1]
-        assert (bad.attempts, bad.failures, bad.last_error) == (0, 1, "the payload view fails for it: a cast")
+        assert (bad.attempts, bad.failures, bad.last_error) == (0, 1, "it cannot be loaded: a cast")
 
 
 @in_virtual_time
-async def test_view_that_fails_for_every_row_makes_the_endpoint_fail_and_uses_up_no_schedule() -> None:
+async def test_endpoint_fails_and_no_schedule_is_used_up_while_no_reservation_can_be_loaded() -> None:
     async with ScriptedPipeline() as run:
         run.store.unreadable = {"a", "b", "c"}
         run.store.commit(change(1, "a"), change(2, "b"), change(3, "c"))
