@@ -268,13 +268,13 @@ async def test_reservations_are_found_by_the_index_of_their_key(asked: Asked, la
 def loading_statement(name: str, definition: PayloadDefinition) -> bytes:
     """Return a statement of the loader, with the columns that it has for a payload."""
     declared = [sql.SQL("c{} {}").format(sql.SQL(str(n)), sql.SQL(type_)) for n, type_ in enumerate(definition.types)]
-    statement = sql.SQL(all_queries()[name])
-    if "{" in all_queries()[name]:
-        statement = statement.format(
-            loader=sql.Identifier("load_reservation"),
-            payload=sql.Literal("reservation"),
-            declared=sql.SQL(", ").join(declared),
-        )
+    if "{" not in all_queries()[name]:
+        return all_queries()[name].encode()
+    statement = sql.SQL(all_queries()[name]).format(
+        loader=sql.Identifier("load_reservation"),
+        payload=sql.Literal("reservation"),
+        declared=sql.SQL(", ").join(declared),
+    )
     return statement.as_bytes(None)
 
 

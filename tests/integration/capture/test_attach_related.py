@@ -181,7 +181,7 @@ def test_uninstalling_removes_the_triggers_of_related_tables(database: Database)
     assert database.value("select count(*) from pg_trigger where not tgisinternal") == 0
 
 
-async def test_reservations_of_a_parent_are_found_by_the_index_of_the_column_that_refers_to_it(
+async def test_reservations_of_a_parent_are_found_by_an_index(
     database: Database,
 ) -> None:
     database.execute(
