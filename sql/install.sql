@@ -49,6 +49,7 @@ set local role cdc_bridge_owner;
 \ir functions/define_payload.sql
 \ir functions/drop_payload.sql
 \ir functions/payload_reading.sql
+\ir functions/fencing_token.sql
 \ir functions/announce_endpoint.sql
 \ir functions/adopt.sql
 \ir functions/prune.sql

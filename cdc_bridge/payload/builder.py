@@ -51,8 +51,14 @@ class _Object:
 class BodyBuilder:
     """Builds bodies from rows of one shape."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        sent = [(index, column) for index, column in enumerate(columns) if not column.name.startswith("@")]
+    def __init__(self, columns: Sequence[Column], first: int = 0) -> None:
+        """Prepare to build.
+
+        Args:
+            columns: The payload's columns.
+            first: Where they begin in a row.
+        """
+        sent = [(index, column) for index, column in enumerate(columns, first) if not column.name.startswith("@")]
         self._root = _nest([(column.name.split("."), index, column.is_text) for index, column in sent])
 
     def build(self, row: Sequence[Json]) -> bytes:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 from psycopg import AsyncClientCursor
 from psycopg.pq import TransactionStatus
@@ -23,6 +24,8 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.database import LoadingConnection
 from cdc_bridge.payload.formats import register_formats
+
+_with_formats: WeakSet[LoadingConnection] = WeakSet()
 
 
 async def run_isolated(
@@ -41,8 +44,10 @@ async def run_isolated(
         parts.append(b"set transaction snapshot %(snapshot)s")
         parameters = {**parameters, "snapshot": snapshot}
     parts += [statement, b"rollback"]
+    if connection not in _with_formats:
+        register_formats(connection)
+        _with_formats.add(connection)
     cursor = AsyncClientCursor(connection)
-    register_formats(cursor)
     try:
         await cursor.execute(b"; ".join(parts), parameters)
     finally:

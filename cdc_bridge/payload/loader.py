@@ -230,7 +230,11 @@ class ReservationLoader:
             )
         columns = [Column(name, type_ in TEXT_TYPES) for name, type_ in zip(definition.columns, types, strict=True)]
         self._shape = _Shape(
-            definition, types, statement.as_bytes(connection), definition.columns.index("id"), BodyBuilder(columns)
+            definition,
+            types,
+            statement.as_bytes(connection),
+            definition.columns.index("id") + _BEFORE_THE_COLUMNS,
+            BodyBuilder(columns, _BEFORE_THE_COLUMNS),
         )
         return self._shape
 
@@ -259,17 +263,17 @@ class ReservationLoader:
         return PayloadInvalid(problem, f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}")
 
     def _loaded(self, shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
+        build, id_index = shape.builder.build, shape.id_index
         reservations: dict[ReservationId, Reservation] = {}
         unreadable: dict[ReservationId, str] = {}
-        for row in rows:
-            id_, values = ReservationId(row[1]), row[_BEFORE_THE_COLUMNS:]
-            if (key := values[shape.id_index]) is None:
+        for row in rows:  # This is done for every request.
+            if (subject := row[id_index]) is None:
                 continue
-            body = shape.builder.build(values)
+            id_, body = row[1], build(row)
             if len(body) > self._max_body_bytes:  # Escapes count.
                 unreadable[id_] = self._too_large(len(body))
             else:
-                reservations[id_] = Reservation(id_, _subject_of(key), body)
+                reservations[id_] = Reservation(id_, subject if type(subject) is str else _subject_of(subject), body)
         token = rows[0][0] if reservations else None
         return Loaded(reservations, None if token is None else int(token), unreadable)
 

@@ -12,22 +12,14 @@ where d.name = %(name)s
 -- Some reservations, each led by an endpoint's fencing token in the same snapshot, its key as it was given and the
 -- definition's revision. The columns are null where there is no such reservation or it has more bytes.
 select
-  (
-    select e.fencing_token::pg_catalog.text
-    from cdc_bridge.endpoint e
-    where e.endpoint_id operator(pg_catalog.=) %(endpoint_id)s::pg_catalog.int8
-  ),
+  (select cdc_bridge.fencing_token(%(endpoint_id)s::pg_catalog.int8)),
   loaded.*
 from cdc_bridge.{loader}(%(reservation_ids)s::pg_catalog.text[], %(max_bytes)s::pg_catalog.int8) as loaded
 
 -- name: load_retyped
 -- The same in the present types of the columns.
 select
-  (
-    select e.fencing_token::pg_catalog.text
-    from cdc_bridge.endpoint e
-    where e.endpoint_id operator(pg_catalog.=) %(endpoint_id)s::pg_catalog.int8
-  ),
+  (select cdc_bridge.fencing_token(%(endpoint_id)s::pg_catalog.int8)),
   loaded.*
 from cdc_bridge.load_retyped({payload}, %(reservation_ids)s::pg_catalog.text[], %(max_bytes)s::pg_catalog.int8)
   as loaded (key pg_catalog.text, revision pg_catalog.text, {declared})
