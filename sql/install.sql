@@ -53,6 +53,7 @@ set local role cdc_bridge_owner;
 \ir functions/announce_endpoint.sql
 \ir functions/adopt.sql
 \ir functions/prune.sql
+\ir functions/erase.sql
 \ir views/endpoint_status.sql
 \ir views/unsettled_delivery.sql
 \ir grants.sql

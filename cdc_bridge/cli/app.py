@@ -54,6 +54,7 @@ _COMMANDS = (
     _Entry(_DELIVERIES, "replay", "replay:replay", "Send reservations again that were sent before."),
     _Entry(_DELIVERIES, "backfill", "backfill:backfill", "Send an endpoint the reservations it never received."),
     _Entry(_DELIVERIES, "reconcile", "reconcile:reconcile", "Find reservations that an endpoint missed or has stale."),
+    _Entry(_DELIVERIES, "erase", "erase:erase", "Erase a reservation from the change log and the delivery log."),
     _Entry(_DELIVERIES, "payload", "payload:payload", "Print the request body of a reservation as it is now."),
     _Entry(_DATABASE, "install", "install:install", "Install or upgrade the schema in the e-Res database."),
     _Entry(_DATABASE, "uninstall", "install:uninstall", "Remove the schema from the e-Res database."),

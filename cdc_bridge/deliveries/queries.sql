@@ -263,3 +263,7 @@ left join lateral (
   order by d.reservation_id desc, d.seq desc
   limit 1
 ) as last_delivered on true
+
+-- name: erase
+-- Erases what is settled of a reservation from both logs.
+select * from cdc_bridge.erase(%(reservation_id)s)

@@ -27,6 +27,7 @@ COMMANDS = (
     "replay",
     "backfill",
     "reconcile",
+    "erase",
     "systemd print",
     "systemd install",
     *(f"contract {command}" for command in ("schema", "openapi", "example", "vector", "receiver")),

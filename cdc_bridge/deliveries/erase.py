@@ -1,0 +1,36 @@
+"""Erases a reservation from the change log and the delivery log: its key may tell who the guest is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow, class_row
+
+from cdc_bridge.model import ReservationId
+from cdc_bridge.queries import load_queries
+
+_queries = load_queries(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was erased, and what is still to be delivered and stays."""
+
+    changes_erased: int
+    deliveries_erased: int
+    changes_left: int
+    deliveries_left: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of the reservation is left."""
+        return not self.changes_left and not self.deliveries_left
+
+
+async def erase(connection: AsyncConnection[TupleRow], reservation_id: ReservationId) -> Erasure:
+    """Erase what is settled of a reservation. Safe to repeat."""
+    async with connection.cursor(row_factory=class_row(Erasure)) as cursor:
+        await cursor.execute(_queries["erase"], {"reservation_id": reservation_id})
+        (erased,) = await cursor.fetchall()
+    return erased
