@@ -81,7 +81,9 @@ select
   (
     select true
     from cdc_bridge.delivery d
-    where d.endpoint_id = %(endpoint_id)s and d.reservation_id = unread.reservation_id
+    where d.endpoint_id = %(endpoint_id)s
+      and hashtextextended(d.reservation_id, 0) = hashtextextended(unread.reservation_id, 0)
+      and d.reservation_id = unread.reservation_id
       and d.seq > unread.seq and d.state in ('delivered', 'superseded')
     limit 1
   ) is not null as overtaken

@@ -45,6 +45,7 @@ set
 from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[], %(skip_reasons)s::text[])
   as newest (seq, reservation_id, state, skip_reason)
 where d.endpoint_id = %(endpoint_id)s
+  and hashtextextended(d.reservation_id, 0) = hashtextextended(newest.reservation_id, 0)
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq
   and d.state in ('queued', 'retrying')
@@ -58,7 +59,9 @@ select
   (
     select true
     from cdc_bridge.delivery newer
-    where newer.endpoint_id = d.endpoint_id and newer.reservation_id = d.reservation_id
+    where newer.endpoint_id = d.endpoint_id
+      and hashtextextended(newer.reservation_id, 0) = hashtextextended(d.reservation_id, 0)
+      and newer.reservation_id = d.reservation_id
       and newer.seq > d.seq and newer.state in ('delivered', 'superseded')
     limit 1
   ) is not null as overtaken
@@ -95,5 +98,8 @@ with unread as materialized (
 )
 select distinct d.reservation_id
 from unread
-join cdc_bridge.delivery d on d.reservation_id = unread.reservation_id and d.seq < unread.seq
+join cdc_bridge.delivery d
+  on hashtextextended(d.reservation_id, 0) = hashtextextended(unread.reservation_id, 0)
+  and d.reservation_id = unread.reservation_id
+  and d.seq < unread.seq
 where d.endpoint_id = %(endpoint_id)s and d.next_attempt_at is not null

@@ -95,7 +95,7 @@ cross join lateral (
     count(*) filter (where d.state = 'retrying' or d.recorded_at > now() - interval '24 hours') as lately,
     (array_agg(d.last_error order by d.last_attempt_at desc nulls last))[1] as last_error,
     -- Older attempts say nothing of the endpoint as it is now: a quiet night may have no success either.
-    array_agg(d.reservation_id) filter (where d.last_attempt_at > now() - interval '1 hour') as reservations,
+    array_agg(hashtextextended(d.reservation_id, 0)) filter (where d.last_attempt_at > now() - interval '1 hour') as reservations,
     array_agg(d.last_attempt_at) filter (where d.last_attempt_at > now() - interval '1 hour') as attempted_at
   from (
     (
@@ -129,8 +129,8 @@ cross join lateral (
   where d.state = 'delivered'
 ) as success
 cross join lateral (
-  select count(distinct r.reservation_id) as reservations, min(r.attempted_at) as oldest_at
-  from unnest(rejected.reservations, rejected.attempted_at) as r (reservation_id, attempted_at)
+  select count(distinct r.hash) as reservations, min(r.attempted_at) as oldest_at
+  from unnest(rejected.reservations, rejected.attempted_at) as r (hash, attempted_at)
   where success.at is null or r.attempted_at > success.at
 ) as since_success
 cross join lateral (

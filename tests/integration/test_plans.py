@@ -69,7 +69,14 @@ IN_A_BIG_TRANSACTION = AT_THE_END | {"place_xid": str(BIG), "place_seq": CHANGES
 TILL = {"endpoint_id": 1}
 LEASED = TILL | {"fencing_token": 0}
 PAGE_OF_TILL = TILL | {"limit": PAGE}
-EVERYTHING = PAGE_OF_TILL | {"after": "", "reservation_ids": None, "states": None, "since": None, "until": None}
+EVERYTHING = PAGE_OF_TILL | {
+    "after_hash": -(2**63),
+    "after_id": None,
+    "reservation_ids": None,
+    "states": None,
+    "since": None,
+    "until": None,
+}
 
 LATEST = {
     "endpoint_ids": [1, 2], "ceilings": [CHANGES, CHANGES], "since": "2000-01-01", "until": None,
@@ -144,7 +151,19 @@ ASKED = [
     by_command("supersede", TILL | {"seq": 4711}),
     # It passes all deliveries of a reservation on the way to the next one.
     by_command("newest_deliveries", EVERYTHING, 2 * PAGE * (CHANGES // RESERVATIONS)),
-    by_command("newest_deliveries", EVERYTHING | {"reservation_ids": SOME[:20], "states": ["dead"]}, shape="of some"),
+    by_command(
+        "newest_deliveries",
+        EVERYTHING | {"after_hash": 4711, "after_id": "R7"},
+        2 * PAGE * (CHANGES // RESERVATIONS),
+        shape="a later page",
+        index="delivery_of_reservation",
+    ),
+    by_command(
+        "newest_deliveries",
+        EVERYTHING | {"reservation_ids": SOME[:20], "states": ["dead"]},
+        shape="of some",
+        index="delivery_of_reservation",
+    ),
     by_command("requeue", TILL | {"seqs": [9000], "reservation_ids": ["R1"], "states": ["delivered"]}),
     by_command("unread_changes", TILL | {"reservation_ids": SOME}, BIG_TRANSACTION, "a big transaction unread"),
     by_command("reservation_keys", {"after": "R2", "since": None, "limit": PAGE}),
