@@ -52,7 +52,8 @@ where d.endpoint_id = %(endpoint_id)s
   and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
 
 -- name: due_retries
--- Deliveries whose next attempt is due, the longest due first, without those of reservations that are under way.
+-- Deliveries whose next attempt is due, the longest due first, without those of reservations that are under way; no more
+-- than max_bytes of keys, and at least one delivery.
 -- "overtaken": a newer change of the same reservation was delivered.
 select
   d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts, d.failures,
@@ -65,12 +66,17 @@ select
       and newer.seq > d.seq and newer.state in ('delivered', 'superseded')
     limit 1
   ) is not null as overtaken
-from cdc_bridge.delivery d
-where d.endpoint_id = %(endpoint_id)s
-  and d.next_attempt_at <= now()
-  and d.reservation_id not in (select unnest(%(occupied)s::text[]))
+from (
+  select due.*, sum(octet_length(due.reservation_id)) over (order by due.next_attempt_at rows unbounded preceding) as bytes
+  from cdc_bridge.delivery due
+  where due.endpoint_id = %(endpoint_id)s
+    and due.next_attempt_at <= now()
+    and due.reservation_id not in (select unnest(%(occupied)s::text[]))
+  order by due.next_attempt_at
+  limit %(limit)s
+) as d
+where d.bytes - octet_length(d.reservation_id) < %(max_bytes)s
 order by d.next_attempt_at
-limit %(limit)s
 
 -- name: seconds_until_next_due
 -- Time until the next retry is due; negative: since when it is. No row: there is none.

@@ -7,7 +7,8 @@
 --   unassigned  no live daemon has its lease
 --   failing     its breaker is open; or the deliveries attempted in the last hour and since its last success were all
 --               rejected: those of three reservations, or of one where it never had a success
---   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours
+--   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours; or its
+--               daemon reports a problem, such as a delivery that cannot be recorded
 --   healthy     none of these
 --
 -- A daemon is live while its lease lasts and its session holds the advisory lock (52684, daemon_number). pg_locks tells
@@ -65,7 +66,7 @@ select
       end
     when 'unassigned' then 'no live daemon has it'
     when 'failing' then coalesce(e.problem, rejected.last_error, e.last_failure)
-    when 'degraded' then rejected.last_error
+    when 'degraded' then coalesce(e.problem, rejected.last_error)
   end as reason,
   case judged.status when 'failing' then e.next_probe_at end as next_probe_at,
   case when here.live then e.daemon_name end as daemon,
@@ -144,7 +145,7 @@ cross join lateral (
       when not here.live then 'unassigned'
       when e.failing_since is not null then 'failing'
       when since_success.reservations >= case when success.at is null then 1 else 3 end then 'failing'
-      when rejected.lately > 0 then 'degraded'
+      when rejected.lately > 0 or e.problem is not null then 'degraded'
       else 'healthy'
     end as status
 ) as judged
