@@ -12,9 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from cdc_bridge.cli.console import table_console
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, print_json, time_option
+from cdc_bridge.cli.options import (
+    ConfigOption,
+    DatabaseOption,
+    JsonOption,
+    database_url_from,
+    print_json,
+    reservation_key,
+    time_option,
+)
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage, list_deliveries
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
+from cdc_bridge.errors import shortened
 from cdc_bridge.model import DeliveryState, ReservationId
 from cdc_bridge.schema.session import command_session
 
@@ -24,7 +33,9 @@ _COLUMNS = ("number", "endpoint", "reservation", "change", "changed at", "state"
 def deliveries(
     endpoint: Annotated[str | None, typer.Option("--endpoint", metavar="NAME", help="Only of this endpoint.")] = None,
     state: Annotated[list[DeliveryState] | None, typer.Option(help="Only in this state. May be repeated.")] = None,
-    reservation: Annotated[str | None, typer.Option(metavar="ID", help="Only of this reservation.")] = None,
+    reservation: Annotated[
+        str | None, typer.Option(metavar="ID", parser=reservation_key, help="Only of this reservation.")
+    ] = None,
     since: Annotated[
         datetime | None, time_option("--since", "Changes made at this time or later. UTC unless it has a zone.")
     ] = None,
@@ -91,7 +102,7 @@ def _cells(delivery: LoggedDelivery) -> list[Any]:
     return [
         str(delivery.seq),
         delivery.endpoint,
-        delivery.reservation_id,
+        shortened(delivery.reservation_id),
         delivery.operation.value,
         f"{delivery.changed_at.astimezone():%Y-%m-%d %H:%M:%S %Z}",
         delivery.state_text,

@@ -57,48 +57,54 @@ where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
 -- name: newest_deliveries
 -- The newest delivery of each selected reservation, in the order of the index: by the hash of their ids, and by the id where
--- several have one hash.
-select newest.reservation_id, newest.seq, newest.state, selected.hash
+-- several have one hash; no more than max_bytes of ids, and at least one.
+select page.*
 from (
-  select hashtextextended(d.reservation_id, 0) as hash
-  from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s
-    and hashtextextended(d.reservation_id, 0) >= %(after_hash)s
-    and (
-      %(reservation_ids)s::text[] is null
-      or hashtextextended(d.reservation_id, 0) = any (
-        array(select hashtextextended(asked.id, 0) from unnest(%(reservation_ids)s::text[]) as asked (id))
+  select newest.reservation_id, newest.seq, newest.state, selected.hash,
+    sum(octet_length(newest.reservation_id)) over (order by selected.hash, newest.reservation_id rows unbounded preceding) as bytes
+  from (
+    select hashtextextended(d.reservation_id, 0) as hash
+    from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s
+      and hashtextextended(d.reservation_id, 0) >= %(after_hash)s
+      and (
+        %(reservation_ids)s::text[] is null
+        or hashtextextended(d.reservation_id, 0) = any (
+          array(select hashtextextended(asked.id, 0) from unnest(%(reservation_ids)s::text[]) as asked (id))
+        )
       )
+    group by hashtextextended(d.reservation_id, 0)  -- PostgreSQL 15 would sort the whole delivery log for DISTINCT ON
+  ) as selected
+  cross join lateral (
+    select distinct on (d.reservation_id) d.reservation_id, d.seq, d.state
+    from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s and hashtextextended(d.reservation_id, 0) = selected.hash
+    order by d.reservation_id, d.seq desc
+  ) as newest
+  where (selected.hash > %(after_hash)s or (newest.reservation_id > %(after_id)s::text) is not false)
+    and (%(reservation_ids)s::text[] is null or newest.reservation_id = any (%(reservation_ids)s::text[]))
+    and (
+      %(states)s::text[] is null
+      or case newest.state when 'superseded' then 'delivered' else newest.state end = any (%(states)s::text[])
     )
-  group by hashtextextended(d.reservation_id, 0)  -- PostgreSQL 15 would sort the whole delivery log for DISTINCT ON
-) as selected
-cross join lateral (
-  select distinct on (d.reservation_id) d.reservation_id, d.seq, d.state
-  from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and hashtextextended(d.reservation_id, 0) = selected.hash
-  order by d.reservation_id, d.seq desc
-) as newest
-where (selected.hash > %(after_hash)s or (newest.reservation_id > %(after_id)s::text) is not false)
-  and (%(reservation_ids)s::text[] is null or newest.reservation_id = any (%(reservation_ids)s::text[]))
-  and (
-    %(states)s::text[] is null
-    or case newest.state when 'superseded' then 'delivered' else newest.state end = any (%(states)s::text[])
-  )
-  and (
-    (%(since)s::timestamptz is null and %(until)s::timestamptz is null)
-    or (
-      select true
-      from cdc_bridge.delivery d
-      where d.endpoint_id = %(endpoint_id)s
-        and hashtextextended(d.reservation_id, 0) = selected.hash
-        and d.reservation_id = newest.reservation_id
-        and coalesce(d.last_attempt_at, d.recorded_at) >= coalesce(%(since)s::timestamptz, '-infinity')
-        and coalesce(d.last_attempt_at, d.recorded_at) < coalesce(%(until)s::timestamptz, 'infinity')
-      limit 1
-    ) is not null
-  )
-order by selected.hash, newest.reservation_id
-limit %(limit)s
+    and (
+      (%(since)s::timestamptz is null and %(until)s::timestamptz is null)
+      or (
+        select true
+        from cdc_bridge.delivery d
+        where d.endpoint_id = %(endpoint_id)s
+          and hashtextextended(d.reservation_id, 0) = selected.hash
+          and d.reservation_id = newest.reservation_id
+          and coalesce(d.last_attempt_at, d.recorded_at) >= coalesce(%(since)s::timestamptz, '-infinity')
+          and coalesce(d.last_attempt_at, d.recorded_at) < coalesce(%(until)s::timestamptz, 'infinity')
+        limit 1
+      ) is not null
+    )
+  order by selected.hash, newest.reservation_id
+  limit %(limit)s
+) as page
+where page.bytes - octet_length(page.reservation_id) < %(max_bytes)s
+order by page.hash, page.reservation_id
 
 -- name: newest_delivery
 -- The highest number of the deliveries of some endpoints, up to a ceiling for each.
@@ -202,13 +208,22 @@ where (
 ) is null
 
 -- name: reservation_keys
--- The next reservation keys in their own order, all or those updated since a time.
-select p."id"::text
-from cdc_bridge.reservation_payload p
-where (%(after)s::text is null or p."id" > %(after)s::text::{key_type})
-  and (%(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz)
-order by p."id"
-limit %(limit)s
+-- The next reservation keys in their own order, all or those updated since a time, and their total size up to each; no
+-- more than max_bytes, and at least one.
+select page.key, page.bytes
+from (
+  select
+    p."id" as id,
+    p."id"::text as key,
+    sum(octet_length(p."id"::text)) over (order by p."id" rows unbounded preceding) as bytes
+  from cdc_bridge.reservation_payload p
+  where (%(after)s::text is null or p."id" > %(after)s::text::{key_type})
+    and (%(since)s::timestamptz is null or p."updated"::timestamptz >= %(since)s::timestamptz)
+  order by p."id"
+  limit %(limit)s
+) as page
+where page.bytes - octet_length(page.key) < %(max_bytes)s
+order by page.id
 
 -- name: count_reservations
 -- The number of reservations, all or those updated since a time.

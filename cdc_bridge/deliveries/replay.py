@@ -17,6 +17,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.capture.change_log import PAGE_BYTES
 from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
 from cdc_bridge.endpoints.lookup import EndpointRef
@@ -129,14 +130,16 @@ async def _pages(
         "after_hash": _LOWEST_HASH,
         "after_id": None,
         "limit": _PAGE,
+        "max_bytes": PAGE_BYTES,
     }
     while True:
         # Not prepared: the plan has to fit the selection.
         cursor = await connection.execute(_queries["newest_deliveries"], parameters, prepare=False)
-        page = [_NewestDelivery(*row) for row in await cursor.fetchall()]
+        records = await cursor.fetchall()
+        page = [_NewestDelivery(*record[:4]) for record in records]
         if page:
             yield page
-        if len(page) < _PAGE:
+        if len(page) < _PAGE and (not records or records[-1][4] < PAGE_BYTES):
             return
         parameters |= {"after_hash": page[-1].hash, "after_id": page[-1].reservation_id}
 

@@ -1,4 +1,4 @@
-"""Reads the keys of all reservations, a page at a time.
+"""Reads the keys of all reservations, a page at a time, which is bounded in keys and in bytes.
 
 The payload view is read in the order of its "id" and in that column's own type, so that the index of the key serves
 each page, whatever the type.
@@ -11,6 +11,7 @@ from datetime import datetime
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
+from cdc_bridge.capture.change_log import PAGE_BYTES
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import key_type, payload_columns
@@ -48,11 +49,12 @@ class ReservationKeys:
         cursor = await connection.execute(
             # Not prepared: a generic plan, for the first page and later ones, would scan the table.
             statement,
-            {"after": self._last, "since": self._since, "limit": limit},
+            {"after": self._last, "since": self._since, "limit": limit, "max_bytes": PAGE_BYTES},
             prepare=False,
         )
-        page = [ReservationId(key) for (key,) in await cursor.fetchall()]
-        self.at_end = len(page) < limit
+        records = await cursor.fetchall()
+        page = [ReservationId(key) for key, _ in records]
+        self.at_end = len(page) < limit and (not records or records[-1][1] < PAGE_BYTES)
         if page:
             self._last = page[-1]
         return page

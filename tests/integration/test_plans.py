@@ -166,7 +166,7 @@ ASKED = [
     ),
     by_command("requeue", TILL | {"seqs": [9000], "reservation_ids": ["R1"], "states": ["delivered"]}),
     by_command("unread_changes", TILL | {"reservation_ids": SOME}, BIG_TRANSACTION, "a big transaction unread"),
-    by_command("reservation_keys", {"after": "R2", "since": None, "limit": PAGE}),
+    by_command("reservation_keys", {"after": "R2", "since": None, "limit": PAGE, "max_bytes": 1_000_000}),
     by_command("to_backfill", TILL | {"reservation_ids": SOME, "again": True}),
     by_command("count_pending", TILL, 2 * PENDING, index="delivery_due"),
     by_command("still_pending", TILL | {"seqs": list(range(1, 200))}),
