@@ -62,9 +62,15 @@ class DeliveryLog:
         if await self._database.patiently(write) == 0:
             raise LeaseLost("another daemon has acquired the lease of the endpoint")
 
-    async def with_newer_unread(self) -> set[ReservationId]:
-        """Return the reservations with a delivery to retry and a newer change after the recorded position."""
-        return {ReservationId(reservation_id) for (reservation_id,) in await self._rows("with_newer_unread")}
+    async def with_newer_unread(self) -> set[ReservationId] | None:
+        """Return the reservations with a delivery to retry and a newer change after the recorded position.
+
+        ``None``: there are more than are good to keep in memory.
+        """
+        rows = await self._rows("with_newer_unread", max_bytes=PAGE_BYTES)
+        if rows and rows[-1][1] >= PAGE_BYTES:
+            return None
+        return {ReservationId(reservation_id) for reservation_id, _ in rows}
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         """Return the time until the next retry of no ``occupied`` reservation; ``None``: there is none."""

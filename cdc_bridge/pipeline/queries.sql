@@ -89,7 +89,8 @@ order by d.next_attempt_at
 limit 1
 
 -- name: with_newer_unread
--- Which reservations have a delivery to retry, and a newer change after the position.
+-- Which reservations have a delivery to retry, and a newer change after the position; and the total size of their keys up
+-- to each, no more than max_bytes and one key.
 with unread as materialized (
   select c.seq, c.reservation_id
   from cdc_bridge.endpoint e
@@ -102,10 +103,18 @@ with unread as materialized (
   where e.endpoint_id = %(endpoint_id)s
     and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
 )
-select distinct d.reservation_id
-from unread
-join cdc_bridge.delivery d
-  on hashtextextended(d.reservation_id, 0) = hashtextextended(unread.reservation_id, 0)
-  and d.reservation_id = unread.reservation_id
-  and d.seq < unread.seq
-where d.endpoint_id = %(endpoint_id)s and d.next_attempt_at is not null
+select numbered.reservation_id, numbered.bytes
+from (
+  select found.reservation_id, sum(octet_length(found.reservation_id)) over (rows unbounded preceding) as bytes
+  from (
+    select distinct d.reservation_id
+    from unread
+    join cdc_bridge.delivery d
+      on hashtextextended(d.reservation_id, 0) = hashtextextended(unread.reservation_id, 0)
+      and d.reservation_id = unread.reservation_id
+      and d.seq < unread.seq
+    where d.endpoint_id = %(endpoint_id)s and d.next_attempt_at is not null
+  ) as found
+) as numbered
+where numbered.bytes - octet_length(numbered.reservation_id) < %(max_bytes)s
+order by numbered.bytes

@@ -67,7 +67,7 @@ class DeliveryQueue:
         self._held: dict[InFlight, None] = {}  # in the order in which they are probed
         self._settled: deque[InFlight] = deque()
         self._reads: list[DeliveredMeanwhile] = []
-        self._with_newer_unread: Collection[ReservationId] = ()
+        self._with_newer_unread: Collection[ReservationId] | None = ()
         self._read_to_end = False
         self._key_bytes = 0
         self._retries = 0
@@ -94,10 +94,12 @@ class DeliveryQueue:
     @property
     def room_for_retries(self) -> int:
         """How many retries may be handed over. However many are due, new changes have the rest of the window."""
-        return self._page_size - self._retries if self._retry_bytes < PAGE_BYTES else 0
+        if self._with_newer_unread is None or self._retry_bytes >= PAGE_BYTES:
+            return 0
+        return self._page_size - self._retries
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds; checked whenever deliveries are recorded."""
+        """Wait until a condition holds; checked whenever deliveries are recorded and at the end of the log."""
         while not condition():
             self._recorded.clear()
             await self._recorded.wait()
@@ -133,9 +135,10 @@ class DeliveryQueue:
             self._read_to_end = True
             self._with_newer_unread = ()
             self.schedule_changed.set()
+            self._recorded.set()
 
-    def hold_back_retries(self, with_newer_unread: Collection[ReservationId]) -> None:
-        """Let no retry of some reservations be handed over until the log was read to its end once.
+    def hold_back_retries(self, with_newer_unread: Collection[ReservationId] | None) -> None:
+        """Hand over no retry of some reservations, or of any (``None``), until the log was read to its end once.
 
         A daemon that died may have sent a change and not recorded it. That one is sent again, and nothing older of its
         reservation may be sent before it.
@@ -145,7 +148,7 @@ class DeliveryQueue:
 
     def occupied(self) -> set[ReservationId]:
         """Return the reservations of which no retry may be handed over."""
-        return {record.change.reservation_id for record in self._records.values()}.union(self._with_newer_unread)
+        return {record.change.reservation_id for record in self._records.values()}.union(self._with_newer_unread or ())
 
     def hand_over_due(self, due: Iterable[DueRetry], meanwhile: DeliveredMeanwhile) -> None:
         """Add retries that are due."""

@@ -129,7 +129,12 @@ ASKED = [
     ),
     Asked("due_retries", PAGE_OF_TILL | {"occupied": SOME}, index="delivery_due"),
     Asked("seconds_until_next_due", TILL | {"occupied": SOME}, index="delivery_due"),
-    Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
+    Asked(
+        "with_newer_unread",
+        TILL | {"max_bytes": 1_000_000},
+        most_rows=BIG_TRANSACTION,
+        shape="a big transaction unread",
+    ),
     Asked("move_position", LEASED | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None}),
     Asked("endpoint_overviews", {"name": None}, 2 * BIG_TRANSACTION),
     Asked("assigned_statuses", {"endpoint_ids": [1, 2]}),

@@ -127,7 +127,7 @@ class ScriptedStore:
         """Whether there was a delivery to retry when it was last asked for."""
         self.retries: list[tuple[float, DueRetry]] = []
         """When each is due, by the loop's clock."""
-        self.newer_unread: set[ReservationId] = set()
+        self.newer_unread: set[ReservationId] | None = set()
         self.loaded: list[list[ReservationId]] = []
         self.deleted: set[str] = set()
         self.unreadable: set[str] = set()
@@ -170,7 +170,7 @@ class ScriptedStore:
         self._happened.note()
         return Page(page, Position(Snapshot(Xid(self._read), frozenset())), at_end=len(page) < limit)
 
-    async def with_newer_unread(self) -> set[ReservationId]:
+    async def with_newer_unread(self) -> set[ReservationId] | None:
         return self.newer_unread
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:

@@ -149,6 +149,22 @@ async def test_retry_below_an_unread_change_is_not_sent_before_it() -> None:
 
 
 @in_virtual_time
+async def test_no_retry_is_sent_before_the_end_of_the_log_if_too_many_have_an_unread_change() -> None:
+    run = ScriptedPipeline(page_size=2)
+    run.store.newer_unread = None
+    run.store.retry_in(0, DueRetry(change(1, "a"), 1, 1, overtaken=False))
+    run.store.commit(*(change(seq, f"r{seq}") for seq in range(2, 10)))
+    run.store.recording.shut()
+    async with run:
+        await run.until(lambda: run.store.recording.waiting == 1)
+        await asyncio.sleep(100)
+        assert not run.pipeline.at_rest
+        assert 1 not in run.transport.seqs
+        run.store.recording.open()
+        await run.until_recorded(1, 9)
+
+
+@in_virtual_time
 async def test_retry_that_came_due_behind_an_older_change_in_flight_is_sent_soon_after_that() -> None:
     run = ScriptedPipeline()
     run.store.retry_in(30, DueRetry(change(20), 1, 1, overtaken=False))
