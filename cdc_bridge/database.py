@@ -6,7 +6,7 @@ may write to, and detects a peer that is gone.
 
 The daemon's statements go through :meth:`Database.patiently`, which tries again, with growing pauses, until PostgreSQL
 is back. An operation may therefore run twice: if the connection is lost after the commit and before its response. So
-each is idempotent.
+each is idempotent. A statement that fails on a connection that works would fail again: it is not repeated.
 
 Any function that takes a connection raises ``psycopg.Error`` when the database fails.
 """
@@ -23,13 +23,13 @@ from typing import Any, NewType, TypeVar
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from cdc_bridge.backoff import Backoff
-from cdc_bridge.errors import DatabaseUnavailable, InstallationError
+from cdc_bridge.errors import DatabaseUnavailable, StatementFailed, shortened
 from cdc_bridge.metrics import DATABASE_RECONNECTS
 from cdc_bridge.queries import load_queries
 
@@ -58,15 +58,21 @@ _DEFAULTS = {
     "application_name": "cdc-bridge",
 }
 
-UNAVAILABLE = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    errors.ReadOnlySqlTransaction,
-    errors.IdleInTransactionSessionTimeout,
-    PoolTimeout,
-    TimeoutError,
-)
-"""Errors after which trying again may help: a lost connection, or a server that starts, stops or was demoted."""
+DATABASE_ERRORS = (psycopg.Error, TimeoutError)
+"""What an operation raises when the database fails; :func:`is_unavailable` tells what trying again may solve."""
+
+_PASSING_CLASSES = {
+    "08",  # connection exception
+    "40",  # transaction rollback: a deadlock, a serialization failure
+    "53",  # insufficient resources
+    "57",  # operator intervention: shutdown, start, cancelled statement
+}
+_PASSING_CODES = {
+    "25006",  # read-only: the server was demoted
+    "25P03",  # a time-out has ended the session
+    "25P04",
+    "55P03",  # a lock was not available in time
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -122,11 +128,31 @@ def process_name() -> str:
 
 def problem_of(error: BaseException) -> str:
     """Return an error's message on one line, without any value of a row: it may be a guest's, or a secret."""
-    if isinstance(error, psycopg.DataError | errors.RaiseException) and error.sqlstate:
+    if isinstance(error, psycopg.Error) and (
+        (isinstance(error, psycopg.DataError) and error.sqlstate)
+        or error.diag.source_function == "exec_stmt_raise"  # RAISE in a function of e-Res's, with any SQLSTATE
+    ):
         return f"a value cannot be used where it stands ({type(error).__name__}, SQLSTATE {error.sqlstate})"
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        return error.diag.message_primary  # The detail may repeat the row, the context is the whole statement.
-    return " ".join(str(error).split()) or type(error).__name__
+        return shortened(error.diag.message_primary)  # Its detail may repeat the row, or name another place each time.
+    return shortened(" ".join(str(error).split())) or type(error).__name__
+
+
+def is_unavailable(error: BaseException, connection: AsyncConnection[TupleRow] | None = None) -> bool:
+    """Return whether trying the same again may help: the connection is broken, or the server cannot serve us now.
+
+    Otherwise the statement or one of its rows is at fault.
+
+    Args:
+        error: What was raised.
+        connection: The connection that it was raised on, if there was one.
+    """
+    if isinstance(error, TimeoutError) or (connection is not None and connection.closed):
+        return True
+    sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
+    if sqlstate is None:  # It does not come from the server.
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return sqlstate[:2] in _PASSING_CLASSES or sqlstate in _PASSING_CODES
 
 
 _Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
@@ -196,7 +222,7 @@ class Database:
         """Run an operation, and repeat it while the database is unavailable.
 
         Raises:
-            InstallationError: The statement failed for a reason that waiting does not solve.
+            StatementFailed: The statement failed for a reason that waiting does not solve.
         """
         return await self._patiently(self._pool, operation)
 
@@ -211,15 +237,16 @@ class Database:
     async def _patiently(self, pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         failures = 0
         while True:
+            connection = None
             try:
                 async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), pool.connection() as connection:
                     result = await operation(connection)
-            except UNAVAILABLE as error:
+            except DATABASE_ERRORS as error:
+                if not is_unavailable(error, connection):
+                    raise statement_failed(error) from error
                 failures += 1
                 self._note_failure(error)
                 await asyncio.sleep(RECONNECT.pause_seconds(failures, random.random()))
-            except psycopg.Error as error:
-                raise statement_failed(error) from error
             else:
                 self._note_success()
                 return result
@@ -247,14 +274,14 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not respond, rejects the login or has ended the session.
-        InstallationError: A statement failed.
+        StatementFailed: A statement failed.
     """
     try:
         connection = await connect(database_url)
     except psycopg.Error as error:
         raise _unreachable(error) from error
     async with connection:
-        with _errors_translated():
+        with _errors_translated(connection):
             await connection.execute(_queries["set_up_command"])
             yield connection
 
@@ -272,18 +299,18 @@ async def one_loading_connection(database_url: str) -> AsyncIterator[LoadingConn
     except psycopg.Error as error:
         raise _unreachable(error) from error
     async with connection:
-        with _errors_translated():
+        with _errors_translated(connection):
             yield connection
 
 
 @contextmanager
-def _errors_translated() -> Iterator[None]:
+def _errors_translated(connection: AsyncConnection[TupleRow]) -> Iterator[None]:
     try:
         yield
-    except UNAVAILABLE as error:
+    except DATABASE_ERRORS as error:
+        if not is_unavailable(error, connection):
+            raise statement_failed(error) from error
         raise DatabaseUnavailable(f"the database was lost: {problem_of(error)}", "Run the command again.") from error
-    except psycopg.Error as error:
-        raise statement_failed(error) from error
 
 
 def _unreachable(error: psycopg.Error) -> DatabaseUnavailable:
@@ -293,6 +320,6 @@ def _unreachable(error: psycopg.Error) -> DatabaseUnavailable:
     )
 
 
-def statement_failed(error: BaseException) -> InstallationError:
+def statement_failed(error: BaseException) -> StatementFailed:
     """Return the error to raise for a failed statement that waiting does not solve."""
-    return InstallationError(f"a statement failed: {problem_of(error)}", "Find the cause with: cdc-bridge check")
+    return StatementFailed(f"a statement failed: {problem_of(error)}", "Find the cause with: cdc-bridge check")

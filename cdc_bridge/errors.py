@@ -5,6 +5,7 @@
     ├── WrongUsage                    exit code 2: the command line is wrong, or lacks what only the database could tell
     ├── DatabaseUnavailable           exit code 1: PostgreSQL cannot be reached now; trying again may help
     ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
+    │   └── StatementFailed           exit code 1: PostgreSQL rejected a statement, or a row in it
     ├── PayloadInvalid                exit code 1: a payload is not defined, or does not fit e-Res's tables any more
     └── LeaseLost                     never ends the daemon: another daemon has acquired the lease of an endpoint
 
@@ -15,6 +16,13 @@ an :class:`~cdc_bridge.transport.outcome.Outcome`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+_MAX_CHARACTERS = 500
+
+
+def shortened(text: str) -> str:
+    """Return a text no longer than is useful in a log line or a table: an error may quote whatever it met."""
+    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"
 
 
 class BridgeError(Exception):
@@ -51,6 +59,10 @@ class DatabaseUnavailable(BridgeError):
 
 class InstallationError(BridgeError):
     """The SQL side of the bridge is not what this version of the daemon needs."""
+
+
+class StatementFailed(InstallationError):
+    """A statement failed while the connection works: the statement, or a row in it, is at fault."""
 
 
 class PayloadInvalid(BridgeError):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import structlog
 
+from cdc_bridge.errors import shortened
 from cdc_bridge.escaping import escaped
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -29,6 +30,11 @@ def set_level(level: Level) -> None:
     logging.getLogger().setLevel(max(_LEVELS[level], logging.WARNING))
 
 
+def _shorten(_logger: object, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Cut long values: a key may have thousands of characters."""
+    return {name: shortened(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
 def set_up_logs(level: Level, log_format: Format) -> None:
     """Configure structlog and the standard library's logging to write the same lines."""
     on_terminal = sys.stderr.isatty()
@@ -41,6 +47,7 @@ def set_up_logs(level: Level, log_format: Format) -> None:
     annotate: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _shorten,
     ]
     structlog.configure(
         processors=[
@@ -65,8 +72,8 @@ def set_up_logs(level: Level, log_format: Format) -> None:
     )
     logging.basicConfig(handlers=[handler], force=True)
     set_level(level)
-    # psycopg's pool reports a lost database with every attempt to connect; the daemon reports it once.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    # psycopg reports a lost database with every attempt to connect, and each error twice; the daemon reports it once.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def _escape_values(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:

@@ -39,6 +39,11 @@ class Change:
     operation: Operation
     changed_at: datetime
 
+    @property
+    def key_bytes(self) -> int:
+        """Size of the reservation's key: what bounds the memory of long keys."""
+        return len(self.reservation_id.encode())
+
 
 class DeliveryState(StrEnum):
     """State of a delivery in the delivery log; ``sql/tables/delivery.sql`` says what each means."""

@@ -17,6 +17,9 @@ from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
+PAGE_BYTES = 1_000_000
+"""Reservation keys read at once; the last one may exceed it. A key may have some hundred thousand bytes, in one row."""
+
 _UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
@@ -57,13 +60,14 @@ class ChangeLog:
 
 
 async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int) -> Page:
-    """Return the changes after a position, at most ``limit`` rows of the log.
+    """Return the changes after a position, at most ``limit`` rows of the log and about ``PAGE_BYTES`` of keys.
 
     Several changes of one reservation by one transaction are one, numbered as the first and ``created`` if the
     reservation was inserted there.
     """
-    snapshot, rows = await _read_rows(connection, endpoint_id, position, limit)
-    cut_off_at = _last_place(rows, position.place) if len(rows) == limit else None
+    snapshot, rows, key_bytes = await _read_rows(connection, endpoint_id, position, limit)
+    is_full = len(rows) == limit or key_bytes >= PAGE_BYTES
+    cut_off_at = _last_place(rows, position.place) if is_full else None
     highest = max((row.xid for row in rows), default=None)
     changes = _merge_within_transaction(rows)
     if position.place is not None:
@@ -75,12 +79,15 @@ async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, positi
 
 async def _read_rows(
     connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int
-) -> tuple[Snapshot, list[LoggedChange]]:
-    parameters = _after(position) | {"endpoint_id": endpoint_id, "limit": limit}
+) -> tuple[Snapshot, list[LoggedChange], int]:
+    """Return the snapshot, the rows, and the size of their keys."""
+    parameters = _after(position) | {"endpoint_id": endpoint_id, "limit": limit, "max_bytes": PAGE_BYTES}
     cursor = await connection.execute(_queries["read_page"], parameters)
     records = await cursor.fetchall()
     read_in = Snapshot.parse(records[0][0])
-    return read_in, [_logged_change(record) for record in records if record[1] is not None]
+    if records[0][1] is None:
+        return read_in, [], 0
+    return read_in, [_logged_change(record) for record in records], int(records[-1][6])
 
 
 async def count_unread(connection: AsyncConnection, position: Position, limit: int) -> int:
@@ -104,7 +111,7 @@ def _after(position: Position) -> dict[str, Any]:
 
 
 def _logged_change(record: TupleRow) -> LoggedChange:
-    _, xid, seq, reservation_id, operation, changed_at, recorded, overtaken = record
+    _, xid, seq, reservation_id, operation, changed_at, _, recorded, overtaken = record
     return LoggedChange(
         Xid(xid),
         Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at),

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import psycopg
 import structlog
 
 from cdc_bridge.capture import wake_up
 from cdc_bridge.capture.reader import Reader
-from cdc_bridge.database import RECONNECT, Database, problem_of
+from cdc_bridge.database import DATABASE_ERRORS, RECONNECT, Database, problem_of
+from cdc_bridge.errors import StatementFailed
 from cdc_bridge.metrics import WAKE_UPS
 from cdc_bridge.tasks import run_together
 
@@ -119,7 +119,7 @@ class Listener:
                     failures = 0
                     await self._listen_on(connection)
                 reason, pause = "a notification of our own did not arrive", self._test_interval_seconds
-            except (psycopg.Error, TimeoutError) as error:
+            except (StatementFailed, *DATABASE_ERRORS) as error:  # NOTIFY fails while PostgreSQL's queue is full.
                 failures += 1
                 reason, pause = problem_of(error), RECONNECT.pause_seconds(failures, random.random())
             self._fall_back_to_polling(reason)

@@ -29,11 +29,13 @@ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 
 -- name: read_page
 -- The next changes after a position, first those of the transaction that the last page ended in, and the snapshot that
--- they were read in. "recorded": in the delivery log already. "overtaken": a newer change of the same reservation was
+-- they were read in; no more than max_bytes of keys, and at least one change. "recorded": in the delivery log already. "overtaken": a newer change of the same reservation was
 -- delivered. Each branch walks the primary key. (The two look-ups in the delivery log are no EXISTS: the planner may
 -- execute that by reading the whole table.)
-with unread as (
-  select *
+with numbered as (
+  select
+    branches.*,
+    sum(octet_length(branches.reservation_id)) over (order by turn, xid, seq rows unbounded preceding) as bytes
   from (
     (
       select 2 as turn, late.*
@@ -65,6 +67,8 @@ with unread as (
   ) as branches
   order by turn, xid, seq
   limit %(limit)s
+), unread as (
+  select * from numbered where bytes - octet_length(reservation_id) < %(max_bytes)s
 )
 select
   pg_current_snapshot()::text as snapshot,
@@ -73,6 +77,7 @@ select
   unread.reservation_id,
   unread.operation,
   unread.changed_at,
+  unread.bytes,
   (
     select true
     from cdc_bridge.delivery d
@@ -81,7 +86,9 @@ select
   (
     select true
     from cdc_bridge.delivery d
-    where d.endpoint_id = %(endpoint_id)s and d.reservation_id = unread.reservation_id
+    where d.endpoint_id = %(endpoint_id)s
+      and hashtextextended(d.reservation_id, 0) = hashtextextended(unread.reservation_id, 0)
+      and d.reservation_id = unread.reservation_id
       and d.seq > unread.seq and d.state in ('delivered', 'superseded')
     limit 1
   ) is not null as overtaken

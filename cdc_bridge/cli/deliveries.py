@@ -9,11 +9,19 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, time_option
+from cdc_bridge.cli.options import (
+    ConfigOption,
+    DatabaseOption,
+    JsonOption,
+    database_url_from,
+    reservation_key,
+    time_option,
+)
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage, list_deliveries
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
 from cdc_bridge.displays import Columns, show, table
+from cdc_bridge.errors import shortened
 from cdc_bridge.model import DeliveryState, ReservationId
 from cdc_bridge.schema.session import command_session
 
@@ -32,7 +40,9 @@ _COLUMNS: Columns = {
 def deliveries(
     endpoint: Annotated[str | None, typer.Option("--endpoint", metavar="NAME", help="Only of this endpoint.")] = None,
     state: Annotated[list[DeliveryState] | None, typer.Option(help="Only in this state. May be repeated.")] = None,
-    reservation: Annotated[str | None, typer.Option(metavar="ID", help="Only of this reservation.")] = None,
+    reservation: Annotated[
+        str | None, typer.Option(metavar="ID", parser=reservation_key, help="Only of this reservation.")
+    ] = None,
     since: Annotated[
         datetime | None, time_option("--since", "Changes made at this time or later. UTC unless it has a zone.")
     ] = None,
@@ -94,7 +104,7 @@ def _cells(delivery: LoggedDelivery) -> list[str]:
     return [
         str(delivery.seq),
         delivery.endpoint,
-        delivery.reservation_id,
+        shortened(delivery.reservation_id),
         delivery.operation.value,
         f"{delivery.changed_at.astimezone():%Y-%m-%d %H:%M:%S %Z}",
         delivery.state_text,

@@ -10,6 +10,7 @@ import typer
 
 from cdc_bridge.console import print_line
 from cdc_bridge.errors import SettingsError
+from cdc_bridge.model import ReservationId
 from cdc_bridge.settings import Settings, conninfo_parameters
 from cdc_bridge.settings_sources import load_settings
 
@@ -26,6 +27,15 @@ DatabaseOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def reservation_key(text: str) -> ReservationId:
+    """Return a reservation's key as it was typed: it may have any characters, and none at all."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("is not UTF-8") from None
+    return ReservationId(text)
 
 
 def time_option(name: str, help_: str) -> Any:

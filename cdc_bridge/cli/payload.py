@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, reservation_key
 from cdc_bridge.console import print_lines
 from cdc_bridge.deliveries.payload_preview import indented, payload_of
 
 
 def payload(
-    reservation_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the reservation.")],
+    reservation_id: Annotated[str, typer.Argument(metavar="ID", parser=reservation_key, help="Id of the reservation.")],
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
     pretty: Annotated[bool, typer.Option("--pretty", help="Indent the JSON.")] = False,

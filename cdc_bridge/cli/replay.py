@@ -9,7 +9,7 @@ import typer
 
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.checks.verdict import listed
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, reservation_key, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
 from cdc_bridge.console import print_line
 from cdc_bridge.database import one_connection
@@ -29,7 +29,8 @@ def replay(
     ] = None,
     until: Annotated[datetime | None, time_option("--until", "And before this time.")] = None,
     reservation: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="This reservation. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="ID", parser=reservation_key, help="This reservation. May be repeated."),
     ] = None,
     state: Annotated[
         list[DeliveryState] | None,
@@ -65,8 +66,6 @@ def _selection(
     since: datetime | None, until: datetime | None, ids: list[str], states: list[DeliveryState]
 ) -> Selection:
     selection = Selection(since, until, [ReservationId(id_) for id_ in ids], states)
-    if any(not id_.isprintable() for id_ in ids):
-        raise typer.BadParameter("contains unprintable characters", param_hint="--reservation")
     if selection == Selection(reservation_ids=[], states=[]):
         raise typer.BadParameter("say which reservations: --since, --until, --reservation or --state")
     if since is not None and until is not None and since >= until:

@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import LoadingConnection
-from cdc_bridge.deliveries.enqueue import MAX_BATCH, MAX_PENDING, Candidate, Enqueuer
+from cdc_bridge.deliveries.enqueue import MAX_PENDING, Candidate, Enqueuer, is_full
 from cdc_bridge.endpoints.lookup import EndpointRef
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.keys import ReservationKeys
@@ -106,7 +106,7 @@ async def backfill(
         progress.selected += len(candidates)
         update(enqueuer)
         batch += candidates
-        if len(batch) + _PAGE > MAX_BATCH:
+        if is_full(batch, _PAGE):
             await enqueuer.enqueue(batch)
             batch.clear()
     if batch:

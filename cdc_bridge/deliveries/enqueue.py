@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.capture.change_log import PAGE_BYTES
 from cdc_bridge.capture.older_writers import until_older_writers_have_ended
 from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
@@ -34,6 +35,8 @@ _queries = load_queries(__name__)
 
 MAX_BATCH = 20_000
 """Reservations for one wait: enough to be worth it, few enough for memory."""
+
+_MAX_BATCH_BYTES = 4 * PAGE_BYTES
 
 MAX_PENDING = 10_000
 """Pending deliveries of an endpoint from which on nothing is queued: more would only use space."""
@@ -49,6 +52,12 @@ class Candidate:
     reservation_id: ReservationId
     newest_seq: int = 0
     """Its newest delivery when it was selected; 0: it had none."""
+
+
+def is_full(batch: Sequence[Candidate], next_page: int) -> bool:
+    """Return whether a batch has no room for another page of so many reservations."""
+    key_bytes = sum(len(candidate.reservation_id.encode()) for candidate in batch)
+    return len(batch) + next_page > MAX_BATCH or key_bytes + PAGE_BYTES > _MAX_BATCH_BYTES
 
 
 class Enqueuer:

@@ -7,24 +7,28 @@ select from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s for no key u
 
 -- name: find_deliveries
 -- A change's deliveries, at one endpoint or all, and the newest deliveries of its reservation there. (Here and below, the
--- order names the reservation so that the planner takes the index by reservation, and does not read the whole delivery log
--- backwards.)
+-- order names the reservation's hash so that the planner takes the index by reservation, and does not read the whole
+-- delivery log backwards.)
 select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
   d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at,
   (
     select n.seq
     from cdc_bridge.delivery n
-    where n.endpoint_id = d.endpoint_id and n.reservation_id = d.reservation_id
-    order by n.reservation_id desc, n.seq desc
+    where n.endpoint_id = d.endpoint_id
+      and hashtextextended(n.reservation_id, 0) = hashtextextended(d.reservation_id, 0)
+      and n.reservation_id = d.reservation_id
+    order by hashtextextended(n.reservation_id, 0) desc, n.seq desc
     limit 1
   ) as newest_seq,
   (
     select n.seq
     from cdc_bridge.delivery n
-    where n.endpoint_id = d.endpoint_id and n.reservation_id = d.reservation_id
+    where n.endpoint_id = d.endpoint_id
+      and hashtextextended(n.reservation_id, 0) = hashtextextended(d.reservation_id, 0)
+      and n.reservation_id = d.reservation_id
       and n.seq > d.seq and n.state = 'delivered'
-    order by n.reservation_id desc, n.seq desc
+    order by hashtextextended(n.reservation_id, 0) desc, n.seq desc
     limit 1
   ) as newer_delivered_seq,
   now() as read_at
@@ -52,40 +56,55 @@ set state = 'superseded', skip_reason = null, next_attempt_at = null, recorded_a
 where endpoint_id = %(endpoint_id)s and seq = %(seq)s
 
 -- name: newest_deliveries
--- The newest delivery of each selected reservation, in the order of their ids.
-select newest.reservation_id, newest.seq, newest.state
+-- The newest delivery of each selected reservation, in the order of the index: by the hash of their ids, and by the id where
+-- several have one hash; no more than max_bytes of ids, and at least one.
+select page.*
 from (
-  select d.reservation_id
-  from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s
-    and d.reservation_id > %(after)s
-    and (%(reservation_ids)s::text[] is null or d.reservation_id = any (%(reservation_ids)s::text[]))
-  group by d.reservation_id  -- in the index's order; PostgreSQL 15 would sort the whole delivery log for DISTINCT ON
-) as selected
-cross join lateral (
-  select d.reservation_id, d.seq, d.state
-  from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = selected.reservation_id
-  order by d.reservation_id desc, d.seq desc
-  limit 1
-) as newest
-where (
-    %(states)s::text[] is null
-    or case newest.state when 'superseded' then 'delivered' else newest.state end = any (%(states)s::text[])
-  )
-  and (
-    (%(since)s::timestamptz is null and %(until)s::timestamptz is null)
-    or (
-      select true
-      from cdc_bridge.delivery d
-      where d.endpoint_id = %(endpoint_id)s and d.reservation_id = newest.reservation_id
-        and coalesce(d.last_attempt_at, d.recorded_at) >= coalesce(%(since)s::timestamptz, '-infinity')
-        and coalesce(d.last_attempt_at, d.recorded_at) < coalesce(%(until)s::timestamptz, 'infinity')
-      limit 1
-    ) is not null
-  )
-order by selected.reservation_id
-limit %(limit)s
+  select newest.reservation_id, newest.seq, newest.state, selected.hash,
+    sum(octet_length(newest.reservation_id)) over (order by selected.hash, newest.reservation_id rows unbounded preceding) as bytes
+  from (
+    select hashtextextended(d.reservation_id, 0) as hash
+    from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s
+      and hashtextextended(d.reservation_id, 0) >= %(after_hash)s
+      and (
+        %(reservation_ids)s::text[] is null
+        or hashtextextended(d.reservation_id, 0) = any (
+          array(select hashtextextended(asked.id, 0) from unnest(%(reservation_ids)s::text[]) as asked (id))
+        )
+      )
+    group by hashtextextended(d.reservation_id, 0)  -- PostgreSQL 15 would sort the whole delivery log for DISTINCT ON
+  ) as selected
+  cross join lateral (
+    select distinct on (d.reservation_id) d.reservation_id, d.seq, d.state
+    from cdc_bridge.delivery d
+    where d.endpoint_id = %(endpoint_id)s and hashtextextended(d.reservation_id, 0) = selected.hash
+    order by d.reservation_id, d.seq desc
+  ) as newest
+  where (selected.hash > %(after_hash)s or (newest.reservation_id > %(after_id)s::text) is not false)
+    and (%(reservation_ids)s::text[] is null or newest.reservation_id = any (%(reservation_ids)s::text[]))
+    and (
+      %(states)s::text[] is null
+      or case newest.state when 'superseded' then 'delivered' else newest.state end = any (%(states)s::text[])
+    )
+    and (
+      (%(since)s::timestamptz is null and %(until)s::timestamptz is null)
+      or (
+        select true
+        from cdc_bridge.delivery d
+        where d.endpoint_id = %(endpoint_id)s
+          and hashtextextended(d.reservation_id, 0) = selected.hash
+          and d.reservation_id = newest.reservation_id
+          and coalesce(d.last_attempt_at, d.recorded_at) >= coalesce(%(since)s::timestamptz, '-infinity')
+          and coalesce(d.last_attempt_at, d.recorded_at) < coalesce(%(until)s::timestamptz, 'infinity')
+        limit 1
+      ) is not null
+    )
+  order by selected.hash, newest.reservation_id
+  limit %(limit)s
+) as page
+where page.bytes - octet_length(page.reservation_id) < %(max_bytes)s
+order by page.hash, page.reservation_id
 
 -- name: newest_delivery
 -- The highest number of the deliveries of some endpoints, up to a ceiling for each.
@@ -111,7 +130,13 @@ cross join lateral (
   select *
   from cdc_bridge.delivery d
   where d.endpoint_id = part.endpoint_id and d.seq > %(above)s and d.seq <= part.ceiling
-    and (%(reservation_id)s::text is null or d.reservation_id = %(reservation_id)s)
+    and (
+      %(reservation_id)s::text is null
+      or (
+        hashtextextended(d.reservation_id, 0) = hashtextextended(%(reservation_id)s::text, 0)
+        and d.reservation_id = %(reservation_id)s::text
+      )
+    )
     and d.state = any (%(states)s::text[])
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
@@ -151,7 +176,10 @@ where d.endpoint_id = %(endpoint_id)s and d.seq = selected.seq and d.state = sel
   and (
     select true
     from cdc_bridge.delivery newer
-    where newer.endpoint_id = %(endpoint_id)s and newer.reservation_id = selected.reservation_id and newer.seq > selected.seq
+    where newer.endpoint_id = %(endpoint_id)s
+      and hashtextextended(newer.reservation_id, 0) = hashtextextended(selected.reservation_id, 0)
+      and newer.reservation_id = selected.reservation_id
+      and newer.seq > selected.seq
     limit 1
   ) is null
 
@@ -187,8 +215,10 @@ from unnest(%(reservation_ids)s::text[]) as r (id)
 left join lateral (
   select d.seq, d.state
   from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id
-  order by d.reservation_id desc, d.seq desc
+  where d.endpoint_id = %(endpoint_id)s
+    and hashtextextended(d.reservation_id, 0) = hashtextextended(r.id, 0)
+    and d.reservation_id = r.id
+  order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
   limit 1
 ) as newest on true
 where newest.seq is null or (%(again)s and newest.state not in ('queued', 'retrying'))
@@ -219,8 +249,10 @@ from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(newest_seqs)s::bi
 left join lateral (
   select d.seq, d.state
   from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = candidate.reservation_id
-  order by d.reservation_id desc, d.seq desc
+  where d.endpoint_id = %(endpoint_id)s
+    and hashtextextended(d.reservation_id, 0) = hashtextextended(candidate.reservation_id, 0)
+    and d.reservation_id = candidate.reservation_id
+  order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
   limit 1
 ) as newest on true
 where coalesce(newest.seq, 0) = candidate.newest_seq and (newest.state in ('queued', 'retrying')) is not true
@@ -246,21 +278,27 @@ from unnest(%(reservation_ids)s::text[]) as r (id)
 cross join lateral (
   select d.seq, d.state
   from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id
-  order by d.reservation_id desc, d.seq desc
+  where d.endpoint_id = %(endpoint_id)s
+    and hashtextextended(d.reservation_id, 0) = hashtextextended(r.id, 0)
+    and d.reservation_id = r.id
+  order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
   limit 1
 ) as newest
 left join lateral (
   select d.seq
   from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state = 'delivered'
+  where d.endpoint_id = %(endpoint_id)s
+    and hashtextextended(d.reservation_id, 0) = hashtextextended(r.id, 0)
+    and d.reservation_id = r.id and d.state = 'delivered'
   limit 1
 ) as any_delivered on true
 left join lateral (
   select d.message_id
   from cdc_bridge.delivery d
-  where d.endpoint_id = %(endpoint_id)s and d.reservation_id = r.id and d.state = 'delivered'
-  order by d.reservation_id desc, d.seq desc
+  where d.endpoint_id = %(endpoint_id)s
+    and hashtextextended(d.reservation_id, 0) = hashtextextended(r.id, 0)
+    and d.reservation_id = r.id and d.state = 'delivered'
+  order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
   limit 1
 ) as last_delivered on true
 

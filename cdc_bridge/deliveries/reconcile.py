@@ -22,7 +22,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.database import LoadingConnection
-from cdc_bridge.deliveries.enqueue import MAX_BATCH, Candidate, Enqueuer
+from cdc_bridge.deliveries.enqueue import Candidate, Enqueuer, is_full
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
 from cdc_bridge.model import DeliveryState, EndpointId, ReservationId, Seq
 from cdc_bridge.payload.keys import ReservationKeys
@@ -168,7 +168,7 @@ async def reconcile(
         on_progress()
         to_repair = [finding for finding in findings if finding.state in repair]
         batch += [Candidate(finding.reservation_id, finding.newest_seq) for finding in to_repair]
-        if len(batch) + _PAGE > MAX_BATCH:
+        if is_full(batch, _PAGE):
             report.queued += await enqueuer.enqueue(batch)
             batch.clear()
         if gently:

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.capture.change_log import PAGE_BYTES
 from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
 from cdc_bridge.endpoints.lookup import EndpointRef
@@ -26,6 +28,8 @@ _queries = load_queries(__name__)
 
 _PAGE = 10_000
 """Reservations selected at once: the end of the change log is read for each page."""
+
+_LOWEST_HASH = -(2**63)
 
 _CHUNK = 1000
 """Reservations queued in one transaction."""
@@ -69,6 +73,8 @@ class _NewestDelivery:
     reservation_id: ReservationId
     seq: Seq
     state: str
+    hash: int
+    """Of the id: the order in which they are read."""
 
 
 async def count(connection: AsyncConnection[TupleRow], endpoint: EndpointRef, selection: Selection) -> ReplayProgress:
@@ -115,24 +121,27 @@ async def replay(
 async def _pages(
     connection: AsyncConnection[TupleRow], endpoint: EndpointRef, selection: Selection
 ) -> AsyncIterator[list[_NewestDelivery]]:
-    parameters = {
+    parameters: dict[str, Any] = {
         "endpoint_id": endpoint.endpoint_id,
         "since": selection.since,
         "until": selection.until,
         "reservation_ids": list(selection.reservation_ids) or None,
         "states": [state.value for state in selection.states] or None,
-        "after": "",
+        "after_hash": _LOWEST_HASH,
+        "after_id": None,
         "limit": _PAGE,
+        "max_bytes": PAGE_BYTES,
     }
     while True:
         # Not prepared: the plan has to fit the selection.
         cursor = await connection.execute(_queries["newest_deliveries"], parameters, prepare=False)
-        page = [_NewestDelivery(*row) for row in await cursor.fetchall()]
+        records = await cursor.fetchall()
+        page = [_NewestDelivery(*record[:4]) for record in records]
         if page:
             yield page
-        if len(page) < _PAGE:
+        if len(page) < _PAGE and (not records or records[-1][4] < PAGE_BYTES):
             return
-        parameters["after"] = page[-1].reservation_id
+        parameters |= {"after_hash": page[-1].hash, "after_id": page[-1].reservation_id}
 
 
 async def _requeue(

@@ -14,7 +14,7 @@ class EndpointStatus(StrEnum):
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
-    """Some deliveries are rejected."""
+    """Some deliveries are rejected, or one cannot be recorded."""
     FAILING = "failing"
     """Its breaker is open, or every delivery is rejected."""
     PAUSED = "paused"

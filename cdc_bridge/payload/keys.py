@@ -1,4 +1,4 @@
-"""Reads the keys of all reservations, a page at a time.
+"""Reads the keys of all reservations, a page at a time, which is bounded in keys and in bytes.
 
 They come in the order of the payload's "id" and in that column's own type, so that the index of the key serves each
 page, whatever the type.
@@ -16,6 +16,8 @@ from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
+
+_PAGE_BYTES = 1_000_000
 
 
 class ReservationKeys:
@@ -54,10 +56,17 @@ class ReservationKeys:
             BridgeError: "updated" is not a timestamp with time zone.
         """
         await self._check(connection)
-        parameters = {"payload": self._payload, "after": self._last, "since": self._since, "limit": limit}
+        parameters = {
+            "payload": self._payload,
+            "after": self._last,
+            "since": self._since,
+            "limit": limit,
+            "max_bytes": _PAGE_BYTES,
+        }
         cursor = await run_isolated(connection, _queries["payload_keys"].encode(), parameters, snapshot)
         page = [ReservationId(key) for (key,) in await cursor.fetchall()]
-        self.at_end = len(page) < limit
+        size = sum(len(key.encode()) for key in page)
+        self.at_end = len(page) < limit and size < _PAGE_BYTES
         if page:
             self._last = page[-1]
         return page

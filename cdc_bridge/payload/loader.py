@@ -18,7 +18,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import UNAVAILABLE, Database, LoadingConnection, problem_of
+from cdc_bridge.database import Database, LoadingConnection, is_unavailable, problem_of
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
@@ -128,7 +128,7 @@ class ReservationLoader:
         try:
             cursor = await run_isolated(connection, _queries["payload_sizes"].encode(), parameters, snapshot)
         except psycopg.Error as error:
-            if _is_unavailable(error):
+            if _may_pass(error, connection):
                 raise
             return loaded.with_more(Loaded({}, None, dict.fromkeys(left, problem_of(error))))
         for key, size in await cursor.fetchall():
@@ -153,7 +153,7 @@ class ReservationLoader:
         try:
             await self._load_some(connection, [], None, 0, None)
         except psycopg.Error as error:
-            if _is_unavailable(error):
+            if _may_pass(error, connection):
                 raise
             raise self._invalid(error) from error
 
@@ -178,7 +178,7 @@ class ReservationLoader:
             max_bytes = min(max_bytes, self._max_body_bytes)
             return await self._load_some(connection, reservation_ids, endpoint_id, max_bytes, snapshot)
         except psycopg.Error as error:
-            if _is_unavailable(error):
+            if _may_pass(error, connection):
                 raise
             await self.require_valid(connection)
             if len(reservation_ids) == 1:
@@ -281,11 +281,10 @@ class ReservationLoader:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
 
 
-def _is_unavailable(error: psycopg.Error) -> bool:
+def _may_pass(error: psycopg.Error, connection: LoadingConnection) -> bool:
     """Return whether trying again may help."""
-    # The transaction is read-only on purpose, and a value can be too much for a function: the statement is at fault.
-    at_fault = (errors.ReadOnlySqlTransaction, errors.ProgramLimitExceeded, errors.StatementTooComplex)
-    return isinstance(error, UNAVAILABLE) and not isinstance(error, at_fault)
+    # The transaction is read-only on purpose: a function that writes is at fault itself.
+    return not isinstance(error, errors.ReadOnlySqlTransaction) and is_unavailable(error, connection)
 
 
 def _subject_of(key: Json) -> str:

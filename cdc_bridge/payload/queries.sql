@@ -37,10 +37,13 @@ select cdc_bridge.payload_types(%(payload)s::pg_catalog.text)
 -- The next keys of all reservations, or of those updated since a time.
 select keys.key
 from cdc_bridge.payload_keys(
-  %(payload)s::pg_catalog.text, %(after)s::pg_catalog.text, %(since)s::pg_catalog.timestamptz, %(limit)s::pg_catalog.int4
+  %(payload)s::pg_catalog.text, %(after)s::pg_catalog.text, %(since)s::pg_catalog.timestamptz, %(limit)s::pg_catalog.int4,
+  %(max_bytes)s::pg_catalog.int8
 ) as keys (key)
 
 -- name: count_keys
 -- The number of all reservations, or of those updated since a time.
 select pg_catalog.count(*)
-from cdc_bridge.payload_keys(%(payload)s::pg_catalog.text, null, %(since)s::pg_catalog.timestamptz, null)
+from cdc_bridge.payload_keys(
+  %(payload)s::pg_catalog.text, null, %(since)s::pg_catalog.timestamptz, null, pg_catalog.int8 '9223372036854775807'
+)

@@ -8,7 +8,7 @@ import orjson
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.capture.change_log import operation_of
+from cdc_bridge.capture.change_log import PAGE_BYTES, operation_of
 from cdc_bridge.capture.position import Position
 from cdc_bridge.database import Database
 from cdc_bridge.errors import LeaseLost
@@ -32,6 +32,7 @@ class DeliveryLog:
 
         Raises:
             LeaseLost: Another daemon has acquired the lease; nothing was written.
+            StatementFailed: PostgreSQL rejected a statement or a delivery; nothing was written.
         """
         ours = {"endpoint_id": self._endpoint_id, "fencing_token": self._fencing_token}
         settled = ours | {"settlements": orjson.dumps([_row(delivery) for delivery in deliveries]).decode()}
@@ -61,9 +62,15 @@ class DeliveryLog:
         if await self._database.patiently(write) == 0:
             raise LeaseLost("another daemon has acquired the lease of the endpoint")
 
-    async def with_newer_unread(self) -> set[ReservationId]:
-        """Return the reservations with a delivery to retry and a newer change after the recorded position."""
-        return {ReservationId(reservation_id) for (reservation_id,) in await self._rows("with_newer_unread")}
+    async def with_newer_unread(self) -> set[ReservationId] | None:
+        """Return the reservations with a delivery to retry and a newer change after the recorded position.
+
+        ``None``: there are more than are good to keep in memory.
+        """
+        rows = await self._rows("with_newer_unread", max_bytes=PAGE_BYTES)
+        if rows and rows[-1][1] >= PAGE_BYTES:
+            return None
+        return {ReservationId(reservation_id) for reservation_id, _ in rows}
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         """Return the time until the next retry of no ``occupied`` reservation; ``None``: there is none."""
@@ -72,7 +79,8 @@ class DeliveryLog:
 
     async def due_retries(self, occupied: Collection[ReservationId], limit: int) -> list[DueRetry]:
         """Return deliveries whose next attempt is due, but none of the ``occupied`` reservations."""
-        return [_due_retry(row) for row in await self._rows("due_retries", occupied=list(occupied), limit=limit)]
+        rows = await self._rows("due_retries", occupied=list(occupied), limit=limit, max_bytes=PAGE_BYTES)
+        return [_due_retry(row) for row in rows]
 
     async def _rows(self, statement: str, **parameters: object) -> list[TupleRow]:
         async def read(connection: AsyncConnection[TupleRow]) -> list[TupleRow]:

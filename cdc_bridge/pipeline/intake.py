@@ -31,8 +31,11 @@ class Changes(Protocol):
 class Retries(Protocol):
     """The delivery log, as far as deliveries in it have to be retried."""
 
-    async def with_newer_unread(self) -> Collection[ReservationId]:
-        """Return the reservations with a delivery to retry and a newer change after the recorded position."""
+    async def with_newer_unread(self) -> Collection[ReservationId] | None:
+        """Return the reservations with a delivery to retry and a newer change after the recorded position.
+
+        ``None``: there are more than are good to keep in memory.
+        """
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         """Return the time until the next retry of no ``occupied`` reservation; ``None``: there is none."""

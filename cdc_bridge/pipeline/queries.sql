@@ -45,29 +45,38 @@ set
 from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(states)s::text[], %(skip_reasons)s::text[])
   as newest (seq, reservation_id, state, skip_reason)
 where d.endpoint_id = %(endpoint_id)s
+  and hashtextextended(d.reservation_id, 0) = hashtextextended(newest.reservation_id, 0)
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq
   and d.state in ('queued', 'retrying')
   and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
 
 -- name: due_retries
--- Deliveries whose next attempt is due, the longest due first, without those of reservations that are under way.
+-- Deliveries whose next attempt is due, the longest due first, without those of reservations that are under way; no more
+-- than max_bytes of keys, and at least one delivery.
 -- "overtaken": a newer change of the same reservation was delivered.
 select
   d.seq, d.reservation_id, d.operation, d.changed_at, d.attempts, d.failures,
   (
     select true
     from cdc_bridge.delivery newer
-    where newer.endpoint_id = d.endpoint_id and newer.reservation_id = d.reservation_id
+    where newer.endpoint_id = d.endpoint_id
+      and hashtextextended(newer.reservation_id, 0) = hashtextextended(d.reservation_id, 0)
+      and newer.reservation_id = d.reservation_id
       and newer.seq > d.seq and newer.state in ('delivered', 'superseded')
     limit 1
   ) is not null as overtaken
-from cdc_bridge.delivery d
-where d.endpoint_id = %(endpoint_id)s
-  and d.next_attempt_at <= now()
-  and d.reservation_id not in (select unnest(%(occupied)s::text[]))
+from (
+  select due.*, sum(octet_length(due.reservation_id)) over (order by due.next_attempt_at rows unbounded preceding) as bytes
+  from cdc_bridge.delivery due
+  where due.endpoint_id = %(endpoint_id)s
+    and due.next_attempt_at <= now()
+    and due.reservation_id not in (select unnest(%(occupied)s::text[]))
+  order by due.next_attempt_at
+  limit %(limit)s
+) as d
+where d.bytes - octet_length(d.reservation_id) < %(max_bytes)s
 order by d.next_attempt_at
-limit %(limit)s
 
 -- name: seconds_until_next_due
 -- Time until the next retry is due; negative: since when it is. No row: there is none.
@@ -80,7 +89,8 @@ order by d.next_attempt_at
 limit 1
 
 -- name: with_newer_unread
--- Which reservations have a delivery to retry, and a newer change after the position.
+-- Which reservations have a delivery to retry, and a newer change after the position; and the total size of their keys up
+-- to each, no more than max_bytes and one key.
 with unread as materialized (
   select c.seq, c.reservation_id
   from cdc_bridge.endpoint e
@@ -93,7 +103,18 @@ with unread as materialized (
   where e.endpoint_id = %(endpoint_id)s
     and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
 )
-select distinct d.reservation_id
-from unread
-join cdc_bridge.delivery d on d.reservation_id = unread.reservation_id and d.seq < unread.seq
-where d.endpoint_id = %(endpoint_id)s and d.next_attempt_at is not null
+select numbered.reservation_id, numbered.bytes
+from (
+  select found.reservation_id, sum(octet_length(found.reservation_id)) over (rows unbounded preceding) as bytes
+  from (
+    select distinct d.reservation_id
+    from unread
+    join cdc_bridge.delivery d
+      on hashtextextended(d.reservation_id, 0) = hashtextextended(unread.reservation_id, 0)
+      and d.reservation_id = unread.reservation_id
+      and d.seq < unread.seq
+    where d.endpoint_id = %(endpoint_id)s and d.next_attempt_at is not null
+  ) as found
+) as numbered
+where numbered.bytes - octet_length(numbered.reservation_id) < %(max_bytes)s
+order by numbered.bytes

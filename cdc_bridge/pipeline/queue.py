@@ -14,7 +14,8 @@ all; and as long as it is not recorded itself, the position does not pass it, or
 An older one whose request is in flight is not stopped, and a change that is read after a body was loaded is queued
 anew: it may lead to one more request with the same content.
 
-**Window.** What is in memory is bounded: reading pauses while more than a page would not fit.
+**Window.** What is in memory is bounded, in changes and in bytes of keys: reading pauses while more than a page would
+not fit.
 
 The events are for the stages to wait on. Nothing here waits for I/O or knows the time.
 """
@@ -26,11 +27,13 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from cdc_bridge.capture.change_log import Page
+from cdc_bridge.capture.change_log import PAGE_BYTES, Page
 from cdc_bridge.capture.position import Position
 from cdc_bridge.model import Change, DeliveryState, ReservationId, Seq
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight, Stage
 from cdc_bridge.pipeline.recorded_position import RecordedPosition
+
+_WINDOW_BYTES = 3 * PAGE_BYTES
 
 
 class DeliveredMeanwhile(dict[ReservationId, Seq]):
@@ -65,9 +68,11 @@ class DeliveryQueue:
         self._held: dict[InFlight, None] = {}  # in the order in which they are probed
         self._settled: deque[InFlight] = deque()
         self._reads: list[DeliveredMeanwhile] = []
-        self._with_newer_unread: Collection[ReservationId] = ()
+        self._with_newer_unread: Collection[ReservationId] | None = ()
         self._read_to_end = False
+        self._key_bytes = 0
         self._retries = 0
+        self._retry_bytes = 0
         self.sending = 0
         """How many deliveries the dispatcher has taken and not settled or held."""
         self.dispatchable = asyncio.Event()
@@ -85,15 +90,17 @@ class DeliveryQueue:
     @property
     def has_room(self) -> bool:
         """Whether a page of changes fits into the window."""
-        return len(self._records) <= self._window - self._page_size
+        return len(self._records) <= self._window - self._page_size and self._key_bytes <= _WINDOW_BYTES - PAGE_BYTES
 
     @property
     def room_for_retries(self) -> int:
         """How many retries may be handed over. However many are due, new changes have the rest of the window."""
+        if self._with_newer_unread is None or self._retry_bytes >= PAGE_BYTES:
+            return 0
         return self._page_size - self._retries
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds; checked whenever deliveries are recorded."""
+        """Wait until a condition holds; checked whenever deliveries are recorded and at the end of the log."""
         while not condition():
             self._recorded.clear()
             await self._recorded.wait()
@@ -129,9 +136,10 @@ class DeliveryQueue:
             self._read_to_end = True
             self._with_newer_unread = ()
             self.schedule_changed.set()
+            self._recorded.set()
 
-    def hold_back_retries(self, with_newer_unread: Collection[ReservationId]) -> None:
-        """Let no retry of some reservations be handed over until the log was read to its end once.
+    def hold_back_retries(self, with_newer_unread: Collection[ReservationId] | None) -> None:
+        """Hand over no retry of some reservations, or of any (``None``), until the log was read to its end once.
 
         A daemon that died may have sent a change and not recorded it. That one is sent again, and nothing older of its
         reservation may be sent before it.
@@ -141,7 +149,7 @@ class DeliveryQueue:
 
     def occupied(self) -> set[ReservationId]:
         """Return the reservations of which no retry may be handed over."""
-        return {record.change.reservation_id for record in self._records.values()}.union(self._with_newer_unread)
+        return {record.change.reservation_id for record in self._records.values()}.union(self._with_newer_unread or ())
 
     def hand_over_due(self, due: Iterable[DueRetry], meanwhile: DeliveredMeanwhile) -> None:
         """Add retries that are due."""
@@ -150,6 +158,7 @@ class DeliveryQueue:
             if found.change.reservation_id in occupied:
                 continue  # It, or a newer change of its reservation, was handed over during the read.
             self._retries += 1
+            self._retry_bytes += found.change.key_bytes
             superseded = found.overtaken or meanwhile.supersedes(found.change)
             self._add(InFlight(found.change, found.attempts, found.failures), superseded=superseded)
 
@@ -226,26 +235,36 @@ class DeliveryQueue:
 
     # For the recorder
 
-    def next_batch(self, limit: int) -> tuple[list[InFlight], Position]:
-        """Return the deliveries to record next, at most ``limit``, and the position once they are."""
-        batch = [self._settled.popleft() for _ in range(min(limit, len(self._settled)))]
-        for delivery in batch:
-            if delivery.page is not None:
-                delivery.page.outstanding -= 1
+    def next_batch(self, limit: int) -> list[InFlight]:
+        """Return the deliveries to record next, at most ``limit``, and no more than is read at once."""
+        batch: list[InFlight] = []
+        key_bytes = 0
+        while self._settled and len(batch) < limit and key_bytes < PAGE_BYTES:
+            batch.append(self._settled.popleft())
+            key_bytes += batch[-1].change.key_bytes
         if not self._settled:
             self.unrecorded.clear()
-        return batch, self._position.reached()
+        return batch
+
+    def position_with(self, batch: Iterable[InFlight]) -> Position:
+        """Return the position up to which everything is recorded once some more deliveries are."""
+        return self._position.once_recorded(delivery.page for delivery in batch if delivery.page is not None)
 
     def recorded(self, batch: Sequence[InFlight]) -> None:
         """Forget deliveries that are recorded, and let the next ones of their reservations be taken."""
         for delivery in batch:
             del self._records[delivery.change.seq]
+            self._key_bytes -= delivery.change.key_bytes
             if delivery.page is None:
                 self._retries -= 1
+                self._retry_bytes -= delivery.change.key_bytes
+            else:
+                delivery.page.outstanding -= 1
             if delivery.state is not DeliveryState.SUPERSEDED:
                 self._leave(delivery)
             if delivery.state.is_pending:
                 self.schedule_changed.set()
+        self._position.reached()
         self._recorded.set()
         if not self.unrecorded.is_set():
             self.all_recorded.set()
@@ -253,6 +272,7 @@ class DeliveryQueue:
     def _add(self, delivery: InFlight, *, superseded: bool) -> None:
         change = delivery.change
         self._records[change.seq] = delivery
+        self._key_bytes += change.key_bytes
         queue = self._queues.get(change.reservation_id)
         if superseded or (queue is not None and self._is_superseded_in(queue, delivery)):
             self._supersede(delivery)

@@ -5,7 +5,8 @@ Deliveries settle in any order. The position moves only past pages of which ever
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cdc_bridge.capture.position import Position
@@ -63,6 +64,16 @@ class RecordedPosition:
                 kept[-1].position = page.position
         self._pages = kept
         self._merge_at = max(_MERGE_FROM, 2 * len(kept))
+
+    def once_recorded(self, pages: Iterable[PageUnderWay]) -> Position:
+        """Return the position up to which everything is recorded once one more change of each of the pages is."""
+        more = Counter(pages)
+        position = self._reached
+        for page in self._pages:
+            if page.outstanding > more[page]:
+                break
+            position = page.position
+        return position
 
     def reached(self) -> Position:
         """Return the position up to which everything is recorded."""

@@ -113,6 +113,18 @@ class Telemetry:
             state=delivery.state.value,
         )
 
+    def not_recorded(self, delivery: InFlight, reason: str) -> None:
+        """Report a delivery that the delivery log rejects."""
+        change = delivery.change
+        _log.error(
+            "delivery cannot be recorded",
+            endpoint=self._endpoint,
+            reservation_id=change.reservation_id,
+            seq=change.seq,
+            state=delivery.state.value,
+            reason=reason,
+        )
+
     def delivered_per_second(self, now: float) -> float:
         """Return the deliveries per second over the last minute."""
         self._drop_old(int(now))

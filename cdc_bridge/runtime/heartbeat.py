@@ -15,7 +15,7 @@ from typing import TypeVar
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import UNAVAILABLE, Database, process_name
+from cdc_bridge.database import DATABASE_ERRORS, Database, is_unavailable, process_name
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
@@ -51,8 +51,9 @@ class Heartbeat:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await operation(self._connection or await self._connect())
-        except UNAVAILABLE:
-            await self.close()
+        except DATABASE_ERRORS as error:
+            if is_unavailable(error, self._connection):
+                await self.close()
             raise
 
     async def close(self) -> None:

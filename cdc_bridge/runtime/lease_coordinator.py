@@ -14,15 +14,15 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-import psycopg
 import structlog
 
-from cdc_bridge.database import RECONNECT, UNAVAILABLE, problem_of, statement_failed
+from cdc_bridge.database import DATABASE_ERRORS, RECONNECT, is_unavailable, problem_of, statement_failed
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
+from cdc_bridge.errors import shortened
 from cdc_bridge.metrics import forget_endpoint
 from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.assignment import plan
@@ -168,11 +168,11 @@ class LeaseCoordinator:
         self._next_look_in_seconds = self.look_every_seconds
         try:
             await self._follow_plan(await self._renew_and_list())
-        except UNAVAILABLE as error:
+        except DATABASE_ERRORS as error:
+            if not is_unavailable(error):
+                raise statement_failed(error) from error
             self._on_database_lost(error)
             return
-        except psycopg.Error as error:
-            raise statement_failed(error) from error
         finally:
             self.tried_at = self._clock()
         self._on_looked()
@@ -224,7 +224,7 @@ class LeaseCoordinator:
     async def _keep_renewing(self) -> None:
         """Renew while pipelines finish, which may take as long as a request may."""
         while True:
-            with suppress(*UNAVAILABLE):
+            with suppress(*DATABASE_ERRORS):
                 await self._renew_and_list()
             self.looked_at = self.tried_at = self._clock()
             await asyncio.sleep(self.look_every_seconds)
@@ -264,6 +264,7 @@ class LeaseCoordinator:
         self._definitions.forget_all_but({endpoint.endpoint_id for endpoint in listed})
 
     async def _report_problem(self, endpoint: ListedEndpoint, problem: str) -> None:
+        problem = shortened(problem)
         self._endpoint_log.invalid(endpoint.endpoint_id, endpoint.name, problem)
         if endpoint.row["problem"] != problem:
             await self._store.record_problem(endpoint, problem)

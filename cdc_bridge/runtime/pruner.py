@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-import psycopg
 import structlog
 
-from cdc_bridge.database import UNAVAILABLE, Database, problem_of
+from cdc_bridge.database import DATABASE_ERRORS, Database, problem_of
 from cdc_bridge.queries import load_queries
 from cdc_bridge.runtime.reload import CurrentSettings
 
@@ -42,7 +41,7 @@ class Pruner:
             for prune in (self._prune_secrets, self._prune_logs):
                 try:
                     await prune()
-                except (psycopg.Error, *UNAVAILABLE) as error:
+                except DATABASE_ERRORS as error:
                     _log.warning("pruning failed", problem=problem_of(error))
             await asyncio.sleep(PRUNE_EVERY_SECONDS)
 

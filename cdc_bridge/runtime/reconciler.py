@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-import psycopg
 import structlog
 
 from cdc_bridge import metrics
-from cdc_bridge.database import UNAVAILABLE, Database, problem_of
+from cdc_bridge.database import DATABASE_ERRORS, Database, problem_of
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
 from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState, reconcile
 from cdc_bridge.errors import BridgeError
@@ -63,7 +62,7 @@ class ScheduledReconcile:
         pause_seconds = min(self._interval_seconds, _TRY_AGAIN_AFTER_SECONDS)
         try:
             pause_seconds = await self._reconcile_if_due(leased)
-        except (psycopg.Error, BridgeError, *UNAVAILABLE) as error:
+        except (BridgeError, *DATABASE_ERRORS) as error:
             _log.warning("reconcile failed", endpoint=leased.endpoint.name, problem=problem_of(error))
         except Exception:  # noqa: BLE001 - whatever it is, the deliveries go on
             _log.exception("reconcile crashed", endpoint=leased.endpoint.name)

@@ -11,15 +11,14 @@ import asyncio
 import time
 from functools import partial
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.listener import Listener
 from cdc_bridge.capture.reader import Reader
-from cdc_bridge.database import Database, LoadingConnection, problem_of
-from cdc_bridge.errors import InstallationError
+from cdc_bridge.database import Database, LoadingConnection
+from cdc_bridge.errors import StatementFailed
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
 
@@ -66,7 +65,7 @@ class RelatedChanges:
                 try:
                     await self._expand(related_change_id, related_id, key, done_up_to)
                     self._failed.pop(related_change_id, None)
-                except InstallationError as error:
+                except StatementFailed as error:
                     self._failed[related_change_id] = time.monotonic() + _TRY_AGAIN_AFTER_SECONDS
                     _log.warning(
                         "reservations of a changed row not found", related_id=related_id, problem=error.problem
@@ -102,10 +101,7 @@ async def _changed_parents(
 
 async def _reservations(related_id: int, key: str, done_up_to: str | None, connection: LoadingConnection) -> list[str]:
     parameters = {"related_id": related_id, "key": key, "after": done_up_to, "limit": _PAGE}
-    try:
-        cursor = await run_isolated(connection, _queries["related_keys"].encode(), parameters)
-    except psycopg.errors.DataError as error:
-        raise InstallationError(f"the key cannot be used: {problem_of(error)}", "See the mapping guide.") from error
+    cursor = await run_isolated(connection, _queries["related_keys"].encode(), parameters)
     return [reservation_id for (reservation_id,) in await cursor.fetchall()]
 
 

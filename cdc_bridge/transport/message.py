@@ -22,6 +22,9 @@ from cdc_bridge.transport.signature import sign
 # Everything printable in ASCII but the space, the double quote and the percent sign stands for itself.
 _UNQUOTED = "!#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
+_MAX_SUBJECT_BYTES = 2048
+"""A longer one is replaced by its hash: many servers reject a request with more than 8 kB of headers."""
+
 _SEQUENCE_DIGITS = 20
 """Enough for any bigint, so that sequences compare as text."""
 
@@ -59,7 +62,7 @@ class Message:
             "ce-time": self.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         }
         if self.subject is not None:
-            headers["ce-subject"] = _percent_encoded(self.subject)
+            headers["ce-subject"] = _subject(self.subject)
         if self.sequence is not None:
             headers["ce-sequence"] = f"{self.sequence:0{_SEQUENCE_DIGITS}d}"
         if secrets:
@@ -88,6 +91,15 @@ def message_id(number: int, body: bytes) -> str:
 def body_hash(body: bytes) -> str:
     """Return a body's fingerprint: the part of the webhook-id behind the number."""
     return sha256(body).hexdigest()[:16]
+
+
+def _subject(reservation_id: str) -> str:
+    """Return what stands for a reservation in a header; CloudEvents knows no empty subject."""
+    if 0 < len(reservation_id) <= _MAX_SUBJECT_BYTES:
+        encoded = _percent_encoded(reservation_id)
+        if len(encoded) <= _MAX_SUBJECT_BYTES:
+            return encoded
+    return f"sha256:{sha256(reservation_id.encode()).hexdigest()}"
 
 
 @lru_cache(maxsize=64)  # the source is the same in every request

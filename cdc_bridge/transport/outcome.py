@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
 
+from cdc_bridge.errors import shortened
+
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """Limit of ``Retry-After``: an endpoint that asks for more has made a mistake, or its clock is wrong."""
 
@@ -50,6 +52,10 @@ class Failed:
     fault: Fault = Fault.ENDPOINT
     retry_after_seconds: float | None = None
     """The pause that the endpoint asked for."""
+
+    def __post_init__(self) -> None:
+        """Cut a long reason: it goes to logs and tables."""
+        object.__setattr__(self, "reason", shortened(self.reason))
 
 
 Outcome = Delivered | Failed

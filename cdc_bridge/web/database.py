@@ -11,9 +11,10 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from cdc_bridge.database import (
-    UNAVAILABLE,
+    DATABASE_ERRORS,
     LoadingConnection,
     connection_parameters,
+    is_unavailable,
     problem_of,
     process_name,
     speak_plainly,
@@ -75,12 +76,12 @@ class DashboardDatabase:
             raise DatabaseUnavailable(
                 f"the database took longer than {_STATEMENT_SECONDS} s", "Narrow the filter, or try again later."
             ) from error
-        except UNAVAILABLE as error:
+        except DATABASE_ERRORS as error:
+            if not is_unavailable(error):
+                raise statement_failed(error) from error
             raise DatabaseUnavailable(
                 f"the database does not respond: {problem_of(error)}", "Check that PostgreSQL runs: cdc-bridge check"
             ) from error
-        except psycopg.Error as error:
-            raise statement_failed(error) from error
 
 
 async def _run(pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.status import age
+from cdc_bridge.errors import shortened
 from cdc_bridge.escaping import escaped
 from cdc_bridge.runtime.readiness import headline
 from cdc_bridge.web.access import Right
@@ -35,6 +36,7 @@ def _environment() -> Environment:
         "iso": iso,
         "number": number,
         "seconds": seconds,
+        "shortened": shortened,
         "utc": utc,
     }
     environment.globals |= {"static": STATIC.url_of, "version": __version__}

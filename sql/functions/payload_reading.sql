@@ -1,8 +1,9 @@
 -- What else is read by a payload. These run as cdc_bridge_loader, like the functions that load reservations (see
 -- define_loader.sql), and the statements are put together each time: they are rare, and each needs a plan of its own.
 --
--- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer)
---   The keys of all reservations, in their own order, from one on; with "since" those updated since then. The time of an
+-- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer, max_bytes bigint)
+--   The keys of all reservations, in their own order, from one on, up to max_bytes of keys but at least one, and whether there
+--   may be more; with "since" those updated since then. The time of an
 --   update is "updated", or "created" where that is null; a reservation that has neither is always among them.
 -- cdc_bridge.payload_sizes(payload text, reservation_ids text[])
 --   The bytes of the variable-length values of some reservations; null: there is no such reservation.
@@ -12,7 +13,9 @@
 --   What cdc_bridge.load_<payload> returns, in the present types: after e-Res altered a column's type, until the payload is
 --   defined anew. Slower, as it is planned at each call.
 
-create or replace function cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer) returns setof text
+create or replace function cdc_bridge.payload_keys(
+  payload text, after text, since timestamptz, max_rows integer, max_bytes bigint
+) returns setof text
   language plpgsql
   stable
   security definer
@@ -28,11 +31,12 @@ begin
   from unnest(definition.columns, definition.types) as c (name, type)
   where c.name in ('updated', 'created') and c.type = 'timestamptz';
   return query execute format(
-    E'select concat(p.id) from (\n%s\n) as p where %s and %s order by p.id limit $3',
+    E'select page.key from (select concat(p.id) as key, sum(octet_length(concat(p.id))) over (order by p.id rows unbounded preceding) '
+    E'as bytes from (\n%s\n) as p where %s and %s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
     definition.expanded,
     case when after is null then 'true' else format('p.id > $1::%s', definition.key_type) end,
     case when since is null or updated_at is null then 'true' else format('coalesce(coalesce(%s) >= $2, true)', updated_at) end
-  ) using after, since, max_rows;
+  ) using after, since, max_rows, max_bytes;
 end
 $keys$;
 
@@ -109,19 +113,19 @@ end
 $load$;
 
 revoke all on function
-  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
+  cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
   cdc_bridge.load_retyped(text, text[], bigint)
 from public;
 grant execute on function
-  cdc_bridge.payload_keys(text, text, timestamptz, integer), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
+  cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
   cdc_bridge.load_retyped(text, text[], bigint)
 to cdc_bridge;
-comment on function cdc_bridge.payload_keys(text, text, timestamptz, integer) is 'Keys of all reservations, a page at a time';
+comment on function cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint) is 'Keys of all reservations, a page at a time';
 comment on function cdc_bridge.payload_sizes(text, text[]) is 'Bytes of some reservations';
 comment on function cdc_bridge.payload_types(text) is 'Present types of a payload''s columns';
 comment on function cdc_bridge.load_retyped(text, text[], bigint) is 'Loads reservations in the present types of a payload''s columns';
 grant create on schema cdc_bridge to cdc_bridge_loader;
-alter function cdc_bridge.payload_keys(text, text, timestamptz, integer) owner to cdc_bridge_loader;
+alter function cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_sizes(text, text[]) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_types(text) owner to cdc_bridge_loader;
 alter function cdc_bridge.load_retyped(text, text[], bigint) owner to cdc_bridge_loader;

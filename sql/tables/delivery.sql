@@ -12,6 +12,9 @@
 --
 -- There is no foreign key to endpoint: it would cost a lookup per delivery and protect nothing, as only the daemon writes
 -- here. For the vacuum setting see cdc_bridge.change.
+--
+-- Deliveries are looked up by a hash of the reservation's key, and then by the key itself. An index entry has room for some
+-- 2,700 bytes: a key that e-Res's own index has just room for would not fit beside the other columns.
 
 create table if not exists cdc_bridge.delivery (
   endpoint_id      bigint      not null,
@@ -35,9 +38,10 @@ create table if not exists cdc_bridge.delivery (
   check (next_attempt_at is null or state in ('queued', 'retrying'))
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 
-create index if not exists delivery_of_reservation on cdc_bridge.delivery (endpoint_id, reservation_id, seq);
+create index if not exists delivery_of_reservation on cdc_bridge.delivery (endpoint_id, hashtextextended(reservation_id, 0), seq);
 -- Older pending deliveries of a reservation, to be settled with its newest one: few among many settled rows.
-create index if not exists delivery_pending on cdc_bridge.delivery (endpoint_id, reservation_id, seq) where state in ('queued', 'retrying');
+create index if not exists delivery_pending on cdc_bridge.delivery (endpoint_id, hashtextextended(reservation_id, 0), seq)
+  where state in ('queued', 'retrying');
 create index if not exists delivery_due on cdc_bridge.delivery (endpoint_id, next_attempt_at) where next_attempt_at is not null;
 -- What people count and list. A delivery whose first attempt succeeds is never in it.
 create index if not exists delivery_unsettled on cdc_bridge.delivery (endpoint_id, state, seq) where state in ('queued', 'retrying', 'dead');

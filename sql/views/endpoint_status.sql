@@ -8,7 +8,8 @@
 --   unassigned  no live daemon has its lease
 --   failing     its breaker is open; or the deliveries attempted in the last hour and since its last success were all
 --               rejected: those of three reservations, or of one where it never had a success
---   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours
+--   degraded    some deliveries are rejected and tried again, or one became a dead letter in the last 24 hours; or its
+--               daemon reports a problem, such as a delivery that cannot be recorded
 --   healthy     none of these
 --
 -- A daemon is live while its lease lasts and its session holds the advisory lock (52684, daemon_number). pg_locks tells
@@ -88,7 +89,7 @@ select
       end
     when 'unassigned' then 'no live daemon has it'
     when 'failing' then coalesce(e.problem, rejected.last_error, e.last_failure)
-    when 'degraded' then rejected.last_error
+    when 'degraded' then coalesce(e.problem, rejected.last_error)
   end as reason,
   case judged.status when 'failing' then e.next_probe_at end as next_probe_at,
   case when here.live then e.daemon_name end as daemon,
@@ -119,7 +120,7 @@ cross join lateral (
     count(*) filter (where d.state = 'retrying' or d.recorded_at > now() - interval '24 hours') as lately,
     (array_agg(d.last_error order by d.last_attempt_at desc nulls last))[1] as last_error,
     -- Older attempts say nothing of the endpoint as it is now: a quiet night may have no success either.
-    array_agg(d.reservation_id) filter (where d.last_attempt_at > now() - interval '1 hour') as reservations,
+    array_agg(hashtextextended(d.reservation_id, 0)) filter (where d.last_attempt_at > now() - interval '1 hour') as reservations,
     array_agg(d.last_attempt_at) filter (where d.last_attempt_at > now() - interval '1 hour') as attempted_at
   from (
     (
@@ -153,8 +154,8 @@ cross join lateral (
   where d.state = 'delivered'
 ) as success
 cross join lateral (
-  select count(distinct r.reservation_id) as reservations, min(r.attempted_at) as oldest_at
-  from unnest(rejected.reservations, rejected.attempted_at) as r (reservation_id, attempted_at)
+  select count(distinct r.hash) as reservations, min(r.attempted_at) as oldest_at
+  from unnest(rejected.reservations, rejected.attempted_at) as r (hash, attempted_at)
   where success.at is null or r.attempted_at > success.at
 ) as since_success
 cross join lateral (
@@ -169,7 +170,7 @@ cross join lateral (
       when not here.live then 'unassigned'
       when e.failing_since is not null then 'failing'
       when since_success.reservations >= case when success.at is null then 1 else 3 end then 'failing'
-      when rejected.lately > 0 then 'degraded'
+      when rejected.lately > 0 or e.problem is not null then 'degraded'
       else 'healthy'
     end as status
 ) as judged

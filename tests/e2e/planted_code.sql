@@ -48,7 +48,7 @@ begin
     'reset session authorization',
     'set session authorization default',
     'alter function cdc_bridge.load_reservation(text[], bigint) security invoker',
-    'alter function cdc_bridge.payload_keys(text, text, timestamptz, integer) security invoker',
+    'alter function cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint) security invoker',
     'create or replace function cdc_bridge.payload_types(payload text) returns text[] language sql as ''select array[evil.grab(''''replaced'''')]''',
     'create function cdc_bridge.planted() returns text language sql as ''select evil.grab(''''created'''')''',
     'grant cdc_bridge_loader to cdc_bridge_test_planter',

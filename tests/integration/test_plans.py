@@ -71,8 +71,15 @@ MANY_IN_PROGRESS = AT_THE_END | {"in_progress": [str(2000 + number) for number i
 IN_A_BIG_TRANSACTION = AT_THE_END | {"place_xid": str(BIG), "place_seq": CHANGES + BIG_TRANSACTION - 200}
 TILL = {"endpoint_id": 1}
 LEASED = TILL | {"fencing_token": 0}
-PAGE_OF_TILL = TILL | {"limit": PAGE}
-EVERYTHING = PAGE_OF_TILL | {"after": "", "reservation_ids": None, "states": None, "since": None, "until": None}
+PAGE_OF_TILL = TILL | {"limit": PAGE, "max_bytes": 1_000_000}
+EVERYTHING = PAGE_OF_TILL | {
+    "after_hash": -(2**63),
+    "after_id": None,
+    "reservation_ids": None,
+    "states": None,
+    "since": None,
+    "until": None,
+}
 
 LATEST = {
     "endpoint_ids": [1, 2], "ceilings": [CHANGES, CHANGES], "since": "2000-01-01", "until": None,
@@ -124,7 +131,12 @@ ASKED = [
     ),
     Asked("due_retries", PAGE_OF_TILL | {"occupied": SOME}, index="delivery_due"),
     Asked("seconds_until_next_due", TILL | {"occupied": SOME}, index="delivery_due"),
-    Asked("with_newer_unread", TILL, most_rows=BIG_TRANSACTION, shape="a big transaction unread"),
+    Asked(
+        "with_newer_unread",
+        TILL | {"max_bytes": 1_000_000},
+        most_rows=BIG_TRANSACTION,
+        shape="a big transaction unread",
+    ),
     Asked("move_position", LEASED | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None}),
     Asked("endpoint_overviews", {"name": None}, 2 * BIG_TRANSACTION),
     Asked("assigned_statuses", {"endpoint_ids": [1, 2]}),
@@ -146,7 +158,19 @@ ASKED = [
     by_command("supersede", TILL | {"seq": 4711}),
     # It passes all deliveries of a reservation on the way to the next one.
     by_command("newest_deliveries", EVERYTHING, 2 * PAGE * (CHANGES // RESERVATIONS)),
-    by_command("newest_deliveries", EVERYTHING | {"reservation_ids": SOME[:20], "states": ["dead"]}, shape="of some"),
+    by_command(
+        "newest_deliveries",
+        EVERYTHING | {"after_hash": 4711, "after_id": "R7"},
+        2 * PAGE * (CHANGES // RESERVATIONS),
+        shape="a later page",
+        index="delivery_of_reservation",
+    ),
+    by_command(
+        "newest_deliveries",
+        EVERYTHING | {"reservation_ids": SOME[:20], "states": ["dead"]},
+        shape="of some",
+        index="delivery_of_reservation",
+    ),
     by_command("requeue", TILL | {"seqs": [9000], "reservation_ids": ["R1"], "states": ["delivered"]}),
     by_command("unread_changes", TILL | {"reservation_ids": SOME}, BIG_TRANSACTION, "a big transaction unread"),
     by_command("to_backfill", TILL | {"reservation_ids": SOME, "again": True}),
@@ -161,12 +185,24 @@ LOADING = [
     Asked("load_retyped", {"endpoint_id": 1, "reservation_ids": SOME, "max_bytes": 65_536}),
     Asked("payload_sizes", {"payload": "reservation", "reservation_ids": SOME}),
     Asked(
-        "payload_keys", {"payload": "reservation", "after": None, "since": None, "limit": PAGE}, shape="from the first"
+        "payload_keys",
+        {"payload": "reservation", "after": None, "since": None, "limit": PAGE, "max_bytes": 1_000_000},
+        shape="from the first",
     ),
-    Asked("payload_keys", {"payload": "reservation", "after": "R2", "since": None, "limit": PAGE}, shape="from one on"),
     Asked(
         "payload_keys",
-        {"payload": "reservation", "after": "R2", "since": datetime(2000, 1, 1, tzinfo=UTC), "limit": PAGE},
+        {"payload": "reservation", "after": "R2", "since": None, "limit": PAGE, "max_bytes": 1_000_000},
+        shape="from one on",
+    ),
+    Asked(
+        "payload_keys",
+        {
+            "payload": "reservation",
+            "after": "R2",
+            "since": datetime(2000, 1, 1, tzinfo=UTC),
+            "limit": PAGE,
+            "max_bytes": 1_000_000,
+        },
         shape="since a time",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -9,7 +10,7 @@ from aiohttp import web
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, list_deliveries
+from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage, list_deliveries
 from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_delivery
 from cdc_bridge.deliveries.payload_preview import indented
 from cdc_bridge.deliveries.request_preview import NoPreview, RequestPreview, preview_request
@@ -30,15 +31,19 @@ Connection = AsyncConnection[TupleRow]
 async def list_(request: web.Request) -> web.StreamResponse:
     """Show the newest deliveries that match the filter."""
     asked = {
-        name: request.query.get(name, "").strip() for name in ("endpoint", "state", "reservation", "since", "until")
+        name: request.query.get(name, "").strip()
+        for name in ("endpoint", "state", "reservation", "of", "since", "until")
     }
     snapshot = await site_of(request).health.snapshot()
     listed, problem = None, None
     try:
         wanted, after = _wanted(asked), _after(request)
-        listed = await site_of(request).database.read(
-            lambda connection: list_deliveries(connection, wanted, _DELIVERIES_PER_PAGE, after)
-        )
+
+        async def read(connection: Connection) -> DeliveryPage:
+            filter_ = await _of_one_reservation(connection, wanted, asked["of"])
+            return await list_deliveries(connection, filter_, _DELIVERIES_PER_PAGE, after)
+
+        listed = await site_of(request).database.read(read)
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
@@ -78,6 +83,19 @@ def _wanted(asked: dict[str, str]) -> DeliveryFilter:
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise WrongUsage("From is not before Until")
     return wanted
+
+
+async def _of_one_reservation(connection: Connection, wanted: DeliveryFilter, of: str) -> DeliveryFilter:
+    """Restrict a filter to the reservation of a delivery: a key itself may be too long for a URL, or name a guest."""
+    if not of:
+        return wanted
+    endpoint, _, seq = of.rpartition("/")
+    try:
+        id_ = DeliveryId.parse(seq)
+    except ValueError as error:
+        raise WrongUsage(f"{seq[:50]} {error}") from None
+    delivery = await find_delivery(connection, id_, endpoint)
+    return replace(wanted, reservation_id=delivery.reservation_id)
 
 
 def _instant(text: str, label: str) -> datetime | None:

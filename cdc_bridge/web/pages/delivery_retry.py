@@ -15,7 +15,7 @@ from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId
 from cdc_bridge.deliveries.replay import ReplayProgress, Selection, replay
 from cdc_bridge.deliveries.retry import RetryAction, retry
 from cdc_bridge.endpoints.lookup import resolve_endpoint
-from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
+from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage, shortened
 from cdc_bridge.model import DeliveryState
 from cdc_bridge.web.notices import errors_as_notices, say, sentence
 from cdc_bridge.web.pages.deliveries import RETRYABLE, delivery_id, found_delivery
@@ -51,8 +51,10 @@ async def _replay_reservation(connection: Connection, delivery: DeliveryDetails)
     done = ReplayProgress()
     await replay(connection, endpoint, Selection(reservation_ids=[delivery.reservation_id]), done, lambda _: None)
     if not done.queued:
-        return f"Reservation {delivery.reservation_id} has a newer change on its way, or was delivered just now"
-    return f"Reservation {delivery.reservation_id} is queued in its current state"
+        return (
+            f"Reservation {shortened(delivery.reservation_id)} has a newer change on its way, or was delivered just now"
+        )
+    return f"Reservation {shortened(delivery.reservation_id)} is queued in its current state"
 
 
 async def retry_selected(request: web.Request) -> web.StreamResponse:

@@ -186,7 +186,7 @@ async def test_reservations_are_queued_a_page_at_a_time(
     database: Database, receiver: Receiver, bridges: Bridges, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cdc_bridge.deliveries.backfill._PAGE", 7)
-    monkeypatch.setattr("cdc_bridge.deliveries.backfill.MAX_BATCH", 20)
+    monkeypatch.setattr("cdc_bridge.deliveries.enqueue.MAX_BATCH", 20)
     monkeypatch.setattr("cdc_bridge.deliveries.enqueue._CHUNK", 4)
     database.execute(BOOKINGS.format(50))
     await bridges.start(**FROM_NOW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_bridge.capture.change_log import Page, read_page
+from cdc_bridge.capture.change_log import PAGE_BYTES, Page, read_page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.model import EndpointId, Operation, Xid
 from tests.support.databases import Database
@@ -134,3 +134,32 @@ async def test_change_that_is_older_than_a_delivered_one_is_overtaken(database: 
     )
     (logged,) = (await read(database, position)).changes
     assert (logged.recorded, logged.overtaken) == (False, True)
+
+
+async def test_pages_of_long_keys_are_short_and_every_change_is_in_one(database: Database) -> None:
+    database.execute(
+        "insert into reservations (id, cust_id, reference) "
+        "select repeat('x', case n % 25 when 0 then 200000 else 60000 end) || n, 'C', n from generate_series(1, 50) n"
+    )
+    book(database, 1, 5)
+    position, ids, sizes, at_end = FROM_THE_START, list[str](), list[int](), False
+    while not at_end:
+        page = await read(database, position)
+        ids += [logged.change.reservation_id for logged in page.changes]
+        sizes.append(sum(logged.change.key_bytes for logged in page.changes))
+        position, at_end = page.position, page.at_end
+    assert len(ids) == len(set(ids)) == 55
+    assert ids[50:] == [f"R{number}" for number in range(1, 6)]
+    assert all(PAGE_BYTES <= size < PAGE_BYTES + 200_010 for size in sizes[:-1])
+    assert len(sizes) == 4
+
+
+async def test_key_longer_than_a_page_is_a_page(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdc_bridge.capture.change_log.PAGE_BYTES", 10)
+    database.execute(
+        "insert into reservations (id, cust_id, reference) "
+        "select repeat('\u4e00', n) || n, 'C', n from generate_series(1, 9) n"
+    )
+    assert [len(one) for one in await read_to_the_end(database, 1000)] == list(range(2, 11))
+    page = await read(database, FROM_THE_START)
+    assert [logged.change.key_bytes for logged in page.changes] == [4, 7]

@@ -29,7 +29,7 @@ SOME = [f"R{number}" for number in range(200)]
 STATEMENTS: dict[str, dict[str, Any]] = {
     "find_deliveries": {"endpoint_id": None, "seq": 4711},
     "unread_changes": {"endpoint_id": 1, "reservation_ids": SOME},
-    "with_newer_unread": {"endpoint_id": 1},
+    "with_newer_unread": {"endpoint_id": 1, "max_bytes": 1_000_000},
     "to_backfill": {"endpoint_id": 1, "reservation_ids": SOME, "again": True},
     "last_deliveries": {"endpoint_id": 1, "reservation_ids": SOME},
     "count_pending": {"endpoint_id": 1},

@@ -78,3 +78,41 @@ async def test_recording_looks_at_the_reservations_recorded_alone(many_retrying:
         await delivery_log.record([settled], Position(Snapshot(Xid(2), frozenset())))
     assert many_retrying.value("select state from cdc_bridge.delivery where seq = 7") == "skipped"
     assert max(map(most_rows_seen, plans)) < 10
+
+
+async def test_due_retries_with_long_keys_are_few_and_at_least_one(database: Database) -> None:
+    database.execute(
+        "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
+        "failures, next_attempt_at) select 1, i, repeat('x', 150000 * (11 - i)) || i, 'U', now(), 'retrying', 1, 1, "
+        "now() - interval '1 day' + i * interval '1 second' from generate_series(1, 10) as i"
+    )
+    found, occupied = list[list[int]](), list[ReservationId]()
+    async with database.connection() as connection:
+        delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
+        while due := await delivery_log.due_retries(occupied, 100):
+            found.append([one.change.seq for one in due])
+            occupied += [one.change.reservation_id for one in due]
+    assert found == [[1], [2], [3], [4], [5, 6], [7, 8], [9, 10]]
+
+
+@pytest.mark.parametrize(("length", "number"), [(10, 20), (100_000, None)])
+async def test_reservations_with_newer_unread_changes_are_named_unless_their_keys_are_too_long(
+    length: int, number: int | None, database: Database
+) -> None:
+    database.execute(
+        "insert into cdc_bridge.endpoint (name, in_settings, url, position, cluster) "
+        "values ('till', false, 'https://till.example', '1:1:', 1)"
+    )
+    database.execute(
+        "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
+        "failures, next_attempt_at) select 1, -i, repeat('x', %s) || i, 'U', now(), 'retrying', 1, 1, now() "
+        "from generate_series(1, 20) as i",
+        (length,),
+    )
+    database.execute(
+        "insert into cdc_bridge.change (reservation_id, operation, changed_at) select reservation_id, 'U', now() "
+        "from cdc_bridge.delivery"
+    )
+    async with database.connection() as connection:
+        found = await DeliveryLog(OneConnection(connection), ENDPOINT, 0).with_newer_unread()
+    assert (None if found is None else len(found)) == number

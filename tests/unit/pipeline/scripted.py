@@ -15,7 +15,7 @@ from cdc_bridge.capture.change_log import LoggedChange, Page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.capture.reader import Reader
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.errors import LeaseLost
+from cdc_bridge.errors import LeaseLost, StatementFailed
 from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
 from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
@@ -127,7 +127,7 @@ class ScriptedStore:
         """Whether there was a delivery to retry when it was last asked for."""
         self.retries: list[tuple[float, DueRetry]] = []
         """When each is due, by the loop's clock."""
-        self.newer_unread: set[ReservationId] = set()
+        self.newer_unread: set[ReservationId] | None = set()
         self.loaded: list[list[ReservationId]] = []
         self.deleted: set[str] = set()
         self.unreadable: set[str] = set()
@@ -138,6 +138,11 @@ class ScriptedStore:
         """Number and state of each delivery, in order."""
         self.batches: list[list[InFlight]] = []
         self.position = 0
+        self.rejected: set[int] = set()
+        """Deliveries that the delivery log rejects."""
+        self.rejections = 0
+        self.rejects_all = False
+        """Whether it rejects whatever is recorded, nothing included."""
         self.recording = Gate()
         self.schedule_reads = 0
         self.reading_schedule = Gate()
@@ -167,7 +172,7 @@ class ScriptedStore:
         self._happened.note()
         return Page(page, Position(Snapshot(Xid(self._read), frozenset())), at_end=len(page) < limit)
 
-    async def with_newer_unread(self) -> set[ReservationId]:
+    async def with_newer_unread(self) -> set[ReservationId] | None:
         return self.newer_unread
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
@@ -203,6 +208,10 @@ class ScriptedStore:
         await self.recording.pass_through(self._happened)
         if self.fencing_token != FENCING_TOKEN:
             raise LeaseLost("another daemon has acquired the lease of the endpoint")
+        if self.rejects_all or any(delivery.change.seq in self.rejected for delivery in deliveries):
+            self.rejections += 1
+            self._happened.note()
+            raise StatementFailed("a statement failed: too long")
         self.batches.append(list(deliveries))
         self.position = position.snapshot.xmax
         for delivery in deliveries:

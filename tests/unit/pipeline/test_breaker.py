@@ -89,7 +89,7 @@ class Model:
     def _settle(self, delivery: InFlight) -> None:
         delivery.state = DeliveryState.DELIVERED
         self.queue.settle(delivery)
-        batch, _ = self.queue.next_batch(1000)
+        batch = self.queue.next_batch(1000)
         self.queue.recorded(batch)
 
 

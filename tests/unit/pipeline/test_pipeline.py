@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.errors import LeaseLost
+from cdc_bridge.errors import LeaseLost, StatementFailed
 from cdc_bridge.model import ReservationId
 from cdc_bridge.pipeline.in_flight import DueRetry
 from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
@@ -146,6 +146,22 @@ async def test_retry_below_an_unread_change_is_not_sent_before_it() -> None:
     async with run:
         await run.until_recorded(8)
         assert "a" not in [reservation for reservation, _ in run.transport.sent[:-1]]
+
+
+@in_virtual_time
+async def test_no_retry_is_sent_before_the_end_of_the_log_if_too_many_have_an_unread_change() -> None:
+    run = ScriptedPipeline(page_size=2)
+    run.store.newer_unread = None
+    run.store.retry_in(0, DueRetry(change(1, "a"), 1, 1, overtaken=False))
+    run.store.commit(*(change(seq, f"r{seq}") for seq in range(2, 10)))
+    run.store.recording.shut()
+    async with run:
+        await run.until(lambda: run.store.recording.waiting == 1)
+        await asyncio.sleep(100)
+        assert not run.pipeline.at_rest
+        assert 1 not in run.transport.seqs
+        run.store.recording.open()
+        await run.until_recorded(1, 9)
 
 
 @in_virtual_time
@@ -546,3 +562,67 @@ async def test_probe_that_is_overdue_counts_as_stalled_since_it_was_due() -> Non
         run.transport.script = lambda _: OK
         run.lease.renew(Lease.now(), 3600)
         await run.until_recorded(1)
+
+
+@in_virtual_time
+async def test_delivery_that_cannot_be_recorded_holds_its_reservation_and_the_position_alone() -> None:
+    async with ScriptedPipeline(max_in_flight=50) as run:
+        run.store.recording.shut()
+        run.store.rejected = {5}
+        run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 21)))
+        await run.until(lambda: len(run.transport.sent) == 20)
+        run.store.recording.open()
+        others = [seq for seq in range(1, 21) if seq != 5]
+        await run.until_recorded(*others)
+        run.store.commit(change(21, "r5"), change(22, "r6"))
+        await run.until_recorded(22)
+        assert run.store.position == 0
+        assert run.transport.seqs.count(5) == 1
+        assert 21 not in run.transport.seqs
+        assert run.pipeline.state.problem == "delivery 5 cannot be recorded: a statement failed: too long"
+
+        run.store.rejected = set()
+        await run.until_recorded(5, 21)
+        assert run.transport.seqs.count(5) == 1
+        assert run.pipeline.state.problem is None
+        await run.until(lambda: run.store.position == 22)
+
+
+@in_virtual_time
+async def test_delivery_that_cannot_be_recorded_is_tried_again_ever_more_rarely() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.rejected = {1, 2}
+        run.store.commit(change(1, "a"), change(2, "b"))
+        await asyncio.sleep(3600)
+        assert run.pipeline.state.problem == "delivery 1 and 1 more cannot be recorded: a statement failed: too long"
+        assert 30 < run.store.rejections < 100
+
+
+@in_virtual_time
+async def test_position_stops_in_front_of_the_page_of_what_cannot_be_recorded() -> None:
+    async with ScriptedPipeline(page_size=2) as run:
+        run.store.rejected = {3}
+        run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 7)))
+        await run.until_recorded(1, 2, 4, 5, 6)
+        assert run.store.position == 2
+
+
+@in_virtual_time
+async def test_stop_does_not_wait_for_what_cannot_be_recorded() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.rejected = {1}
+        run.store.commit(change(1, "a"), change(2, "b"))
+        await run.until_recorded(2)
+        stopped_at = now()
+        await run.stop()
+        assert now() - stopped_at < 1
+
+
+@in_virtual_time
+async def test_pipeline_ends_if_nothing_can_be_recorded_whatever_the_delivery() -> None:
+    run = ScriptedPipeline()
+    run.store.rejects_all = True
+    run.store.commit(change(1, "a"), change(2, "b"))
+    run.start()
+    with pytest.raises(StatementFailed):
+        await run.ended()

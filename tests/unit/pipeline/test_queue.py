@@ -64,14 +64,14 @@ class Queue(DeliveryQueue):
 
     def record(self, limit: int = 1000) -> list[tuple[int, str]]:
         """Record what is settled; return it."""
-        batch, _ = self.next_batch(limit)
+        batch = self.next_batch(limit)
         self.recorded(batch)
         return [(delivery.change.seq, delivery.state.value) for delivery in batch]
 
     @property
     def reached(self) -> int:
         """The number of the page up to which all is recorded."""
-        return self.next_batch(0)[1].snapshot.xmax
+        return self.position_with(()).snapshot.xmax
 
 
 def test_one_reservation_has_one_delivery_under_way_until_it_is_recorded() -> None:
@@ -364,7 +364,8 @@ def test_page_that_is_recorded_already_moves_the_position() -> None:
         queue.hand_over(Page((logged,), position(1), at_end=True), meanwhile)
     assert queue.unrecorded.is_set()
     assert not queue.all_recorded.is_set()
-    batch, reached = queue.next_batch(10)
+    batch = queue.next_batch(10)
+    reached = queue.position_with(batch)
     assert (batch, reached) == ([], position(1))
     queue.recorded(batch)
     assert queue.all_recorded.is_set()
@@ -375,7 +376,7 @@ def test_all_is_recorded_only_when_nothing_was_settled_meanwhile() -> None:
     queue.add(change(1, "a"), change(2, "b"))
     first, second = queue.take(2)
     queue.settle_as(first, DELIVERED)
-    batch, _ = queue.next_batch(10)
+    batch = queue.next_batch(10)
     queue.settle_as(second, DELIVERED)
     queue.recorded(batch)
     assert not queue.all_recorded.is_set()
@@ -451,7 +452,8 @@ class Crashable:
             self.queue.settle_as(self.sending.pop(0), state)
 
     def record(self) -> None:
-        batch, reached = self.queue.next_batch(2)
+        batch = self.queue.next_batch(2)
+        reached = self.queue.position_with(batch)
         self._states |= {delivery.change.seq: delivery.state for delivery in batch}
         self.queue.recorded(batch)
         kept = [
@@ -483,3 +485,48 @@ def test_change_or_a_newer_one_is_always_delivered_or_to_be_retried_or_read_agai
             daemon.record,
         )[step]()
     assert daemon.queue.sending == len(daemon.sending)
+
+
+LONG = "x" * 100_000
+
+
+def test_few_changes_with_long_keys_fill_the_window() -> None:
+    queue = Queue(window=3000, page_size=1000)
+    queue.add(*(change(seq, f"{LONG}{seq}") for seq in range(1, 21)))
+    assert not queue.has_room
+    for delivery in queue.take(3):
+        queue.settle_as(delivery, DELIVERED)
+    queue.record()
+    assert queue.has_room
+
+
+def test_retries_with_long_keys_leave_no_room_for_others() -> None:
+    queue = Queue()
+    queue.retry(*(change(seq, f"{LONG}{seq}") for seq in range(1, 11)))
+    assert queue.room_for_retries == 0
+    queue.settle_as(queue.take_one(), DELIVERED)
+    queue.record()
+    assert queue.room_for_retries == 100 - 9
+
+
+def test_batch_with_long_keys_is_short_and_never_empty() -> None:
+    queue = Queue()
+    queue.add(change(1, 20 * LONG), *(change(seq, f"{LONG}{seq}") for seq in range(2, 31)))
+    for delivery in queue.take(30):
+        queue.settle_as(delivery, DELIVERED)
+    sizes = []
+    while batch := queue.next_batch(1000):
+        sizes.append(len(batch))
+        queue.recorded(batch)
+    assert sizes == [1, 10, 10, 9]
+
+
+def test_position_counts_what_is_about_to_be_recorded_and_nothing_else() -> None:
+    queue = Queue()
+    queue.add(change(1, "a"), change(2, "b"))
+    queue.add(change(3, "c"))
+    first, second, third = queue.take(3)
+    assert queue.position_with([second, third]) == position(0)
+    assert queue.position_with([first, second]) == position(1)
+    assert queue.position_with([first, second, third]) == position(2)
+    assert queue.position_with([]) == position(0)

@@ -173,7 +173,8 @@ class Daemon:
     def _recorder(self) -> Iterator[None]:
         while True:
             if self.queue.unrecorded.is_set():
-                batch, reached = self.queue.next_batch(self._chance.randint(1, 3))
+                batch = self.queue.next_batch(self._chance.randint(1, 3))
+                reached = self.queue.position_with(batch)
                 yield
                 self._database.record(batch, reached)
                 yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 
 import orjson
 import pytest
@@ -87,6 +88,24 @@ def test_subject_in_any_script_travels_percent_encoded() -> None:
     headers = message(subject='Tisch "ä" 100%').headers(datetime.now(UTC), [])
     assert headers["ce-subject"] == "Tisch%20%22%C3%A4%22%20100%25"
     assert from_http_event(HTTPMessage(headers, BODY)).get_subject() == 'Tisch "ä" 100%'
+
+
+@pytest.mark.parametrize(
+    ("subject", "header"),
+    [
+        ("x" * 2048, "x" * 2048),
+        ("x" * 2049, f"sha256:{sha256(b'x' * 2049).hexdigest()}"),
+        ("\u202e" * 227 + "x" * 5, "%E2%80%AE" * 227 + "x" * 5),
+        ("\u202e" * 228, f"sha256:{sha256(228 * chr(0x202E).encode()).hexdigest()}"),
+        ("", f"sha256:{sha256(b'').hexdigest()}"),
+        ("\x01\x1b\n\t\x7f", "%01%1B%0A%09%7F"),
+        (" {a,b} ", "%20{a,b}%20"),
+        ("\N{PILE OF POO}", "%F0%9F%92%A9"),
+    ],
+    ids=["longest", "longer", "longest when encoded", "longer when encoded", "empty", "controls", "blanks", "emoji"],
+)
+def test_subject_is_a_header_of_a_sane_length_whatever_the_key(subject: str, header: str) -> None:
+    assert message(subject).headers(CHANGED_AT, [])["ce-subject"] == header
 
 
 def test_sequences_compare_as_text() -> None:
