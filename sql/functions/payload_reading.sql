@@ -11,7 +11,7 @@
 --   The present types of the payload's columns, in order, as their names in pg_catalog; null: a type of somebody else.
 -- cdc_bridge.load_retyped(payload text, reservation_ids text[], max_bytes bigint)
 --   What cdc_bridge.load_<payload> returns, in the present types: after e-Res altered a column's type, until the payload is
---   defined anew. Slower, as it is planned at each call.
+--   defined anew. Slower, as it is planned each time.
 
 create or replace function cdc_bridge.payload_keys(
   payload text, after text, since timestamptz, max_rows integer, max_bytes bigint
@@ -32,7 +32,7 @@ begin
   where c.name in ('updated', 'created') and c.type = 'timestamptz';
   return query execute format(
     E'select page.key from (select concat(p.id) as key, sum(octet_length(concat(p.id))) over (order by p.id rows unbounded preceding) '
-    E'as bytes from (\n%s\n) as p where %s and %s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
+    'as bytes from (\n%s\n) as p where %s and %s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
     definition.expanded,
     case when after is null then 'true' else format('p.id > $1::%s', definition.key_type) end,
     case when since is null or updated_at is null then 'true' else format('coalesce(coalesce(%s) >= $2, true)', updated_at) end

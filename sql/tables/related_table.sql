@@ -1,4 +1,4 @@
--- cdc_bridge.related_table: tables whose changes are changes of reservations, as cdc_bridge.attach_related was told.
+-- cdc_bridge.related_table: tables whose changes are changes of reservations, as cdc_bridge.attach_related has them.
 --
 --   child    each row belongs to one reservation: its column "reservation_key" has the reservation's key
 --   parent   each row belongs to many: their column "via" has the row's "key"
