@@ -79,6 +79,8 @@ async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise RuntimeError("a request without a connection")
     async with site.connections.handling(request):
         response = await _response(request, handler)
+    if site.connections.should_close(request):
+        response.force_close()
     response.headers.update(_HEADERS)
     response.headers.setdefault("cache-control", "no-store")
     if site.listen.over_https:

@@ -17,7 +17,7 @@ from cdc_bridge.settings import PREFIX
 from cdc_bridge.tasks import end
 from cdc_bridge.web import monitoring
 from cdc_bridge.web.access import Right, Tokens
-from cdc_bridge.web.connections import IDLE_SECONDS, ConnectionLimits, ConnectionListener
+from cdc_bridge.web.connections import IDLE_SECONDS, ConnectionListener
 from cdc_bridge.web.database import DashboardDatabase
 from cdc_bridge.web.guard import MIDDLEWARES
 from cdc_bridge.web.limited_log import ServerLogger
@@ -95,7 +95,7 @@ async def web_server(listen: ListenSettings, health: HealthMonitor, settings: Cu
         if runner.server is None:
             raise RuntimeError("the runner is not set up")
         try:
-            site.connections = ConnectionListener(listen, runner.server, ConnectionLimits.of_process(), site.log)
+            site.connections = ConnectionListener(listen, runner.server, site.log)
         except OSError as error:
             raise SettingsError(
                 f"{PREFIX}WEB_PORT {listen.port} cannot be used: {error.strerror}", "Choose another port."
