@@ -19,8 +19,8 @@ What a connection is for is known too late, after the TLS handshake and the head
 left, a new connection takes the place of another: of the client that has most, the one that has done nothing new for
 longest. A client that itself has most waits until that one had a moment undisturbed, or else a flood would push out
 whoever comes from the same address; and while anybody waits, a connection is closed after its response. Of those that
-wait, only silent ones are closed for new ones: the others had to try again, and would. So
-``/healthz`` responds while a flood lasts, whoever asks and from where.
+wait, only silent ones are closed for new ones. So ``/healthz`` responds while a flood lasts, whoever asks and from
+where.
 
 A connection whose request had a valid token or session is *trusted*. It does not count among its client's, and yields
 only if all the others are trusted too: first those that are idle.
