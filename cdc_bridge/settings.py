@@ -166,7 +166,7 @@ class Settings(_EndpointSettings):
     web_address: str = Field(
         "127.0.0.1",
         description="Address of this machine to serve them on; one that other machines reach needs web_token, and "
-        "web_certificate_file or web_behind_proxy",
+        "web_certificate_file or web_proxy_address",
     )
     web_token: SecretStr | None = Field(
         None,
@@ -184,8 +184,10 @@ class Settings(_EndpointSettings):
     web_key_file: Path | None = Field(
         None, description="PEM file with that certificate's private key, if the certificate file has none"
     )
-    web_behind_proxy: bool = Field(
-        False, description="Declare that browsers reach the dashboard through an HTTPS proxy only"
+    web_proxy_address: str | None = Field(
+        None,
+        description="Address or network of the HTTPS proxy in front of the dashboard; only the address that it adds to "
+        "X-Forwarded-For is believed",
     )
     max_lag_seconds: float = Field(
         300,

@@ -1,4 +1,4 @@
-"""Access to the dashboard: tokens, sessions, and a limit on wrong tokens.
+"""Access to the dashboard: tokens, sessions, and a count of wrong tokens.
 
 All of it is in memory and bounded: a restart signs everybody out. ``now`` is in seconds on a monotonic clock.
 """
@@ -15,10 +15,11 @@ from hashlib import sha256
 IDLE_SECONDS = 30 * 60.0
 LONGEST_SECONDS = 12 * 3600.0
 MOST_SESSIONS = 100
+"""Of each right, so that whoever may only view ends no session of those who may change everything."""
 
 _WRONG_TOKENS_ALLOWED = 10
 _WITHIN_SECONDS = 600.0
-_MOST_ADDRESSES = 1000
+_MOST_CLIENTS = 1000
 
 
 class Right(StrEnum):
@@ -90,14 +91,16 @@ class Sessions:
     """All sessions by the hash of their cookie."""
 
     def __init__(self) -> None:
-        self._by_hash: OrderedDict[bytes, Session] = OrderedDict()
+        self._by_right: dict[Right, OrderedDict[bytes, Session]] = {right: OrderedDict() for right in Right}
+        """Those used least recently first."""
 
     def open(self, right: Right, now: float) -> tuple[str, Session]:
-        """Begin a session; return its cookie and it. Beyond the limit the oldest one ends."""
+        """Begin a session; return its cookie and it. Beyond the limit the one used least recently ends."""
         cookie, session = secrets.token_urlsafe(32), Session(right, now, now)
-        self._by_hash[_hash(cookie)] = session
-        while len(self._by_hash) > MOST_SESSIONS:
-            self._by_hash.popitem(last=False)
+        of_right = self._by_right[right]
+        of_right[_hash(cookie)] = session
+        while len(of_right) > MOST_SESSIONS:
+            of_right.popitem(last=False)
         return cookie, session
 
     def find(self, cookie: str, now: float, *, automatic: bool = False) -> Session | None:
@@ -108,38 +111,42 @@ class Sessions:
             now: The time.
             automatic: Whether a page refreshes itself; that keeps no session alive.
         """
-        session = self._by_hash.get(_hash(cookie))
-        if session is None:
+        key = _hash(cookie)
+        of_right = next((sessions for sessions in self._by_right.values() if key in sessions), None)
+        if of_right is None:
             return None
+        session = of_right[key]
         if now - session.used_at > IDLE_SECONDS or now - session.began_at > LONGEST_SECONDS:
             self.close(cookie)
             return None
+        of_right.move_to_end(key)
         if not automatic:
             session.used_at = now
         return session
 
     def close(self, cookie: str) -> None:
         """End a session."""
-        self._by_hash.pop(_hash(cookie), None)
+        for of_right in self._by_right.values():
+            of_right.pop(_hash(cookie), None)
 
 
-class SignInLimit:
-    """Limits wrong tokens by client address."""
+class WrongTokens:
+    """Wrong tokens by client: after some of them, further ones get 429 and the time to wait.
+
+    It does not hold up the right token, which is looked at first: somebody else on the address must not lock its owner
+    out. A token of 20 characters and more is not guessed at the pace that the server keeps.
+    """
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._at: OrderedDict[str, list[float]] = OrderedDict()
 
-    def seconds_to_wait(self, address: str, now: float) -> float:
-        """Return in how many seconds an address may try again; 0: now."""
-        recent = self._recent(address, now)
-        return 0.0 if len(recent) < _WRONG_TOKENS_ALLOWED else recent[0] + _WITHIN_SECONDS - now
-
-    def failed(self, address: str, now: float) -> None:
-        """Note that a wrong token came from an address."""
-        self._failed[address] = [*self._recent(address, now), now][-_WRONG_TOKENS_ALLOWED:]
-        self._failed.move_to_end(address)
-        while len(self._failed) > _MOST_ADDRESSES:
-            self._failed.popitem(last=False)
-
-    def _recent(self, address: str, now: float) -> list[float]:
-        return [at for at in self._failed.get(address, ()) if now - at < _WITHIN_SECONDS]
+    def note(self, client: str, now: float) -> float:
+        """Note a wrong token; return in how many seconds the client may send another one, 0: now."""
+        recent = [at for at in self._at.get(client, ()) if now - at < _WITHIN_SECONDS]
+        if len(recent) >= _WRONG_TOKENS_ALLOWED:
+            return recent[0] + _WITHIN_SECONDS - now
+        self._at[client] = [*recent, now]
+        self._at.move_to_end(client)
+        while len(self._at) > _MOST_CLIENTS:
+            self._at.popitem(last=False)
+        return 0.0

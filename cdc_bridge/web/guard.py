@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
-import structlog
 from aiohttp import web
 
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
@@ -26,8 +25,10 @@ from cdc_bridge.web.notices import sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import (
     Handler,
+    address_of,
     form_of,
     is_refresh,
+    note_right_token,
     note_session,
     session_of,
     site_of,
@@ -62,8 +63,6 @@ _MESSAGES = {
 }
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
 
-_log = structlog.get_logger(__name__)
-
 
 def cookie_name(request: web.Request) -> str:
     """Return the name of the session cookie; over HTTPS one that no other host or path can set."""
@@ -76,18 +75,22 @@ def cookie_name(request: web.Request) -> str:
 @web.middleware
 async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Add security headers, and turn errors into pages."""
-    response = await _response(request, handler)
+    site = site_of(request)
+    if site.connections is None:
+        raise RuntimeError("a request without a connection")
+    async with site.connections.handling(request):
+        response = await _response(request, handler)
+    if site.connections.should_close(request):
+        response.force_close()
     response.headers.update(_HEADERS)
     response.headers.setdefault("cache-control", "no-store")
-    if site_of(request).listen.over_https:
+    if site.listen.over_https:
         response.headers["strict-transport-security"] = _ONE_YEAR_OF_HTTPS
     return response
 
 
 async def _response(request: web.Request, handler: Handler) -> web.StreamResponse:
     site = site_of(request)
-    if request.transport is not None:
-        site.active.add(request.transport)
     timeout_seconds = site.timeouts.get(request.match_info.handler, HANDLER_TIMEOUT_SECONDS)
     try:
         return await within(timeout_seconds, _handled(handler, request))
@@ -116,7 +119,14 @@ def _failure(request: web.Request, error: Exception) -> tuple[HTTPStatus, str, s
         case TimeoutError():
             return HTTPStatus.GATEWAY_TIMEOUT, "This took too long and was cancelled.", ""
         case _:
-            _log.error("request handler crashed", method=request.method, path=request.path, exc_info=error)
+            resource = request.match_info.route.resource
+            site_of(request).log.crashed.note(
+                time.monotonic(),
+                address_of(request),
+                method=request.method,
+                route="" if resource is None else resource.canonical,  # Not the path: it may name a reservation.
+                exc_info=error,
+            )
             return HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; see the log.", ""
 
 
@@ -162,6 +172,7 @@ async def check_right(request: web.Request, handler: Handler) -> web.StreamRespo
     session = cookie and site.sessions.find(cookie, time.monotonic(), automatic=is_refresh(request))
     if session:
         note_session(request, session)
+        note_right_token(request)
     required = site.required_rights.get(request.match_info.handler, Right.ALL)
     if required is None:
         return await handler(request)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from cdc_bridge.checks.verdict import Check, failed, ok, warning
 from cdc_bridge.endpoints.option_values import check_certificate
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.web.client_address import is_in
 
 LEAST_TOKEN_CHARACTERS = 20
 _MAKE_ONE = "Make one: openssl rand -hex 24"
@@ -23,17 +24,22 @@ class ListenSettings:
     address: str
     port: int
     tls: ssl.SSLContext | None
-    behind_proxy: bool
+    proxy: IPv4Network | IPv6Network | None
+    """Addresses of the HTTPS proxy in front of it."""
 
     @property
     def is_local(self) -> bool:
         """Whether no other machine reaches the server, not even through a proxy."""
-        return ip_address(self.address).is_loopback and not self.behind_proxy
+        return ip_address(self.address).is_loopback and self.proxy is None
 
     @property
     def over_https(self) -> bool:
         """Whether browsers use HTTPS."""
-        return self.tls is not None or self.behind_proxy
+        return self.tls is not None or self.proxy is not None
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether an address is the proxy's."""
+        return is_in(address, self.proxy)
 
     @property
     def url(self) -> str:
@@ -58,19 +64,20 @@ def listen_settings(settings: Settings) -> ListenSettings | None:
         raise SettingsError(
             f"{PREFIX}WEB_ADDRESS is not an IP address", "For example 127.0.0.1, or 0.0.0.0 for all interfaces."
         ) from None
-    if not is_loopback or settings.web_behind_proxy:
+    proxy = _proxy(settings.web_proxy_address)
+    if not is_loopback or proxy is not None:
         if settings.web_token is None and settings.web_view_token is None:
             raise SettingsError(
                 f"{PREFIX}WEB_TOKEN is not set, and other machines could reach the dashboard", _MAKE_ONE
             )
-        if tls is None and not settings.web_behind_proxy:
+        if tls is None and proxy is None:
             raise SettingsError(
                 f"{PREFIX}WEB_ADDRESS {address} is reached by other machines, and without TLS",
-                f"Set {PREFIX}WEB_CERTIFICATE_FILE; or, behind a proxy that does HTTPS, {PREFIX}WEB_BEHIND_PROXY=true.",
+                f"Set {PREFIX}WEB_CERTIFICATE_FILE; or, behind a proxy that does HTTPS, {PREFIX}WEB_PROXY_ADDRESS.",
             )
     if not settings.web_port:
         return None
-    return ListenSettings(address, settings.web_port, tls, settings.web_behind_proxy)
+    return ListenSettings(address, settings.web_port, tls, proxy)
 
 
 def check_dashboard(settings: Settings) -> Check | None:
@@ -99,6 +106,17 @@ def _check_tokens(settings: Settings) -> None:
         raise SettingsError(f"{PREFIX}WEB_VIEW_TOKEN is the same as {PREFIX}WEB_TOKEN", _MAKE_ONE)
 
 
+def _proxy(text: str | None) -> IPv4Network | IPv6Network | None:
+    if text is None:
+        return None
+    try:
+        return ip_network(text.strip())
+    except ValueError:
+        raise SettingsError(
+            f"{PREFIX}WEB_PROXY_ADDRESS is neither an IP address nor a network", "For example 127.0.0.1 or 10.1.2.0/28."
+        ) from None
+
+
 def _tls(certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
     if certificate_file is None:
         if key_file is not None:
@@ -110,5 +128,6 @@ def _tls(certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext
         raise SettingsError(f"{PREFIX}WEB_CERTIFICATE_FILE {error}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.load_cert_chain(certificate_file, key_file)
     return context

@@ -15,7 +15,7 @@ from aiohttp import web
 from cdc_bridge import metrics
 from cdc_bridge.escaping import escaped
 from cdc_bridge.runtime.metrics_collector import HealthCollector
-from cdc_bridge.web.requests import address_of, site_of
+from cdc_bridge.web.requests import note_right_token, note_wrong_token, site_of
 
 _BEARER = "bearer "
 
@@ -44,18 +44,18 @@ async def show_metrics(request: web.Request) -> web.Response:
 
 
 def _require_token(request: web.Request) -> None:
-    site, now = site_of(request), time.monotonic()
+    site = site_of(request)
     if site.listen.is_local:
         return
     given = request.headers.get("authorization", "")
     if given[: len(_BEARER)].lower() == _BEARER:
-        if (wait := site.bearer_limit.seconds_to_wait(address_of(request), now)) > 0:
+        if site.tokens.right_of(given[len(_BEARER) :].strip()) is not None:
+            note_right_token(request)
+            return
+        if (wait := note_wrong_token(request, time.monotonic())) > 0:
             raise web.HTTPTooManyRequests(
                 text="Too many wrong tokens from your address.", headers={"retry-after": str(int(wait) + 1)}
             )
-        if site.tokens.right_of(given[len(_BEARER) :].strip()) is not None:
-            return
-        site.bearer_limit.failed(address_of(request), now)
     raise web.HTTPUnauthorized(text="This requires one of the dashboard's tokens: Authorization: Bearer ...")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from weakref import WeakSet
 
 import structlog
 from aiohttp import web
@@ -13,8 +12,11 @@ from multidict import MultiDict, MultiDictProxy
 
 from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.reload import CurrentSettings
-from cdc_bridge.web.access import Right, Session, Sessions, SignInLimit, Tokens
+from cdc_bridge.web.access import Right, Session, Sessions, Tokens, WrongTokens
+from cdc_bridge.web.client_address import client_of, forwarded_by_proxy
+from cdc_bridge.web.connections import ConnectionListener
 from cdc_bridge.web.database import DashboardDatabase
+from cdc_bridge.web.limited_log import WebLog
 from cdc_bridge.web.listen_settings import ListenSettings
 from cdc_bridge.web.time_limit import within
 
@@ -35,13 +37,11 @@ class Site:
     database: DashboardDatabase
     tokens: Tokens
     sessions: Sessions = field(default_factory=Sessions)
-    sign_in_limit: SignInLimit = field(default_factory=SignInLimit)
-    bearer_limit: SignInLimit = field(default_factory=SignInLimit)
-    """Separate, so that a monitoring system with an old token locks nobody out."""
+    wrong_tokens: WrongTokens = field(default_factory=WrongTokens)
+    log: WebLog = field(default_factory=WebLog)
+    connections: ConnectionListener | None = None
     required_rights: dict[Handler, Right | None] = field(default_factory=dict)
     """The right that a handler requires; ``None``: it is open."""
-    active: WeakSet[asyncio.BaseTransport] = field(default_factory=WeakSet)
-    """Connections that have sent a request."""
     timeouts: dict[Handler, float] = field(default_factory=dict)
     """Seconds that a handler may take, where that is not the default."""
     replays: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -84,11 +84,24 @@ def is_refresh(request: web.Request) -> bool:
 
 
 def address_of(request: web.Request) -> str:
-    """Return the client's address; behind a proxy, the one that the proxy reports."""
-    # The nearest proxy wrote the last address, possibly in a header line of its own; those before may be forged.
-    if site_of(request).listen.behind_proxy and (forwarded := request.headers.getall("x-forwarded-for", ())):
-        return forwarded[-1].rpartition(",")[2].strip()[:64]
-    return request.remote or ""
+    """Return the client's address; of a request from the proxy, the one that the proxy reports."""
+    remote = request.remote or ""
+    if site_of(request).listen.is_proxy(remote):
+        return forwarded_by_proxy(request.headers.getall("x-forwarded-for", [])) or remote
+    return remote
+
+
+def note_wrong_token(request: web.Request, now: float) -> float:
+    """Count and log a wrong token; return for how many seconds its client should send no other, 0: it may."""
+    site, address = site_of(request), address_of(request)
+    site.log.sign_in_rejected.note(now, address)
+    return site.wrong_tokens.note(client_of(address), now)
+
+
+def note_right_token(request: web.Request) -> None:
+    """Have the connection of a valid token or session yield last."""
+    if (connections := site_of(request).connections) is not None:
+        connections.trust(request)
 
 
 async def form_of(request: web.Request) -> MultiDictProxy[str]:

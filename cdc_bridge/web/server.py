@@ -1,8 +1,9 @@
-"""The HTTP server: routes, the right that each requires, and limits on connections."""
+"""The HTTP server: routes, and the right that each requires."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,8 +17,10 @@ from cdc_bridge.settings import PREFIX
 from cdc_bridge.tasks import end
 from cdc_bridge.web import monitoring
 from cdc_bridge.web.access import Right, Tokens
+from cdc_bridge.web.connections import IDLE_SECONDS, ConnectionListener
 from cdc_bridge.web.database import DashboardDatabase
 from cdc_bridge.web.guard import MIDDLEWARES
+from cdc_bridge.web.limited_log import ServerLogger
 from cdc_bridge.web.listen_settings import ListenSettings
 from cdc_bridge.web.pages import deliveries, delivery_retry, endpoint_definition, endpoints, overview, sign_in
 from cdc_bridge.web.requests import SITE, Handler, Site
@@ -26,11 +29,8 @@ from cdc_bridge.web.static_files import STATIC
 _MOST_BYTES_SENT = 64 * 1024
 _OPEN = None
 _STOP_WITHIN_SECONDS = 1.0
-_IDLE_SECONDS = 30.0
-_REQUEST_WITHIN_SECONDS = 10.0
+_UPLOAD_DISCARDED_SECONDS = 1.0
 _TEST_TIMEOUT_SECONDS = 620.0  # two time-outs of an endpoint at their maximum
-MOST_CONNECTIONS = 100
-"""Limit on the file descriptors that the server takes from the daemon."""
 
 _MONITORING: tuple[tuple[str, str, Handler, Right | None], ...] = (
     ("GET", "/metrics", monitoring.show_metrics, _OPEN),
@@ -79,68 +79,39 @@ async def web_server(listen: ListenSettings, health: HealthMonitor, settings: Cu
         SettingsError: The port cannot be used.
     """
     site = _site(listen, health, settings)
-    application = _application(site)
     runner = web.AppRunner(
-        application,
+        _application(site),
         access_log=None,
-        keepalive_timeout=_IDLE_SECONDS,
+        logger=ServerLogger(site.log),
+        keepalive_timeout=IDLE_SECONDS,
+        lingering_time=_UPLOAD_DISCARDED_SECONDS,
         shutdown_timeout=_STOP_WITHIN_SECONDS,
         auto_decompress=False,  # Browsers compress no form; what else is sent need not be unpacked.
     )
     await site.database.open()
     await runner.setup()
-    server: asyncio.Server | None = None
+    accepting: asyncio.Task[None] | None = None
     try:
+        if runner.server is None:
+            raise RuntimeError("the runner is not set up")
         try:
-            server = await _listen(runner, site)
+            site.connections = ConnectionListener(listen, runner.server, site.log)
         except OSError as error:
             raise SettingsError(
                 f"{PREFIX}WEB_PORT {listen.port} cannot be used: {error.strerror}", "Choose another port."
             ) from error
+        accepting = asyncio.create_task(site.connections.run())
         _log.info("serving", address=listen.url, dashboard=bool(site.tokens))
         yield
     finally:
-        if server is not None:
-            server.close()
+        if accepting is not None:
+            await end([accepting])
         await runner.cleanup()
+        if site.connections is not None:
+            site.connections.close_served()
+        site.log.flush(time.monotonic(), at_once=True)
         await end(site.replays.values())
         await site.database.close()
-
-
-async def _listen(runner: web.AppRunner, site: Site) -> asyncio.Server:
-    """Listen, within limits that leave file descriptors and memory to deliveries."""
-    loop, served = asyncio.get_running_loop(), runner.server
-    if served is None:
-        raise RuntimeError("the runner is not set up")
-
-    def protocol() -> asyncio.BaseProtocol:
-        if len(served.connections) >= MOST_CONNECTIONS:
-            return _Rejected()
-        handler = served()
-        loop.call_later(_REQUEST_WITHIN_SECONDS, _close_without_request, handler, site)
-        return handler
-
-    listen = site.listen
-    return await loop.create_server(
-        protocol,
-        listen.address,
-        listen.port,
-        ssl=listen.tls,
-        ssl_handshake_timeout=None if listen.tls is None else _REQUEST_WITHIN_SECONDS,
-    )
-
-
-class _Rejected(asyncio.Protocol):
-    """A connection beyond the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
-
-
-def _close_without_request(handler: asyncio.Protocol, site: Site) -> None:
-    transport = getattr(handler, "transport", None)
-    if transport is not None and transport not in site.active:
-        transport.abort()
 
 
 def _site(listen: ListenSettings, health: HealthMonitor, settings: CurrentSettings) -> Site:

@@ -44,6 +44,8 @@ def log_events() -> Iterator[str]:
         for call in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and call.args and ast.unparse(call.func).startswith(("_log.", "(_log.")):
                 yield from _texts(call.args[0])
+            elif isinstance(call, ast.Call) and ast.unparse(call.func) == "LimitedLog":
+                yield from _texts(call.args[1])
 
 
 def _texts(event: ast.expr) -> Iterator[str]:

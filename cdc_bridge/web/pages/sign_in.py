@@ -6,18 +6,23 @@ import time
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import structlog
 from aiohttp import web
 
 from cdc_bridge.settings import PREFIX
 from cdc_bridge.web.access import LONGEST_SECONDS
 from cdc_bridge.web.guard import cookie_name
 from cdc_bridge.web.rendering import page
-from cdc_bridge.web.requests import address_of, form_of, session_of, signed_in, site_of
+from cdc_bridge.web.requests import (
+    address_of,
+    form_of,
+    note_right_token,
+    note_wrong_token,
+    session_of,
+    signed_in,
+    site_of,
+)
 
 _MOST_TOKEN_CHARACTERS = 1000
-
-_log = structlog.get_logger(__name__)
 
 
 async def no_dashboard(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler gets one
@@ -37,20 +42,19 @@ async def form(request: web.Request) -> web.StreamResponse:
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """Begin a session for a valid token."""
-    site, now, address = site_of(request), time.monotonic(), address_of(request)
+    site, now = site_of(request), time.monotonic()
     sent = await form_of(request)
     token, next_ = sent.get("token", "").strip(), _next(sent.get("next", ""))
-    if (wait := site.sign_in_limit.seconds_to_wait(address, now)) > 0:
-        return await _rejected(request, next_, HTTPStatus.TOO_MANY_REQUESTS, _too_many(wait), retry_after=wait)
     right = site.tokens.right_of(token[:_MOST_TOKEN_CHARACTERS])
     if right is None:
-        site.sign_in_limit.failed(address, now)
-        _log.warning("sign-in rejected", address=address)
+        if (wait := note_wrong_token(request, now)) > 0:
+            return await _rejected(request, next_, HTTPStatus.TOO_MANY_REQUESTS, _too_many(wait), retry_after=wait)
         return await _rejected(request, next_, HTTPStatus.FORBIDDEN, "Wrong token.")
     if (before := request.cookies.get(cookie_name(request))) is not None:
         site.sessions.close(before)
     cookie, session = site.sessions.open(right, now)
-    _log.info("signed in", right=right, session=session.short_id, address=address)
+    note_right_token(request)
+    site.log.signed_in.note(now, address_of(request), right=right, session=session.short_id)
     response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"location": next_ or "/"})
     response.set_cookie(
         cookie_name(request),
@@ -80,10 +84,11 @@ def _too_many(wait: float) -> str:
 async def sign_out(request: web.Request) -> web.StreamResponse:
     """End the session."""
     name = cookie_name(request)
-    site_of(request).sessions.close(request.cookies[name])
-    _log.info("signed out", session=session_of(request).short_id, address=address_of(request))
+    site = site_of(request)
+    site.sessions.close(request.cookies[name])
+    site.log.signed_out.note(time.monotonic(), address_of(request), session=session_of(request).short_id)
     response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"location": "/sign-in"})
-    response.del_cookie(name, path="/", httponly=True, samesite="Strict", secure=site_of(request).listen.over_https)
+    response.del_cookie(name, path="/", httponly=True, samesite="Strict", secure=site.listen.over_https)
     return response
 
 

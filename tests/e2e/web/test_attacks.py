@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import ssl
 from collections.abc import AsyncIterator
 
@@ -12,6 +11,7 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
+from cdc_bridge.web.access import MOST_SESSIONS
 from tests.support.bridge import HEADER, SECRET, Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
@@ -81,14 +81,31 @@ async def test_wrong_token_signs_nobody_in(visitor: Visitor) -> None:
     assert (await visitor.get("/", follow=False)).status == 303
 
 
-async def test_after_ten_wrong_tokens_even_the_right_one_has_to_wait(visitor: Visitor, page_bridge: Bridge) -> None:
+async def test_ten_wrong_tokens_hold_up_wrong_ones_and_never_the_right_one(
+    visitor: Visitor, page_bridge: Bridge
+) -> None:
     for _ in range(10):
         assert (await visitor.sign_in("wrong")).status == 403
-    answer = await visitor.sign_in()
-    assert answer.status == 429
-    assert 0 < int(answer.headers["retry-after"]) <= 601
-    assert "Too many wrong tokens" in answer.text
+    for token in ("wrong", TOKEN[:-1]):
+        answer = await visitor.sign_in(token)
+        assert answer.status == 429
+        assert 0 < int(answer.headers["retry-after"]) <= 601
+        assert "Too many wrong tokens" in answer.text
+    assert (await visitor.sign_in()).status == 200
     assert len([line for line in page_bridge.log if line["event"] == "sign-in rejected"]) == 10
+
+
+async def test_sign_ins_to_see_states_end_no_session_that_may_change(operator: Visitor, page_port: int) -> None:
+    viewer = Visitor(page_port)
+    try:
+        for _ in range(MOST_SESSIONS + 1):
+            answer = await viewer.ask(
+                "POST", "/sign-in", data={"token": VIEW_TOKEN}, follow=False, cookies={operator.cookie_name: "none"}
+            )
+            assert answer.status == 303
+    finally:
+        await viewer.close()
+    assert (await operator.get("/endpoints/new", follow=False)).status == 200
 
 
 async def test_who_may_see_states_sees_no_content_and_changes_nothing(
@@ -437,29 +454,6 @@ async def test_what_the_database_refuses_is_told_without_its_statement(
     assert (await operator.get("/deliveries")).status == 200
 
 
-async def test_strangers_cannot_use_up_the_files_that_deliveries_need(
-    operator: Visitor, page_bridge: Bridge, page_port: int, database: Database, receiver: Receiver
-) -> None:
-    resource.prlimit(page_bridge.pid, resource.RLIMIT_NOFILE, (256, 256))
-    held = [await asyncio.open_connection("127.0.0.1", page_port) for _ in range(400)]
-    try:
-        database.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'cdc_bridge'")
-        database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-        await receiver.wait_for_delivered(1)
-        assert (await operator.get("/")).status == 200  # Who was there already is served.
-        # Who asks nothing is hung up on, and then others are served again.
-        async with asyncio.timeout(30):
-            for reader, _ in held:
-                await reader.read()
-        other = Visitor(page_port)
-        assert (await other.get("/healthz")).status == 200
-        await other.close()
-    finally:
-        for _, writer in held:
-            writer.close()
-    assert "out of system resource" not in "".join(page_bridge.output)
-
-
 async def test_half_a_form_is_given_up_and_keeps_no_daemon_from_stopping(page_bridge: Bridge, page_port: int) -> None:
     half = (
         b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
@@ -516,11 +510,9 @@ async def test_page_is_given_up_where_the_network_swallows_what_the_database_say
         await visitor.close()
 
 
-async def test_behind_a_proxy_the_address_is_what_the_nearest_one_wrote(
-    bridges: Bridges, database: Database, page_port: int
-) -> None:
+async def test_address_is_what_the_named_proxy_added(bridges: Bridges, database: Database, page_port: int) -> None:
     bridge = await bridges.start(
-        CDC_BRIDGE_WEB_PORT=str(page_port), CDC_BRIDGE_WEB_TOKEN=TOKEN, CDC_BRIDGE_WEB_BEHIND_PROXY="true"
+        CDC_BRIDGE_WEB_PORT=str(page_port), CDC_BRIDGE_WEB_TOKEN=TOKEN, CDC_BRIDGE_WEB_PROXY_ADDRESS="127.0.0.0/8"
     )
     visitor = Visitor(page_port)
     try:
@@ -531,7 +523,27 @@ async def test_behind_a_proxy_the_address_is_what_the_nearest_one_wrote(
             answer = await visitor.ask("POST", "/sign-in", data={"token": "wrong"}, headers=headers)
         assert answer.status == 429
         assert {line["address"] for line in bridge.log if line["event"] == "sign-in rejected"} == {"192.0.2.7"}
+        headers = CIMultiDict([("x-forwarded-for", "192.0.2.8")])
+        answer = await visitor.ask("POST", "/sign-in", data={"token": "wrong"}, headers=headers)
+        assert answer.status == 403
         assert (await visitor.ask("POST", "/sign-in", data={"token": TOKEN}, follow=False)).status == 303
+    finally:
+        await visitor.close()
+
+
+async def test_address_that_anybody_but_the_proxy_reports_is_ignored(
+    bridges: Bridges, database: Database, page_port: int
+) -> None:
+    bridge = await bridges.start(
+        CDC_BRIDGE_WEB_PORT=str(page_port), CDC_BRIDGE_WEB_TOKEN=TOKEN, CDC_BRIDGE_WEB_PROXY_ADDRESS="192.0.2.1"
+    )
+    visitor = Visitor(page_port)
+    try:
+        for number in range(12):
+            headers = {"x-forwarded-for": f"10.0.0.{number}", "forwarded": f"for=10.0.0.{number}"}
+            answer = await visitor.ask("POST", "/sign-in", data={"token": "wrong"}, headers=headers)
+        assert answer.status == 429
+        assert {line["address"] for line in bridge.log if line["event"] == "sign-in rejected"} == {"127.0.0.1"}
     finally:
         await visitor.close()
 

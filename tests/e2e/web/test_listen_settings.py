@@ -38,9 +38,10 @@ def test_loopback_requires_nothing_and_no_port_means_no_server() -> None:
     [
         ({"web_address": "0.0.0.0"}, "WEB_TOKEN is not set"),
         ({"web_address": "::"}, "WEB_TOKEN is not set"),
-        ({"web_behind_proxy": True}, "WEB_TOKEN is not set"),
+        ({"web_proxy_address": "127.0.0.1"}, "WEB_TOKEN is not set"),
         ({"web_address": "192.0.2.1", "web_token": TOKEN}, "is reached by other machines"),
         ({"web_address": "till.example", "web_token": TOKEN}, "WEB_ADDRESS is not an IP address"),
+        ({"web_proxy_address": "10.1.2.3/28", "web_token": TOKEN}, "is neither an IP address nor a network"),
         ({"web_token": SecretStr("too short")}, "WEB_TOKEN is shorter than 20 characters"),
         ({"web_view_token": SecretStr("x" * 19)}, "WEB_VIEW_TOKEN is shorter than 20 characters"),
         ({"web_token": TOKEN, "web_view_token": TOKEN}, "is the same as"),
@@ -55,10 +56,12 @@ def test_what_would_be_without_protection_is_refused(values: dict[str, Any], wor
 
 
 def test_proxy_or_certificate_will_do_with_a_token() -> None:
-    proxied = listen_settings(settings(web_address="0.0.0.0", web_token=TOKEN, web_behind_proxy=True))
+    proxied = listen_settings(settings(web_address="0.0.0.0", web_token=TOKEN, web_proxy_address="10.1.2.0/28"))
     assert proxied is not None
     assert proxied.over_https
     assert not proxied.is_local
+    assert proxied.is_proxy("10.1.2.3")
+    assert not proxied.is_proxy("10.1.2.77")
 
 
 async def test_daemon_that_would_serve_without_protection_does_not_start(bridges: Bridges) -> None:

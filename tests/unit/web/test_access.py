@@ -11,8 +11,8 @@ from cdc_bridge.web.access import (
     MOST_SESSIONS,
     Right,
     Sessions,
-    SignInLimit,
     Tokens,
+    WrongTokens,
 )
 
 
@@ -74,19 +74,35 @@ def test_no_two_sessions_have_the_same_form_token() -> None:
     assert sessions.open(Right.ALL, 0.0)[1].form_token != sessions.open(Right.ALL, 0.0)[1].form_token
 
 
-def test_ten_wrong_tokens_from_an_address_are_enough_for_ten_minutes() -> None:
-    limit = SignInLimit()
-    for number in range(10):
-        assert limit.seconds_to_wait("10.0.0.1", float(number)) == 0
-        limit.failed("10.0.0.1", float(number))
-    assert limit.seconds_to_wait("10.0.0.1", 10.0) == 590.0
-    assert limit.seconds_to_wait("10.0.0.2", 10.0) == 0
-    assert limit.seconds_to_wait("10.0.0.1", 600.0) == 0
+def test_session_that_may_view_ends_none_that_may_change() -> None:
+    sessions = Sessions()
+    cookie, session = sessions.open(Right.ALL, 0.0)
+    for _ in range(3 * MOST_SESSIONS):
+        sessions.open(Right.VIEW, 0.0)
+    assert sessions.find(cookie, 1.0) is session
 
 
-def test_no_more_addresses_are_kept_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_MOST_ADDRESSES", 3)
-    limit = SignInLimit()
+def test_session_that_is_used_outlasts_those_that_are_not() -> None:
+    sessions = Sessions()
+    cookie, session = sessions.open(Right.VIEW, 0.0)
+    for _ in range(3 * MOST_SESSIONS):
+        sessions.open(Right.VIEW, 0.0)
+        assert sessions.find(cookie, 1.0, automatic=True) is session
+
+
+def test_after_ten_wrong_tokens_a_client_is_told_to_wait_until_ten_minutes_are_over() -> None:
+    wrong = WrongTokens()
     for number in range(10):
-        limit.failed(f"10.0.0.{number}", 0.0)
-    assert len(limit._failed) == 3
+        assert wrong.note("10.0.0.1", float(number)) == 0
+    assert wrong.note("10.0.0.1", 10.0) == 590.0
+    assert wrong.note("10.0.0.1", 20.0) == 580.0
+    assert wrong.note("10.0.0.2", 20.0) == 0
+    assert wrong.note("10.0.0.1", 600.0) == 0
+
+
+def test_no_more_clients_are_kept_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_MOST_CLIENTS", 3)
+    wrong = WrongTokens()
+    for number in range(10):
+        wrong.note(f"10.0.0.{number}", 0.0)
+    assert len(wrong._at) == 3
