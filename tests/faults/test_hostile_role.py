@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -68,19 +68,17 @@ async def book(database: Database, round_: int) -> None:
 async def test_no_booking_fails_whatever_a_role_without_rights_does(
     database: Database, receiver: Receiver, bridges: Bridges, certificates: Certificates
 ) -> None:
-    bridge = await bridges.start()
-    await bridge.until_assigned()
     with ExitStack() as held:
+        # The lock that a sleeping daemon holds: every commit would notify.
+        locker = held.enter_context(anybody(database))
+        locker.execute("select pg_advisory_lock(52683, 1), pg_advisory_lock(52683, 0)")
+        bridge = await bridges.start()
+        await bridge.until_assigned()
         # A session that listens and never ends its transaction keeps the queue from being emptied, and old rows too.
         listener = held.enter_context(anybody(database))
         listener.execute("listen cdc_bridge_change")
         listener.execute("listen cdc_bridge_endpoint")
         listener.execute("begin isolation level repeatable read; select pg_current_xact_id()")
-        # The lock that a sleeping daemon holds: every commit would notify.
-        for mode in ("", "_shared"):
-            held.enter_context(suppress(psycopg.Error))
-            locker = held.enter_context(anybody(database))
-            locker.execute(f"select pg_try_advisory_lock{mode}(52683, 1), pg_try_advisory_lock{mode}(52683, 0)")
         await book(database, 1)
 
         # What fills the queue: until a notification is refused.
