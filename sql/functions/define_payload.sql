@@ -117,7 +117,9 @@ begin
   left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
   where a.attrelid = 'cdc_bridge.payload_to_define'::regclass;
   -- A domain is read as the type that it is based on.
-  after.expanded := case when without_domains is null then after.expanded else format(E'select %s from (\n%s\n) as p', without_domains, after.expanded) end;
+  if without_domains is not null then
+    after.expanded := format(E'select %s from (\n%s\n) as p', without_domains, after.expanded);
+  end if;
 
   select
     coalesce(array_agg(distinct format('%I.%I', n.nspname, c.relname)) filter (where c.oid is not null), '{}'),
