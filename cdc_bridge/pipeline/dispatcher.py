@@ -143,8 +143,6 @@ class Dispatcher:
             loaded = await self._load(deliveries)
             for delivery in deliveries:
                 self._start(delivery, loaded)
-            if not self._large_bytes:
-                self._queue.resume_set_aside(_RESUMED_AT_ONCE)
 
     async def finish_requests(self) -> None:
         """Wait for the requests in flight."""
@@ -222,6 +220,8 @@ class Dispatcher:
         if reservation_id in loaded.postponed:
             self._breaker.cancel_probe(reservation_id)
             self._queue.set_aside(delivery)
+            if not self._large_bytes:  # No request will end and make room.
+                self._queue.resume_set_aside(_RESUMED_AT_ONCE)
             return
         if problem is None:
             self._breaker.cancel_probe(reservation_id)

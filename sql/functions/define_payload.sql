@@ -4,7 +4,7 @@
 --   name   lower-case letters, digits and underscores; 'reservation' is the one that every endpoint gets
 --   query  a SELECT with one row per reservation. Its columns, in order, are the JSON's keys, and a dot nests. A column whose
 --          name begins with @ is not sent. "id" is the reservations table's key itself. {other} in place of a table stands
---          for another payload: select r.id, r.status from {reservation} r where r.restaurant_id = '1'
+--          for another payload: select r.id, r.status from {reservation} r where r.cancelled = 'F'
 -- Returns nothing. Safe to repeat: a definition that is in place is not touched. With another query it replaces the
 -- definition, and those that build on it are defined anew. Running daemons continue with the new one.
 -- Rejects, before it changes anything, a query that cannot be a payload, and one that cdc_bridge_loader may not read.
@@ -28,6 +28,7 @@ declare
   before cdc_bridge.payload_definition;
   after cdc_bridge.payload_definition;
   base text;
+  without_domains text;
   missing text;
   grants text;
   problem text;
@@ -70,8 +71,18 @@ begin
 
   -- The columns, and what the query reads and calls.
   drop view if exists cdc_bridge.payload_to_define;
-  execute format(E'create view cdc_bridge.payload_to_define as select p.* from (\n%s\n) as p', after.expanded);
+  begin
+    execute format(E'create view cdc_bridge.payload_to_define as select p.* from (\n%s\n) as p', after.expanded);
+  exception when insufficient_privilege then  -- on a schema, so that its tables are not known
+    raise exception 'payload "%": %', name, sqlerrm
+      using errcode = 'insufficient_privilege',
+            hint = 'In the mapping, in front of this: grant usage on schema SCHEMA to cdc_bridge_loader;';
+  end;
   select
+    case when bool_or(t.typtype = 'd') then
+      string_agg(format(case t.typtype when 'd' then 'p.%1$I::pg_catalog.%2$I as %1$I' else 'p.%1$I' end, a.attname, b.typname),
+        ', ' order by a.attnum)
+    end,
     array_agg(a.attname::text order by a.attnum),
     array_agg(coalesce(b.typname, t.typname)::text order by a.attnum),
     coalesce(
@@ -100,11 +111,15 @@ begin
           'uuid', 'json', 'jsonb'
         ])
     )
-  into after.columns, after.types, after.size, problem
+  into without_domains, after.columns, after.types, after.size, problem
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
   left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
   where a.attrelid = 'cdc_bridge.payload_to_define'::regclass;
+  -- A domain is read as the type that it is based on.
+  if without_domains is not null then
+    after.expanded := format(E'select %s from (\n%s\n) as p', without_domains, after.expanded);
+  end if;
 
   select
     coalesce(array_agg(distinct format('%I.%I', n.nspname, c.relname)) filter (where c.oid is not null), '{}'),

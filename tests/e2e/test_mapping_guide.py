@@ -249,7 +249,7 @@ async def test_column_that_is_retyped_is_sent_in_its_new_type(database: Database
 
 async def test_key_is_renamed_as_the_guide_says_and_every_booking_is_captured(database: Database) -> None:
     rename, attach = re.findall(
-        r"^    (alter table .* rename column .*|select cdc_bridge\.attach\(.*)$", GUIDE, re.MULTILINE
+        r"^ +(alter table .* rename column .*|select cdc_bridge\.attach\(.*)$", GUIDE, re.MULTILINE
     )
     database.execute("insert into customers (id) values ('C')")
     database.execute(rename)
@@ -258,6 +258,19 @@ async def test_key_is_renamed_as_the_guide_says_and_every_booking_is_captured(da
     database.execute(attach)
     database.execute(booking, ("S",))
     assert database.execute(LOGGED) == [("R", "I"), ("S", "I")]
+
+
+async def test_further_payload_of_the_guide_is_defined_and_dropped(database: Database) -> None:
+    section = GUIDE.partition("\n## Further payloads\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"^```sql\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+    (drop,) = re.findall(r"`(select cdc_bridge\.drop_payload.*?)`", section)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    database.execute(block)
+    async with database.loading_connection() as connection:
+        loaded = await ReservationLoader("short").load(connection, [ReservationId("R")])
+    assert list(json.loads(loaded.reservations[ReservationId("R")].body)) == ["id", "status", "datetime"]
+    database.execute(drop)
 
 
 async def test_commands_of_the_guide_work(

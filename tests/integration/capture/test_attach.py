@@ -61,7 +61,25 @@ def rejected(database: Database, attach: str, error: type[psycopg.Error]) -> Ite
 @pytest.mark.parametrize("conflict", ["error", "use_column", "use_variable"])
 @pytest.mark.parametrize(
     "column",
-    ["changed_at", "tg_op", "found", "new", "old", "tg_name", "changed_rows", "change", "operation", "reservation_id"],
+    [
+        "changed_at",
+        "tg_op",
+        "found",
+        "new",
+        "old",
+        "tg_name",
+        "changed_rows",
+        "change",
+        "operation",
+        "reservation_id",
+        "changed",
+        "named",
+        "without",
+        "key",
+        "tg_relid",
+        "tg_argv",
+        "capture_by_id",
+    ],
 )
 def test_table_may_have_columns_named_as_what_the_capture_function_uses(
     column: str, conflict: str, database: Database
@@ -77,7 +95,9 @@ def test_table_may_have_columns_named_as_what_the_capture_function_uses(
     assert logged(database) == [("A", "I"), ("A", "U")]
 
 
-@pytest.mark.parametrize("key", ["changed_at", "tg_op", "changed_rows", "The Key", 'a"b', "a%s", "$body$", "k" * 52])
+@pytest.mark.parametrize(
+    "key", ["changed_at", "tg_op", "changed_rows", "The Key", 'a"b', "a%s", "$body$", "k" * 52, "changed", "named"]
+)
 def test_key_may_have_any_name(key: str, database: Database) -> None:
     quoted = '"' + key.replace('"', '""') + '"'
     database.execute(f"create table public.bookings ({quoted} text primary key, guests integer)")

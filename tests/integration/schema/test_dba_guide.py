@@ -73,7 +73,7 @@ def test_every_block_runs_in_order_and_the_schema_ends_as_it_began(
     assert (folder / "install.sql").read_text().startswith("-- Installs")
     assert "cdc_bridge" not in (folder / "without-ours.sql").read_text().replace(
         "cdc_bridge.capture_by_id", ""
-    ).replace("cdc_bridge_insert", "").replace("cdc_bridge_update", "").replace("cdc_bridge_owner", "")
+    ).replace("cdc_bridge_insert", "").replace("cdc_bridge_update", "").replace("cdc_bridge_loader", "")
 
 
 def test_every_script_for_operations_is_named_and_runs_as_the_reader(
@@ -95,7 +95,17 @@ def test_all_that_is_ours_is_named_with_its_owner(database: Database) -> None:
         "select proname::text, pg_get_userbyid(proowner)::text from pg_proc "
         "where pronamespace = 'cdc_bridge'::regnamespace"
     )
-    assert {owner for _, owner in ours} == {"cdc_bridge_owner"}
+    assert {owner for name, owner in ours if name.startswith(("load_", "payload_"))} - {"cdc_bridge_owner"} == {
+        "cdc_bridge_loader"
+    }
+    for name, owner in ours:
+        rows = [
+            row
+            for row in table.splitlines()
+            if re.search(rf"`{name}`", row)
+            or any(name.startswith(prefix) for prefix in re.findall(r"`([a-z_]+)\.\.\.`", row))
+        ]
+        assert [row for row in rows if f"| `{owner}` |" in row], f"{name} belongs to {owner}"
     assert [name for name, _ in ours if not any(name == known or name.startswith(known) for known in names)] == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,8 +10,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.model import without_secrets
-from tests.support.databases import Database
+from tests.support.databases import BRIDGE_PASSWORD, Database
 
 E_RES_ROLE = "cdc_bridge_test_e_res"
 
@@ -23,6 +25,11 @@ insert into cdc_bridge.endpoint (
 values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)
 """
 READABLE = {"endpoint": "name, position, problem"}
+READER_MAY_READ = (
+    "change", "delivery", "schema_version", "payload_definition", "captured_table", "endpoint_status",
+    "unsettled_delivery",
+)  # fmt: skip
+ROLES = ("cdc_bridge_owner", "cdc_bridge_loader", "cdc_bridge_capture", "cdc_bridge", "cdc_bridge_reader")
 
 
 @contextmanager
@@ -38,12 +45,59 @@ def booking(database: Database) -> None:
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+LOAD = "select * from cdc_bridge.load_reservation('{R}', 100000) as loaded (key text, revision text%s)"
+OWN_PAYLOAD = "select cdc_bridge.define_payload('mine', 'select id from public.reservations')"
+E_RES_TABLES = ("reservations", "customers", "calls")
+WRITE_E_RES = [
+    "update reservations set adults = 1",
+    "insert into customers (id) values ('X')",
+    "delete from calls",
+    "truncate reservations",
+    "alter table reservations disable trigger cdc_bridge_update",
+    "drop trigger cdc_bridge_update on reservations",
+]
+READ_E_RES = [f"select * from {table}" for table in E_RES_TABLES]
+READ_SECRETS = [f"select {column} from cdc_bridge.endpoint" for column in ("headers", "secret", "previous_secret")]
+INSERT_CHANGE = "insert into cdc_bridge.change (reservation_id, operation, changed_at) values ('R', 'U', now())"
+DEFINE = [
+    OWN_PAYLOAD,
+    "select cdc_bridge.drop_payload('reservation')",
+    "select cdc_bridge.define_loader('reservation')",
+    "select cdc_bridge.define_capture('id', false)",
+    "select cdc_bridge.attach('reservations', 'id')",
+    "select cdc_bridge.detach('reservations')",
+    "select cdc_bridge.disable_capture()",
+    "select cdc_bridge.enable_capture()",
+    "select cdc_bridge.adopt()",
+]
+CREATE = ["create table cdc_bridge.mine (x int)", "create table public.mine (x int)", "create schema mine"]
+LOADING = [
+    "select cdc_bridge.payload_keys('reservation', null, null, 10)",
+    "select cdc_bridge.payload_sizes('reservation', '{R}')",
+    "select cdc_bridge.payload_types('reservation')",
+]
+OTHER_ROLES = {role: [f"set role {other}" for other in ROLES if other != role] for role in ROLES}
+
+MAY: dict[str, list[str]] = {
+    "cdc_bridge_owner": [
+        *READ_E_RES,
+        *READ_SECRETS,
+        *DEFINE[:4],
+        INSERT_CHANGE,
+        "delete from cdc_bridge.change",
+        "create table cdc_bridge.mine (x int)",
+        "select cdc_bridge.disable_capture()",
+        "select cdc_bridge.adopt()",
+    ],
+    "cdc_bridge_loader": [*READ_E_RES, "select * from cdc_bridge.payload_definition", "create temp table mine (x int)"],
+    "cdc_bridge_capture": [INSERT_CHANGE, "create temp table mine (x int)"],
+    "cdc_bridge": [
         "select * from cdc_bridge.change",
         "select * from cdc_bridge.schema_version",
-        "select * from cdc_bridge.reservation_payload",
+        "select * from cdc_bridge.payload_definition",
+        "select * from cdc_bridge.captured_table",
+        *READ_SECRETS,
+        *LOADING,
         ADD_ENDPOINT,
         "delete from cdc_bridge.endpoint",
         "select nextval('cdc_bridge.change_seq_seq')",
@@ -54,109 +108,155 @@ def booking(database: Database) -> None:
         "listen cdc_bridge_change",
         "call cdc_bridge.prune()",
         "select * from cdc_bridge.prune_changes('7 days', '0', 0, 10)",
+        "create temp table mine (x int)",
     ],
-)
-def test_daemon_may(statement: str, database: Database) -> None:
-    with acting_as(database, "cdc_bridge") as connection:
-        connection.execute(statement.encode())
+    "cdc_bridge_reader": [
+        *(f"select * from cdc_bridge.{table}" for table in READER_MAY_READ),
+        f"select {READABLE['endpoint']} from cdc_bridge.endpoint",
+    ],
+}
+"""What the DBA guide's table of roles has under "can", by role."""
 
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "select * from reservations",
-        "select * from customers",
-        "select * from calls",
-        "update reservations set adults = 1",
-        "insert into cdc_bridge.change (reservation_id, operation, changed_at) values ('R', 'U', now())",
+MAY_NOT: dict[str, list[str]] = {
+    "cdc_bridge_owner": [
+        *WRITE_E_RES,
+        "create table public.mine (x int)",
+        "create schema mine",
+        "set role cdc_bridge",
+        "set role cdc_bridge_reader",
+    ],
+    "cdc_bridge_loader": [
+        *WRITE_E_RES,
+        *READ_SECRETS,
+        *(f"select * from cdc_bridge.{table}" for table in ("change", "delivery", "endpoint_status", "captured_table")),
+        "update cdc_bridge.payload_definition set query = ''",
+        INSERT_CHANGE,
+        *DEFINE,
+        *CREATE,
+        *OTHER_ROLES["cdc_bridge_loader"],
+        "create or replace function cdc_bridge.mine() returns int language sql as 'select 1'",
+        "call cdc_bridge.prune()",
+    ],
+    "cdc_bridge_capture": [
+        *WRITE_E_RES,
+        *READ_E_RES,
+        *READ_SECRETS,
+        *(
+            f"select * from cdc_bridge.{table}"
+            for table in ("change", "delivery", "payload_definition", "captured_table")
+        ),
+        "insert into cdc_bridge.change (xid, reservation_id, operation, changed_at) values ('9', 'R', 'U', now())",
+        "update cdc_bridge.change set reservation_id = 'X'",
+        "delete from cdc_bridge.change",
+        *LOADING,
+        *DEFINE,
+        *CREATE,
+        *OTHER_ROLES["cdc_bridge_capture"],
+    ],
+    "cdc_bridge": [
+        *WRITE_E_RES,
+        *READ_E_RES,
+        INSERT_CHANGE,
         "update cdc_bridge.change set reservation_id = 'X'",
         "delete from cdc_bridge.change",
         "delete from cdc_bridge.delivery",
         "truncate cdc_bridge.delivery",
         "select setval('cdc_bridge.change_seq_seq', 1)",
-        "select cdc_bridge.adopt()",
         "insert into cdc_bridge.schema_version values (2)",
-        "create table cdc_bridge.mine (x int)",
-        "create table public.mine (x int)",
-        "drop view cdc_bridge.reservation_payload",
-        "select cdc_bridge.attach('reservations', 'id')",
-        "select cdc_bridge.detach('reservations')",
-        "select cdc_bridge.define_capture('id', false)",
-        "select cdc_bridge.disable_capture()",
-        "select cdc_bridge.enable_capture()",
-        "alter table reservations disable trigger cdc_bridge_update",
         "update cdc_bridge.schema_version set next_prepared_at = now()",
-        "set role cdc_bridge_owner",
+        "update cdc_bridge.payload_definition set query = ''",
+        "delete from cdc_bridge.captured_table",
+        "create or replace function cdc_bridge.load_reservation(text[], bigint) returns int language sql as 'select 1'",
+        "drop function cdc_bridge.load_reservation(text[], bigint)",
+        "alter function cdc_bridge.load_reservation(text[], bigint) security invoker",
+        *DEFINE,
+        *CREATE,
+        *OTHER_ROLES["cdc_bridge"],
     ],
-)
-def test_daemon_may_not(statement: str, database: Database) -> None:
-    with (
-        psycopg.connect(database.bridge_url, autocommit=True) as connection,
-        pytest.raises(errors.InsufficientPrivilege),
-    ):
-        connection.execute(statement.encode())
-
-
-@pytest.mark.parametrize("table", ["change", "endpoint", "delivery", "schema_version"])
-def test_reader_may_look_and_not_touch(table: str, database: Database) -> None:
-    with acting_as(database, "cdc_bridge_reader") as connection:
-        connection.execute(f"select {READABLE.get(table, '*')} from cdc_bridge.{table}".encode())
-        with pytest.raises(errors.InsufficientPrivilege):
-            connection.execute(f"delete from cdc_bridge.{table}".encode())
-
-
-@pytest.mark.parametrize("view", ["endpoint_status", "unsettled_delivery"])
-def test_reader_may_look_at_the_views_made_for_it(view: str, database: Database) -> None:
-    with acting_as(database, "cdc_bridge_reader") as connection:
-        connection.execute(f"select * from cdc_bridge.{view}".encode())
-
-
-URLS = (
-    "https://till.example/in?token=top-secret",
-    "https://till.example/in?a=1#top-secret",
-    "https://till.example/in#top-secret",
-    "https://till.example/in#a?top-secret",
-    "https://till.example/in\n?top-secret\n#top-secret",
-    "https://user:top-secret@till.example/@in",
-    "https://user:top-secret@and@till.example?top-secret",
-    "https:user:top-secret@till.example/in",
-    "top-secret@till.example",
-)
-
-
-@pytest.mark.parametrize("url", URLS)
-def test_reader_sees_an_endpoint_s_url_without_what_may_be_secret(url: str, database: Database) -> None:
-    database.execute(ADD_ENDPOINT)
-    database.execute("update cdc_bridge.endpoint set url = %s", [url])
-    for column in ("url", "*", "e::text", "to_json(e)"):
-        with acting_as(database, "cdc_bridge_reader") as connection, pytest.raises(errors.InsufficientPrivilege):
-            connection.execute(f"select {column} from cdc_bridge.endpoint e".encode())
-    with acting_as(database, "cdc_bridge_reader") as connection:
-        ((shown, row),) = connection.execute("select url, s::text from cdc_bridge.endpoint_status s").fetchall()
-    assert shown == without_secrets(url) == without_secrets(shown)
-    assert "till.example" in shown
-    assert "top-secret" not in row
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
+    "cdc_bridge_reader": [
+        *WRITE_E_RES,
+        *READ_E_RES,
+        *READ_SECRETS,
+        *LOADING,
+        *(f"delete from cdc_bridge.{table}" for table in ("change", "delivery", "endpoint", "schema_version")),
         "call cdc_bridge.prune()",
         "select * from cdc_bridge.prune_changes('7 days', '0', 0, 10)",
-        "select cdc_bridge.disable_capture()",
         "select nextval('cdc_bridge.change_seq_seq')",
-        "select cdc_bridge.adopt()",
+        *DEFINE,
+        *CREATE,
+        *OTHER_ROLES["cdc_bridge_reader"],
     ],
-)
-def test_reader_may_run_nothing(statement: str, database: Database) -> None:
-    with acting_as(database, "cdc_bridge_reader") as connection, pytest.raises(errors.InsufficientPrivilege):
+}
+"""What it has under "cannot"."""
+
+
+def each(table: dict[str, list[str]]) -> list[tuple[str, str]]:
+    return [(role, statement) for role, statements in table.items() for statement in statements]
+
+
+@pytest.fixture
+def logins(database: Database) -> Iterator[None]:
+    """All roles may log in, so that nothing is owed to the superuser that a session began as."""
+    try:
+        for role in ROLES:
+            database.execute(f"alter role {role} login password '{BRIDGE_PASSWORD}'")
+        yield
+    finally:
+        for role in set(ROLES) - {"cdc_bridge"}:
+            database.execute(f"alter role {role} nologin password null")
+
+
+def log_in(database: Database, role: str) -> psycopg.Connection:
+    url = database.server.url_for(database.name, user=role, password=BRIDGE_PASSWORD)
+    return psycopg.connect(url, autocommit=True)
+
+
+@pytest.mark.usefixtures("logins")
+@pytest.mark.parametrize(("role", "statement"), each(MAY))
+def test_role_may(role: str, statement: str, database: Database) -> None:
+    with log_in(database, role) as connection:
         connection.execute(statement.encode())
 
 
-@pytest.mark.parametrize("table", ["cdc_bridge.reservation_payload", "reservations", "customers", "calls"])
-def test_reader_sees_no_guest(table: str, database: Database) -> None:
-    with acting_as(database, "cdc_bridge_reader") as connection, pytest.raises(errors.InsufficientPrivilege):
-        connection.execute(f"select * from {table}".encode())
+@pytest.mark.usefixtures("logins")
+@pytest.mark.parametrize(("role", "statement"), each(MAY_NOT))
+def test_role_may_not(role: str, statement: str, database: Database) -> None:
+    with log_in(database, role) as connection, pytest.raises(errors.InsufficientPrivilege):
+        connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "cdc_bridge"])
+def test_role_cannot_log_in(role: str, database: Database) -> None:
+    assert database.value("select not rolcanlogin from pg_roles where rolname = %s", (role,))
+
+
+def test_daemon_loads_a_reservation_that_it_may_not_read(database: Database) -> None:
+    ((types,),) = database.execute("select types from cdc_bridge.payload_definition")
+    declared = "".join(f", c{number} {type_}" for number, type_ in enumerate(types))
+    with psycopg.connect(database.bridge_url, autocommit=True) as connection:
+        ((key, *values),) = connection.execute((LOAD % declared).encode()).fetchall()
+        assert (key, "R" in values) == ("R", True)
+    for role in ("cdc_bridge_reader", "cdc_bridge_capture"):
+        with acting_as(database, role) as connection, pytest.raises(errors.InsufficientPrivilege):
+            connection.execute((LOAD % declared).encode())
+
+
+def test_stolen_password_of_the_daemon_can_lose_deliveries_as_the_guide_says(database: Database) -> None:
+    database.execute(ADD_ENDPOINT)
+    database.execute("update cdc_bridge.endpoint set cluster = (select system_identifier from pg_control_system())")
+    database.execute("update cdc_bridge.change set changed_at = now() - interval '1 year'")
+    kept = "select count(*) from cdc_bridge.change"
+    with psycopg.connect(database.bridge_url, autocommit=True) as connection:
+        connection.execute("call cdc_bridge.prune('1 day')")
+        assert database.value(kept) == 1
+        connection.execute("update cdc_bridge.endpoint set position = pg_current_snapshot()")
+        connection.execute("call cdc_bridge.prune('1 day')")
+        assert database.value(kept) == 0
+
+
+def test_guide_has_every_role_and_no_other() -> None:
+    table = guide_text(Guide.DBA).partition("\n## Roles and rights\n")[2].partition("\n\n```")[0]
+    assert re.findall(r"^\| `(cdc_bridge\w*)`", table, flags=re.MULTILINE) == list(ROLES)
 
 
 @pytest.fixture
@@ -276,3 +376,30 @@ def test_reader_sees_no_secret_and_all_else_of_an_endpoint(column: str, database
         )
         others = ", ".join(name for (name,) in columns if name not in SECRET_COLUMNS)
         connection.execute(f"select {others} from cdc_bridge.endpoint".encode())
+
+
+URLS = (
+    "https://till.example/in?token=top-secret",
+    "https://till.example/in?a=1#top-secret",
+    "https://till.example/in#top-secret",
+    "https://till.example/in#a?top-secret",
+    "https://till.example/in\n?top-secret\n#top-secret",
+    "https://user:top-secret@till.example/@in",
+    "https://user:top-secret@and@till.example?top-secret",
+    "https:user:top-secret@till.example/in",
+    "top-secret@till.example",
+)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_reader_sees_an_endpoint_s_url_without_what_may_be_secret(url: str, database: Database) -> None:
+    database.execute(ADD_ENDPOINT)
+    database.execute("update cdc_bridge.endpoint set url = %s", [url])
+    for column in ("url", "*", "e::text", "to_json(e)"):
+        with acting_as(database, "cdc_bridge_reader") as connection, pytest.raises(errors.InsufficientPrivilege):
+            connection.execute(f"select {column} from cdc_bridge.endpoint e".encode())
+    with acting_as(database, "cdc_bridge_reader") as connection:
+        ((shown, row),) = connection.execute("select url, s::text from cdc_bridge.endpoint_status s").fetchall()
+    assert shown == without_secrets(url) == without_secrets(shown)
+    assert "till.example" in shown
+    assert "top-secret" not in row

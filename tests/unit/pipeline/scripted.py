@@ -133,6 +133,10 @@ class ScriptedStore:
         self.unreadable: set[str] = set()
         self.body_bytes: dict[str, int] = {}
         """Size of the bodies that are not small."""
+        self.vanishing: dict[str, int] = {}
+        """Those that are measured and then not found, and by how many loads they are found before."""
+        self.bytes_loaded: list[int] = []
+        """Of the large bodies of each load, with what was in memory."""
         self.fencing_token = FENCING_TOKEN
         self.recorded: list[tuple[int, str]] = []
         """Number and state of each delivery, in order."""
@@ -192,7 +196,7 @@ class ScriptedStore:
         self.loaded.append(list(reservation_ids))
         unreadable = {id_: "a cast" for id_ in reservation_ids if id_ in self.unreadable}
         found: dict[ReservationId, Reservation] = {}
-        postponed = set()
+        postponed = {id_ for id_ in reservation_ids if self._vanishes(id_)}
         for id_ in reservation_ids:
             size = self.body_bytes.get(id_, 2)
             if id_ in self.deleted or id_ in unreadable:
@@ -202,7 +206,18 @@ class ScriptedStore:
                 continue
             room_bytes -= size if size > SMALL_BYTES else 0
             found[id_] = Reservation(id_, id_, b" " * size)
+        self.bytes_loaded.append(ROOM_BYTES - room_bytes)
         return Loaded(found, self.fencing_token if found else None, unreadable, frozenset(postponed))
+
+    def _vanishes(self, id_: str) -> bool:
+        if id_ not in self.vanishing:
+            return False
+        self.vanishing[id_] -= 1
+        if self.vanishing[id_] >= 0:
+            return False
+        del self.vanishing[id_]
+        self.deleted.add(id_)
+        return True
 
     async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
         await self.recording.pass_through(self._happened)

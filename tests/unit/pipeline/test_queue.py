@@ -530,3 +530,59 @@ def test_position_counts_what_is_about_to_be_recorded_and_nothing_else() -> None
     assert queue.position_with([first, second]) == position(1)
     assert queue.position_with([first, second, third]) == position(2)
     assert queue.position_with([]) == position(0)
+
+
+def test_reservation_that_is_set_aside_is_taken_again_once_it_is_resumed_and_others_meanwhile() -> None:
+    queue = Queue()
+    queue.add(change(1, "a"), change(2, "b"), change(3, "a"))
+    first, second = queue.take(2)
+    queue.dispatchable.clear()
+    queue.set_aside(first)
+    assert (queue.sending, queue.has_ready) == (1, False)
+    assert queue.dispatchable.is_set()
+    queue.settle_as(second, DELIVERED)
+    queue.add(change(4, "c"))
+    assert queue.record() == [(2, "delivered")]
+    assert queue.taken() == [4]
+    queue.dispatchable.clear()
+    queue.resume_set_aside(16)
+    assert queue.dispatchable.is_set()
+    (again,) = queue.take(2)
+    assert again is first
+    queue.settle_as(first, DELIVERED)
+    assert queue.record() == [(1, "delivered")]
+    assert queue.taken() == [3]
+
+
+def test_those_that_were_set_aside_first_are_resumed_first_and_no_more_than_asked_for() -> None:
+    queue = Queue()
+    queue.add(*(change(seq, f"r{seq}") for seq in range(1, 6)))
+    for delivery in queue.take(5):
+        queue.set_aside(delivery)
+    queue.resume_set_aside(2)
+    assert queue.taken() == [1, 2]
+    queue.resume_set_aside(16)
+    assert queue.taken() == [3, 4, 5]
+    queue.resume_set_aside(16)
+    assert queue.taken() == []
+
+
+def test_newest_change_takes_the_place_of_one_that_is_set_aside_with_latest_only() -> None:
+    queue = Queue(latest_only=True)
+    queue.add(change(1, "a"))
+    queue.set_aside(queue.take_one())
+    queue.add(change(2, "a"))
+    assert queue.record() == [(1, "superseded")]
+    assert queue.taken() == []
+    queue.resume_set_aside(16)
+    assert queue.taken() == [2]
+
+
+def test_position_does_not_pass_what_is_set_aside() -> None:
+    queue = Queue()
+    queue.add(change(1, "a"))
+    queue.set_aside(queue.take_one())
+    queue.add(change(2, "b"))
+    queue.settle_as(queue.take_one(), DELIVERED)
+    queue.record()
+    assert queue.reached == 0

@@ -42,6 +42,17 @@ def test_endpoint_of_the_settings_is_defined_by_the_settings_that_declare_it() -
     assert known.of(listed(in_settings=True)) is None
 
 
+def test_every_definition_is_invalid_while_the_payload_cannot_be_loaded_and_valid_as_soon_as_it_can() -> None:
+    problem: str | None = "the payload does not fit"
+    known = EndpointDefinitions(TILL, allow_http=False, payload_problem=lambda: problem)
+    for endpoint in (listed(), listed(in_settings=True)):
+        with pytest.raises(ValueError, match="the payload does not fit"):
+            known.of(endpoint)
+    assert known.of(listed(2, "other", in_settings=True)) is None
+    problem = None
+    assert known.of(listed()) == known.of(listed(in_settings=True)) == TILL
+
+
 def test_file_that_cannot_be_read_has_no_contents(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(b"CA")
