@@ -45,7 +45,7 @@ def booking(database: Database) -> None:
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
 
 
-LOAD = "select * from cdc_bridge.load_reservation('{R}', 100000) as loaded (key text, revision text%s)"
+LOAD = "select * from cdc_bridge.load_reservation('{R}', 100000)"
 OWN_PAYLOAD = "select cdc_bridge.define_payload('mine', 'select id from public.reservations')"
 E_RES_TABLES = ("reservations", "customers", "calls")
 WRITE_E_RES = [
@@ -72,7 +72,7 @@ DEFINE = [
 ]
 CREATE = ["create table cdc_bridge.mine (x int)", "create table public.mine (x int)", "create schema mine"]
 LOADING = [
-    "select cdc_bridge.payload_keys('reservation', null, null, 10)",
+    "select cdc_bridge.payload_keys('reservation', null, null, 10, 1000)",
     "select cdc_bridge.payload_sizes('reservation', '{R}')",
     "select cdc_bridge.payload_types('reservation')",
 ]
@@ -231,14 +231,12 @@ def test_role_cannot_log_in(role: str, database: Database) -> None:
 
 
 def test_daemon_loads_a_reservation_that_it_may_not_read(database: Database) -> None:
-    ((types,),) = database.execute("select types from cdc_bridge.payload_definition")
-    declared = "".join(f", c{number} {type_}" for number, type_ in enumerate(types))
     with psycopg.connect(database.bridge_url, autocommit=True) as connection:
-        ((key, *values),) = connection.execute((LOAD % declared).encode()).fetchall()
+        ((key, *values),) = connection.execute(LOAD.encode()).fetchall()
         assert (key, "R" in values) == ("R", True)
     for role in ("cdc_bridge_reader", "cdc_bridge_capture"):
         with acting_as(database, role) as connection, pytest.raises(errors.InsufficientPrivilege):
-            connection.execute((LOAD % declared).encode())
+            connection.execute(LOAD.encode())
 
 
 def test_stolen_password_of_the_daemon_can_lose_deliveries_as_the_guide_says(database: Database) -> None:
