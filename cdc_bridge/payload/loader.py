@@ -63,6 +63,8 @@ class Loaded:
     """Those that cannot be loaded, as on a value that cannot be cast, and why."""
     postponed: frozenset[ReservationId] = frozenset()
     """Those for which there was no room in this load."""
+    too_large: frozenset[ReservationId] = frozenset()
+    """Those of the unreadable ones that are too large to be sent: their own fault, whatever others do."""
 
     def with_more(self, later: Loaded) -> Loaded:
         """Return it with what was loaded in a later snapshot."""
@@ -71,6 +73,7 @@ class Loaded:
             self.fencing_token if later.fencing_token is None else later.fencing_token,
             self.unreadable | later.unreadable,
             self.postponed | later.postponed,
+            self.too_large | later.too_large,
         )
 
 
@@ -136,7 +139,8 @@ class ReservationLoader:
             if size is None:
                 continue
             if size > self._max_body_bytes:
-                loaded = loaded.with_more(Loaded({}, None, {id_: self._too_large(size)}))
+                problem = {id_: self._too_large(size)}
+                loaded = loaded.with_more(Loaded({}, None, problem, too_large=frozenset(problem)))
             elif size > room_bytes < ROOM_BYTES:
                 loaded = loaded.with_more(Loaded({}, None, postponed=frozenset({id_})))
             else:
@@ -275,7 +279,8 @@ class ReservationLoader:
             else:
                 reservations[id_] = Reservation(id_, subject if type(subject) is str else _subject_of(subject), body)
         token = rows[0][0] if reservations else None
-        return Loaded(reservations, None if token is None else int(token), unreadable)
+        too_large = frozenset(unreadable)
+        return Loaded(reservations, None if token is None else int(token), unreadable, too_large=too_large)
 
     def _too_large(self, size: int) -> str:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
