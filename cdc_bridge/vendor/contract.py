@@ -62,7 +62,7 @@ def openapi() -> dict[str, Any]:
 
 
 def column_names() -> list[str]:
-    """Return the keys in order, nested ones with a dot, as the payload view names its columns."""
+    """Return the keys in order, nested ones with a dot, as the payload names its columns."""
     return list(column_forms())
 
 

@@ -52,15 +52,25 @@ async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: D
     terminated_at = database.value("select now()")
     await bridge.terminate()
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
-    database.execute("select cdc_bridge.disable_capture()")
     _, output, _ = await run_command("status", **bridges.settings)
     assert "unassigned" in output
-    assert "✗ capture  capture was switched off" in output
-    assert "select cdc_bridge.enable_capture();" in output
     _, output, _ = await run_command("status", "--json", **bridges.settings)
     (endpoint,) = json.loads(output)["endpoints"]
     assert (endpoint["status"], endpoint["backlog"], endpoint["daemon"]) == ("unassigned", 1, None)
     assert datetime.fromisoformat(endpoint["since"]) > terminated_at
+
+
+async def test_status_says_that_capture_is_off_and_that_the_endpoint_is_invalid(
+    database: Database, bridges: Bridges
+) -> None:
+    await (await bridges.start()).terminate()
+    database.execute("select cdc_bridge.disable_capture()")
+    _, output, _ = await run_command("status", **bridges.settings | {"COLUMNS": "300"})
+    assert "✗ capture  capture was switched off" in output
+    assert "select cdc_bridge.enable_capture();" in output
+    assert "invalid: capture is not attached to table public.reservations, or is switched off" in " ".join(
+        output.split()
+    )
 
 
 async def test_status_can_be_seen_by_whoever_watches(database: Database, bridges: Bridges) -> None:

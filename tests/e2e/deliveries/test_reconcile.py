@@ -20,7 +20,7 @@ from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
-from tests.support.payloads import map_table
+from tests.support.payloads import map_table, replace_in_payload
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.waiting import until
@@ -109,12 +109,28 @@ async def test_row_restored_by_copy_is_found(database: Database, receiver: Recei
             copying.write(row.replace(b"Confirmed", b"Restored"))
             copying.write(row.replace(b"R2", b"R7"))
     found = await reconciled(bridges, "--repair", code=1)
-    assert found["ids"] == {"missing": ["R7"], "stale": ["R2"], "dead": []}
+    assert found["ids"] == {"missing": ["R7"], "stale": ["R2"], "dead": [], "unreadable": []}
     await receiver.wait_for_delivered(5)
     assert {request.reservation_id: request.json["status"] for request in receiver.delivered[3:]} == {
         "R2": "Restored",
         "R7": "Confirmed",
     }
+
+
+async def test_reservation_that_cannot_be_loaded_is_unreadable_and_the_others_are_compared(
+    database: Database, bridges: Bridges
+) -> None:
+    await delivered_bookings(3, database, bridges)
+    cast = "case when r.notes = '' then r.adults else r.notes::integer end as adults,"
+    replace_in_payload(database, "r.adults,", cast)
+    database.execute(UNCAPTURED.format("update reservations set notes = 'a secret' where id = 'R2'"))
+    found = await reconciled(bridges, code=1)
+    assert (found["in_sync"], found["unreadable"], found["ids"]["unreadable"]) == (2, 1, ["R2"])
+    code, output, errors = await run_command("reconcile", "--repair", **bridges.settings)
+    assert code == 1
+    assert "unreadable         1  R2\n" in output
+    assert "Queued: 0 reservations." in output
+    assert "a secret" not in output + errors
 
 
 async def test_reservation_deleted_and_restored_is_missing(

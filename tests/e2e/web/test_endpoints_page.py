@@ -57,9 +57,10 @@ async def test_first_page_says_what_is_wrong_since_when_and_what_to_do(operator:
     text = await until_on_page(operator, "/", "Capture : capture was switched off")
     assert "select cdc_bridge.enable_capture();" in text
     assert "First seen 20" in text
-    assert "1 problem: capture was switched off by cdc_bridge.disable_capture()." in text
+    problems = "2 problems: capture was switched off by cdc_bridge.disable_capture(); default is invalid."
+    assert problems in text
     banner = await operator.get("/deliveries")
-    assert "1 problem: capture was switched off by cdc_bridge.disable_capture(). Details" in banner.text
+    assert f"{problems} Details" in banner.text
 
 
 async def test_endpoint_of_the_settings_is_shown_as_such_and_cannot_be_changed(
