@@ -23,8 +23,8 @@ EXPOSED_REMEDY = "Withdraw that: chmod o-r FILE. Who may have read it knows the 
 def check_settings_files(settings: Settings) -> Check:
     """No other user of this machine can read a secret in the settings."""
     if settings.exposed:
-        return warning("settings", f"every user of this machine can read {', '.join(settings.exposed)}", EXPOSED_REMEDY)
-    return ok("settings", "no file with a secret can be read by every user of this machine")
+        return warning("secrets", f"every user of this machine can read {', '.join(settings.exposed)}", EXPOSED_REMEDY)
+    return ok("secrets", "no file with a secret can be read by every user of this machine")
 
 
 async def check_reachability(connection: Connection, settings: Settings) -> list[Check]:

@@ -45,8 +45,8 @@ async def require_ready(connection: Connection) -> None:
 async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     """Run every check; those that depend on one that failed are skipped."""
     yield ok("cdc-bridge", f"{__version__}, Python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
-    yield check_settings_files(settings)
     yield check_declared_endpoint(settings)
+    yield check_settings_files(settings)
     try:
         connection = await connect(settings.database_url.get_secret_value())
     except psycopg.Error as error:

@@ -49,6 +49,11 @@ from (
       has_table_privilege('cdc_bridge.payload_definition', 'select') and has_table_privilege('cdc_bridge.captured_table', 'select')
     ),
     (
+      'read cdc_bridge.related_table and cdc_bridge.related_change',
+      'grant select on cdc_bridge.related_table, cdc_bridge.related_change to cdc_bridge',
+      has_table_privilege('cdc_bridge.related_table', 'select') and has_table_privilege('cdc_bridge.related_change', 'select')
+    ),
+    (
       'load reservations',
       (select format('grant execute on function %%s to cdc_bridge', string_agg(unusable.name, ', ')) from unusable),
       not exists (select from unusable)

@@ -55,6 +55,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("delivery", "show", ID),
         ("delivery", "retry", seq, ID),
         ("delivery", "retry", f"msg_{ID}"),
+        ("erase", ID),
         ("payload", ID),
         ("payload", ID, "--pretty"),
         ("payload", f"no {ID}"),
@@ -132,6 +133,7 @@ async def test_commands_escape_on_a_terminal_too(
     await endpoint.run("add", "till", "https://till.example/")
     await run_command("backfill", "till", **bridges.settings)
     for arguments in (
+        ("erase", ID),
         ("payload", ID),
         ("deliveries",),
         ("reconcile",),

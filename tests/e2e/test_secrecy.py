@@ -58,7 +58,7 @@ async def test_secret_in_a_settings_file_that_everybody_reads_is_told(
     code, checked, _ = await run_command("check", **settings)
     assert code == 0
     (line,) = (line for line in checked.splitlines() if f"every user of this machine can read {file}" in line)
-    assert line.startswith("! settings")
+    assert line.startswith("! secrets")
     assert "(endpoint_header)" in line
     bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(file))
     warned = await bridge.wait_for_log("secret can be read by every user")
@@ -66,7 +66,7 @@ async def test_secret_in_a_settings_file_that_everybody_reads_is_told(
     assert TOKEN not in checked + "".join(bridge.output)
     file.chmod(0o600)
     _, checked, _ = await run_command("check", **settings)
-    assert "✓ settings" in checked
+    assert "✓ secrets" in checked
 
 
 async def test_guest_s_value_that_the_payload_cannot_cast_is_not_repeated(
