@@ -36,7 +36,10 @@ async def assert_refused(bridges: Bridges, *words: str, code: int = 1, check: st
 async def test_all_is_well(bridges: Bridges) -> None:
     code, output, errors = await run_command("check", **bridges.settings)
     assert (code, errors) == (0, "")
-    names = "cdc-bridge settings secrets database server clock installation rights roles mapping capture endpoints reach wake-up"
+    names = (
+        "cdc-bridge settings secrets database server clock installation rights roles mapping capture endpoints reach "
+        "wake-up"
+    )
     assert [line.split()[:2] for line in output.splitlines()] == [["✓", name] for name in names.split()]
 
 

@@ -284,3 +284,23 @@ async def test_no_false_alarm_while_writers_write(
     assert pending > 0
     print(f"{times} times, {pending} pending")
     assert await bridge.terminate() == 0
+
+
+@pytest.mark.departs_from_contract("updated is null")
+async def test_row_that_has_no_time_of_update_is_compared_too(database: Database, bridges: Bridges) -> None:
+    await delivered_bookings(1, database, bridges)
+    database.execute("alter table reservations alter column updated drop not null, alter column created drop not null")
+    columns = "insert into reservations (id, cust_id, reference, created, updated) values"
+    for row in (
+        "('NEVER UPDATED', 'C', 1, now(), null)",
+        "('WITHOUT TIMES', 'C', 1, null, null)",
+        "('OLD', 'C', 1, now() - interval '1 year', null)",
+    ):
+        database.execute(UNCAPTURED.format(f"{columns} {row}"))
+    since = ("--since", f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    found = await reconciled(bridges, *since, code=1)
+    assert sorted(found["ids"]["missing"]) == ["NEVER UPDATED", "WITHOUT TIMES"]
+    await reconciled(bridges, *since, "--repair", code=1)
+    await until(lambda: database.value(DELIVERED) == 3, "both are delivered")
+    found = await reconciled(bridges, *since, code=0)
+    assert found["missing"] == 0
