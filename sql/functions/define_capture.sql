@@ -41,8 +41,7 @@ begin
   select named.key, %2$I.tg_op::"char", cdc_bridge_changed_at
   from (select null::text as %1$I) as without
   cross join changed_rows
-  cross join lateral (select case when %1$I is not null then concat(%1$I) end as key from (select changed_rows.*) as changed) as named
-  where named.key is not null;
+  cross join lateral (select concat(%1$I) as key from (select changed_rows.*) as changed where %1$I is not null) as named;
   if not found then
     if not exists (select from changed_rows) then
       return null;

@@ -29,8 +29,8 @@ begin
     select distinct named.key, 'U'::"char", cdc_bridge_changed_at
     from (select null::text as %1$I) as without
     cross join %2$s as changed
-    cross join lateral (select case when %1$I is not null then concat(%1$I) end as key from (select changed.*) as row_) as named
-    where named.key is not null and %3$s;
+    cross join lateral (select concat(%1$I) as key from (select changed.*) as row_ where %1$I is not null) as named
+    where %3$s;
     cdc_bridge_captured := found;$insertion$;
     function_body := '';
     foreach rows_of in array array['changed_rows', '(select * from changed_rows union all select * from former_rows)', 'former_rows'] loop
@@ -53,8 +53,7 @@ begin
   select distinct %2$s, named.key, cdc_bridge_changed_at
   from (select null::text as %1$I) as without
   cross join changed_rows as changed
-  cross join lateral (select case when %1$I is not null then concat(%1$I) end as key from (select changed.*) as row_) as named
-  where named.key is not null;
+  cross join lateral (select concat(%1$I) as key from (select changed.*) as row_ where %1$I is not null) as named;
   cdc_bridge_captured := found;$insertion$, related.key, related.related_id);
   end if;
   function_body := case when enabled then format(
