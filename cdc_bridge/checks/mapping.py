@@ -39,9 +39,23 @@ async def check_mapping(connection: LoadingConnection) -> Check:
     """The payload can be loaded, and has every column of the contract, in types that are written in its forms."""
     try:
         await ReservationLoader().require_valid(connection)
-        definition = await payload_definition(connection, RESERVATION)
+        return await check_contract(connection)
     except PayloadInvalid as error:
-        return failed(_NAME, error.problem, error.remedy)
+        return invalid(error)
+
+
+def invalid(error: PayloadInvalid) -> Check:
+    """Return the failed check of a payload that cannot be loaded."""
+    return failed(_NAME, error.problem, error.remedy)
+
+
+async def check_contract(connection: LoadingConnection) -> Check:
+    """The payload, which can be loaded, has every column of the contract, in types that are written in its forms.
+
+    Raises:
+        PayloadInvalid: It is not defined.
+    """
+    definition = await payload_definition(connection, RESERVATION)
     types = definition.type_of
     if missing := [column for column in column_names() if column not in types]:
         return failed(

@@ -96,8 +96,14 @@ _LOADERS: dict[str, type[Loader]] = {
 TEXT_TYPES = frozenset({"text", "varchar", "bpchar", "name"})
 """Types that are strings in the JSON; null is ``""``."""
 
-SUPPORTED_TYPES = TEXT_TYPES | {"int2", "int4", "int8"} | _LOADERS.keys()
-"""Types that a column of a payload may have."""
+_NUMBER_TYPES = frozenset({"int2", "int4", "int8", "numeric", "float4", "float8"})
+_JSON_TYPES = frozenset({"json", "jsonb"})
+
+
+def form_of(type_: str) -> str:
+    """Return what a column type is written as: types of one form can stand for one another."""
+    forms = {"text": TEXT_TYPES, "number": _NUMBER_TYPES, "json": _JSON_TYPES}
+    return next((form for form, types in forms.items() if type_ in types), type_)
 
 
 def register_formats(context: AdaptContext) -> None:

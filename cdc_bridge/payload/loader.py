@@ -23,7 +23,7 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
-from cdc_bridge.payload.formats import SUPPORTED_TYPES, TEXT_TYPES, Json
+from cdc_bridge.payload.formats import TEXT_TYPES, Json, form_of
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
 
@@ -247,14 +247,14 @@ class ReservationLoader:
         cursor = await run_isolated(connection, statement, {"payload": self._payload})
         ((types,),) = await cursor.fetchall()
         changed = [
-            f"{column} (now {type_ or 'of somebody else'})"
-            for column, type_ in zip(definition.columns, types, strict=True)
-            if type_ not in SUPPORTED_TYPES
+            f"{column} ({before}, now {now or 'a type of its own'})"
+            for column, before, now in zip(definition.columns, definition.types, types, strict=True)
+            if now is None or form_of(now) != form_of(before)
         ]
         if changed:
             raise PayloadInvalid(
-                f'the payload "{self._payload}" has columns of types that cannot be written: {", ".join(changed)}',
-                f"Cast them in the mapping and run as a DBA: {INSTALL_MAPPING}",
+                f'the payload "{self._payload}" has columns with types that are written otherwise: {", ".join(changed)}',
+                f"Define it anew, with casts where they are needed: {INSTALL_MAPPING}",
             )
         return tuple(types)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from cdc_bridge.checks.capture import check_capture
-from cdc_bridge.checks.mapping import check_mapping
+from cdc_bridge.checks.mapping import check_contract, invalid
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database
 from cdc_bridge.errors import InstallationError, PayloadInvalid
@@ -67,10 +67,11 @@ class MappingMonitor:
         """
         try:
             await self._database.load_patiently(self._loader.require_valid)
+            mapping = await self._database.load_patiently(check_contract)
             self._note_payload(None)
         except PayloadInvalid as error:
+            mapping = invalid(error)
             self._note_payload(error)
-        mapping = await self._database.load_patiently(check_mapping)
         capture = await self._database.patiently(check_capture)
         for check in (mapping, capture):
             self._log(check.name, check)

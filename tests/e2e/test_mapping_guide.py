@@ -215,7 +215,7 @@ async def test_time_without_a_zone_is_refused_by_check(database: Database, bridg
     database.execute("alter table reservations alter column datetime type timestamp")
     code, output, _ = await run_command("check", **bridges.settings | {"COLUMNS": "200"})
     assert code == 1
-    assert "datetime (now timestamp)" in output
+    assert "datetime (timestamptz, now timestamp)" in output
     with pytest.raises(errors.FeatureNotSupported, match=r"write x at time zone 'Europe/London' as \"datetime\""):
         database.execute(SHIPPED.replace("  r.notes,", "  upper(r.notes) as notes,"))
 
