@@ -253,7 +253,7 @@ class ReservationLoader:
         ]
         if changed:
             raise PayloadInvalid(
-                f'the payload "{self._payload}" has columns with types that are written otherwise: {", ".join(changed)}',
+                f'the payload "{self._payload}" has columns whose new type is written otherwise: {", ".join(changed)}',
                 f"Define it anew, with casts where they are needed: {INSTALL_MAPPING}",
             )
         return tuple(types)

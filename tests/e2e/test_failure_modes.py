@@ -133,7 +133,7 @@ async def test_payload_that_lacks_a_column(bridges: Bridges, database: Database)
 
 async def test_payload_with_a_type_that_says_too_little(bridges: Bridges, database: Database) -> None:
     database.execute("alter table reservations alter column created type timestamp")
-    await assert_mapping_fails(bridges, "created (now timestamp)", "Cast them in the mapping")
+    await assert_mapping_fails(bridges, "created (timestamptz, now timestamp)", "Define it anew")
 
 
 async def test_payload_that_is_gone(bridges: Bridges, database: Database) -> None:
