@@ -65,9 +65,12 @@ class Proxy:
 
     async def cut(self) -> None:
         """Break all connections and refuse new ones."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            for listening in listener.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+            await asyncio.sleep(0)  # asyncio loses a connection that it has half accepted when its server is closed.
+            listener.close()
         broken = list(self._connections)
         self.break_connections()
         # Also those that were accepted and have not reached the server yet: else they would outlive the cut.
