@@ -5,7 +5,8 @@ enough. Code that runs as that role in a session of ours could leave something b
 logged in as: a search path that finds its functions first, a cursor or a deferred trigger that runs at the commit, a
 changed function of the loader's, a prepared statement under the name of one of ours. So:
 
-* The transaction is read-only and is always rolled back, with every setting and cursor made in it.
+* The transaction is read-only and is always rolled back, with every setting and cursor made in it. What a rollback
+  leaves, advisory locks and prepared statements, is released after it.
 * The session runs nothing else, and prepares nothing by name (:data:`~cdc_bridge.database.LoadingConnection`).
 * The statement names every function, type and operator with its schema.
 
@@ -25,6 +26,8 @@ from psycopg.rows import TupleRow
 from cdc_bridge.database import LoadingConnection
 from cdc_bridge.payload.formats import register_formats
 
+_END = b"rollback; deallocate all; select pg_catalog.pg_advisory_unlock_all()"
+
 _with_formats: WeakSet[LoadingConnection] = WeakSet()
 
 
@@ -43,7 +46,7 @@ async def run_isolated(
     if snapshot is not None:
         parts.append(b"set transaction snapshot %(snapshot)s")
         parameters = {**parameters, "snapshot": snapshot}
-    parts += [statement, b"rollback"]
+    parts += [statement, _END]
     if connection not in _with_formats:
         register_formats(connection)
         _with_formats.add(connection)
@@ -52,7 +55,7 @@ async def run_isolated(
         await cursor.execute(b"; ".join(parts), parameters)
     finally:
         if not connection.closed and connection.info.transaction_status is not TransactionStatus.IDLE:
-            await connection.rollback()
+            await connection.execute(_END)
     for _ in parts[:-2]:
         cursor.nextset()
     return cursor

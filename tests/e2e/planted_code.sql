@@ -69,6 +69,12 @@ begin
       null;
     end;
   end loop;
+  -- What outlives the transaction.
+  begin
+    perform pg_try_advisory_lock_shared(number), pg_try_advisory_lock_shared(52683, number) from generate_series(1, 40) as number;
+  exception when others then
+    null;
+  end;
   -- The names under which psycopg prepares statements, with whatever parameters they have.
   begin
     execute 'deallocate all';

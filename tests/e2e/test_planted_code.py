@@ -141,6 +141,9 @@ async def test_planted_code_reaches_no_secret(
     code, output, errors = await run_command("install", **settings | {"CDC_BRIDGE_DATABASE_URL": database.url})
     assert code == 0, output + errors
     database.execute("select cdc_bridge.define_payload('reservation', %s)", (query_of(database) + "\n",))
+    # Nor does it leave anything in the daemon's sessions, which last.
+    leaked = "select count(*) from pg_locks where locktype = 'advisory' and mode = 'ShareLock'"
+    await until(lambda: database.value(leaked) == 0, "no lock is left")
     await bridge.terminate()
 
     bodies = b"".join(request.body for request in receiver.delivered)
