@@ -42,9 +42,10 @@ async def run_isolated(
         parameters: Their values.
         snapshot: A snapshot that another transaction exported, to read in; ``None``: a new one.
     """
-    parts = [b"begin isolation level repeatable read, read only"]
-    if snapshot is not None:
-        parts.append(b"set transaction snapshot %(snapshot)s")
+    if snapshot is None:
+        parts = [b"begin isolation level read committed, read only"]
+    else:
+        parts = [b"begin isolation level repeatable read, read only", b"set transaction snapshot %(snapshot)s"]
         parameters = {**parameters, "snapshot": snapshot}
     parts += [statement, _END]
     if connection not in _with_formats:

@@ -249,7 +249,10 @@ class ReservationLoader:
         changed = [
             f"{column} ({before}, now {now or 'a type of its own'})"
             for column, before, now in zip(definition.columns, definition.types, types, strict=True)
-            if now is None or form_of(now) != form_of(before)
+            # Keys are compared as they were captured, and char(n) compares them without its blanks.
+            if now is None
+            or form_of(now) != form_of(before)
+            or (column == "id" and (now == "bpchar") != (before == "bpchar"))
         ]
         if changed:
             raise PayloadInvalid(

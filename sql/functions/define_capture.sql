@@ -15,7 +15,7 @@
 -- It must not fail, whatever e-Res does to its table. So the key is named in a subquery that finds the column of the table,
 -- or else, where the key was renamed or dropped, the null beside it. Then the column is looked up by its number, the
 -- trigger's argument. concat calls no cast, which somebody else could have defined; of char(n) it keeps the padding, as the
--- body has it. e-Res's columns may have any name, so tg_op is qualified, and our variables have long names.
+-- body has it. e-Res's columns may have any name, so tg_op and our variable are qualified.
 --
 -- Wake-up. A committing NOTIFY takes a cluster-wide lock across its WAL flush, which serialises commits. So a daemon that
 -- is about to sleep holds the advisory lock (52683, 1) exclusively, and the trigger tries the same lock shared, within one
@@ -33,12 +33,13 @@ declare
   function_name constant text := format('cdc_bridge.%I', 'capture_by_' || key);
   function_body constant text := case when enabled then format($body$
 #variable_conflict use_column
+<<captured>>
 declare
   cdc_bridge_changed_at constant timestamptz := clock_timestamp();
   cdc_bridge_key name;
 begin
   insert into cdc_bridge.change (reservation_id, operation, changed_at)
-  select named.key, %2$I.tg_op::"char", cdc_bridge_changed_at
+  select named.key, %2$I.tg_op::"char", captured.cdc_bridge_changed_at
   from (select null::text as %1$I) as without
   cross join changed_rows
   cross join lateral (select concat(%1$I) as key from (select changed_rows.*) as changed where %1$I is not null) as named;

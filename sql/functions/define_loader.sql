@@ -6,6 +6,9 @@
 -- tells which. A key that cannot be one of the key column's type is an error.
 -- Returns nothing. Safe to repeat: a function that is up to date is not replaced. Locks: none on any table.
 --
+-- It is volatile so that it takes its snapshot after its locks: if e-Res rewrites a table (alter column ... type) while a load
+-- waits for it, an older snapshot would find the table empty.
+--
 -- It runs as cdc_bridge_loader, with all code that e-Res's tables bring along. row_security is off so that a policy makes it
 -- fail, as a row that is hidden would look deleted. One plan serves all keys, and each key is looked up by itself: OFFSET
 -- keeps PostgreSQL from joining the whole table, where a value of one row would make the others fail. Its own names are no
@@ -40,7 +43,7 @@ begin
 
   execute format('drop function if exists %s', signature);
   execute format(
-    'create function %s returns table (cdc_bridge_key text, cdc_bridge_revision text, %s) language plpgsql stable '
+    'create function %s returns table (cdc_bridge_key text, cdc_bridge_revision text, %s) language plpgsql volatile '
     'security definer rows 16 set search_path = pg_catalog, pg_temp set row_security = off '
     'set plan_cache_mode = force_generic_plan set jit = off as %L',
     signature, result, function_body

@@ -26,7 +26,7 @@ begin
     -- The rows of each kind of statement, and one insertion for each.
     insertion := $insertion$
     insert into cdc_bridge.change (reservation_id, operation, changed_at)
-    select distinct named.key, 'U'::"char", cdc_bridge_changed_at
+    select distinct named.key, 'U'::"char", captured.cdc_bridge_changed_at
     from (select null::text as %1$I) as without
     cross join %2$s as changed
     cross join lateral (select concat(%1$I) as key from (select changed.*) as row_ where %1$I is not null) as named
@@ -50,14 +50,14 @@ begin
   else
     function_body := format($insertion$
   insert into cdc_bridge.related_change (related_id, key, changed_at)
-  select distinct %2$s, named.key, cdc_bridge_changed_at
+  select distinct %2$s, named.key, captured.cdc_bridge_changed_at
   from (select null::text as %1$I) as without
   cross join changed_rows as changed
   cross join lateral (select concat(%1$I) as key from (select changed.*) as row_ where %1$I is not null) as named;
   cdc_bridge_captured := found;$insertion$, related.key, related.related_id);
   end if;
   function_body := case when enabled then format(
-    E'\n#variable_conflict use_column\ndeclare\n  cdc_bridge_changed_at constant timestamptz := clock_timestamp();\n'
+    E'\n#variable_conflict use_column\n<<captured>>\ndeclare\n  cdc_bridge_changed_at constant timestamptz := clock_timestamp();\n'
     '  cdc_bridge_captured boolean;\nbegin%s\n  if not cdc_bridge_captured then\n    return null;\n  end if;\n  if (\n'
     '    case when pg_try_advisory_lock_shared(52683, 1) then not pg_advisory_unlock_shared(52683, 1) else pg_notification_queue_usage() < 0.5 end\n'
     '  ) then\n    notify cdc_bridge_change;\n  end if;\n  return null;\nend\n', function_body)

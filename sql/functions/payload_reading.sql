@@ -1,5 +1,5 @@
 -- What else is read by a payload. These run as cdc_bridge_loader, like the functions that load reservations (see
--- define_loader.sql), and the statements are put together each time: they are rare, and each needs a plan of its own.
+-- define_loader.sql, also for why they are volatile), and the statements are put together each time: they are rare, and each needs a plan of its own.
 --
 -- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer, max_bytes bigint)
 --   The keys of all reservations, in their own order, from one on, up to max_bytes of keys but at least one, and whether there
@@ -17,7 +17,7 @@ create or replace function cdc_bridge.payload_keys(
   payload text, after text, since timestamptz, max_rows integer, max_bytes bigint
 ) returns setof text
   language plpgsql
-  stable
+  volatile
   security definer
   set search_path = pg_catalog, pg_temp
   set row_security = off
@@ -42,7 +42,7 @@ $keys$;
 
 create or replace function cdc_bridge.payload_sizes(payload text, reservation_ids text[]) returns table (reservation_id text, bytes bigint)
   language plpgsql
-  stable
+  volatile
   security definer
   set search_path = pg_catalog, pg_temp
   set row_security = off
@@ -61,7 +61,7 @@ $sizes$;
 
 create or replace function cdc_bridge.payload_types(payload text) returns text[]
   language plpgsql
-  stable
+  volatile
   security definer
   set search_path = pg_catalog, pg_temp
   set row_security = off
@@ -90,7 +90,7 @@ $types$;
 
 create or replace function cdc_bridge.load_retyped(payload text, reservation_ids text[], max_bytes bigint) returns setof record
   language plpgsql
-  stable
+  volatile
   security definer
   set search_path = pg_catalog, pg_temp
   set row_security = off

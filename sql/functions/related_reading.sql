@@ -54,7 +54,7 @@ $check$;
 
 create or replace function cdc_bridge.related_keys(related_id bigint, key text, after text, max_rows integer) returns setof text
   language plpgsql
-  stable
+  volatile
   security definer
   set search_path = pg_catalog, pg_temp
   set row_security = off

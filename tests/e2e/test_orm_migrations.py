@@ -7,6 +7,7 @@ statements that they send. All run as the role that owns e-Res's tables and has 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
 DEPLOYER = "cdc_bridge_test_deployer"
+_numbers = itertools.count()
 
 
 @dataclass
@@ -64,9 +66,11 @@ class Deployer:
         connections["default"].close()
         connections.settings["default"] |= {name: parameters[key] for name, key in names.items()}
         del connections["default"]
-        with connections["default"].schema_editor() as editor:
-            migrate(editor)
-        connections["default"].close()
+        try:
+            with connections["default"].schema_editor() as editor:
+                migrate(editor)
+        finally:
+            connections["default"].close()
 
 
 @pytest.fixture
@@ -91,7 +95,7 @@ def field(kind: type[models.Field[Any, Any]], name: str, **options: Any) -> mode
 def model(table: str, **fields: models.Field[Any, Any]) -> Any:
     meta = type("Meta", (), {"db_table": table, "app_label": "eres", "managed": False})
     key = {"id": models.TextField(primary_key=True)}
-    return type(f"Model{id(fields)}", (models.Model,), {**key, **fields, "Meta": meta, "__module__": __name__})
+    return type(f"Model{next(_numbers)}", (models.Model,), {**key, **fields, "Meta": meta, "__module__": __name__})
 
 
 def altered(old: models.Field[Any, Any], new: models.Field[Any, Any], name: str) -> Callable[[Any], None]:

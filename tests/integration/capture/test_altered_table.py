@@ -168,3 +168,10 @@ def test_function_that_a_column_s_type_calls_runs_without_a_right_of_ours(databa
     )
     assert database.execute("select distinct as_whom from public.ran") == [("postgres",)]
     assert logged(database) == [("A", "I")]
+
+
+def test_column_with_the_name_of_our_variable_is_not_taken_for_it(database: Database) -> None:
+    database.execute("alter table reservations add column cdc_bridge_changed_at timestamptz default 'infinity'")
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    assert database.value("select changed_at < now() + interval '1 minute' from cdc_bridge.change") is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservati
 from tests.support.databases import Database
 from tests.support.payloads import define_payload, map_table, query_of, replace_in_payload
 from tests.support.plans import explained
+from tests.support.waiting import until
 
 R = ReservationId("R")
 
@@ -126,6 +128,7 @@ WRITTEN_OTHERWISE = {
     "a number to text": "adults type text using adults || ' people'",
     "a flag to a boolean": "cancelled drop default, alter column cancelled type boolean using cancelled = 'T'",
     "an instant to one without a zone": "datetime type timestamp",
+    "a key to one that is padded": "id type char(40)",
     "text to an array": "tables drop default, alter column tables type text[] using array[tables]",
 }
 
@@ -417,3 +420,25 @@ async def test_query_ends_as_it_was_given(database: Database) -> None:
     async with database.loading_connection() as connection:
         assert body_of(await ReservationLoader().load(connection, [R]))["notes"] == "n"
     assert query_of(database).endswith("-- all of them\n;\n")
+
+
+READING = {
+    "load": "select count(*) from cdc_bridge.load_reservation('{R}', 100000) l, "
+    "jsonb_object_keys(jsonb_strip_nulls(to_jsonb(l)))",
+    "measure": "select coalesce(sum(bytes), 0) from cdc_bridge.payload_sizes('reservation', '{R}')",
+    "list": "select count(*) * 9 from cdc_bridge.payload_keys('reservation', null, null, 10, 1000)",
+}
+
+
+@pytest.mark.parametrize("name", READING)
+async def test_table_that_is_rewritten_while_a_load_waits_for_it_is_not_empty(name: str, database: Database) -> None:
+    """A snapshot that is older than the rewrite finds no row: the functions take theirs after their locks."""
+    book(database, "R")
+    waiting = "select count(*) from pg_locks where not granted and relation = 'reservations'::regclass"
+    async with database.connection() as connection, database.connection(autocommit=False) as upgrade:
+        await upgrade.execute("alter table reservations alter column notes type text using notes || ''")
+        reading = asyncio.create_task(connection.execute(READING[name].encode()))
+        await until(lambda: database.value(waiting) == 1, "it waits")
+        await upgrade.commit()
+        ((found,),) = await (await reading).fetchall()
+    assert found > 2  # More than the key and the revision.
