@@ -29,8 +29,8 @@ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 
 -- name: read_page
 -- The next changes after a position, first those of the transaction that the last page ended in, and the snapshot that
--- they were read in; no more than max_bytes of keys, and at least one change. "recorded": in the delivery log already. "overtaken": a newer change of the same reservation was
--- delivered. Each branch walks the primary key. (The two look-ups in the delivery log are no EXISTS: the planner may
+-- they were read in; no more than max_bytes of keys, and at least one change. "recorded": in the delivery log already.
+-- "overtaken": a newer change of the same reservation was delivered. Each branch walks the primary key. (The two look-ups in the delivery log are no EXISTS: the planner may
 -- execute that by reading the whole table.)
 with numbered as (
   select

@@ -84,10 +84,13 @@ class MappingMonitor:
             self.changed()
 
     def _log(self, name: str, check: Check) -> None:
-        """Log a failed check once, and when it passes again."""
-        if check.verdict is not Verdict.FAILED:
+        """Log a check that failed or warns once, and when it passes again."""
+        if check.verdict is Verdict.OK:
             if self._logged.pop(name, None) is not None:
                 _log.info(f"{name} works again")
         elif self._logged.get(name) != check.detail:
             self._logged[name] = check.detail
-            _log.error(f"{name} broken", problem=check.detail, remedy=check.remedy)
+            if check.verdict is Verdict.FAILED:
+                _log.error(f"{name} broken", problem=check.detail, remedy=check.remedy)
+            else:
+                _log.warning(f"{name} incomplete", problem=check.detail, remedy=check.remedy)
