@@ -31,7 +31,7 @@ class MappingMonitor:
         """Prepare to look; must run inside the event loop."""
         self._database = database
         self._loader = ReservationLoader()
-        self._logged: dict[str, str] = {}
+        self._logged: dict[str, Check] = {}
         self._look_now = asyncio.Event()
         self.payload_problem: str | None = None
         """Why the payload cannot be loaded; ``None``: it can, as far as is known."""
@@ -49,6 +49,7 @@ class MappingMonitor:
             self._look_now.clear()
             try:
                 await self.look()
+                self._log("installation", Check("installation", Verdict.OK, ""))
             except InstallationError as error:
                 self._log("installation", Check("installation", Verdict.FAILED, error.problem, error.remedy))
             pause_seconds = _LOOK_EVERY_SECONDS if self.payload_problem is None else _LOOK_EVERY_SECONDS_WHILE_INVALID
@@ -85,12 +86,13 @@ class MappingMonitor:
 
     def _log(self, name: str, check: Check) -> None:
         """Log a check that failed or warns once, and when it passes again."""
-        if check.verdict is Verdict.OK:
-            if self._logged.pop(name, None) is not None:
-                _log.info(f"{name} works again")
-        elif self._logged.get(name) != check.detail:
-            self._logged[name] = check.detail
-            if check.verdict is Verdict.FAILED:
-                _log.error(f"{name} broken", problem=check.detail, remedy=check.remedy)
-            else:
-                _log.warning(f"{name} incomplete", problem=check.detail, remedy=check.remedy)
+        before = self._logged.get(name)
+        if before is not None and before.verdict is Verdict.FAILED and check.verdict is not Verdict.FAILED:
+            _log.info(f"{name} works again")
+        self._logged[name] = check
+        if check == before:
+            return
+        if check.verdict is Verdict.FAILED:
+            _log.error(f"{name} broken", problem=check.detail, remedy=check.remedy)
+        elif check.verdict is Verdict.WARNING:
+            _log.warning(f"{name} incomplete", problem=check.detail, remedy=check.remedy)

@@ -28,7 +28,7 @@ ALL_OTHER_SESSIONS = (
 RECORDED = "select count(*) from cdc_bridge.delivery"
 READ_SINCE = (
     "select exists (select from pg_stat_activity "
-    "where usename = 'cdc_bridge' and query like 'with numbered%%' and query_start > %s and state = 'idle')"
+    "where usename = 'cdc_bridge' and query like '%%branches.*%%' and query_start > %s and state = 'idle')"
 )
 
 
