@@ -127,21 +127,21 @@ class Listener:
 
     async def _listen_on(self, connection: AsyncConnection[TupleRow]) -> None:
         """Sleep and wake in turn; return when notifications do not arrive on this connection."""
-        await wake_up.listen(connection)
+        inbox = await wake_up.listen(connection)
         self._next_test_at = 0.0
         while True:
-            if self._seconds_until_test() <= 0 and not await self._test(connection):
+            if self._seconds_until_test() <= 0 and not await self._test(inbox):
                 return
             self._use_notifications()
             if not await self._until(self._all_idle):
                 self._wake_readers()  # One reader is busy for long: the others must not wait for it.
-                await self._receive(connection, 0)
-            elif (horizon := await wake_up.take_lock(connection)) is not None:
-                woken = await self._sleep(connection, horizon)
+                await self._receive(inbox, 0)
+            elif (horizon := await wake_up.take_lock(inbox)) is not None:
+                woken = await self._sleep(inbox, horizon)
                 if woken:
                     self._wake_readers()
                     await asyncio.sleep(0)  # The readers start first.
-                await wake_up.release_lock(connection)
+                await wake_up.release_lock(inbox)
                 if woken:
                     # Requests go out first, and writers who commit one after another notify only once.
                     await asyncio.sleep(_AWAKE_SECONDS)
@@ -149,44 +149,44 @@ class Listener:
                 await asyncio.sleep(self._poll_interval_seconds)
                 self._wake_readers()
 
-    async def _sleep(self, connection: AsyncConnection[TupleRow], horizon: int) -> bool:
+    async def _sleep(self, inbox: wake_up.Inbox, horizon: int) -> bool:
         """With the lock taken, return when there may be changes, or (``False``) when the next test is due."""
         silent_writers = True
         while True:
             if silent_writers:
                 # Asked before the read, so that the read sees whatever has ended by now.
-                silent_writers = await wake_up.has_silent_writers(connection, horizon)
+                silent_writers = await wake_up.has_silent_writers(inbox, horizon)
             self._wake_readers()
             if not await self._until(lambda: self._all_idle() or self._changes_found()) or self._changes_found():
                 return True
             pause = self._poll_interval_seconds if silent_writers else self._safety_read_seconds
-            if await self._receive(connection, min(pause, self._seconds_until_test())):
+            if await self._receive(inbox, min(pause, self._seconds_until_test())):
                 WAKE_UPS.labels("notification").inc()
                 return True
             WAKE_UPS.labels("open transaction" if silent_writers else "safety read").inc()
             if self._seconds_until_test() <= 0:
                 return False
 
-    async def _test(self, connection: AsyncConnection[TupleRow]) -> bool:
+    async def _test(self, inbox: wake_up.Inbox) -> bool:
         """Return whether a notification of our own, sent on another connection, arrives on this one."""
         arrives = await wake_up.notifications_arrive(
             lambda token: self._database.patiently(partial(wake_up.notify, token=token)),
-            lambda: self._receive(connection, _TEST_TIMEOUT_SECONDS),
+            lambda: self._receive(inbox, _TEST_TIMEOUT_SECONDS),
             _TEST_TIMEOUT_SECONDS,
         )
         if arrives:
             self._next_test_at = asyncio.get_running_loop().time() + self._test_interval_seconds
         return arrives
 
-    async def _receive(self, connection: AsyncConnection[TupleRow], within_seconds: float) -> list[str]:
+    async def _receive(self, inbox: wake_up.Inbox, within_seconds: float) -> set[str]:
         """Wait for notifications and return their tokens, which are empty for a writer's."""
-        notifications = await wake_up.received(connection)
-        if not notifications and within_seconds > 0 and await wake_up.until_readable(connection, within_seconds):
+        notifications = inbox.take()
+        if not notifications and within_seconds > 0 and await wake_up.until_readable(inbox.connection, within_seconds):
             self._wake_readers()  # Before it is parsed: nearly always it says that something was committed.
-            notifications = await wake_up.received(connection)
+            notifications = inbox.take()
         if any(notification.channel == wake_up.ENDPOINTS for notification in notifications):
             self.announced.set()
-        return [notification.payload for notification in notifications]
+        return {notification.token for notification in notifications}
 
     def _seconds_until_test(self) -> float:
         return max(0.0, self._next_test_at - asyncio.get_running_loop().time())

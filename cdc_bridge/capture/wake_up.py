@@ -21,14 +21,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from psycopg import Notify
 
 from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS
 from cdc_bridge.queries import load_queries
 
 if TYPE_CHECKING:
-    from psycopg import AsyncConnection, AsyncCursor, Notify
+    from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import TupleRow
 
 _queries = load_queries(__name__)
@@ -39,21 +42,85 @@ ENDPOINTS = "cdc_bridge_endpoint"
 """Channel of changed endpoints and of deliveries made due."""
 
 _LOCK_ATTEMPTS = 5
+_TOKEN_CHARACTERS = 16
+_MAX_KEPT = 100
+_MAX_READS = 16
+_GAP_SECONDS = 0.05
 
 
-async def listen(connection: AsyncConnection[TupleRow]) -> None:
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What is kept of a notification: anybody may send them, with 8 kB each, as many as the server's queue takes."""
+
+    channel: str
+    token: str
+    """The payload, if it can be a token of ours; else empty, as a writer's is."""
+
+
+class Inbox:
+    """The notifications that arrive on a connection, while it waits or runs statements: each different one once."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+        self.connection = connection
+        self._arrived: set[Received] = set()
+        connection.add_notify_handler(self._note)
+
+    def _note(self, notification: Notify) -> None:
+        if len(self._arrived) < _MAX_KEPT:
+            token = notification.payload if len(notification.payload) == _TOKEN_CHARACTERS else ""
+            self._arrived.add(Received(notification.channel, token))
+
+    def take(self) -> set[Received]:
+        """Return what has arrived, without waiting.
+
+        Raises:
+            psycopg.OperationalError: The connection is lost.
+        """
+        self._read()
+        taken, self._arrived = self._arrived, set()
+        return taken
+
+    async def drain(self) -> None:
+        """Read what has arrived, however much: the response to a statement comes after it, and libpq would keep it all.
+
+        Raises:
+            psycopg.OperationalError: The connection is lost.
+        """
+        in_all = 0
+        while True:
+            number = self._read()
+            in_all += number
+            # Of a flood there is more to come, though the server sends it in pieces.
+            flood = in_all >= _MAX_READS and await until_readable(self.connection, _GAP_SECONDS)
+            if number < _MAX_READS and not flood:
+                return
+            await asyncio.sleep(0)
+
+    def _read(self) -> int:
+        """Read the next notifications; return in how many pieces they came."""
+        pgconn = self.connection.pgconn
+        for number in range(_MAX_READS):  # Of some kilobytes each.
+            pgconn.consume_input()
+            arrived = False
+            while notification := pgconn.notifies():
+                arrived = True
+                payload = notification.extra.decode("ascii", "replace")
+                self._note(Notify(notification.relname.decode("ascii", "replace"), payload, notification.be_pid))
+            if not arrived:
+                return number
+        return _MAX_READS
+
+
+async def listen(connection: AsyncConnection[TupleRow]) -> Inbox:
     """Receive notifications of committed changes, changed endpoints and deliveries made due on a connection."""
-    await _execute(connection, "listen")
+    inbox = Inbox(connection)
+    await _execute(inbox, "listen")
+    return inbox
 
 
 async def notify(connection: AsyncConnection[TupleRow], token: str) -> None:
     """Send a notification as a writer does, with a token that tells it from a writer's."""
     await connection.execute(_queries["notify"], {"token": token})
-
-
-async def received(connection: AsyncConnection[TupleRow]) -> list[Notify]:
-    """Return the notifications that have arrived, without waiting."""
-    return [notification async for notification in connection.notifies(timeout=0)]
 
 
 async def until_readable(connection: AsyncConnection[TupleRow], within_seconds: float) -> bool:
@@ -75,7 +142,7 @@ async def until_readable(connection: AsyncConnection[TupleRow], within_seconds: 
 
 
 async def notifications_arrive(
-    send: Callable[[str], Awaitable[object]], receive: Callable[[], Awaitable[Sequence[str]]], within_seconds: float
+    send: Callable[[str], Awaitable[object]], receive: Callable[[], Awaitable[Collection[str]]], within_seconds: float
 ) -> bool:
     """Test the way of notifications: send a token and wait until it arrives.
 
@@ -84,7 +151,7 @@ async def notifications_arrive(
         receive: Waits for notifications and returns their tokens.
         within_seconds: Time limit for both.
     """
-    token = secrets.token_hex(8)
+    token = secrets.token_hex(_TOKEN_CHARACTERS // 2)
     try:
         async with asyncio.timeout(within_seconds):
             await send(token)
@@ -99,42 +166,43 @@ async def connections_notify(
     listening: AsyncConnection[TupleRow], sending: AsyncConnection[TupleRow], within_seconds: float
 ) -> bool:
     """Return whether a notification sent on one connection arrives on another."""
+    inbox = await listen(listening)
 
-    async def receive() -> list[str]:
+    async def receive() -> set[str]:
         await until_readable(listening, within_seconds)
-        return [notification.payload for notification in await received(listening)]
+        return {notification.token for notification in inbox.take()}
 
-    await listen(listening)
     return await notifications_arrive(lambda token: notify(sending, token), receive, within_seconds)
 
 
-async def take_lock(connection: AsyncConnection[TupleRow]) -> int | None:
+async def take_lock(inbox: Inbox) -> int | None:
     """Take the lock and return the horizon; ``None``: another daemon has the lock."""
     # A writer that tests the lock holds it for about a microsecond, so a second try nearly always succeeds.
     for _ in range(_LOCK_ATTEMPTS):
-        horizon: int | None = await _value(connection, "try_wake_up_lock")
+        horizon: int | None = await _value(inbox, "try_wake_up_lock")
         if horizon is not None:
             return horizon
     return None
 
 
-async def release_lock(connection: AsyncConnection[TupleRow]) -> None:
+async def release_lock(inbox: Inbox) -> None:
     """Release the lock: this daemon is awake."""
-    await _execute(connection, "release_wake_up_lock")
+    await _execute(inbox, "release_wake_up_lock")
 
 
-async def has_silent_writers(connection: AsyncConnection[TupleRow], horizon: int) -> bool:
+async def has_silent_writers(inbox: Inbox, horizon: int) -> bool:
     """Return whether a transaction is open that may commit without a notification."""
-    oldest: int = await _value(connection, "oldest_transaction")
+    oldest: int = await _value(inbox, "oldest_transaction")
     return oldest < horizon
 
 
-async def _execute(connection: AsyncConnection[TupleRow], name: str) -> AsyncCursor[TupleRow]:
+async def _execute(inbox: Inbox, name: str) -> AsyncCursor[TupleRow]:
     async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS):
-        return await connection.execute(_queries[name])
+        await inbox.drain()
+        return await inbox.connection.execute(_queries[name])
 
 
-async def _value(connection: AsyncConnection[TupleRow], name: str) -> Any:
-    cursor = await _execute(connection, name)
+async def _value(inbox: Inbox, name: str) -> Any:
+    cursor = await _execute(inbox, name)
     record = await cursor.fetchone()
     return record[0] if record else None

@@ -34,12 +34,11 @@ async def check_capture(connection: Connection) -> Check:
 
 async def _warning(connection: Connection) -> Check | None:
     if without := await records(connection, "partitions_without_capture"):
-        partitions = listed([partition for partition, _, _ in without])
-        return warning(
-            _NAME,
-            f"writes to {partitions} by name, not through the parent table, are not captured",
-            "Run as a DBA: " + " ".join(sorted({_attach(top, key) for _, top, key in without})),
-        )
+        tables = listed([table for table, _, _, _ in without])
+        problem = f"writes to {tables} by name, not through the parent table, are not captured"
+        remedy = "Run as a DBA: " + " ".join(sorted({_attach(top, key) for _, top, key, _ in without}))
+        # Rows of partitions are written through the parent; those of a child table are written to it.
+        return (warning if all(is_partition for *_, is_partition in without) else failed)(_NAME, problem, remedy)
     if unread := [table for (table,) in await records(connection, "captured_unread")]:
         return warning(
             _NAME,

@@ -76,7 +76,7 @@ with recursive captured as (
   union
   select i.inhrelid, family.top, family.key from pg_inherits i join family on family.oid = i.inhparent
 )
-select family.oid::regclass::text, family.top::regclass::text, family.key
+select family.oid::regclass::text, family.top::regclass::text, family.key, c.relispartition
 from family
 join pg_class c on c.oid = family.oid
 where family.oid not in (select captured.oid from captured) and c.relpersistence <> 't'

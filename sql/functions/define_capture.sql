@@ -14,8 +14,8 @@
 --
 -- It must not fail, whatever e-Res does to its table. So the key is named in a subquery that finds the column of the table,
 -- or else, where the key was renamed or dropped, the null beside it. Then the column is looked up by its number, the
--- trigger's argument. concat calls no cast, which somebody else could have defined; of char(n) it keeps the padding, as the
--- body has it. e-Res's columns may have any name, so tg_op and our variable are qualified.
+-- trigger's argument. concat calls no cast, which somebody else could have defined; the padding of char(n), which comes
+-- and goes with the column's type, is no part of the key. e-Res's columns may have any name, so tg_op and our variable are qualified.
 --
 -- Wake-up. A committing NOTIFY takes a cluster-wide lock across its WAL flush, which serialises commits. So a daemon that
 -- is about to sleep holds the advisory lock (52683, 1) exclusively, and the trigger tries the same lock shared, within one
@@ -42,25 +42,37 @@ begin
   select named.key, %2$I.tg_op::"char", captured.cdc_bridge_changed_at
   from (select null::text as %1$I) as without
   cross join changed_rows
-  cross join lateral (select concat(%1$I) as key from (select changed_rows.*) as changed where %1$I is not null) as named;
-  if not found then
-    if not exists (select from changed_rows) then
-      return null;
-    end if;
-    select a.attname into cdc_bridge_key
-    from pg_attribute a
-    where a.attrelid = tg_relid and a.attnum = tg_argv[0]::smallint and not a.attisdropped;
-    if cdc_bridge_key is null then
-      return null;
-    end if;
-    execute format(
-      'insert into cdc_bridge.change (reservation_id, operation, changed_at) '
-      'select concat(changed_rows.%%1$I), $1, $2 from changed_rows where changed_rows.%%1$I is not null', cdc_bridge_key
-    ) using tg_op::"char", cdc_bridge_changed_at;
-  end if;
+  cross join lateral (
+    select case when pg_typeof(%1$I) = 'bpchar'::regtype then rtrim(concat(%1$I), ' ') else concat(%1$I) end as key
+    from (select changed_rows.*) as changed
+    where %1$I is not null
+  ) as named;
   if (
-    case when pg_try_advisory_lock_shared(52683, 1) then not pg_advisory_unlock_shared(52683, 1) else pg_notification_queue_usage() < 0.5 end
+    case when not found then false when pg_try_advisory_lock_shared(52683, 1) then pg_advisory_unlock_shared(52683, 1)
+    else pg_notification_queue_usage() >= 0.5 end
   ) then
+    return null;
+  end if;
+  if found then
+    notify cdc_bridge_change;
+    return null;
+  end if;
+
+  if not exists (select from changed_rows) then
+    return null;
+  end if;
+  select a.attname into cdc_bridge_key
+  from pg_attribute a
+  where a.attrelid = tg_relid and a.attnum = tg_argv[0]::smallint and not a.attisdropped;
+  if cdc_bridge_key is null then
+    return null;
+  end if;
+  execute format(
+    'insert into cdc_bridge.change (reservation_id, operation, changed_at) '
+    'select case when pg_typeof(changed_rows.%%1$I) = ''bpchar''::regtype then rtrim(concat(changed_rows.%%1$I), '' '') '
+    'else concat(changed_rows.%%1$I) end, $1, $2 from changed_rows where changed_rows.%%1$I is not null', cdc_bridge_key
+  ) using tg_op::"char", cdc_bridge_changed_at;
+  if pg_notification_queue_usage() < 0.5 then
     notify cdc_bridge_change;
   end if;
   return null;

@@ -29,7 +29,11 @@ begin
     select distinct named.key, 'U'::"char", captured.cdc_bridge_changed_at
     from (select null::text as %1$I) as without
     cross join %2$s as changed
-    cross join lateral (select concat(%1$I) as key from (select changed.*) as row_ where %1$I is not null) as named
+    cross join lateral (
+      select case when pg_typeof(%1$I) = 'bpchar'::regtype then rtrim(concat(%1$I), ' ') else concat(%1$I) end as key
+      from (select changed.*) as row_
+      where %1$I is not null
+    ) as named
     where %3$s;
     cdc_bridge_captured := found;$insertion$;
     function_body := '';
@@ -53,7 +57,11 @@ begin
   select distinct %2$s, named.key, captured.cdc_bridge_changed_at
   from (select null::text as %1$I) as without
   cross join changed_rows as changed
-  cross join lateral (select concat(%1$I) as key from (select changed.*) as row_ where %1$I is not null) as named;
+  cross join lateral (
+      select case when pg_typeof(%1$I) = 'bpchar'::regtype then rtrim(concat(%1$I), ' ') else concat(%1$I) end as key
+      from (select changed.*) as row_
+      where %1$I is not null
+    ) as named;
   cdc_bridge_captured := found;$insertion$, related.key, related.related_id);
   end if;
   function_body := case when enabled then format(

@@ -31,8 +31,9 @@ begin
   from unnest(definition.columns, definition.types) as c (name, type)
   where c.name in ('updated', 'created') and c.type = 'timestamptz';
   return query execute format(
-    E'select page.key from (select concat(p.id) as key, sum(octet_length(concat(p.id))) over (order by p.id rows unbounded preceding) '
+    E'select page.key from (select %s as key, sum(octet_length(concat(p.id))) over (order by p.id rows unbounded preceding) '
     'as bytes from (\n%s\n) as p where %s and %s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
+    'case when pg_typeof(p.id) = ''bpchar''::regtype then rtrim(concat(p.id), '' '') else concat(p.id) end',  -- as captured
     definition.expanded,
     case when after is null then 'true' else format('p.id > $1::%s', definition.key_type) end,
     case when since is null or updated_at is null then 'true' else format('coalesce(coalesce(%s) >= $2, true)', updated_at) end

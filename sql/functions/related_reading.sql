@@ -24,7 +24,8 @@ begin
   join pg_namespace n on n.oid = t.typnamespace
   where a.attrelid = to_regclass(related.reservations) and a.attname in (related.via, related.reservations_key);
   return format(
-    E'select concat(reservation.%1$I) from %2$s as reservation where reservation.%3$I = $1::%4$s '
+    E'select case when pg_typeof(reservation.%1$I) = ''bpchar''::regtype then rtrim(concat(reservation.%1$I), '' '') '
+    'else concat(reservation.%1$I) end from %2$s as reservation where reservation.%3$I = $1::%4$s '
     'and ($2 is null or reservation.%1$I > $2::%5$s) and (%6$s\n) order by reservation.%1$I limit $3',
     related.reservations_key, related.reservations, related.via, coalesce(type_of ->> related.via, 'text'),
     coalesce(type_of ->> related.reservations_key, 'text'), coalesce(related.condition, 'true')

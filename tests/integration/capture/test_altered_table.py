@@ -175,3 +175,15 @@ def test_column_with_the_name_of_our_variable_is_not_taken_for_it(database: Data
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     assert database.value("select changed_at < now() + interval '1 minute' from cdc_bridge.change") is True
+
+
+def test_key_that_was_padded_for_a_while_is_the_same_key(database: Database) -> None:
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("alter table reservations alter column id type char(40)")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    database.execute("alter table reservations rename id to number")
+    database.execute("update reservations set adults = 3")
+    database.execute("alter table reservations rename number to id")
+    database.execute("alter table reservations alter column id type text")
+    database.execute("update reservations set adults = 4")
+    assert database.execute("select distinct reservation_id from cdc_bridge.change") == [("R",)]
