@@ -54,6 +54,7 @@ set local role cdc_bridge_owner;
 \ir functions/adopt.sql
 \ir functions/prune.sql
 \ir functions/erase.sql
+\ir functions/problem_of_capture.sql
 \ir views/endpoint_status.sql
 \ir views/unsettled_delivery.sql
 \ir grants.sql

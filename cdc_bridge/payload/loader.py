@@ -2,6 +2,8 @@
 
 One query is one snapshot: a reservation, its customer and its phone call are of one instant. It compares each key in
 the key column's type, so a key that no longer fits the table is an error and is not taken for a deleted reservation.
+One that is not found counts as deleted only if the table has its capture triggers: else it may be another table of the
+same name, and the reservation is looked for again later.
 
 Memory is bounded by bytes. Most reservations have a few kilobytes: one query loads those of up to
 :data:`SMALL_BYTES`. What it leaves out is measured, without being read, and loaded one by one as far as there is room.
@@ -63,8 +65,8 @@ class Loaded:
     """Those that cannot be loaded, as on a value that cannot be cast, and why."""
     postponed: frozenset[ReservationId] = frozenset()
     """Those for which there was no room in this load."""
-    too_large: frozenset[ReservationId] = frozenset()
-    """Those of the unreadable ones that are too large to be sent: their own fault, whatever others do."""
+    alone_at_fault: frozenset[ReservationId] = frozenset()
+    """Those of the unreadable ones that say nothing of the others: too large, or missing where nothing is captured."""
 
     def with_more(self, later: Loaded) -> Loaded:
         """Return it with what was loaded in a later snapshot."""
@@ -73,7 +75,7 @@ class Loaded:
             self.fencing_token if later.fencing_token is None else later.fencing_token,
             self.unreadable | later.unreadable,
             self.postponed | later.postponed,
-            self.too_large | later.too_large,
+            self.alone_at_fault | later.alone_at_fault,
         )
 
 
@@ -134,13 +136,13 @@ class ReservationLoader:
             if _may_pass(error, connection):
                 raise
             return loaded.with_more(Loaded({}, None, dict.fromkeys(left, problem_of(error))))
-        for key, size in await cursor.fetchall():
+        for key, size, capture_problem in await cursor.fetchall():
             id_ = ReservationId(key)
-            if size is None:
+            if size is None and capture_problem is None:
                 continue
-            if size > self._max_body_bytes:
-                problem = {id_: self._too_large(size)}
-                loaded = loaded.with_more(Loaded({}, None, problem, too_large=frozenset(problem)))
+            if size is None or size > self._max_body_bytes:
+                reason = f"it is not found, but {capture_problem}" if size is None else self._too_large(size)
+                loaded = loaded.with_more(Loaded({}, None, {id_: reason}, alone_at_fault=frozenset({id_})))
             elif size > room_bytes < ROOM_BYTES:
                 loaded = loaded.with_more(Loaded({}, None, postponed=frozenset({id_})))
             else:
@@ -282,8 +284,8 @@ class ReservationLoader:
             else:
                 reservations[id_] = Reservation(id_, subject if type(subject) is str else _subject_of(subject), body)
         token = rows[0][0] if reservations else None
-        too_large = frozenset(unreadable)
-        return Loaded(reservations, None if token is None else int(token), unreadable, too_large=too_large)
+        alone_at_fault = frozenset(unreadable)
+        return Loaded(reservations, None if token is None else int(token), unreadable, alone_at_fault=alone_at_fault)
 
     def _too_large(self, size: int) -> str:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"

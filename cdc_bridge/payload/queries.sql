@@ -25,8 +25,9 @@ from cdc_bridge.load_retyped({payload}, %(reservation_ids)s::pg_catalog.text[], 
   as loaded (key pg_catalog.text, revision pg_catalog.text, {declared})
 
 -- name: payload_sizes
--- The bytes of some reservations, as their values of variable length have them; null: there is no such reservation.
-select sizes.reservation_id, sizes.bytes
+-- The bytes of some reservations, as their values of variable length have them; null: there is no such reservation. And why
+-- changes are not captured now, while the tables are locked and so are those that have their names.
+select sizes.reservation_id, sizes.bytes, (select cdc_bridge.problem_of_capture())
 from cdc_bridge.payload_sizes(%(payload)s::pg_catalog.text, %(reservation_ids)s::pg_catalog.text[]) as sizes
 
 -- name: payload_types

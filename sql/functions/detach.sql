@@ -53,7 +53,7 @@ begin
   for unused in
     select p.oid::regprocedure
     from pg_proc p
-    where p.pronamespace = 'cdc_bridge'::regnamespace and starts_with(p.proname, 'capture_')
+    where p.pronamespace = 'cdc_bridge'::regnamespace and starts_with(p.proname, 'capture_') and p.prorettype = 'trigger'::regtype
       and not exists (select from pg_trigger t where t.tgfoid = p.oid)
   loop
     execute format('drop function %s', unused);

@@ -38,26 +38,7 @@
 create or replace view cdc_bridge.endpoint_status as
 with
   server as materialized (select system_identifier from pg_control_system()),
-  -- By name: another table under the name that capture was attached to has no triggers.
-  capture as materialized (
-    select
-      case
-        when count(*) = 0 then 'capture is not attached to any table'
-        else
-          'capture is not attached to table ' || (min(format('%I.%I', t.schema_name, t.table_name)) filter (where attached.triggers < 2))
-            || ', or is switched off'
-      end as problem
-    from cdc_bridge.captured_table t
-    left join pg_namespace n on n.nspname = t.schema_name
-    left join pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
-    cross join lateral (
-      select count(*) as triggers
-      from pg_trigger g
-      join pg_proc p on p.oid = g.tgfoid
-      where g.tgrelid = c.oid and g.tgname in ('cdc_bridge_insert', 'cdc_bridge_update') and g.tgenabled in ('O', 'A')
-        and p.pronamespace = to_regnamespace('cdc_bridge') and p.prosrc not like '%Capture is disabled%'
-    ) as attached
-  ),
+  capture as materialized (select cdc_bridge.problem_of_capture() as problem),
   live_daemon as materialized (
     select l.objid::bigint as daemon_number
     from pg_locks l

@@ -195,3 +195,47 @@ async def test_table_that_is_swapped_makes_the_endpoint_invalid_until_capture_is
     code, output, _ = await run_command("reconcile", "--repair", **bridges.settings)
     assert (code, "Queued: 2 reservations." in output) == (1, True)
     await receiver.wait_for_delivered(3)
+
+
+async def test_reservation_that_is_not_found_while_the_table_is_swapped_does_not_count_as_deleted(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    await bridges.start()
+    book(database, 1, 1)
+    await receiver.wait_for_delivered(1)
+    database.execute(
+        "begin; alter table reservations rename to moved; create table reservations (like moved including all); "
+        "grant select on reservations to cdc_bridge_loader; commit"
+    )
+    # Captured on the table that has another name for a while.
+    database.execute("insert into moved (id, cust_id, reference) values ('R2', 'C', 1)")
+    database.execute("update moved set adults = 7 where id = 'R1'")
+    waiting = "select count(*) from cdc_bridge.delivery where state = 'retrying' and last_error like %s"
+    await until(
+        lambda: database.value(waiting, ("%it is not found, but capture is not attached to table%",)) == 2, "both wait"
+    )
+    database.execute("begin; drop table reservations; alter table moved rename to reservations; commit")
+    requests = await receiver.wait_for_delivered(3)
+    assert {request.reservation_id for request in requests[1:]} == {"R1", "R2"}
+    assert [one.json["adults"] for one in requests if one.reservation_id == "R1"][-1] == 7
+    # Where changes are captured, it was deleted.
+    database.execute("insert into reservations (id, cust_id, reference) values ('R3', 'C', 1)")
+    database.execute("delete from reservations where id = 'R3'")
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery where seq > 3") >= 1, "it is recorded")
+
+
+async def test_child_table_without_capture_makes_the_endpoint_invalid(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    bridge = await bridges.start()
+    book(database, 1, 1)
+    await receiver.wait_for_delivered(1)
+    database.execute("create table child () inherits (reservations)")
+    line = await bridge.wait_for_log("capture broken")
+    assert "writes to public.child by name" in line["problem"]
+    assert await standing(bridges) == "invalid: capture is not attached to table public.child, or is switched off"
+    database.execute("create unique index on child (id); select cdc_bridge.attach('reservations', 'id')")
+    await bridge.wait_for_log("capture works again")
+    database.execute("insert into child (id, cust_id, reference) values ('R2', 'C', 1)")
+    requests = await receiver.wait_for_delivered(2)
+    assert requests[-1].reservation_id == "R2"
