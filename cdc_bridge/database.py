@@ -130,7 +130,8 @@ def problem_of(error: BaseException) -> str:
     """Return an error's message on one line, without any value of a row: it may be a guest's, or a secret."""
     if isinstance(error, psycopg.Error) and (
         (isinstance(error, psycopg.DataError) and error.sqlstate)
-        or error.diag.source_function == "exec_stmt_raise"  # RAISE in a function of e-Res's, with any SQLSTATE
+        or error.diag.source_function
+        in {"exec_stmt_raise", "exec_stmt_assert"}  # RAISE in a function of e-Res's, with any SQLSTATE
     ):
         return f"a value cannot be used where it stands ({type(error).__name__}, SQLSTATE {error.sqlstate})"
     if isinstance(error, psycopg.Error) and error.diag.message_primary:

@@ -33,6 +33,12 @@ async def check_capture(connection: Connection) -> Check:
 
 
 async def _warning(connection: Connection) -> Check | None:
+    if lost := [table for (table,) in await records(connection, "lost_related")]:
+        return failed(
+            _NAME,
+            f"changes of {listed(lost)} are not captured: it is another table, or a trigger is disabled",
+            "Run as a DBA, as at first: select cdc_bridge.attach_related(...); Then: cdc-bridge reconcile --repair",
+        )
     if without := await records(connection, "partitions_without_capture"):
         tables = listed([table for table, _, _, _ in without])
         problem = f"writes to {tables} by name, not through the parent table, are not captured"

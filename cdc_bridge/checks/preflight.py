@@ -70,14 +70,18 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         else:
             yield await _checked("rights", check_rights(connection))
             yield await _checked("roles", check_roles(connection))
-            async with await connect_to_load(settings.database_url.get_secret_value()) as loading:
-                yield await _checked("mapping", check_mapping(LoadingConnection(loading)))
+            yield await _checked("mapping", _check_mapping(settings.database_url.get_secret_value()))
             yield await _checked("capture", check_capture(connection))
             yield await _checked("endpoints", check_endpoints(connection, settings))
             with suppress(psycopg.Error):  # The check before has reported it.
                 for check in await check_reachability(connection, settings):
                     yield check
         yield await check_wake_up(connection, settings)
+
+
+async def _check_mapping(database_url: str) -> Check:
+    async with await connect_to_load(database_url) as loading:
+        return await check_mapping(LoadingConnection(loading))
 
 
 async def _checked(name: str, check: Awaitable[Check]) -> Check:

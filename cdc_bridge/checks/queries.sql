@@ -104,6 +104,22 @@ where not exists (
 )
 order by 1
 
+-- name: lost_related
+-- Tables of attach_related that have not all of their triggers under their name now, or disabled ones.
+select format('%%I.%%I', r.schema_name, r.table_name)
+from cdc_bridge.related_table r
+left join pg_namespace n on n.nspname = r.schema_name
+left join pg_class c on c.relnamespace = n.oid and c.relname = r.table_name
+where r.detached_at is null
+  and (
+    select count(*)
+    from pg_trigger g
+    join pg_proc p on p.oid = g.tgfoid
+    where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('cdc_bridge') and p.proname = 'capture_related_' || r.related_id
+      and g.tgenabled in ('O', 'A')
+  ) < case when r.via is null then 3 else 1 end
+order by 1
+
 -- name: related_waiting
 -- Tables of attach_related whose changed rows have waited for a minute.
 select format('%%I.%%I', r.schema_name, r.table_name), count(*), min(c.changed_at)

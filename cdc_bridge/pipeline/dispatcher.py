@@ -143,6 +143,12 @@ class Dispatcher:
             loaded = await self._load(deliveries)
             for delivery in deliveries:
                 self._start(delivery, loaded)
+            self._resume_set_aside()
+
+    def _resume_set_aside(self) -> None:
+        """Let reservations be taken that were set aside, unless a request will end and make room for them."""
+        if not self._large_bytes:
+            self._queue.resume_set_aside(_RESUMED_AT_ONCE)
 
     async def finish_requests(self) -> None:
         """Wait for the requests in flight."""
@@ -198,6 +204,7 @@ class Dispatcher:
             loaded = await self._load([delivery])
             if delivery.change.reservation_id not in loaded.reservations:
                 self._conclude_without_request(delivery, loaded)
+                self._resume_set_aside()
                 return
             reservation = loaded.reservations[delivery.change.reservation_id]
             self._large_bytes += _large_bytes(reservation)
@@ -220,8 +227,6 @@ class Dispatcher:
         if reservation_id in loaded.postponed:
             self._breaker.cancel_probe(reservation_id)
             self._queue.set_aside(delivery)
-            if not self._large_bytes:  # No request will end and make room.
-                self._queue.resume_set_aside(_RESUMED_AT_ONCE)
             return
         if problem is None:
             self._breaker.cancel_probe(reservation_id)

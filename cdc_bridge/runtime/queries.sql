@@ -39,17 +39,22 @@ where endpoint_id = any (%(endpoint_ids)s) and previous_secret_until <= now()
 -- Deletes what was settled long ago, page by page, each in a transaction of its own; cannot run inside a transaction.
 call cdc_bridge.prune(%(keep_days)s * interval '1 day', %(keep_dead_days)s * interval '1 day')
 
--- name: has_parents
--- Whether changes of a parent count as changes of reservations.
-select exists (select from cdc_bridge.related_table r where r.via is not null)
+-- name: has_related
+-- Whether there are related tables, or changes of one that was detached.
+select exists (select from cdc_bridge.related_table r where r.detached_at is null) or exists (select from cdc_bridge.related_change)
 
--- name: changed_parents
--- Changed parents whose reservations are not all in the change log yet.
-select c.related_change_id, c.related_id, c.key, c.done_up_to
+-- name: changed_rows
+-- Changed rows of related tables whose reservations are not all in the change log yet.
+select c.related_change_id, c.related_id, c.key, c.done_up_to, r.via is null as is_child
 from cdc_bridge.related_change c
-where c.related_change_id <> all (%(left_out)s::bigint[])
+join cdc_bridge.related_table r using (related_id)
+where c.related_id <> all (%(left_out)s::bigint[])
 order by c.related_change_id
 limit %(limit)s
+
+-- name: draw_change_numbers
+-- Draws numbers from the change log's sequence.
+select nextval('cdc_bridge.change_seq_seq') from generate_series(1, %(count)s::integer)
 
 -- name: related_keys
 -- The next reservations of a parent. Runs by run_isolated, and names everything with its schema.
@@ -59,5 +64,7 @@ from cdc_bridge.related_keys(
 ) as keys (key)
 
 -- name: append_related
--- Appends reservations of a changed parent to the change log; false: another daemon has gone on.
-select cdc_bridge.append_related(%(id)s, %(done_up_to)s, %(reservation_ids)s::text[])
+-- Appends reservations of a changed row to the change log; false: another daemon has gone on.
+select cdc_bridge.append_related(
+  %(id)s, %(done_up_to)s, %(reservation_ids)s::text[], %(seqs)s::bigint[], %(finished)s
+)

@@ -67,7 +67,8 @@ begin
   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
   where i.indrelid = reservations and i.indisprimary;
 
-  select a.attnum, a.attnotnull, format_type(a.atttypid, a.atttypmod) as shown_type, t.typname, t.typnamespace
+  select a.attnum, a.attnotnull, format_type(a.atttypid, a.atttypmod) as shown_type, t.typname, t.typnamespace,
+    declared.typtype = 'd' as is_domain
   into key_column
   from pg_attribute a
   join pg_type declared on declared.oid = a.atttypid
@@ -84,6 +85,10 @@ begin
     raise exception 'column "%" of table % has type %, which cannot be a reservation key', key, reservations, key_column.shown_type
       using errcode = 'feature_not_supported',
             hint = 'Supported types: text, varchar, char, uuid, smallint, integer, bigint, numeric.';
+  end if;
+  if key_column.typname = 'bpchar' and key_column.is_domain then
+    raise exception 'column "%" of table % has type %, a domain over char, whose padding is not known', key, reservations, key_column.shown_type
+      using errcode = 'feature_not_supported', hint = 'Use the type that the domain is based on, or varchar.';
   end if;
   if octet_length('capture_by_' || key) > 63 then
     raise exception 'the name of column "%" of table % is too long', key, reservations
@@ -161,14 +166,14 @@ begin
     end loop;
   end loop;
 
-  insert into cdc_bridge.captured_table (schema_name, table_name, key)
-  select n.nspname, c.relname, attach.key from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = reservations
-  on conflict (schema_name, table_name) do update set key = excluded.key, attached_at = now()
-  where captured_table.key <> excluded.key;
+  insert into cdc_bridge.captured_table (schema_name, table_name, table_oid, key)
+  select n.nspname, c.relname, c.oid, attach.key from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = reservations
+  on conflict (schema_name, table_name) do update set key = excluded.key, table_oid = excluded.table_oid, attached_at = now()
+  where (captured_table.key, captured_table.table_oid) <> (excluded.key, excluded.table_oid);
+  -- Under its former name, if it was renamed.
   delete from cdc_bridge.captured_table t
-  where not exists (
-    select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = t.schema_name and c.relname = t.table_name
-  );
+  where t.table_oid = reservations
+    and to_regclass(format('%I.%I', t.schema_name, t.table_name)) is distinct from reservations;
 
   for unused in
     select p.oid::regprocedure

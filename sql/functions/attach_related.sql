@@ -19,8 +19,8 @@
 -- Locks: SHARE ROW EXCLUSIVE on each table on which it creates or replaces a trigger, until the transaction ends: writers
 -- wait, readers do not. Its lock_timeout is 200 ms; on a time-out, repeat.
 --
--- The writer of a parent does not wait for its reservations to be found: a daemon finds them, in pieces, as
--- cdc_bridge_loader, which the condition runs as too. The condition of a child runs as cdc_bridge_capture.
+-- The writer leaves a row in cdc_bridge.related_change; a daemon adds the reservations to the change log, those of a parent
+-- in pieces. The condition of a parent runs as cdc_bridge_loader, that of a child as cdc_bridge_capture.
 
 create or replace function cdc_bridge.attach_related(
   related regclass,
@@ -118,15 +118,14 @@ begin
     returning r.related_id into identity;
   else
     update cdc_bridge.related_table r
-    set key = attach_related.key, condition = attach_related.condition, reservations = captured.name, reservations_key = captured.key
+    set key = attach_related.key, condition = attach_related.condition, reservations = captured.name, reservations_key = captured.key,
+      detached_at = null
     where r.related_id = identity
-      and (r.key, r.condition, r.reservations, r.reservations_key)
-        is distinct from (attach_related.key, attach_related.condition, captured.name, captured.key);
+      and (r.key, r.condition, r.reservations, r.reservations_key, r.detached_at)
+        is distinct from (attach_related.key, attach_related.condition, captured.name, captured.key, null);
   end if;
   function_oid := cdc_bridge.define_related(identity, true);
-  if via is not null then
-    perform cdc_bridge.check_related(identity);
-  end if;
+  perform cdc_bridge.check_related(identity);
 
   for member in
     with recursive member as (

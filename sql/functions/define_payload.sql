@@ -24,6 +24,9 @@ create or replace function cdc_bridge.define_payload(name text, query text) retu
 as $define$
 #variable_conflict use_variable
 declare
+  -- A comment, a literal or a quoted name; or a payload in braces.
+  outside_quotes constant text :=
+    '(--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/|''(?:[^'']|'''')*''|"(?:[^"]|"")*")|\{([a-z][a-z0-9_]*)\}';
   given constant text := regexp_replace(query, '[\s;]+$', '');
   before cdc_bridge.payload_definition;
   after cdc_bridge.payload_definition;
@@ -45,7 +48,7 @@ begin
   after.query := query;
   after.expanded := given;
   after.builds_on := array(
-    select distinct match[1] from regexp_matches(given, '(?:\mfrom|\mjoin|,)\s*(?:lateral\s+)?\{([^{}]*)\}', 'gi') as match order by 1
+    select distinct token[2] from regexp_matches(given, outside_quotes, 'g') as token where token[2] is not null order by 1
   );
   foreach base in array after.builds_on loop
     if not exists (select from cdc_bridge.payload_definition d where d.name = base) then
@@ -62,12 +65,17 @@ begin
     ) then
       raise exception 'payload "%" would build on itself through {%}', name, base using errcode = 'invalid_recursion';
     end if;
-    after.expanded := regexp_replace(
-      after.expanded, '(\mfrom|\mjoin|,)(\s*)(lateral\s+)?\{' || base || '\}',
-      '\1\2\3(' || replace((select d.expanded from cdc_bridge.payload_definition d where d.name = base), '\', '\\') || E'\n)',
-      'gi'
-    );
   end loop;
+  if cardinality(after.builds_on) > 0 then
+    select string_agg(
+      case when token[2] is null then token[1]
+      else E'(\n' || (select d.expanded from cdc_bridge.payload_definition d where d.name = token[2]) || E'\n)' end,
+      '' order by number
+    )
+    into after.expanded
+    from regexp_matches(given, outside_quotes || '|(.)', 'gs') with ordinality as found (parts, number)
+    cross join lateral (select array[coalesce(parts[1], parts[3]), parts[2]]) as split (token);
+  end if;
 
   -- The columns, and what the query reads and calls.
   drop view if exists cdc_bridge.payload_to_define;

@@ -5,9 +5,11 @@
 --   enabled     false: a function that does nothing
 -- Returns the function. Safe to repeat: an up-to-date function is not replaced. Locks: none on any table.
 --
--- Of a child it appends the reservations of the changed rows to the change log, of an update those before and after it. Of a
--- parent it appends the updated rows to cdc_bridge.related_change. For how it names its column, and
--- for the wake-up, see define_capture.sql. A condition is e-Res's columns again: if it fails, every row counts.
+-- It appends to cdc_bridge.related_change: of a child the reservations of the changed rows, of an update those before and
+-- after it; of a parent the keys of the updated rows. It does not append to the change log itself: numbers there have to
+-- grow in the order in which the changes of one reservation commit, which the row lock of the reservation sees to, and here
+-- nothing locks it. For how the column is named, and for the wake-up, see define_capture.sql. A condition is e-Res's columns
+-- again: if it fails, every row counts.
 
 create or replace function cdc_bridge.define_related(related_id bigint, enabled boolean) returns regprocedure
   language plpgsql
@@ -17,16 +19,22 @@ as $define$
 declare
   function_name constant text := format('cdc_bridge.%I', 'capture_related_' || related_id);
   related cdc_bridge.related_table;
-  rows_of text;
+  operation record;
   insertion text;
-  function_body text;
+  function_body text := '';
 begin
   select * into strict related from cdc_bridge.related_table r where r.related_id = define_related.related_id;
-  if related.via is null then
-    -- The rows of each kind of statement, and one insertion for each.
-    insertion := $insertion$
-    insert into cdc_bridge.change (reservation_id, operation, changed_at)
-    select distinct named.key, 'U'::"char", captured.cdc_bridge_changed_at
+  for operation in
+    select * from (
+      values ('INSERT', 'changed_rows'), ('UPDATE', '(select * from changed_rows union all select * from former_rows)'), ('DELETE', 'former_rows')
+    ) as o (name, rows_of)
+    where related.via is null
+    union all
+    select 'UPDATE', 'changed_rows' where related.via is not null
+  loop
+    insertion := format($insertion$
+    insert into cdc_bridge.related_change (related_id, key, changed_at)
+    select distinct %4$s, named.key, captured.cdc_bridge_changed_at
     from (select null::text as %1$I) as without
     cross join %2$s as changed
     cross join lateral (
@@ -35,38 +43,22 @@ begin
       where %1$I is not null
     ) as named
     where %3$s;
-    cdc_bridge_captured := found;$insertion$;
-    function_body := '';
-    foreach rows_of in array array['changed_rows', '(select * from changed_rows union all select * from former_rows)', 'former_rows'] loop
-      function_body := function_body || format(
-        E'\n  %s tg_op = %L then%s',
-        case when function_body = '' then 'if' else 'elsif' end,
-        case rows_of when 'changed_rows' then 'INSERT' when 'former_rows' then 'DELETE' else 'UPDATE' end,
-        case
-          when related.condition is null then format(insertion, related.reservation_key, rows_of, 'true')
-          else
-            E'\n  begin' || format(insertion, related.reservation_key, rows_of, '(' || related.condition || E'\n)')
-              || E'\n  exception when others then' || format(insertion, related.reservation_key, rows_of, 'true') || E'\n  end;'
-        end
-      );
-    end loop;
-    function_body := function_body || E'\n  end if;';
-  else
-    function_body := format($insertion$
-  insert into cdc_bridge.related_change (related_id, key, changed_at)
-  select distinct %2$s, named.key, captured.cdc_bridge_changed_at
-  from (select null::text as %1$I) as without
-  cross join changed_rows as changed
-  cross join lateral (
-      select case when pg_typeof(%1$I) = 'bpchar'::regtype then rtrim(concat(%1$I), ' ') else concat(%1$I) end as key
-      from (select changed.*) as row_
-      where %1$I is not null
-    ) as named;
-  cdc_bridge_captured := found;$insertion$, related.key, related.related_id);
-  end if;
+    cdc_bridge_captured := found;$insertion$, coalesce(related.reservation_key, related.key), operation.rows_of, '%s', related.related_id);
+    function_body := function_body || format(
+      E'\n  %s tg_op = %L then%s',
+      case when function_body = '' then 'if' else 'elsif' end,
+      operation.name,
+      case
+        when related.via is not null or related.condition is null then replace(insertion, '%s', 'true')
+        else
+          E'\n  begin' || replace(insertion, '%s', '(' || related.condition || E'\n)')
+            || E'\n  exception when others then' || replace(insertion, '%s', 'true') || E'\n  end;'
+      end
+    );
+  end loop;
   function_body := case when enabled then format(
     E'\n#variable_conflict use_column\n<<captured>>\ndeclare\n  cdc_bridge_changed_at constant timestamptz := clock_timestamp();\n'
-    '  cdc_bridge_captured boolean;\nbegin%s\n  if not cdc_bridge_captured then\n    return null;\n  end if;\n  if (\n'
+    '  cdc_bridge_captured boolean;\nbegin%s\n  end if;\n  if not cdc_bridge_captured then\n    return null;\n  end if;\n  if (\n'
     '    case when pg_try_advisory_lock_shared(52683, 1) then not pg_advisory_unlock_shared(52683, 1) else pg_notification_queue_usage() < 0.5 end\n'
     '  ) then\n    notify cdc_bridge_change;\n  end if;\n  return null;\nend\n', function_body)
   else E'\nbegin\n  -- Capture is disabled: select cdc_bridge.enable_capture();\n  return null;\nend\n' end;

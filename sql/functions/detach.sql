@@ -35,20 +35,16 @@ begin
   end loop;
 
   delete from cdc_bridge.captured_table t
-  where not exists (
-    select
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = t.schema_name and c.relname = t.table_name and c.oid <> reservations
-  );
+  using pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = reservations and (t.table_oid = reservations or n.nspname = t.schema_name and c.relname = t.table_name);
 
-  delete from cdc_bridge.related_table r
-  where not exists (
-    select
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = r.schema_name and c.relname = r.table_name and c.oid <> detach.reservations
-  );
+  -- What changed before is still delivered.
+  update cdc_bridge.related_table r
+  set detached_at = now()
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = r.schema_name and c.relname = r.table_name and c.oid = detach.reservations and r.detached_at is null;
 
   for unused in
     select p.oid::regprocedure

@@ -18,7 +18,11 @@ declare
   here constant bigint := (select system_identifier from pg_control_system());
 begin
   delete from cdc_bridge.delivery d
-  where d.reservation_id = erase.reservation_id and d.state not in ('queued', 'retrying');
+  where d.reservation_id = erase.reservation_id
+    and (
+      d.state not in ('queued', 'retrying')
+      or not exists (select from cdc_bridge.endpoint e where e.endpoint_id = d.endpoint_id)
+    );
   get diagnostics deliveries_erased = row_count;
 
   delete from cdc_bridge.change c
@@ -32,7 +36,12 @@ begin
   get diagnostics changes_erased = row_count;
 
   select count(*) into deliveries_left from cdc_bridge.delivery d where d.reservation_id = erase.reservation_id;
-  select count(*) into changes_left from cdc_bridge.change c where c.reservation_id = erase.reservation_id;
+  select count(*) into changes_left
+  from (
+    select from cdc_bridge.change c where c.reservation_id = erase.reservation_id
+    union all
+    select from cdc_bridge.related_change c where erase.reservation_id in (c.key, c.done_up_to)
+  ) as unsettled;
 end
 $erase$;
 revoke all on function cdc_bridge.erase(text) from public;

@@ -31,8 +31,8 @@ begin
   from unnest(definition.columns, definition.types) as c (name, type)
   where c.name in ('updated', 'created') and c.type = 'timestamptz';
   return query execute format(
-    E'select page.key from (select %s as key, sum(octet_length(concat(p.id))) over (order by p.id rows unbounded preceding) '
-    'as bytes from (\n%s\n) as p where %s and %s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
+    E'select page.key from (select %1$s as key, sum(octet_length(%1$s)) over (order by p.id rows unbounded preceding) '
+    'as bytes from (\n%2$s\n) as p where %3$s and %4$s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
     'case when pg_typeof(p.id) = ''bpchar''::regtype then rtrim(concat(p.id), '' '') else concat(p.id) end',  -- as captured
     definition.expanded,
     case when after is null then 'true' else format('p.id > $1::%s', definition.key_type) end,

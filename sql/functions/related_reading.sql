@@ -1,4 +1,4 @@
--- How a daemon adds the reservations of a changed parent to the change log.
+-- How a daemon adds the reservations of a changed row to the change log.
 --
 -- cdc_bridge.related_query(related cdc_bridge.related_table)
 --   The statement that finds the reservations of a parent: $1 its key, $2 the reservation to begin after, $3 how many.
@@ -6,9 +6,10 @@
 --   Fails if that statement cannot be parsed, or cdc_bridge_loader may not read the table. Does not run it.
 -- cdc_bridge.related_keys(related_id bigint, key text, after text, max_rows integer)
 --   Runs it, as cdc_bridge_loader.
--- cdc_bridge.append_related(related_change_id bigint, done_up_to text, reservation_ids text[])
---   Appends reservations to the change log, and notes the last of them as done, unless somebody else has gone on since it was
---   at done_up_to; without reservations it removes the row. Returns whether it did.
+-- cdc_bridge.append_related(related_change_id bigint, done_up_to text, reservation_ids text[], seqs bigint[], finished boolean)
+--   Appends reservations to the change log under numbers that were drawn before, and notes the last of them as done, or
+--   removes the row, unless somebody else has gone on since it was at done_up_to. Returns whether it did. Between drawing the
+--   numbers and this, every transaction has to end that may have drawn a lower one (cdc_bridge/deliveries/enqueue.py).
 
 create or replace function cdc_bridge.related_query(related cdc_bridge.related_table) returns text
   language plpgsql
@@ -43,6 +44,12 @@ declare
 begin
   select * into strict related from cdc_bridge.related_table r where r.related_id = check_related.related_id;
   drop view if exists cdc_bridge.related_to_attach;
+  if related.via is null then
+    execute format('create view cdc_bridge.related_to_attach as select 1 as found from %I.%I as changed where %s',
+      related.schema_name, related.table_name, coalesce(related.condition, 'true'));
+    drop view cdc_bridge.related_to_attach;
+    return;
+  end if;
   execute 'create view cdc_bridge.related_to_attach as '
     || replace(replace(replace(cdc_bridge.related_query(related), '$1', 'null::text'), '$2', 'null::text'), '$3', '1');
   drop view cdc_bridge.related_to_attach;
@@ -70,7 +77,9 @@ begin
 end
 $keys$;
 
-create or replace function cdc_bridge.append_related(related_change_id bigint, done_up_to text, reservation_ids text[]) returns boolean
+create or replace function cdc_bridge.append_related(
+  related_change_id bigint, done_up_to text, reservation_ids text[], seqs bigint[], finished boolean
+) returns boolean
   language plpgsql
   security definer
   set search_path = pg_catalog, pg_temp
@@ -82,30 +91,32 @@ begin
   if not found then
     return false;
   end if;
-  if cardinality(reservation_ids) = 0 then
+  insert into cdc_bridge.change (seq, reservation_id, operation, changed_at) overriding system value
+  select wanted.seq, wanted.id, 'U', clock_timestamp() from unnest(seqs, reservation_ids) as wanted (seq, id);
+  if finished then
     delete from cdc_bridge.related_change c where c.related_change_id = append_related.related_change_id;
-    return true;
+  else
+    update cdc_bridge.related_change c
+    set done_up_to = reservation_ids[cardinality(reservation_ids)]
+    where c.related_change_id = append_related.related_change_id;
   end if;
-  insert into cdc_bridge.change (reservation_id, operation, changed_at)
-  select wanted.id, 'U', clock_timestamp() from unnest(reservation_ids) as wanted (id);
-  update cdc_bridge.related_change c
-  set done_up_to = reservation_ids[cardinality(reservation_ids)]
-  where c.related_change_id = append_related.related_change_id;
-  notify cdc_bridge_change;
+  if pg_notification_queue_usage() < 0.5 then
+    notify cdc_bridge_change;
+  end if;
   return true;
 end
 $append$;
 
 revoke all on function
   cdc_bridge.related_query(cdc_bridge.related_table), cdc_bridge.check_related(bigint),
-  cdc_bridge.related_keys(bigint, text, text, integer), cdc_bridge.append_related(bigint, text, text[])
+  cdc_bridge.related_keys(bigint, text, text, integer), cdc_bridge.append_related(bigint, text, text[], bigint[], boolean)
 from public;
 grant execute on function cdc_bridge.related_query(cdc_bridge.related_table) to cdc_bridge_loader;
-grant execute on function cdc_bridge.related_keys(bigint, text, text, integer), cdc_bridge.append_related(bigint, text, text[]) to cdc_bridge;
+grant execute on function cdc_bridge.related_keys(bigint, text, text, integer), cdc_bridge.append_related(bigint, text, text[], bigint[], boolean) to cdc_bridge;
 comment on function cdc_bridge.related_query(cdc_bridge.related_table) is 'Statement that finds the reservations of a parent';
 comment on function cdc_bridge.check_related(bigint) is 'Fails if the reservations of a parent cannot be found';
 comment on function cdc_bridge.related_keys(bigint, text, text, integer) is 'Reservations that refer to a parent';
-comment on function cdc_bridge.append_related(bigint, text, text[]) is 'Appends reservations of a changed parent to the change log';
+comment on function cdc_bridge.append_related(bigint, text, text[], bigint[], boolean) is 'Appends reservations of a changed parent to the change log';
 grant create on schema cdc_bridge to cdc_bridge_loader;
 alter function cdc_bridge.related_keys(bigint, text, text, integer) owner to cdc_bridge_loader;
 revoke create on schema cdc_bridge from cdc_bridge_loader;

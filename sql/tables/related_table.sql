@@ -14,6 +14,7 @@ create table if not exists cdc_bridge.related_table (
   reservations     text        not null,
   reservations_key name        not null,
   attached_at      timestamptz not null default now(),
+  detached_at      timestamptz,
   check ((reservation_key is null) <> (via is null)),
   check ((key is null) = (via is null))
 );
@@ -26,9 +27,10 @@ comment on column cdc_bridge.related_table.via is 'Of a parent: the reservations
 comment on column cdc_bridge.related_table.condition is 'Which rows count, of a child its own as "changed", of a parent the reservations as "reservation"';
 comment on column cdc_bridge.related_table.reservations is 'The reservations table, qualified';
 comment on column cdc_bridge.related_table.reservations_key is 'Its key';
+comment on column cdc_bridge.related_table.detached_at is 'When it was detached; what changed before is still delivered';
 
--- cdc_bridge.related_change: changed parents whose reservations are not in the change log yet. A parent may have ten
--- thousand reservations, which its writer does not wait for: a daemon adds them in pieces and removes the row at the end.
+-- cdc_bridge.related_change: changed rows of related tables whose reservations are not in the change log yet. A daemon adds
+-- them, those of a parent in pieces, as there may be ten thousand, and removes the row at the end.
 
 create table if not exists cdc_bridge.related_change (
   related_change_id bigint      not null generated always as identity primary key,
@@ -37,6 +39,6 @@ create table if not exists cdc_bridge.related_change (
   changed_at        timestamptz not null,
   done_up_to        text
 ) with (autovacuum_vacuum_scale_factor = 0.05);
-comment on table cdc_bridge.related_change is 'Changed parents whose reservations are not all in the change log yet';
-comment on column cdc_bridge.related_change.key is 'The parent''s key as text';
+comment on table cdc_bridge.related_change is 'Changed rows of related tables whose reservations are not all in the change log yet';
+comment on column cdc_bridge.related_change.key is 'Of a child the reservation''s key, of a parent its own, as text';
 comment on column cdc_bridge.related_change.done_up_to is 'The last reservation that is in the change log; null: none is';

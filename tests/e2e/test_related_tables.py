@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
@@ -87,3 +89,32 @@ async def test_key_that_no_longer_fits_is_said_and_holds_up_nothing(
     _, output, _ = await run_command("check", "--json", **bridges.settings)
     (capture,) = [check for check in json.loads(output)["checks"] if check["name"] == "capture"]
     assert "1 changed rows of public.customers wait" in capture["detail"]
+
+
+@pytest.mark.parametrize("kind", ["child", "parent"])
+async def test_related_change_does_not_overtake_an_update_that_is_not_committed_yet(
+    kind: str, database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    """Delivered under a higher number, it would supersede the update for good."""
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    database.execute("create index on reservations (cust_id); create table order_lines (reservation_id text)")
+    database.execute("select cdc_bridge.attach_related('public.customers', key => 'id', via => 'cust_id')")
+    database.execute("select cdc_bridge.attach_related('public.order_lines', reservation_key => 'reservation_id')")
+    await bridges.start()
+    await receiver.wait_for_delivered(1)
+    async with database.connection(autocommit=False) as booking:
+        await booking.execute("update reservations set adults = 9 where id = 'R'")
+        if kind == "child":
+            database.execute("insert into order_lines values ('R')")
+        else:
+            database.execute("update customers set phone = 'new'")
+        # Others are delivered meanwhile, so the daemon has seen it.
+        database.execute("insert into reservations (id, cust_id, reference) values ('S', 'C', 1)")
+        await until(lambda: any(one.reservation_id == "S" for one in receiver.delivered), "the other one is delivered")
+        await booking.commit()
+    await until(lambda: database.value("select count(*) from cdc_bridge.related_change") == 0, "both are in the log")
+    await until(
+        lambda: any(one.reservation_id == "R" and one.json["adults"] == 9 for one in receiver.delivered),
+        "the update is delivered",
+    )

@@ -263,3 +263,14 @@ async def test_keys_of_any_type_are_read_in_their_own_order_by_their_index(
     pages = [plan for plan in plans if "bookings" in plan and "payload_keys" not in plan]
     assert len(pages) == 7
     assert [plan for plan in pages if "Index" not in plan or "Seq Scan" in plan] == []
+
+
+async def test_keys_with_much_padding_are_read_to_the_end(database: Database) -> None:
+    database.execute("create table public.bookings (id char(600) primary key)")
+    map_table(database, "public.bookings")
+    database.execute("insert into public.bookings select 'R' || n from generate_series(1, 3000) n")
+    walk, seen = ReservationKeys(since=None), list[str]()
+    async with database.loading_connection() as connection:
+        while not walk.at_end:
+            seen += await walk.next_page(connection, 2000)
+        assert len(seen) == await walk.count(connection) == 3000

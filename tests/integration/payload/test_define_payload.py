@@ -272,3 +272,19 @@ def test_definition_takes_no_lock_that_a_writer_would_notice(database: Database)
     with psycopg.connect(database.url) as connection:
         connection.execute("select cdc_bridge.define_payload('till', %s)", (SHORT,))
         assert set(connection.execute(LOCKS).fetchall()) == {("reservations", "AccessShareLock")}
+
+
+def test_braces_in_comments_literals_and_names_are_no_payload(database: Database) -> None:
+    query = """
+    select r.id, 'x, {reservation}' as "a", '[{"a":1}, {"b":2}]'::jsonb as "b", 'it''s {reservation}' as "{c}"
+    -- was from {reservation} r, {other} and
+    /* join {reservation} */ from {reservation} as r  -- {reservation}"""
+    define_payload(database, query, "short")
+    builds_on, columns = database.execute(
+        "select builds_on, columns from cdc_bridge.payload_definition where name = 'short'"
+    )[0]
+    assert (builds_on, columns) == (["reservation"], ["id", "a", "b", "{c}"])
+    database.execute("insert into customers (id) values ('D')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('B', 'D', 1)")
+    ((a, c),) = database.execute("select cdc_bridge_2, cdc_bridge_4 from cdc_bridge.load_short('{B}', 100000)")
+    assert (a, c) == ("x, {reservation}", "it's {reservation}")

@@ -96,3 +96,17 @@ async def test_reservation_that_vanishes_between_measuring_and_loading_is_looked
         run.store.commit(change(1, "a"))
         await run.until_recorded(1, state="skipped")
         assert run.transport.sent == []
+
+
+@in_virtual_time
+async def test_all_that_were_set_aside_are_sent_if_those_that_are_tried_first_need_no_room_any_more() -> None:
+    async with ScriptedPipeline(max_in_flight=100) as run:
+        names = [f"r{seq}" for seq in range(40)]
+        run.store.body_bytes = dict.fromkeys(names, MOST_OF_THE_ROOM)
+        run.transport.gate.shut()
+        run.store.commit(*(change(seq, name) for seq, name in enumerate(names)))
+        await run.until(lambda: run.transport.gate.waiting == 1)
+        await asyncio.sleep(100)
+        run.store.body_bytes = {}
+        run.transport.gate.open()
+        await run.until_recorded(*range(40))
