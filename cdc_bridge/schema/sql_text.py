@@ -16,6 +16,7 @@ _INCLUDE = re.compile(r"^\\ir (?P<file>\S+)\n", re.MULTILINE)
 _MAPPING_CONDITION = re.compile(r"^\\if .*^\\endif\n", re.MULTILINE | re.DOTALL)
 _COMMIT = re.compile(r"^commit;\n", re.MULTILINE)
 _MAPPING = "mapping.sql"
+_FIRST_MAPPING = "first-mapping.sql"
 _TRANSACTION_CONTROL = re.compile(
     r"^\s*((begin|commit|end|rollback|abort)(\s+(work|transaction))?\s*;|start\s+transaction\b)",
     re.IGNORECASE | re.MULTILINE,
@@ -33,14 +34,20 @@ def install_text(mapping: Path | None = None, *, keep_mapping: bool = False) -> 
     """Return the SQL that installs, in one piece.
 
     Args:
-        mapping: The mapping file; ``None``: the shipped one, for the example schema.
+        mapping: The mapping file; ``None``: the shipped one, for the example schema, unless there is one already.
         keep_mapping: Leave the mapping out; the one in the database stays.
 
     Raises:
         BridgeError: The mapping cannot be read.
     """
     text = (sql_folder() / "install.sql").read_text(encoding="utf-8")
-    mapping_text = "" if keep_mapping else _mapping_text(mapping)
+    if keep_mapping:
+        mapping_text = ""
+    elif mapping is None:
+        first = (sql_folder() / _FIRST_MAPPING).read_text(encoding="utf-8")
+        mapping_text = first.replace("-- The mapping stands here.\n", _mapping_text(None))
+    else:
+        mapping_text = _mapping_text(mapping)
     return _expanded(_MAPPING_CONDITION.sub(lambda _: mapping_text, text))
 
 

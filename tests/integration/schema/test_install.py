@@ -15,6 +15,7 @@ from cdc_bridge.schema.sql_text import install_text, sql_folder
 from tests.support.bridge import run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
 from tests.support.dumps import run_psql, schema_of
+from tests.support.payloads import define_payload, query_of
 from tests.support.server import Server
 
 CATALOGUE_ROWS = """
@@ -344,3 +345,11 @@ async def test_traps_in_public_are_not_run_by_a_superuser_who_installs(example_d
     example_database.execute("select cdc_bridge.disable_capture(); select cdc_bridge.enable_capture()")
     await operation.uninstall(example_database.url, report=lambda _: None)
     assert example_database.execute("select * from public.ran") == []
+
+
+def test_printed_installation_keeps_another_mapping_and_capture_that_is_disabled(database: Database) -> None:
+    define_payload(database, "select r.id, r.status from public.reservations r")
+    database.execute("select cdc_bridge.disable_capture()")
+    database.execute(install_text())
+    assert query_of(database) == "select r.id, r.status from public.reservations r"
+    assert "switched off" in database.value("select cdc_bridge.problem_of_capture()")
