@@ -231,7 +231,8 @@ schema_version has_mapping blocking_sessions installed_objects locks_on_other_ta
 capture_triggers partitions_without_capture captured_unread lost_tables views_read
 payload_definition payload_types lock_endpoint
 export_snapshot clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
-expired_secrets clear_expired_secrets has_related changed_rows draw_change_numbers append_related related_waiting related_keys lost_related erase
+expired_secrets clear_expired_secrets
+has_related changed_rows draw_change_numbers append_related related_waiting related_keys lost_related erase
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())
 
