@@ -17,8 +17,8 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, NewType, TypeVar
 
 import psycopg
@@ -36,6 +36,7 @@ from cdc_bridge.queries import load_queries
 _queries = load_queries(__name__)
 
 T = TypeVar("T")
+C = TypeVar("C", bound=AsyncConnection[TupleRow])
 
 LoadingConnection = NewType("LoadingConnection", AsyncConnection[TupleRow])
 """An autocommit connection that loads reservations and runs nothing else: see :mod:`cdc_bridge.payload.isolated`."""
@@ -231,7 +232,7 @@ class Database:
         """Run an operation that loads reservations, and repeat it while the database is unavailable.
 
         Raises:
-            InstallationError: The statement failed for a reason that waiting does not solve.
+            StatementFailed: The statement failed for a reason that waiting does not solve.
         """
         return await self._patiently(self._loading_pool, lambda connection: operation(LoadingConnection(connection)))
 
@@ -277,14 +278,9 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
         DatabaseUnavailable: PostgreSQL does not respond, rejects the login or has ended the session.
         StatementFailed: A statement failed.
     """
-    try:
-        connection = await connect(database_url)
-    except psycopg.Error as error:
-        raise _unreachable(error) from error
-    async with connection:
-        with _errors_translated(connection):
-            await connection.execute(_queries["set_up_command"])
-            yield connection
+    async with _errors_translated(connect(database_url)) as connection:
+        await connection.execute(_queries["set_up_command"])
+        yield connection
 
 
 @asynccontextmanager
@@ -293,32 +289,30 @@ async def one_loading_connection(database_url: str) -> AsyncIterator[LoadingConn
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not respond, rejects the login or has ended the session.
-        InstallationError: A statement failed.
+        StatementFailed: A statement failed.
     """
+    async with _errors_translated(connect_to_load(database_url)) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _errors_translated(connecting: Awaitable[C]) -> AsyncIterator[C]:
     try:
-        connection = await connect_to_load(database_url)
+        connection = await connecting
     except psycopg.Error as error:
-        raise _unreachable(error) from error
+        raise DatabaseUnavailable(
+            f"the database cannot be reached: {problem_of(error)}",
+            "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
+        ) from error
     async with connection:
-        with _errors_translated(connection):
+        try:
             yield connection
-
-
-@contextmanager
-def _errors_translated(connection: AsyncConnection[TupleRow]) -> Iterator[None]:
-    try:
-        yield
-    except DATABASE_ERRORS as error:
-        if not is_unavailable(error, connection):
-            raise statement_failed(error) from error
-        raise DatabaseUnavailable(f"the database was lost: {problem_of(error)}", "Run the command again.") from error
-
-
-def _unreachable(error: psycopg.Error) -> DatabaseUnavailable:
-    return DatabaseUnavailable(
-        f"the database cannot be reached: {problem_of(error)}",
-        "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
-    )
+        except DATABASE_ERRORS as error:
+            if not is_unavailable(error, connection):
+                raise statement_failed(error) from error
+            raise DatabaseUnavailable(
+                f"the database was lost: {problem_of(error)}", "Run the command again."
+            ) from error
 
 
 def statement_failed(error: BaseException) -> StatementFailed:

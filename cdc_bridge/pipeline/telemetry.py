@@ -104,26 +104,12 @@ class Telemetry:
         self._metrics.deliveries[delivery.state].inc()
         if not _log.is_enabled_for(logging.DEBUG):
             return
-        change = delivery.change
-        _log.debug(
-            "delivery recorded",
-            endpoint=self._endpoint,
-            reservation_id=change.reservation_id,
-            seq=change.seq,
-            state=delivery.state.value,
-        )
+        _log.debug("delivery recorded", **self._delivery(delivery), state=delivery.state.value)
 
     def not_recorded(self, delivery: InFlight, reason: str) -> None:
         """Report a delivery that the delivery log rejects."""
-        change = delivery.change
-        _log.error(
-            "delivery cannot be recorded",
-            endpoint=self._endpoint,
-            reservation_id=change.reservation_id,
-            seq=change.seq,
-            state=delivery.state.value,
-            reason=reason,
-        )
+        facts = self._delivery(delivery)
+        _log.error("delivery cannot be recorded", **facts, state=delivery.state.value, reason=reason)
 
     def delivered_per_second(self, now: float) -> float:
         """Return the deliveries per second over the last minute."""
@@ -141,11 +127,12 @@ class Telemetry:
         while self._delivered_in and self._delivered_in[0][0] <= second - RATE_OVER_SECONDS:
             self._delivered_in.popleft()
 
+    def _delivery(self, delivery: InFlight) -> dict[str, object]:
+        change = delivery.change
+        return {"endpoint": self._endpoint, "reservation_id": change.reservation_id, "seq": change.seq}
+
     def _facts(self, delivery: InFlight, attempt: Attempt) -> dict[str, object]:
-        return {
-            "endpoint": self._endpoint,
-            "reservation_id": delivery.change.reservation_id,
-            "seq": delivery.change.seq,
+        return self._delivery(delivery) | {
             "message_id": attempt.message_id,
             "attempt": delivery.attempts,
             "status": attempt.outcome.status,

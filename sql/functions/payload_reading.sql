@@ -1,10 +1,11 @@
 -- What else is read by a payload. These run as cdc_bridge_loader, like the functions that load reservations (see
--- define_loader.sql, also for why they are volatile), and the statements are put together each time: they are rare, and each needs a plan of its own.
+-- define_loader.sql, also for why they are volatile). The statements are put together each time: they are rare, and each
+-- needs a plan of its own.
 --
 -- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer, max_bytes bigint)
---   The keys of all reservations, in their own order, from one on, up to max_bytes of keys but at least one, and whether there
---   may be more; with "since" those updated since then. The time of an
---   update is "updated", or "created" where that is null; a reservation that has neither is always among them.
+--   The keys of all reservations after one, in their own order, up to max_rows and max_bytes of keys but at least one; with
+--   "since" those updated since then. The time of an update is "updated", or "created" where that is null; a reservation that
+--   has neither is always among them.
 -- cdc_bridge.payload_sizes(payload text, reservation_ids text[])
 --   The bytes of the variable-length values of some reservations; null: there is no such reservation.
 -- cdc_bridge.payload_types(payload text)
