@@ -235,9 +235,8 @@ class Dispatcher:
             return
         failure = Failed(None, f"it cannot be loaded: {problem}")
         attempt = Attempt(None, datetime.now(UTC), 0.0, failure)
-        if (
-            loaded.reservations or reservation_id in loaded.alone_at_fault
-        ):  # Others can be loaded, so this one is at fault.
+        # If others can be loaded, this one is at fault.
+        if loaded.reservations or reservation_id in loaded.alone_at_fault:
             self._breaker.cancel_probe(reservation_id)
             self._telemetry.attempted(delivery, attempt, self._now())
             self._settle(delivery, attempt)

@@ -76,10 +76,10 @@ class RelatedChanges:
         self._listener = listener
         self._failed: dict[int, float] = {}
         """By related table: until when it is left out."""
+        self._failures = 0
 
     async def run(self) -> None:
         """Work until cancelled."""
-        failures = 0
         while True:
             if await self._database.patiently(_has_related):
                 reader = self._listener.reader()
@@ -87,13 +87,12 @@ class RelatedChanges:
                     async with await self._database.connect() as connection:
                         await self._work(connection, reader)
                 except DATABASE_ERRORS as error:
-                    failures += 1
+                    self._failures += 1
                     _log.warning("related changes not read", problem=problem_of(error))
                 finally:
                     self._listener.dismiss(reader)
-                await asyncio.sleep(_AFTER_FAILURE.pause_seconds(failures))
+                await asyncio.sleep(_AFTER_FAILURE.pause_seconds(self._failures))
             else:
-                failures = 0
                 await asyncio.sleep(_LOOK_EVERY_SECONDS_WITHOUT_RELATED)
 
     async def _work(self, connection: AsyncConnection[TupleRow], reader: Reader) -> None:
@@ -103,6 +102,7 @@ class RelatedChanges:
             pieces = [piece for row in rows if (piece := await self._piece(row)) is not None]
             if pieces:
                 await _append(connection, pieces)
+            self._failures = 0
             if rows:
                 reader.found()
             else:
