@@ -7,31 +7,32 @@ A column whose name begins with ``@`` is not sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
 
-from cdc_bridge.payload.formats import Json
+from cdc_bridge.payload.formats import FORMATTERS, TEXT_TYPES, Json
 
 _OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a payload: its name, and whether it holds text (null text is ``""``)."""
+    """A column of a payload: its name and type, as ``text`` (null text is ``""``)."""
 
     name: str
-    is_text: bool
+    type_: str
 
 
 class _Object:
-    """An object of the JSON. Building one, which is done for every request, is one loop over its values."""
+    """An object of the JSON. Building one is done for every request: no more than a loop over its values."""
 
     def __init__(self) -> None:
         self.absent: dict[str, Json] = {}
         """All its keys in their order, and their values where the row has none."""
         self.values: list[tuple[str, int]] = []
+        self.formatted: list[tuple[str, int, Callable[[str], Json]]] = []
         self.objects: list[tuple[str, _Object]] = []
 
     def build(self, row: Sequence[Json]) -> Json:
@@ -41,6 +42,11 @@ class _Object:
             value = row[index]
             if value is not None:
                 built[key] = value
+                empty = False
+        for key, index, formatter in self.formatted:
+            value = row[index]
+            if value is not None:
+                built[key] = formatter(value)
                 empty = False
         for key, member in self.objects:
             value = built[key] = member.build(row)
@@ -59,23 +65,25 @@ class BodyBuilder:
             first: Where they begin in a row.
         """
         sent = [(index, column) for index, column in enumerate(columns, first) if not column.name.startswith("@")]
-        self._root = _nest([(column.name.split("."), index, column.is_text) for index, column in sent])
+        self._root = _nest([(column.name.split("."), index, column.type_) for index, column in sent])
 
     def build(self, row: Sequence[Json]) -> bytes:
         """Return the body: the very bytes that are signed and sent."""
         return orjson.dumps(self._root.build(row), option=_OPTIONS)
 
 
-def _nest(columns: Sequence[tuple[list[str], int, bool]]) -> _Object:
-    groups: dict[str, list[tuple[list[str], int, bool]]] = {}
-    for path, index, is_text in columns:
-        groups.setdefault(path[0], []).append((path[1:], index, is_text))
+def _nest(columns: Sequence[tuple[list[str], int, str]]) -> _Object:
+    groups: dict[str, list[tuple[list[str], int, str]]] = {}
+    for path, index, type_ in columns:
+        groups.setdefault(path[0], []).append((path[1:], index, type_))
     nested = _Object()
     for key, group in groups.items():
-        path, index, is_text = group[0]
-        nested.absent[key] = "" if is_text and not path else None
+        path, index, type_ = group[0]
+        nested.absent[key] = "" if type_ in TEXT_TYPES and not path else None
         if path:
             nested.objects.append((key, _nest(group)))
+        elif formatter := FORMATTERS.get(type_):
+            nested.formatted.append((key, index, formatter))
         else:
             nested.values.append((key, index))
     return nested

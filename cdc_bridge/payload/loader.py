@@ -25,7 +25,7 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
-from cdc_bridge.payload.formats import TEXT_TYPES, Json, form_of
+from cdc_bridge.payload.formats import FORMATTERS, Json, form_of
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
 
@@ -88,6 +88,7 @@ class _Shape:
     """The types that the columns have now."""
     statement: bytes
     id_index: int
+    subject_of: Callable[[Json], str] = field(compare=False)
     builder: BodyBuilder = field(compare=False)
 
 
@@ -234,12 +235,14 @@ class ReservationLoader:
             statement = sql.SQL(_queries["load_retyped"]).format(
                 payload=sql.Literal(self._payload), declared=sql.SQL(", ").join(declared)
             )
-        columns = [Column(name, type_ in TEXT_TYPES) for name, type_ in zip(definition.columns, types, strict=True)]
+        columns = [Column(name, type_) for name, type_ in zip(definition.columns, types, strict=True)]
+        id_index = definition.columns.index("id")
         self._shape = _Shape(
             definition,
             types,
             statement.as_bytes(connection),
-            definition.columns.index("id") + _BEFORE_THE_COLUMNS,
+            id_index + _BEFORE_THE_COLUMNS,
+            _subject_formatter(types[id_index]),
             BodyBuilder(columns, _BEFORE_THE_COLUMNS),
         )
         return self._shape
@@ -272,17 +275,17 @@ class ReservationLoader:
         return PayloadInvalid(problem, f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}")
 
     def _loaded(self, shape: _Shape, rows: Sequence[TupleRow]) -> Loaded:
-        build, id_index = shape.builder.build, shape.id_index
+        build, id_index, subject_of = shape.builder.build, shape.id_index, shape.subject_of
         reservations: dict[ReservationId, Reservation] = {}
         unreadable: dict[ReservationId, str] = {}
         for row in rows:  # This is done for every request.
-            if (subject := row[id_index]) is None:
+            if (key := row[id_index]) is None:
                 continue
             id_, body = row[1], build(row)
             if len(body) > self._max_body_bytes:  # Escapes count.
                 unreadable[id_] = self._too_large(len(body))
             else:
-                reservations[id_] = Reservation(id_, subject if type(subject) is str else _subject_of(subject), body)
+                reservations[id_] = Reservation(id_, subject_of(key), body)
         token = rows[0][0] if reservations else None
         alone_at_fault = frozenset(unreadable)
         return Loaded(reservations, None if token is None else int(token), unreadable, alone_at_fault=alone_at_fault)
@@ -297,8 +300,14 @@ def _may_pass(error: psycopg.Error, connection: LoadingConnection) -> bool:
     return not isinstance(error, errors.ReadOnlySqlTransaction) and is_unavailable(error, connection)
 
 
-def _subject_of(key: Json) -> str:
-    return orjson.dumps(key).decode() if isinstance(key, orjson.Fragment) else str(key)
+def _subject_formatter(key_type: str) -> Callable[[Json], str]:
+    formatter = FORMATTERS.get(key_type, str)
+
+    def subject_of(key: Json) -> str:
+        formatted = formatter(key)
+        return orjson.dumps(formatted).decode() if isinstance(formatted, orjson.Fragment) else formatted
+
+    return subject_of
 
 
 class EndpointReservations:
