@@ -9,13 +9,15 @@
 -- It runs as cdc_bridge_capture, which can append to the change log and nothing else.
 --
 -- Every booking pays for this function, so it is as short as possible: PL/pgSQL prepares each expression anew in each
--- transaction. The key's name is written into it, as dynamic SQL would be planned for every booking. (The cast to "char"
--- takes the first letter of tg_op, I or U.)
+-- transaction, and PostgreSQL looks up each function that a statement names. The key's name is written into it, as dynamic
+-- SQL would be planned for every booking. (The cast to "char" takes the first letter of tg_op, I or U.) Setting search_path
+-- would take a tenth of its time: instead, every function, type and operator is named with its schema.
 --
 -- It must not fail, whatever e-Res does to its table. So the key is named in a subquery that finds the column of the table,
 -- or else, where the key was renamed or dropped, the null beside it. Then the column is looked up by its number, the
--- trigger's argument. concat calls no cast, which somebody else could have defined; the padding of char(n), which comes
--- and goes with the column's type, is no part of the key. e-Res's columns may have any name, so tg_op and our variable are qualified.
+-- trigger's argument. Somebody else can define a cast for a type that is not PostgreSQL's own (those have numbers below
+-- 16384): concat calls none. The cast also strips the padding of char(n), which comes and goes with the column's type and is
+-- no part of the key. e-Res's columns may have any name, so tg_op and our variable are qualified.
 --
 -- Wake-up. A committing NOTIFY takes a cluster-wide lock across its WAL flush, which serialises commits. So a daemon that
 -- is about to sleep holds the advisory lock (52683, 1) exclusively, and the trigger tries the same lock shared, within one
@@ -35,44 +37,45 @@ declare
 #variable_conflict use_column
 <<captured>>
 declare
-  cdc_bridge_changed_at constant timestamptz := clock_timestamp();
-  cdc_bridge_key name;
+  cdc_bridge_changed_at constant pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  cdc_bridge_key pg_catalog.name;
 begin
   insert into cdc_bridge.change (reservation_id, operation, changed_at)
-  select named.key, %2$I.tg_op::"char", captured.cdc_bridge_changed_at
-  from (select null::text as %1$I) as without
+  select named.key, %2$I.tg_op::pg_catalog."char", captured.cdc_bridge_changed_at
+  from (select null::pg_catalog.text as %1$I) as without
   cross join changed_rows
   cross join lateral (
-    select case when pg_typeof(%1$I) = 'bpchar'::regtype then rtrim(concat(%1$I), ' ') else concat(%1$I) end as key
+    select
+      case when pg_catalog.pg_typeof(%1$I)::pg_catalog.oid operator(pg_catalog.<) 16384::pg_catalog.oid
+        then %1$I::pg_catalog.text else pg_catalog.concat(%1$I) end as key
     from (select changed_rows.*) as changed
     where %1$I is not null
   ) as named;
-  if (
-    case when not found then false when pg_try_advisory_lock_shared(52683, 1) then pg_advisory_unlock_shared(52683, 1)
-    else pg_notification_queue_usage() >= 0.5 end
+  if found and (
+    case when pg_catalog.pg_try_advisory_lock_shared(52683, 1) then pg_catalog.pg_advisory_unlock_shared(52683, 1) end
   ) then
     return null;
   end if;
-  if found then
-    notify cdc_bridge_change;
-    return null;
-  end if;
 
-  if not exists (select from changed_rows) then
-    return null;
+  if not found then
+    if not exists (select from changed_rows) then
+      return null;
+    end if;
+    select a.attname into cdc_bridge_key
+    from pg_catalog.pg_attribute a
+    where a.attrelid operator(pg_catalog.=) tg_relid and a.attnum operator(pg_catalog.=) tg_argv[0]::pg_catalog.int2
+      and not a.attisdropped;
+    if cdc_bridge_key is null then
+      return null;
+    end if;
+    execute pg_catalog.format(
+      'insert into cdc_bridge.change (reservation_id, operation, changed_at) '
+      'select case when pg_catalog.pg_typeof(changed_rows.%%1$I)::pg_catalog.oid operator(pg_catalog.<) 16384::pg_catalog.oid '
+      'then changed_rows.%%1$I::pg_catalog.text else pg_catalog.concat(changed_rows.%%1$I) end, $1, $2 '
+      'from changed_rows where changed_rows.%%1$I is not null', cdc_bridge_key
+    ) using tg_op::pg_catalog."char", cdc_bridge_changed_at;
   end if;
-  select a.attname into cdc_bridge_key
-  from pg_attribute a
-  where a.attrelid = tg_relid and a.attnum = tg_argv[0]::smallint and not a.attisdropped;
-  if cdc_bridge_key is null then
-    return null;
-  end if;
-  execute format(
-    'insert into cdc_bridge.change (reservation_id, operation, changed_at) '
-    'select case when pg_typeof(changed_rows.%%1$I) = ''bpchar''::regtype then rtrim(concat(changed_rows.%%1$I), '' '') '
-    'else concat(changed_rows.%%1$I) end, $1, $2 from changed_rows where changed_rows.%%1$I is not null', cdc_bridge_key
-  ) using tg_op::"char", cdc_bridge_changed_at;
-  if pg_notification_queue_usage() < 0.5 then
+  if pg_catalog.pg_notification_queue_usage() operator(pg_catalog.<) 0.5::pg_catalog.float8 then
     notify cdc_bridge_change;
   end if;
   return null;
@@ -86,8 +89,7 @@ $body$ end;
 begin
   if not exists (select from pg_proc p where p.oid = to_regprocedure(function_name || '()') and p.prosrc = function_body and p.prosecdef) then
     execute format(
-      'create or replace function %s() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp as %L',
-      function_name, function_body);
+      'create or replace function %s() returns trigger language plpgsql security definer as %L', function_name, function_body);
     execute format('revoke all on function %s() from public', function_name);
     execute format('comment on function %s() is %L', function_name,
       format('Appends the rows of an INSERT or UPDATE to cdc_bridge.change, by their column "%s"; created by cdc_bridge.attach', key));

@@ -297,6 +297,25 @@ create function hostile.pg_current_xact_id() returns xid8 language sql as
 create function hostile.text(text) returns text language sql as $$ select hostile.note(); select 'diverted' $$;
 create function hostile.same(text, text) returns boolean language sql as 'select hostile.note()';
 create operator hostile.= (leftarg = text, rightarg = text, function = hostile.same);
+create function hostile.pg_typeof(text) returns regtype language sql as
+  'select hostile.note(); select null::regtype';
+create function hostile.concat(text) returns text language sql as $$ select hostile.note(); select 'diverted' $$;
+create function hostile.format(text, name) returns text language sql as $$ select hostile.note(); select 'diverted' $$;
+create function hostile.pg_notification_queue_usage() returns float8 language sql as
+  'select hostile.note(); select 1.0';
+create function hostile.same(oid, oid) returns boolean language sql as 'select hostile.note()';
+create function hostile.same(int2, int2) returns boolean language sql as 'select hostile.note()';
+create function hostile.same(float8, float8) returns boolean language sql as 'select hostile.note()';
+create operator hostile.= (leftarg = oid, rightarg = oid, function = hostile.same);
+create operator hostile.< (leftarg = oid, rightarg = oid, function = hostile.same);
+create operator hostile.= (leftarg = int2, rightarg = int2, function = hostile.same);
+create operator hostile.< (leftarg = float8, rightarg = float8, function = hostile.same);
+create view hostile.pg_attribute as
+  select 'diverted' as attname, null::oid as attrelid, null::int2 as attnum, false as attisdropped;
+create type hostile.oid as enum ('diverted');
+create type hostile.int2 as enum ('diverted');
+create type hostile.float8 as enum ('diverted');
+create type hostile.name as enum ('diverted');
 create type hostile.text as enum ('diverted');
 create type hostile."char" as enum ('diverted');
 create type hostile.timestamptz as enum ('diverted');
@@ -315,18 +334,25 @@ set datestyle = 'SQL, DMY';
 set quote_all_identifiers = on;
 set row_security = off;
 """
-BOOK = "insert into public.reservations (id, cust_id, reference) values ('OTHER', 'C', 2)"
+BOOK = "insert into public.reservations values ('OTHER', 'C', 2)"
 BOOK_AS_E_RES = f"""
 create function public.book() returns void language sql security definer as $$ {BOOK} $$;
 alter function public.book() owner to %s;
 """
 
 
+@pytest.mark.parametrize("key", ["id", "renamed", "of a domain", "of a domain and renamed"])
 @pytest.mark.parametrize("caller", ["itself", "superuser", "through a function of e-Res"])
 def test_capture_works_whatever_the_session_and_runs_nothing_of_its_caller(
-    caller: str, database: Database, e_res_role: str
+    caller: str, key: str, database: Database, e_res_role: str
 ) -> None:
     database.execute(HOSTILE)
+    if "domain" in key:
+        database.execute(
+            "create domain public.key as text; alter table public.reservations alter column id type public.key"
+        )
+    if "renamed" in key:
+        database.execute("alter table public.reservations rename column id to renamed")
     database.execute(BOOK_AS_E_RES % e_res_role)
     stranger = f"{e_res_role}_stranger"
     database.execute(f"create role {stranger}")
