@@ -103,16 +103,26 @@ begin
     -- A role that another database of the cluster still needs stays; only its rights in this one are revoked.
     if exists (select from pg_catalog.pg_shdepend s where s.refobjid = name::regrole and s.dbid not in (0, here)) then
       for granted in
-        select case s.classid when 'pg_class'::regclass then 'table' when 'pg_namespace'::regclass then 'schema' else 'database' end as kind,
+        select
+          case s.classid
+            when 'pg_class'::regclass then 'table'
+            when 'pg_proc'::regclass then 'routine'
+            when 'pg_type'::regclass then 'type'
+            when 'pg_namespace'::regclass then 'schema'
+            else 'database'
+          end as kind,
           case s.classid
             when 'pg_class'::regclass then s.objid::regclass::text
+            when 'pg_proc'::regclass then s.objid::regprocedure::text
+            when 'pg_type'::regclass then s.objid::regtype::text
             when 'pg_namespace'::regclass then s.objid::regnamespace::text
             else pg_catalog.quote_ident(pg_catalog.current_database())
           end as object
         from pg_catalog.pg_shdepend s
         where s.refobjid = name::regrole and s.deptype = 'a'
           and (
-            s.dbid = here and s.classid in ('pg_class'::regclass, 'pg_namespace'::regclass)
+            s.dbid = here
+              and s.classid in ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
             or s.dbid = 0 and s.classid = 'pg_database'::regclass and s.objid = here
           )
       loop

@@ -91,6 +91,17 @@ async def test_rights_in_other_databases_of_the_cluster_stay_and_those_in_this_o
     database: Database, example_database: Database
 ) -> None:
     await operation.install(example_database.url, None, report=lambda _: None)
+    for each in (database, example_database):
+        each.execute(
+            """
+            create function public.spelled(text, out text) language sql as 'select $1';
+            create domain public.room as text;
+            revoke execute on function public.spelled from public;
+            revoke usage on type public.room from public;
+            grant execute on function public.spelled to cdc_bridge_loader;
+            grant usage on type public.room to cdc_bridge_loader;
+            """
+        )
     for name in (database.name, example_database.name):
         database.execute(
             f"revoke connect on database {name} from public; grant connect on database {name} to cdc_bridge"
@@ -99,5 +110,9 @@ async def test_rights_in_other_databases_of_the_cluster_stay_and_those_in_this_o
     may_connect = "select has_database_privilege('cdc_bridge', %s, 'connect')"
     assert database.value(may_connect, (example_database.name,))
     assert not database.value(may_connect, (database.name,))
-    assert not database.value("select has_table_privilege('cdc_bridge_loader', 'reservations', 'select')")
-    assert example_database.value("select has_table_privilege('cdc_bridge_loader', 'reservations', 'select')")
+    rights = (
+        "select has_table_privilege(r, 'reservations', 'select'), has_function_privilege(r, 'spelled(text)', 'execute'), "
+        "has_type_privilege(r, 'room', 'usage') from (values ('cdc_bridge_loader')) as role (r)"
+    )
+    assert database.execute(rights) == [(False, False, False)]
+    assert example_database.execute(rights) == [(True, True, True)]
