@@ -111,7 +111,8 @@ async def test_rights_in_other_databases_of_the_cluster_stay_and_those_in_this_o
     assert database.value(may_connect, (example_database.name,))
     assert not database.value(may_connect, (database.name,))
     rights = (
-        "select has_table_privilege(r, 'reservations', 'select'), has_function_privilege(r, 'spelled(text)', 'execute'), "
+        "select has_table_privilege(r, 'reservations', 'select'), "
+        "has_function_privilege(r, 'spelled(text)', 'execute'), "
         "has_type_privilege(r, 'room', 'usage') from (values ('cdc_bridge_loader')) as role (r)"
     )
     assert database.execute(rights) == [(False, False, False)]
