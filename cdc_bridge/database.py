@@ -1,8 +1,11 @@
-"""Connections to PostgreSQL, and retries while it is unavailable.
+"""The daemon's and the commands' way to PostgreSQL, and retries while it is unavailable.
 
-The daemon keeps a small pool for statements and one for loading reservations; the listener has a connection of its own.
-Every session uses UTC and ISO dates whatever the defaults of the server or the role are, trusts no schema that others
-may write to, and detects a peer that is gone.
+The daemon keeps a small pool of sessions for statements and one for loading reservations; the listener has a session of
+its own (:mod:`~cdc_bridge.sessions`).
+
+Memory never outlives the server that it was read from: what is done for an endpoint goes through
+:meth:`Database.of_server`, and fails with :class:`~cdc_bridge.errors.ServerReplaced` once another server, or another
+run of the same one, has taken over. What was in memory is dropped then, and read anew.
 
 The daemon's statements go through :meth:`Database.patiently`, which tries again, with growing pauses, until PostgreSQL
 is back. An operation may therefore run twice: if the connection is lost after the commit and before its response. So
@@ -19,27 +22,34 @@ import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, NewType, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import psycopg
 import structlog
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from cdc_bridge.backoff import Backoff
-from cdc_bridge.errors import DatabaseUnavailable, StatementFailed, shortened
+from cdc_bridge.errors import DatabaseUnavailable, ServerReplaced, StatementFailed, shortened
 from cdc_bridge.metrics import DATABASE_RECONNECTS
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import (
+    LoadingConnection,
+    ServerIncarnation,
+    Session,
+    connect,
+    connect_to_load,
+    loading_parameters,
+    session_parameters,
+    set_up,
+)
 
 _queries = load_queries(__name__)
 
 T = TypeVar("T")
-C = TypeVar("C", bound=AsyncConnection[TupleRow])
-
-LoadingConnection = NewType("LoadingConnection", AsyncConnection[TupleRow])
-"""An autocommit connection that loads reservations and runs nothing else: see :mod:`cdc_bridge.payload.isolated`."""
+C = TypeVar("C", bound=Session)
 
 OPERATION_TIMEOUT_SECONDS = 60.0
 """A statement that takes longer is abandoned: its connection is dead, or the database is stuck."""
@@ -49,15 +59,6 @@ RECONNECT = Backoff(first_seconds=0.1, longest_seconds=5.0, jitter=0.5)
 
 _POOL_SIZE = 4
 _LOADING_POOL_SIZE = 2
-
-_DEFAULTS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-    "application_name": "cdc-bridge",
-}
 
 DATABASE_ERRORS = (psycopg.Error, TimeoutError)
 """What an operation raises when the database fails; :func:`is_unavailable` tells what trying again may solve."""
@@ -78,48 +79,9 @@ _PASSING_CODES = {
 _log = structlog.get_logger(__name__)
 
 
-def connection_parameters(database_url: str) -> dict[str, Any]:
-    """Return the libpq parameters of a conninfo, completed by our defaults.
-
-    Raises:
-        psycopg.ProgrammingError: The conninfo cannot be parsed.
-    """
-    return _DEFAULTS | conninfo_to_dict(database_url)
-
-
-async def speak_plainly(connection: AsyncConnection[TupleRow]) -> None:
-    """Pin time zone, date style and search_path."""
-    # With this path an unqualified name is PostgreSQL's own, whatever others have put into public.
-    await connection.execute(
-        "set search_path to pg_catalog, pg_temp; "
-        "set timezone to 'UTC'; set datestyle to 'ISO'; set intervalstyle to 'postgres'"
-    )
-
-
-async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
-    await speak_plainly(connection)
-    await connection.execute(_queries["set_up_session"], {"name": f"cdc-bridge {process_name()}"})
-
-
-async def _set_up_pooled(connection: AsyncConnection[TupleRow]) -> None:
-    await _set_up(connection)
-    await connection.execute(_queries["plan_once"])
-
-
-async def connect(database_url: str) -> AsyncConnection[TupleRow]:
-    """Open one autocommit connection."""
-    connection = await AsyncConnection.connect(autocommit=True, **connection_parameters(database_url))
-    await speak_plainly(connection)
-    return connection
-
-
-async def connect_to_load(database_url: str) -> LoadingConnection:
-    """Open one connection to load reservations."""
-    connection = await AsyncConnection.connect(
-        autocommit=True, prepare_threshold=None, **connection_parameters(database_url)
-    )
-    await speak_plainly(connection)
-    return LoadingConnection(connection)
+async def _set_up(session: Session) -> None:
+    await set_up(session)
+    await session.execute(_queries["set_up_daemon_session"], {"name": f"cdc-bridge {process_name()}"})
 
 
 def process_name() -> str:
@@ -157,7 +119,7 @@ def is_unavailable(error: BaseException, connection: AsyncConnection[TupleRow] |
     return sqlstate[:2] in _PASSING_CLASSES or sqlstate in _PASSING_CODES
 
 
-_Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+_Pool = AsyncConnectionPool[Session]
 
 
 class Database:
@@ -166,22 +128,24 @@ class Database:
     def __init__(self, database_url: str) -> None:
         self._url = database_url
         self._failures = 0
-        parameters = connection_parameters(database_url) | {"autocommit": True}
-        # The pools' own time-outs are short, so that patiently() decides when to try again.
+        self._server: ServerIncarnation | None = None
+        # The pools' own time-outs are short, so that _patiently() decides when to try again.
         self._pool: _Pool = AsyncConnectionPool(
-            kwargs=parameters,
+            connection_class=Session,
+            kwargs=session_parameters(database_url),
             min_size=1,
             max_size=_POOL_SIZE,
-            configure=_set_up_pooled,
+            configure=self._set_up_pooled,
             timeout=5,
             reconnect_timeout=3,
             open=False,
         )
         self._loading_pool: _Pool = AsyncConnectionPool(
-            kwargs=parameters | {"prepare_threshold": None},
+            connection_class=Session,
+            kwargs=loading_parameters(database_url),
             min_size=1,
             max_size=_LOADING_POOL_SIZE,
-            configure=_set_up,
+            configure=self._set_up,
             timeout=5,
             reconnect_timeout=3,
             open=False,
@@ -208,19 +172,27 @@ class Database:
         await self._loading_pool.close(timeout=2)
         await self._pool.close(timeout=2)
 
-    async def connect(self) -> AsyncConnection[TupleRow]:
-        """Open a connection outside the pools."""
-        connection = await connect(self._url)
-        await _set_up(connection)
-        return connection
+    async def connect(self) -> Session:
+        """Open a session outside the pools."""
+        session = await connect(self._url)
+        await self._set_up(session)
+        return session
 
     async def connect_to_load(self) -> LoadingConnection:
-        """Open a connection outside the pools that loads reservations."""
-        connection = await connect_to_load(self._url)
-        await _set_up(connection)
-        return connection
+        """Open a session outside the pools that loads reservations."""
+        session = await connect_to_load(self._url)
+        await self._set_up(session)
+        return session
 
-    async def patiently(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+    def is_current(self, session: Session) -> bool:
+        """Return whether no other server has taken over since a session was opened."""
+        return session.incarnation == self._server
+
+    def of_server(self, incarnation: ServerIncarnation) -> ServerDatabase:
+        """Return the database as long as it is served by this one server."""
+        return ServerDatabase(self, incarnation)
+
+    async def patiently(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         """Run an operation, and repeat it while the database is unavailable.
 
         Raises:
@@ -234,17 +206,20 @@ class Database:
         Raises:
             StatementFailed: The statement failed for a reason that waiting does not solve.
         """
-        return await self._patiently(self._loading_pool, lambda connection: operation(LoadingConnection(connection)))
+        return await self._patiently(self._loading_pool, lambda session: operation(LoadingConnection(session)))
 
-    async def _patiently(self, pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+    async def _patiently(self, pool: _Pool, operation: Callable[[Session], Awaitable[T]]) -> T:
         failures = 0
         while True:
-            connection = None
+            session = None
             try:
-                async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), pool.connection() as connection:
-                    result = await operation(connection)
+                async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), pool.connection() as session:
+                    if not self.is_current(session):
+                        await session.close()  # The pool replaces it.
+                        continue
+                    result = await operation(session)
             except DATABASE_ERRORS as error:
-                if not is_unavailable(error, connection):
+                if not is_unavailable(error, session):
                     raise statement_failed(error) from error
                 failures += 1
                 self._note_failure(error)
@@ -252,6 +227,18 @@ class Database:
             else:
                 self._note_success()
                 return result
+
+    async def _set_up(self, session: Session) -> None:
+        await _set_up(session)
+        earlier, self._server = self._server, session.incarnation
+        if earlier not in {None, session.incarnation}:
+            _log.warning(
+                "another server", reason=session.incarnation.difference(earlier), consequence="everything is read anew"
+            )
+
+    async def _set_up_pooled(self, session: Session) -> None:
+        await self._set_up(session)
+        await session.execute(_queries["plan_once"])
 
     @property
     def lost(self) -> bool:
@@ -270,8 +257,34 @@ class Database:
         self._failures = 0
 
 
+class ServerDatabase:
+    """The database as long as one server serves it: for what was read from that server."""
+
+    def __init__(self, database: Database, incarnation: ServerIncarnation) -> None:
+        self._database = database
+        self._incarnation = incarnation
+
+    async def patiently(self, operation: Callable[[Session], Awaitable[T]]) -> T:
+        """Run an operation, and repeat it while the server is unavailable.
+
+        Raises:
+            ServerReplaced: Another server has taken over; nothing was done.
+            StatementFailed: The statement failed for a reason that waiting does not solve.
+        """
+        return await self._database.patiently(partial(self._here, operation))
+
+    async def load_patiently(self, operation: Callable[[LoadingConnection], Awaitable[T]]) -> T:
+        """Run an operation that loads reservations; raises the same."""
+        return await self._database.load_patiently(partial(self._here, operation))
+
+    async def _here(self, operation: Callable[[C], Awaitable[T]], session: C) -> T:
+        if session.incarnation != self._incarnation:
+            raise ServerReplaced
+        return await operation(session)
+
+
 @asynccontextmanager
-async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
+async def one_connection(database_url: str) -> AsyncIterator[Session]:
     """Open one connection for a command.
 
     Raises:
@@ -279,7 +292,6 @@ async def one_connection(database_url: str) -> AsyncIterator[AsyncConnection[Tup
         StatementFailed: A statement failed.
     """
     async with _errors_translated(connect(database_url)) as connection:
-        await connection.execute(_queries["set_up_command"])
         yield connection
 
 

@@ -7,7 +7,8 @@
     ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
     │   └── StatementFailed           exit code 1: PostgreSQL rejected a statement, or a row in it
     ├── PayloadInvalid                exit code 1: a payload is not defined, or does not fit e-Res's tables any more
-    └── LeaseLost                     never ends the daemon: another daemon has acquired the lease of an endpoint
+    ├── LeaseLost                     never ends the daemon: another daemon has acquired the lease of an endpoint
+    └── ServerReplaced                never ends the daemon: another server serves the database now
 
 Each carries the problem and, in ``remedy``, the command or setting that solves it. A failed attempt is not an error but
 an :class:`~cdc_bridge.transport.outcome.Outcome`.
@@ -71,3 +72,10 @@ class PayloadInvalid(BridgeError):
 
 class LeaseLost(BridgeError):
     """Another daemon has acquired the endpoint's lease; what this one did since cannot be recorded."""
+
+
+class ServerReplaced(BridgeError):
+    """Another server serves the database than the one that something was read from."""
+
+    def __init__(self) -> None:
+        super().__init__("another server serves the database now, or the same one after a restart")

@@ -16,6 +16,9 @@ Xid = NewType("Xid", int)
 Seq = NewType("Seq", int)
 """A change's number in the change log. It grows with each committed change of one reservation."""
 
+History = NewType("History", int)
+"""A history of the data, which a crash or a fail-over ends (``sql/tables/history.sql``). A later one is higher."""
+
 ReservationId = NewType("ReservationId", str)
 """The reservation's key in its text form, whatever its type in the table."""
 

@@ -2,11 +2,61 @@
 -- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: set_up_session
--- Names a session of the daemon, and has PostgreSQL end transactions that a frozen process leaves open. (The first of
--- the time-outs does not count while messages wait to be sent in one go; the second is there since version 17.)
+-- Sets what a session depends on, as far as this version of PostgreSQL has it. Commits are synchronous: what is recorded
+-- must outlive a crash. A policy makes a statement fail, since a row that it hides would look deleted.
+select pg_catalog.set_config(s.name, v.value, false)
+from (
+  values
+    -- values as text
+    ('TimeZone', 'UTC'),
+    ('DateStyle', 'ISO'),
+    ('IntervalStyle', 'postgres'),
+    ('extra_float_digits', '1'),
+    ('bytea_output', 'hex'),
+    ('xmlbinary', 'base64'),
+    ('xmloption', 'content'),
+    ('quote_all_identifiers', 'off'),
+    -- text as values
+    ('array_nulls', 'on'),
+    ('standard_conforming_strings', 'on'),
+    ('backslash_quote', 'safe_encoding'),
+    ('escape_string_warning', 'off'),
+    ('transform_null_equals', 'off'),
+    -- transactions
+    ('default_transaction_isolation', 'read committed'),
+    ('default_transaction_read_only', 'off'),
+    ('default_transaction_deferrable', 'off'),
+    ('synchronous_commit', case when pg_catalog.current_setting('synchronous_commit') = 'remote_apply' then 'remote_apply' else 'on' end),
+    -- limits: the daemon and the commands have their own
+    ('lock_timeout', '0'),
+    ('idle_session_timeout', '0'),
+    -- A process that is frozen or stopped with Ctrl-Z may lock out others.
+    ('idle_in_transaction_session_timeout', '5s'),
+    -- what may be read and run
+    ('row_security', 'off'),
+    ('restrict_nonsystem_relation_kind', ''),
+    ('exit_on_error', 'off'),
+    ('client_min_messages', 'notice'),
+    ('check_function_bodies', 'on'),
+    ('plan_cache_mode', 'auto')
+) as v (name, value)
+join pg_catalog.pg_settings s on s.name = v.name
+
+-- name: server_incarnation
+-- Tells one run of a server from another. A standby has no timeline of its own yet. A crash, also of a single session,
+-- begins the statistics anew, and a restart in order does not.
+select
+  (select system_identifier from pg_control_system())::text,
+  case when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
+  pg_postmaster_start_time(),
+  coalesce((select stats_reset from pg_stat_bgwriter), 'epoch'),
+  (select d.oid::bigint from pg_database d where d.datname = current_database())
+
+-- name: set_up_daemon_session
+-- Names a session of the daemon, and has PostgreSQL end transactions that a frozen process leaves open. (The time-out of
+-- every session does not count while messages wait to be sent in one go; this one is there since version 17.)
 select
   set_config('application_name', %(name)s, false),
-  set_config('idle_in_transaction_session_timeout', '5s', false),
   case when current_setting('server_version_num')::int >= 170000 then set_config('transaction_timeout', '60s', false) end
 
 -- name: plan_once
@@ -14,7 +64,3 @@ select
 -- takes several times longer than running them. (So a long list of values is compared by a subquery, which is hashed; an
 -- array in "= any" would be only where it is known when the statement is planned.)
 set plan_cache_mode to force_generic_plan
-
--- name: set_up_command
--- Has PostgreSQL end a transaction that a command leaves open, stopped with Ctrl-Z for example: it may lock out the daemon.
-set idle_in_transaction_session_timeout to '5s'

@@ -7,7 +7,8 @@ grant insert (related_id, key, changed_at) on cdc_bridge.related_change to cdc_b
 grant select on cdc_bridge.related_table to cdc_bridge_loader;
 grant select on cdc_bridge.related_table, cdc_bridge.related_change to cdc_bridge, cdc_bridge_reader;
 grant select on cdc_bridge.payload_definition to cdc_bridge_loader, cdc_bridge, cdc_bridge_reader;
-grant select on cdc_bridge.captured_table to cdc_bridge, cdc_bridge_reader;
+grant select on cdc_bridge.captured_table, cdc_bridge.history to cdc_bridge, cdc_bridge_reader;
+grant insert on cdc_bridge.history to cdc_bridge;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant select on cdc_bridge.endpoint_status, cdc_bridge.unsettled_delivery to cdc_bridge;

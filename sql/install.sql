@@ -33,6 +33,7 @@ set local role cdc_bridge_owner;
 \ir tables/schema_version.sql
 \ir tables/change.sql
 \ir tables/endpoint.sql
+\ir tables/history.sql
 \ir tables/delivery.sql
 \ir tables/payload_definition.sql
 \ir tables/captured_table.sql
@@ -50,6 +51,7 @@ set local role cdc_bridge_owner;
 \ir functions/drop_payload.sql
 \ir functions/payload_reading.sql
 \ir functions/fencing_token.sql
+\ir functions/history_of.sql
 \ir functions/announce_endpoint.sql
 \ir functions/adopt.sql
 \ir functions/prune.sql

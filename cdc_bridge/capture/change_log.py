@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.position import Place, Position, Snapshot
-from cdc_bridge.database import Database
+from cdc_bridge.database import ServerDatabase
 from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
 from cdc_bridge.queries import load_queries
 
@@ -48,7 +48,7 @@ class Page:
 class ChangeLog:
     """The change log, as the pipeline of one endpoint reads it."""
 
-    def __init__(self, database: Database, endpoint_id: EndpointId) -> None:
+    def __init__(self, database: ServerDatabase, endpoint_id: EndpointId) -> None:
         self._database = database
         self._endpoint_id = endpoint_id
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cdc_bridge.checks.verdict import Check, failed, listed, ok, warning
-from cdc_bridge.database import LoadingConnection
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.formats import TEXT_TYPES
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.vendor.contract import column_forms, column_names
 
 _queries = load_queries(__name__)

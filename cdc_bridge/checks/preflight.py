@@ -17,9 +17,10 @@ from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.schema import check_installation, check_rights, check_roles, check_server
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
 from cdc_bridge.checks.wake_up import check_wake_up
-from cdc_bridge.database import LoadingConnection, connect, connect_to_load, problem_of
+from cdc_bridge.database import problem_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema.version import INSTALL
+from cdc_bridge.sessions import LoadingConnection, connect, connect_to_load
 from cdc_bridge.settings import Settings
 
 _REQUIRED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (

@@ -6,7 +6,8 @@ import psycopg
 
 from cdc_bridge.capture.wake_up import connections_notify
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, ok, warning
-from cdc_bridge.database import connect, problem_of
+from cdc_bridge.database import problem_of
+from cdc_bridge.sessions import connect
 from cdc_bridge.settings import Settings
 
 _ARRIVES_WITHIN_SECONDS = 2.0

@@ -13,11 +13,12 @@ from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
 from cdc_bridge.console import print_line
-from cdc_bridge.database import LoadingConnection, one_connection, one_loading_connection
+from cdc_bridge.database import one_connection, one_loading_connection
 from cdc_bridge.deliveries import backfill as backfills
 from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
 from cdc_bridge.endpoints.lookup import EndpointRef, resolve_endpoint
 from cdc_bridge.payload.keys import ReservationKeys
+from cdc_bridge.sessions import LoadingConnection
 
 
 def backfill(

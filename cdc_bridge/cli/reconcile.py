@@ -13,12 +13,13 @@ from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, time_option
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
 from cdc_bridge.console import print_json, print_line
-from cdc_bridge.database import LoadingConnection, one_connection, one_loading_connection
+from cdc_bridge.database import one_connection, one_loading_connection
 from cdc_bridge.deliveries import reconcile as reconciliation
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
 from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState
 from cdc_bridge.endpoints.lookup import EndpointRef, known_endpoints, resolve_endpoint
 from cdc_bridge.payload.keys import ReservationKeys
+from cdc_bridge.sessions import LoadingConnection
 
 _SHOWN_IDS = 20
 

@@ -15,12 +15,12 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import LoadingConnection
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Candidate, Enqueuer, is_full
 from cdc_bridge.endpoints.lookup import EndpointRef
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection
 
 _queries = load_queries(__name__)
 

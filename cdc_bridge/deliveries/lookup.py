@@ -1,4 +1,4 @@
-"""Finds a delivery by what a person has at hand: the change's number or a webhook-id."""
+"""Finds a delivery by what a person has at hand: the change's number, a webhook-id or a ce-sequence."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import EndpointId, Seq
 from cdc_bridge.queries import load_queries
+from cdc_bridge.transport.message import seq_of
 
 _queries = load_queries(__name__)
 
-_DELIVERY_ID = re.compile(r"(?P<seq>[0-9]{1,19})(?:-[0-9a-f]{16})?")
-_HIGHEST_SEQ = 2**63 - 1
+_DELIVERY_ID = re.compile(r"(?P<sequence>[0-9]{1,20})(?:-[0-9a-f]{16})?")
+_HIGHEST_SEQUENCE = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +32,16 @@ class DeliveryId:
 
     @classmethod
     def parse(cls, text: str) -> DeliveryId:
-        """Parse a change's number or a webhook-id.
+        """Parse a change's number, a webhook-id or a ce-sequence.
 
         Raises:
             ValueError: It is neither.
         """
         match = _DELIVERY_ID.fullmatch(text)
-        if match is None or not 0 < int(match["seq"]) <= _HIGHEST_SEQ:
+        sequence = 0 if match is None else int(match["sequence"])
+        if sequence > _HIGHEST_SEQUENCE or not (seq := seq_of(sequence)):
             raise ValueError("is neither a change's number, as 4711, nor a webhook-id, as 4711-0123456789abcdef")
-        return cls(Seq(int(match["seq"])), text if "-" in text else None)
+        return cls(seq, text if "-" in text else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,3 +305,7 @@ left join lateral (
 -- name: erase
 -- Erases what is settled of a reservation from both logs.
 select * from cdc_bridge.erase(%(reservation_id)s)
+
+-- name: newest_history
+-- The server's history as of the last delivery; 0: there was none yet.
+select coalesce(max(history), 0) from cdc_bridge.history

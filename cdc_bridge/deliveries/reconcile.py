@@ -21,13 +21,13 @@ from enum import StrEnum
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import LoadingConnection
 from cdc_bridge.deliveries.enqueue import Candidate, Enqueuer, is_full
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
 from cdc_bridge.model import DeliveryState, EndpointId, ReservationId, Seq
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.transport.message import body_hash
 
 _queries = load_queries(__name__)

@@ -12,16 +12,19 @@ from typing import Any, Protocol, TypeVar
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import LoadingConnection
 from cdc_bridge.deliveries.lookup import DeliveryDetails
 from cdc_bridge.endpoints.details import EndpointRecord, record_of
 from cdc_bridge.endpoints.lookup import EndpointRef, resolve_endpoint
 from cdc_bridge.endpoints.options import NAME_IN_SETTINGS
 from cdc_bridge.errors import PayloadInvalid
-from cdc_bridge.model import Change
+from cdc_bridge.model import Change, History
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.message import compose
+
+_queries = load_queries(__name__)
 
 T = TypeVar("T")
 
@@ -70,9 +73,12 @@ class NoPreview:
 
 async def _endpoint_of(
     delivery: DeliveryDetails, connection: AsyncConnection[TupleRow]
-) -> tuple[EndpointRef, EndpointRecord, str]:
+) -> tuple[EndpointRef, EndpointRecord, str, History]:
     endpoint = await resolve_endpoint(connection, delivery.endpoint)
-    return endpoint, await record_of(connection, endpoint), connection.info.dbname
+    record = await record_of(connection, endpoint)
+    cursor = await connection.execute(_queries["newest_history"])
+    ((history,),) = await cursor.fetchall()
+    return endpoint, record, connection.info.dbname, History(history)
 
 
 def _variable(header: str) -> str:
@@ -93,7 +99,7 @@ async def preview_request(
     Raises:
         BridgeError: The endpoint was removed.
     """
-    endpoint, record, database = await sessions.read(partial(_endpoint_of, delivery))
+    endpoint, record, database, history = await sessions.read(partial(_endpoint_of, delivery))
     loader = ReservationLoader(max_body_bytes=settings.max_body_bytes)
     try:
         loaded = await sessions.load(partial(loader.load, reservation_ids=[delivery.reservation_id]))
@@ -109,7 +115,7 @@ async def preview_request(
     signed = record.options["signed"] if declared is None else declared.secret is not None
     source = settings.source or f"/cdc-bridge/{database}"
     change = Change(delivery.seq, delivery.reservation_id, delivery.operation, delivery.changed_at)
-    headers = compose(change, reservation.subject, source, reservation.body).headers(now, secrets=())
+    headers = compose(change, reservation.subject, source, history, reservation.body).headers(now, secrets=())
     headers |= {_SIGNATURE: MASK} if signed else {}
     elsewhere = endpoint.in_settings and declared is None
     note = "The endpoint is declared in the settings of another daemon; its headers and secret are not known here."

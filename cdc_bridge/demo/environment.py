@@ -16,11 +16,11 @@ from typing import Self
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import connect
 from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres, end_with_parent, free_port
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.schema.install import install
 from cdc_bridge.schema.sql_text import sql_folder
+from cdc_bridge.sessions import connect
 from cdc_bridge.vendor.receive.identity import identity_in
 from cdc_bridge.vendor.receive.receiver import Behaviour, ReceivedRequest, Receiver
 from cdc_bridge.vendor.receive.server import ReceiverServer

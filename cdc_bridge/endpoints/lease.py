@@ -21,6 +21,7 @@ import asyncio
 import time
 
 from cdc_bridge.model import EndpointId
+from cdc_bridge.sessions import ServerIncarnation
 
 _MARGIN_PART = 0.1
 """Part of the lease by which its daemon stops before others may acquire the endpoint: clocks drift."""
@@ -31,10 +32,17 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class Lease:
     """One endpoint's lease, as the daemon that has it sees it."""
 
-    def __init__(self, endpoint_id: EndpointId, fencing_token: int) -> None:
-        """Start with a lease that is not valid yet: see :meth:`renew`."""
+    def __init__(self, endpoint_id: EndpointId, fencing_token: int, server: ServerIncarnation) -> None:
+        """Start with a lease that is not valid yet: see :meth:`renew`.
+
+        Args:
+            endpoint_id: The endpoint.
+            fencing_token: The number.
+            server: Where it was acquired. Another server may give the same number to another daemon.
+        """
         self.endpoint_id = endpoint_id
         self.fencing_token = fencing_token
+        self.server = server
         self._valid_until = 0.0
         self._renewed = asyncio.Event()
 

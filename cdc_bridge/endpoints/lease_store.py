@@ -7,6 +7,7 @@ locked. :mod:`~cdc_bridge.endpoints.lease` explains leases.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -21,8 +22,10 @@ from cdc_bridge.endpoints.last_hour import LastHour
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.option_columns import OF_ALL, with_columns
 from cdc_bridge.endpoints.store import ListedEndpoint, announce
-from cdc_bridge.model import EndpointId, Seq, Xid
+from cdc_bridge.errors import ServerReplaced
+from cdc_bridge.model import EndpointId, History, Seq, Xid
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import ServerIncarnation, Session
 
 _queries = load_queries(__name__)
 
@@ -36,25 +39,29 @@ class NewLease:
 
     lease: Lease
     position: Position
+    history: History
+    """Of the server: what stands in front of the numbers of deliveries."""
     last_hour: LastHour | None
     """Attempts counted under earlier leases; ``None``: none."""
 
 
-class Session(Protocol):
+class HeartbeatSession(Protocol):
     """The daemon's heartbeat session."""
 
+    server: ServerIncarnation | None
+    """Where it leads to."""
     number: int
     """Changes when the session is opened anew, so it is read inside the operation."""
     name: str
 
-    async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         """Run an operation in the session."""
 
 
 class DatabaseLeaseStore:
     """Leases as PostgreSQL keeps them."""
 
-    def __init__(self, session: Session, database: Database, lease_seconds: float) -> None:
+    def __init__(self, session: HeartbeatSession, database: Database, lease_seconds: float) -> None:
         """Prepare the store.
 
         Args:
@@ -76,9 +83,13 @@ class DatabaseLeaseStore:
             listening: Whether this daemon gets notifications.
 
         Returns:
-            The endpoints whose lease is still ours, and all endpoints.
+            The endpoints whose lease is still ours, and all endpoints. None is ours that another server gave.
         """
         return await self._session.run(partial(self._renew_and_list, leases=leases, listening=listening))
+
+    def is_from_here(self, lease: Lease) -> bool:
+        """Return whether a lease was acquired on the server that the heartbeat session leads to now."""
+        return lease.server == self._session.server
 
     async def acquire(self, endpoints: Collection[ListedEndpoint]) -> list[NewLease]:
         """Lease those of some endpoints that no other daemon has leased since they were listed."""
@@ -98,7 +109,7 @@ class DatabaseLeaseStore:
         await self._session.run(lambda connection: connection.execute(_queries["record_problem"], parameters))
 
     async def release(self, lease: Lease, state: EndpointState, problem: str | None, *, disable: bool) -> None:
-        """Release a lease; does nothing if its fencing token is not the newest.
+        """Release a lease; does nothing if its fencing token is not the newest, or another server has taken over.
 
         Args:
             lease: The lease.
@@ -106,13 +117,15 @@ class DatabaseLeaseStore:
             problem: Why nobody delivers to the endpoint now, if so.
             disable: Whether the endpoint asked for no more deliveries (410).
         """
-        await self._database.patiently(
-            partial(_release, lease=lease, state=state, problem=problem, disable=disable),
-        )
+        with suppress(ServerReplaced):
+            await self._database.of_server(lease.server).patiently(
+                partial(_release, lease=lease, state=state, problem=problem, disable=disable),
+            )
 
     async def _renew_and_list(
-        self, connection: Connection, leases: Sequence[tuple[Lease, EndpointState]], *, listening: bool
+        self, connection: Session, leases: Sequence[tuple[Lease, EndpointState]], *, listening: bool
     ) -> tuple[set[EndpointId], list[ListedEndpoint]]:
+        leases = [(lease, state) for lease, state in leases if lease.server == connection.incarnation]
         states = [state for _, state in leases]
         reported = [reported_values(state) for state in states]
         parameters = {
@@ -133,16 +146,17 @@ class DatabaseLeaseStore:
         renewed = {EndpointId(row["endpoint_id"]) for row in rows if row["renewed"]}
         return renewed, [ListedEndpoint.from_row(row) for row in rows]
 
-    async def _acquire(self, connection: Connection, endpoints: Collection[ListedEndpoint]) -> list[NewLease]:
+    async def _acquire(self, connection: Session, endpoints: Collection[ListedEndpoint]) -> list[NewLease]:
         parameters = {
             "endpoint_ids": [endpoint.endpoint_id for endpoint in endpoints],
             "fencing_tokens": [endpoint.fencing_token for endpoint in endpoints],
             "daemon_number": self._session.number,
             "daemon_name": self._session.name,
             "lease_seconds": self._lease_seconds,
+            "server": connection.incarnation.history,
         }
         cursor = await connection.execute(_queries["acquire_leases"], parameters)
-        return [_new_lease(record) for record in await cursor.fetchall()]
+        return [_new_lease(record, connection.incarnation) for record in await cursor.fetchall()]
 
     async def _end_expired_sessions(self, connection: Connection, endpoint_ids: Collection[EndpointId]) -> int:
         parameters = {"endpoint_ids": list(endpoint_ids), "daemon_name": self._session.name}
@@ -151,11 +165,11 @@ class DatabaseLeaseStore:
         return record[0] if record else 0
 
 
-def _new_lease(record: TupleRow) -> NewLease:
-    endpoint_id, fencing_token, snapshot, place_xid, place_seq, *hour = record
+def _new_lease(record: TupleRow, server: ServerIncarnation) -> NewLease:
+    endpoint_id, fencing_token, snapshot, place_xid, place_seq, history, *hour = record
     place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
-    lease = Lease(EndpointId(endpoint_id), fencing_token)
-    return NewLease(lease, Position(Snapshot.parse(snapshot), place), last_hour_of(*hour))
+    lease = Lease(EndpointId(endpoint_id), fencing_token, server)
+    return NewLease(lease, Position(Snapshot.parse(snapshot), place), History(history), last_hour_of(*hour))
 
 
 async def _release(

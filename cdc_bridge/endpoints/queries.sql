@@ -85,7 +85,7 @@ order by endpoint_id
 
 -- name: acquire_leases
 -- Leases those of some endpoints that no other daemon has leased or renewed since they were listed. Returns their
--- positions and their attempts of the last hour.
+-- positions, the server's history and their attempts of the last hour.
 update cdc_bridge.endpoint e
 set
   fencing_token = e.fencing_token + 1,
@@ -109,7 +109,7 @@ where e.endpoint_id in (
 )
 returning
   e.endpoint_id, e.fencing_token, e.position::text, e.place_xid::text::bigint, e.place_seq,
-  e.last_minute_at, e.delivered_by_minute, e.failed_by_minute
+  cdc_bridge.history_of(%(server)s), e.last_minute_at, e.delivered_by_minute, e.failed_by_minute
 
 -- name: end_sessions_of_expired_leases
 -- Ends the sessions of daemons that let their leases of some of these endpoints expire. A daemon frozen in mid-recording

@@ -23,8 +23,8 @@ from psycopg import AsyncClientCursor
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import LoadingConnection
 from cdc_bridge.payload.formats import register_formats
+from cdc_bridge.sessions import LoadingConnection
 
 _END = b"rollback; deallocate all; select pg_catalog.pg_advisory_unlock_all()"
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cdc_bridge.database import LoadingConnection
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.definition import RESERVATION, payload_definition
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection
 
 _queries = load_queries(__name__)
 

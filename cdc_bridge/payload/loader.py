@@ -20,7 +20,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import Database, LoadingConnection, is_unavailable, problem_of
+from cdc_bridge.database import ServerDatabase, is_unavailable, problem_of
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
@@ -28,6 +28,7 @@ from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadD
 from cdc_bridge.payload.formats import FORMATTERS, Json, form_of
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection
 
 _queries = load_queries(__name__)
 
@@ -315,7 +316,7 @@ class EndpointReservations:
 
     def __init__(
         self,
-        database: Database,
+        database: ServerDatabase,
         endpoint_id: EndpointId,
         *,
         max_body_bytes: int,

@@ -48,6 +48,7 @@ async def open_pipeline(
         OSError: A certificate file cannot be read.
     """
     lease = acquired.lease
+    served = database.of_server(lease.server)
     transport = HttpTransport(endpoint, lambda: lease.valid)
     reader = listener.reader()
     try:
@@ -56,14 +57,15 @@ async def open_pipeline(
             lease,
             acquired.position,
             reader=reader,
-            changes=ChangeLog(database, lease.endpoint_id),
+            changes=ChangeLog(served, lease.endpoint_id),
             reservations=EndpointReservations(
-                database, lease.endpoint_id, max_body_bytes=max_body_bytes, found_invalid=payload_invalid
+                served, lease.endpoint_id, max_body_bytes=max_body_bytes, found_invalid=payload_invalid
             ),
-            delivery_log=DeliveryLog(database, lease.endpoint_id, lease.fencing_token),
+            delivery_log=DeliveryLog(served, lease.endpoint_id, lease.fencing_token),
             transport=transport,
             telemetry=Telemetry(endpoint.name, acquired.last_hour),
             source=source,
+            history=acquired.history,
             page_size=page_size,
             state_changed=state_changed,
         )

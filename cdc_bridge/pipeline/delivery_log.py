@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.change_log import PAGE_BYTES, operation_of
 from cdc_bridge.capture.position import Position
-from cdc_bridge.database import Database
+from cdc_bridge.database import ServerDatabase
 from cdc_bridge.errors import LeaseLost
 from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
@@ -22,7 +22,7 @@ _queries = load_queries(__name__)
 class DeliveryLog:
     """The delivery log of one endpoint, under one lease."""
 
-    def __init__(self, database: Database, endpoint_id: EndpointId, fencing_token: int) -> None:
+    def __init__(self, database: ServerDatabase, endpoint_id: EndpointId, fencing_token: int) -> None:
         self._database = database
         self._endpoint_id = endpoint_id
         self._fencing_token = fencing_token

@@ -21,7 +21,7 @@ import structlog
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import LeaseLost
-from cdc_bridge.model import DeliveryState, ReservationId, SkipReason
+from cdc_bridge.model import DeliveryState, History, ReservationId, SkipReason
 from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
 from cdc_bridge.pipeline.breaker import Breaker, is_at_fault
 from cdc_bridge.pipeline.in_flight import InFlight
@@ -68,6 +68,7 @@ class Dispatcher:
         reservations: Reservations,
         telemetry: Telemetry,
         source: str,
+        history: History,
         state_changed: Callable[[], None],
     ) -> None:
         """Prepare to send; must run inside the event loop.
@@ -80,6 +81,7 @@ class Dispatcher:
             reservations: Where bodies come from.
             telemetry: Gets every attempt.
             source: CloudEvents source of all requests.
+            history: The server's, in front of all numbers.
             state_changed: Called when the endpoint starts or stops failing, or a probe fails.
         """
         self._queue = queue
@@ -89,6 +91,7 @@ class Dispatcher:
         self._reservations = reservations
         self._telemetry = telemetry
         self._source = source
+        self._history = history
         self._state_changed = state_changed
         self._breaker = Breaker(endpoint.max_in_flight)
         self._requests: set[asyncio.Task[None]] = set()
@@ -213,7 +216,7 @@ class Dispatcher:
         self._conclude(delivery, attempt)
 
     async def _attempt(self, delivery: InFlight, reservation: Reservation) -> Attempt | None:
-        message = compose(delivery.change, reservation.subject, self._source, reservation.body)
+        message = compose(delivery.change, reservation.subject, self._source, self._history, reservation.body)
         try:
             return await self._transport.send(message)
         finally:

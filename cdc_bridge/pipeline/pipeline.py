@@ -21,7 +21,8 @@ from cdc_bridge.capture.reader import Reader
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
-from cdc_bridge.errors import PayloadInvalid
+from cdc_bridge.errors import PayloadInvalid, ServerReplaced
+from cdc_bridge.model import History
 from cdc_bridge.pipeline.dispatcher import Dispatcher, Reservations, Transport
 from cdc_bridge.pipeline.intake import ChangeIntake, Changes, Retries, RetryIntake
 from cdc_bridge.pipeline.queue import DeliveryQueue
@@ -54,6 +55,7 @@ class Pipeline:
         transport: Transport,
         telemetry: Telemetry,
         source: str,
+        history: History,
         page_size: int,
         state_changed: Callable[[], None],
     ) -> None:
@@ -70,6 +72,7 @@ class Pipeline:
             transport: Sends the requests. Its owner closes it.
             telemetry: Gets what happens.
             source: CloudEvents source of all requests.
+            history: The server's, in front of all numbers.
             page_size: Maximum number of changes read at once; memory holds up to three such pages.
             state_changed: Called when the endpoint starts or stops failing, or a probe fails.
         """
@@ -91,6 +94,7 @@ class Pipeline:
             reservations=reservations,
             telemetry=telemetry,
             source=source,
+            history=history,
             state_changed=state_changed,
         )
         self._recorder = Recorder(self._queue, delivery_log, telemetry)
@@ -143,6 +147,8 @@ class Pipeline:
 
         Raises:
             LeaseLost: Another daemon has acquired the lease.
+            ServerReplaced: Another server serves the database. Nothing that is in flight can be recorded; its requests
+                have finished, so that none of them overtakes its repetition.
             PayloadInvalid: The payload does not fit e-Res's tables any more.
             InstallationError: The SQL side cannot be used any more.
         """
@@ -167,6 +173,12 @@ class Pipeline:
                     await _first_of([*finishing, *failures])
             if invalid is not None:
                 raise invalid
+        except ServerReplaced:
+            await end([recording, *feeding])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(finish_within_seconds):
+                    await self._dispatcher.finish_requests()
+            raise
         finally:
             await end([*stops, recording, *feeding, *self._dispatcher.requests, *finishing])
             if self._dispatcher.crashed.done():

@@ -12,11 +12,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-
 from cdc_bridge.database import DATABASE_ERRORS, Database, is_unavailable, process_name
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import ServerIncarnation, Session
 
 _queries = load_queries(__name__)
 
@@ -37,17 +35,21 @@ class Heartbeat:
         """
         self._database = database
         self._timeout_seconds = timeout_seconds
-        self._connection: AsyncConnection[TupleRow] | None = None
+        self._connection: Session | None = None
+        self.server: ServerIncarnation | None = None
+        """Where the session leads to, or has led to."""
         self.number = 0
         """The number locked by the present session."""
         self.name = process_name()
 
-    async def run(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+    async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         """Run an operation in the session; opens a new session if the last one has ended.
 
         Raises:
             psycopg.OperationalError, TimeoutError: The database is away. The next operation tries a new session.
         """
+        if self._connection is not None and not self._database.is_current(self._connection):
+            await self.close()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await operation(self._connection or await self._connect())
@@ -62,8 +64,9 @@ class Heartbeat:
             connection, self._connection = self._connection, None
             await connection.close()
 
-    async def _connect(self) -> AsyncConnection[TupleRow]:
+    async def _connect(self) -> Session:
         connection = self._connection = await self._database.connect()
+        self.server = connection.incarnation
         while True:
             self.number = random.randrange(_MOST_NUMBERS)
             cursor = await connection.execute(_queries["try_heartbeat_lock"], {"daemon_number": self.number})

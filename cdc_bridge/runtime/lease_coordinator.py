@@ -46,6 +46,9 @@ class LeaseStore(Protocol):
     ) -> tuple[set[EndpointId], list[ListedEndpoint]]:
         """Renew leases; return the endpoints whose lease is still ours, and all endpoints."""
 
+    def is_from_here(self, lease: Lease) -> bool:
+        """Return whether a lease was acquired on the server that the last operation ran on."""
+
     async def acquire(self, endpoints: Collection[ListedEndpoint]) -> list[NewLease]:
         """Lease those of some endpoints that no other daemon has leased since they were listed."""
 
@@ -238,8 +241,10 @@ class LeaseCoordinator:
         for leased in ours:
             if leased.lease.endpoint_id in renewed:
                 leased.lease.renew(asked_at, self.lease_seconds)
-            else:
+            elif self._store.is_from_here(leased.lease):
                 await self._supervisor.lose(leased)
+            else:
+                leased.stopping.set()  # Its pipeline notices as well, as soon as it reads or records.
         return listed
 
     async def _follow_plan(self, listed: Sequence[ListedEndpoint]) -> None:

@@ -24,10 +24,11 @@ from cdc_bridge.backoff import Backoff
 from cdc_bridge.capture.listener import Listener
 from cdc_bridge.capture.older_writers import until_older_writers_have_ended
 from cdc_bridge.capture.reader import Reader
-from cdc_bridge.database import DATABASE_ERRORS, Database, LoadingConnection, problem_of
+from cdc_bridge.database import DATABASE_ERRORS, Database, problem_of
 from cdc_bridge.errors import StatementFailed
 from cdc_bridge.payload.isolated import run_isolated
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection
 
 _queries = load_queries(__name__)
 

@@ -17,7 +17,7 @@ from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import Endpoint
-from cdc_bridge.errors import InstallationError, LeaseLost, PayloadInvalid
+from cdc_bridge.errors import InstallationError, LeaseLost, PayloadInvalid, ServerReplaced
 from cdc_bridge.model import EndpointId
 from cdc_bridge.runtime.definitions import certificates_of
 from cdc_bridge.runtime.endpoint_log import EndpointLog
@@ -182,6 +182,8 @@ class Supervisor:
                 await leased.pipeline.run(leased.stopping, self._finish_within_seconds)
         except LeaseLost:
             self._endpoint_log.lost(endpoint_id, leased.endpoint.name)
+            return
+        except ServerReplaced:
             return
         except PayloadInvalid as error:
             problem = error.problem

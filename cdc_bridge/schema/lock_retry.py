@@ -12,9 +12,9 @@ import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow, class_row
 
-from cdc_bridge.database import connect
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import connect
 
 _queries = load_queries(__name__)
 

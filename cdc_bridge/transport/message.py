@@ -1,7 +1,10 @@
 """A request's identity and headers, beside those that the endpoint's options add.
 
-``webhook-id`` names one body: it consists of the change's number and the body's hash. So a retry, even after a crash,
-has the same id if it sends the same bytes and another if it does not, and nothing need be stored for it.
+``webhook-id`` names one body: it consists of the delivery's number and the body's hash. So a retry, even after a crash
+of the daemon, has the same id if it sends the same bytes and another if it does not, and nothing is stored for it.
+
+The number, ``ce-sequence``, is the change's with the server's history in front: after a fail-over to a standby that was
+behind, the new server draws numbers again that were delivered, and what is delivered now is newer all the same.
 
 CloudEvents 1.0 in binary mode: the context travels in ``ce-`` headers, the body is the unchanged data
 (https://github.com/cloudevents/spec, "HTTP Protocol Binding", 3.1).
@@ -16,7 +19,7 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import quote
 
-from cdc_bridge.model import Change
+from cdc_bridge.model import Change, History, Seq
 from cdc_bridge.transport.signature import sign
 
 # Everything printable in ASCII but the space, the double quote and the percent sign stands for itself.
@@ -27,6 +30,9 @@ _MAX_SUBJECT_BYTES = 2048
 
 _SEQUENCE_DIGITS = 20
 """Enough for any bigint, so that sequences compare as text."""
+
+_NUMBERS_OF_A_HISTORY = 10**10
+"""A history has its own part of the sequences. A bigint has room for the histories until the year 2260."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Message:
     subject: str | None = None
     """The reservation; ``None``: the message is about none."""
     sequence: int | None = None
-    """The change's number; ``None``: the message is about none."""
+    """The delivery's place in the order of all; ``None``: the message is about none."""
 
     def headers(self, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
         """Return the headers of an attempt.
@@ -70,22 +76,33 @@ class Message:
         return headers
 
 
-def compose(change: Change, subject: str, source: str, body: bytes) -> Message:
+def compose(change: Change, subject: str, source: str, history: History, body: bytes) -> Message:
     """Return the message about a change."""
+    sequence = sequence_of(history, change.seq)
     return Message(
-        id=message_id(change.seq, body),
+        id=message_id(sequence, body),
         type=f"reservation.{change.operation}",
         source=source,
         time=change.changed_at,
         body=body,
         subject=subject,
-        sequence=change.seq,
+        sequence=sequence,
     )
 
 
-def message_id(number: int, body: bytes) -> str:
+def sequence_of(history: History, seq: Seq) -> int:
+    """Return the number of a delivery: it grows with each change of a reservation, and with each history."""
+    return history * _NUMBERS_OF_A_HISTORY + seq
+
+
+def seq_of(sequence: int) -> Seq:
+    """Return the number of the change that a delivery is about."""
+    return Seq(sequence % _NUMBERS_OF_A_HISTORY)
+
+
+def message_id(sequence: int, body: bytes) -> str:
     """Return the identity of a body."""
-    return f"{number}-{body_hash(body)}"
+    return f"{sequence}-{body_hash(body)}"
 
 
 def body_hash(body: bytes) -> str:

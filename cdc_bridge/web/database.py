@@ -6,29 +6,25 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from cdc_bridge.database import (
     DATABASE_ERRORS,
-    LoadingConnection,
-    connection_parameters,
     is_unavailable,
     problem_of,
     process_name,
-    speak_plainly,
     statement_failed,
 )
 from cdc_bridge.errors import DatabaseUnavailable
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection, Session, loading_parameters, session_parameters, set_up
 from cdc_bridge.web.time_limit import within
 
 _queries = load_queries(__name__)
 
 T = TypeVar("T")
 
-_Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+_Pool = AsyncConnectionPool[Session]
 
 MOST_CONNECTIONS = 2
 _STATEMENT_SECONDS = 5
@@ -42,9 +38,8 @@ class DashboardDatabase:
     """Pool of read-only connections."""
 
     def __init__(self, database_url: str) -> None:
-        parameters = connection_parameters(database_url) | {"autocommit": True}
-        self._pool = _pool(parameters, MOST_CONNECTIONS)
-        self._loading_pool = _pool(parameters | {"prepare_threshold": None}, 1)
+        self._pool = _pool(session_parameters(database_url), MOST_CONNECTIONS)
+        self._loading_pool = _pool(loading_parameters(database_url), 1)
 
     async def open(self) -> None:
         """Open the pool; it connects at the first read."""
@@ -56,7 +51,7 @@ class DashboardDatabase:
         await self._loading_pool.close(timeout=2)
         await self._pool.close(timeout=2)
 
-    async def read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+    async def read(self, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         """Run an operation that reads.
 
         Raises:
@@ -69,7 +64,7 @@ class DashboardDatabase:
         """Run an operation that loads reservations; raises the same."""
         return await self._read(self._loading_pool, lambda connection: operation(LoadingConnection(connection)))
 
-    async def _read(self, pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+    async def _read(self, pool: _Pool, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         try:
             return await within(_ANSWER_WITHIN_SECONDS, _run(pool, operation))
         except (psycopg.errors.QueryCanceled, TimeoutError) as error:
@@ -84,13 +79,14 @@ class DashboardDatabase:
             ) from error
 
 
-async def _run(pool: _Pool, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+async def _run(pool: _Pool, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
     async with pool.connection() as connection:
         return await operation(connection)
 
 
 def _pool(parameters: dict[str, Any], max_size: int) -> _Pool:
     return AsyncConnectionPool(
+        connection_class=Session,
         kwargs=parameters,
         min_size=0,
         max_size=max_size,
@@ -103,9 +99,9 @@ def _pool(parameters: dict[str, Any], max_size: int) -> _Pool:
     )
 
 
-async def _set_up(connection: AsyncConnection[TupleRow]) -> None:
-    await speak_plainly(connection)
-    await connection.execute(
+async def _set_up(session: Session) -> None:
+    await set_up(session)
+    await session.execute(
         _queries["set_up_dashboard_session"],
         {"name": f"cdc-bridge dashboard {process_name()}", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
     )

@@ -6,5 +6,4 @@
 select
   set_config('application_name', %(name)s, false),
   set_config('statement_timeout', %(statement_timeout)s, false),
-  set_config('idle_in_transaction_session_timeout', '5s', false),
   set_config('default_transaction_read_only', 'on', false)

@@ -1,17 +1,15 @@
--- cdc_bridge.adopt(skip bigint)
+-- cdc_bridge.adopt()
 --
 -- Resumes deliveries in a database that was restored from a dump into another cluster. The endpoints' positions consist of
 -- the old cluster's transaction ids, so until this is called the daemon delivers nothing: a copy made for trials sends
 -- nothing to the restaurant's real endpoints.
---   skip  how far the numbers of changes jump ahead; at least as many as changes may have been made in the old database
---         after the dump, because receivers drop a number lower than one they have seen
 -- Returns how many deliveries were queued: for each endpoint, every change in the change log that is missing from the
 -- delivery log. Then it empties the change log and sets every position to now. Nothing is lost, and nothing is sent again
--- that the delivery log has as delivered. After a fail-over or a point-in-time recovery it serves for the jump alone.
+-- that the delivery log has as delivered.
 -- Safe to repeat, also while e-Res writes and daemons run.
 -- Locks: the rows of cdc_bridge.endpoint, for an instant.
 
-create or replace function cdc_bridge.adopt(skip bigint default 1000000) returns bigint
+create or replace function cdc_bridge.adopt() returns bigint
   language plpgsql
   set search_path = pg_catalog, pg_temp
 as $adopt$
@@ -24,11 +22,6 @@ begin
     raise exception 'this transaction has already written'
       using errcode = 'active_sql_transaction', hint = 'Call it in a transaction of its own.';
   end if;
-  if skip < 0 then
-    raise exception 'skip is negative: numbers may only jump ahead' using errcode = 'invalid_parameter_value';
-  end if;
-  perform setval('cdc_bridge.change_seq_seq', nextval('cdc_bridge.change_seq_seq') + skip);
-
   -- One statement, so one snapshot: what commits meanwhile is neither deleted nor missed.
   with unsettled as (
     select e.endpoint_id, c.seq, c.reservation_id, c.operation, c.changed_at,
@@ -58,5 +51,5 @@ begin
   return queued_count;
 end
 $adopt$;
-revoke all on function cdc_bridge.adopt(bigint) from public;
-comment on function cdc_bridge.adopt(bigint) is 'Resumes deliveries in a database restored from a dump; safe to repeat';
+revoke all on function cdc_bridge.adopt() from public;
+comment on function cdc_bridge.adopt() is 'Resumes deliveries in a database restored from a dump; safe to repeat';

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-from psycopg import AsyncConnection
 
 from cdc_bridge import database as product
 from cdc_bridge.endpoints.endpoint_state import EndpointState
@@ -16,6 +15,7 @@ from cdc_bridge.endpoints.last_hour import MINUTES, LastHour
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
 from cdc_bridge.endpoints.overview import endpoint_overviews
+from cdc_bridge.sessions import ServerIncarnation, Session, connect
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import ReceivedRequest, Receiver
@@ -162,12 +162,13 @@ async def test_hour_ends_with_the_present_minute_whenever_it_was_counted(databas
 class OpenSession:
     """A connection in the place of a daemon's heartbeat session."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: Session) -> None:
+        self.server: ServerIncarnation | None = connection.incarnation
         self.number = 1
         self.name = "test:1"
         self._connection = connection
 
-    async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         return await operation(self._connection)
 
 
@@ -179,10 +180,10 @@ async def test_renewals_change_no_index(database: Database, bridges: Bridges) ->
         "select n_tup_upd, n_tup_upd - n_tup_hot_upd from pg_stat_user_tables "
         "where relid = 'cdc_bridge.endpoint'::regclass"
     )
-    async with database.connection() as connection:
+    async with await connect(database.url) as connection:
         store = DatabaseLeaseStore(OpenSession(connection), product.Database("host=unused"), 60)
         _, (listed,) = await store.renew_and_list([], listening=True)
-        lease = Lease(listed.endpoint_id, listed.fencing_token)
+        lease = Lease(listed.endpoint_id, listed.fencing_token, connection.incarnation)
         await connection.execute("select pg_stat_force_next_flush()")
         updates, with_index = database.execute(changed)[0]
         hour = LastHour(database.value("select date_trunc('minute', now())"))

@@ -222,7 +222,8 @@ READING_ALL = {
     "count_kept": "counts what an uninstall would delete; run by hand",
 }
 SMALL = """
-set_up_session plan_once set_up_dashboard_session set_up_command try_wake_up_lock release_wake_up_lock listen notify
+set_up_session set_up_daemon_session server_incarnation newest_history plan_once set_up_dashboard_session
+try_wake_up_lock release_wake_up_lock listen notify
 own_transaction oldest_transaction
 announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock
 acquire_leases end_sessions_of_expired_leases release_lease record_problem disable_endpoint add_endpoint

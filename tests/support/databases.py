@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from cdc_bridge.database import LoadingConnection, connect_to_load
 from cdc_bridge.schema.sql_text import install_text, sql_folder
+from cdc_bridge.sessions import LoadingConnection, connect_to_load
 from tests.support.server import Server
 
 BRIDGE_PASSWORD = "of-a-throw-away-server"

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from cdc_bridge.transport.message import seq_of
 from tests.support.contract import look_at_request
 from tests.support.responses import Response, respond
 from tests.support.waiting import PATIENCE_SECONDS
@@ -33,8 +34,14 @@ class ReceivedRequest:
         return parsed
 
     @property
-    def seq(self) -> int:
+    def sequence(self) -> int:
+        """Its place in the order of all deliveries."""
         return int(self.headers["ce-sequence"])
+
+    @property
+    def seq(self) -> int:
+        """Number of the change that it is about."""
+        return seq_of(self.sequence)
 
     @property
     def reservation_id(self) -> str:

@@ -14,13 +14,14 @@ from typing import Any
 
 import orjson
 
-from cdc_bridge.model import Change, Operation, ReservationId, Seq
+from cdc_bridge.model import Change, History, Operation, ReservationId, Seq
 from cdc_bridge.transport.message import compose
 from cdc_bridge.vendor import contract
 
 FILE = Path(contract.__file__).parent / "documents" / "signature-vector.json"
 
 _KEY, _NEXT_KEY = b"an example: to be used by nobody", b"and the one that comes after it."
+_HISTORY = History(177_790_000)
 _CHANGED_AT = datetime(2026, 5, 4, 17, 20, 9, 531_284, UTC)
 _SIGNED_AT = datetime(2026, 5, 4, 17, 20, 10, tzinfo=UTC)
 
@@ -30,7 +31,7 @@ def signature_vector() -> dict[str, Any]:
     reservation = contract.example("no-call")  # its text is beyond ASCII
     change = Change(Seq(4711), ReservationId(reservation["id"]), Operation.UPDATED, _CHANGED_AT)
     body = orjson.dumps(reservation)
-    message = compose(change, change.reservation_id, "/cdc-bridge/eres", body)
+    message = compose(change, change.reservation_id, "/cdc-bridge/eres", _HISTORY, body)
     signed, rotated, forged = (message.headers(_SIGNED_AT, keys) for keys in ([_KEY], [_NEXT_KEY, _KEY], [_NEXT_KEY]))
     late = message.headers(_SIGNED_AT - timedelta(minutes=10), [_KEY])
     newer = signed | {"webhook-timestamp": str(int(signed["webhook-timestamp"]) + 1)}

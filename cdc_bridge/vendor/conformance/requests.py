@@ -60,10 +60,14 @@ class SignedMessage(Message):
 
 
 class RequestFactory:
-    """Makes requests for invented reservations. Sequences grow with time, also from one test run to the next."""
+    """Makes requests for invented reservations.
+
+    Sequences grow with time, also from one test run to the next, and are as long as the daemon's: a receiver that takes
+    them for floating-point numbers cannot tell them apart.
+    """
 
     def __init__(self) -> None:
-        self._sequence = time.time_ns() // 1_000_000
+        self._sequence = time.time_ns()
 
     def reservation(
         self,

@@ -12,8 +12,8 @@ from cdc_bridge.checks import environment as surroundings
 from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.checks.verdict import Verdict
-from cdc_bridge.database import connect
 from cdc_bridge.errors import InstallationError
+from cdc_bridge.sessions import connect
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database

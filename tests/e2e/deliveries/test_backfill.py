@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_bridge.database import connect
 from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
 from cdc_bridge.deliveries.backfill import backfill as operation
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.payload.keys import ReservationKeys
+from cdc_bridge.sessions import connect
 from tests.support.bridge import Bridges, run_command
 from tests.support.commands import started_command
 from tests.support.databases import Database
@@ -45,7 +45,7 @@ async def test_endpoint_gets_reservations_older_than_itself(
     assert len({request.reservation_id for request in receiver.delivered}) == len(receiver.delivered) == 30
     request = receiver.delivered[0]
     assert request.headers["ce-type"] == "reservation.updated"
-    assert request.headers["webhook-id"].startswith(f"{request.seq}-")
+    assert request.headers["webhook-id"].startswith(f"{request.sequence}-")
     assert request.seq > database.value("select max(seq) from cdc_bridge.change")
     assert await backfill(bridges) == "Queued for default: 0 reservations.\n"
 

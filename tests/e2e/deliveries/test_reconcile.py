@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from cdc_bridge.database import connect
 from cdc_bridge.deliveries.enqueue import Enqueuer
 from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState, reconcile
 from cdc_bridge.model import EndpointId
+from cdc_bridge.sessions import connect
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdc_bridge.database import connect
 from cdc_bridge.deliveries.replay import ReplayProgress, Selection, count
 from cdc_bridge.deliveries.replay import replay as operation
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.model import DeliveryState
+from cdc_bridge.sessions import connect
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cdc_bridge.database import connect
 from cdc_bridge.queries import all_queries
+from cdc_bridge.sessions import connect
 from tests.support.databases import Database
 from tests.support.plans import explained
 

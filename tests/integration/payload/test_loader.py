@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from cdc_bridge.database import LoadingConnection
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, ReservationLoader
+from cdc_bridge.sessions import LoadingConnection
 from tests.support.databases import Database
 from tests.support.payloads import define_payload, map_table, query_of, replace_in_payload
 from tests.support.plans import explained

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.position import Position, Snapshot
-from cdc_bridge.database import Database as DaemonDatabase
+from cdc_bridge.database import ServerDatabase
 from cdc_bridge.model import Change, DeliveryState, EndpointId, Operation, ReservationId, Seq, SkipReason, Xid
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.sessions import Session, connect
 from tests.support.databases import Database
 from tests.support.plans import explained, most_rows_seen
 
@@ -24,13 +23,13 @@ RETRYING = 20_000
 OCCUPIED = [ReservationId(f"R{number}") for number in range(RETRYING // 2)]
 
 
-class OneConnection(DaemonDatabase):
+class OneConnection(ServerDatabase):
     """A daemon's database of one connection, whose plans are explained."""
 
-    def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
+    def __init__(self, connection: Session) -> None:
         self._connection = connection
 
-    async def patiently(self, operation: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+    async def patiently(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         return await operation(self._connection)
 
 
@@ -48,7 +47,7 @@ def many_retrying(database: Database) -> Database:
 
 
 async def test_occupied_reservations_are_looked_up_by_hash(many_retrying: Database) -> None:
-    async with many_retrying.connection() as connection:
+    async with await connect(many_retrying.url) as connection:
         plans = await explained(connection, as_daemon=True)
         delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
         due = await delivery_log.due_retries(OCCUPIED, 10)
@@ -70,7 +69,7 @@ async def test_recording_looks_at_the_reservations_recorded_alone(many_retrying:
     )
     change = Change(Seq(RETRYING), OCCUPIED[7], Operation.UPDATED, many_retrying.value("select now()"))
     settled = InFlight(change, state=DeliveryState.SKIPPED, skip_reason=SkipReason.DELETED)
-    async with many_retrying.connection() as connection:
+    async with await connect(many_retrying.url) as connection:
         plans = await explained(connection, as_daemon=True)
         await connection.execute("set auto_explain.log_analyze = on")
         plans.clear()
@@ -87,7 +86,7 @@ async def test_due_retries_with_long_keys_are_few_and_at_least_one(database: Dat
         "now() - interval '1 day' + i * interval '1 second' from generate_series(1, 10) as i"
     )
     found, occupied = list[list[int]](), list[ReservationId]()
-    async with database.connection() as connection:
+    async with await connect(database.url) as connection:
         delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
         while due := await delivery_log.due_retries(occupied, 100):
             found.append([one.change.seq for one in due])
@@ -113,6 +112,6 @@ async def test_reservations_with_newer_unread_changes_are_named_unless_their_key
         "insert into cdc_bridge.change (reservation_id, operation, changed_at) select reservation_id, 'U', now() "
         "from cdc_bridge.delivery"
     )
-    async with database.connection() as connection:
+    async with await connect(database.url) as connection:
         found = await DeliveryLog(OneConnection(connection), ENDPOINT, 0).with_newer_unread()
     assert (None if found is None else len(found)) == number

@@ -15,19 +15,20 @@ from cdc_bridge.capture.change_log import LoggedChange, Page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.capture.reader import Reader
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.errors import LeaseLost, StatementFailed
-from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq, Xid
+from cdc_bridge.errors import LeaseLost, ServerReplaced, StatementFailed
+from cdc_bridge.model import Change, EndpointId, History, Operation, ReservationId, Seq, Xid
 from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
-from cdc_bridge.transport.message import Message
+from cdc_bridge.transport.message import Message, seq_of
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
-from tests.unit.runtime.scripted import TILL
+from tests.unit.runtime.scripted import SERVER, TILL
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 REQUEST_SECONDS = 0.01
 FENCING_TOKEN = 7
+HISTORY = History(3)
 
 OK = Delivered(200)
 UNAVAILABLE = Failed(503, "HTTP 503", Fault.ENDPOINT)
@@ -104,7 +105,7 @@ class ScriptedTransport:
             return None
         assert message.subject is not None
         assert message.sequence is not None
-        self.sent.append((message.subject, message.sequence))
+        self.sent.append((message.subject, seq_of(message.sequence)))
         self.under_way += 1
         self.most_under_way = max(self.under_way, self.most_under_way)
         await self.gate.pass_through(self._happened)
@@ -138,6 +139,8 @@ class ScriptedStore:
         self.bytes_loaded: list[int] = []
         """Of the large bodies of each load, with what was in memory."""
         self.fencing_token = FENCING_TOKEN
+        self.replaced = False
+        """Whether another server serves the database."""
         self.recorded: list[tuple[int, str]] = []
         """Number and state of each delivery, in order."""
         self.batches: list[list[InFlight]] = []
@@ -169,12 +172,17 @@ class ScriptedStore:
 
     async def read_page(self, position: Position, limit: int) -> Page:
         assert position.snapshot.xmax == self._read
+        self._fail_if_replaced()
         page = tuple(self._unread.popleft() for _ in range(min(limit, len(self._unread))))
         self._read += len(page)
         self.changes_read += [logged.change for logged in page]
         self.pages_read += 1
         self._happened.note()
         return Page(page, Position(Snapshot(Xid(self._read), frozenset())), at_end=len(page) < limit)
+
+    def _fail_if_replaced(self) -> None:
+        if self.replaced:
+            raise ServerReplaced
 
     async def with_newer_unread(self) -> set[ReservationId] | None:
         return self.newer_unread
@@ -221,6 +229,7 @@ class ScriptedStore:
 
     async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
         await self.recording.pass_through(self._happened)
+        self._fail_if_replaced()
         if self.fencing_token != FENCING_TOKEN:
             raise LeaseLost("another daemon has acquired the lease of the endpoint")
         if self.rejects_all or any(delivery.change.seq in self.rejected for delivery in deliveries):
@@ -269,7 +278,7 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
         self.reader = Reader(asyncio.Event())
         self.transport = ScriptedTransport(self.happened)
         self.store = ScriptedStore(self.happened, self.reader)
-        self.lease = Lease(EndpointId(1), FENCING_TOKEN)
+        self.lease = Lease(EndpointId(1), FENCING_TOKEN, SERVER)
         self.lease.renew(Lease.now(), 3600)
         self.state_changes = 0
         self._stopping = asyncio.Event()
@@ -284,6 +293,7 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
             transport=self.transport,
             telemetry=Telemetry("till", None),
             source="/tests",
+            history=HISTORY,
             page_size=page_size,
             state_changed=self._note_state,
         )

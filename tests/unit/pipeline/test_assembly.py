@@ -13,8 +13,8 @@ from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.model import EndpointId
 from cdc_bridge.pipeline.assembly import open_pipeline
 from cdc_bridge.tasks import end
-from tests.unit.pipeline.scripted import FENCING_TOKEN, position
-from tests.unit.runtime.scripted import TILL
+from tests.unit.pipeline.scripted import FENCING_TOKEN, HISTORY, position
+from tests.unit.runtime.scripted import SERVER, TILL
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
@@ -29,7 +29,7 @@ async def test_closed_pipeline_does_not_keep_the_listener_from_sleeping(error: t
             database,
             listener,
             TILL,
-            NewLease(Lease(EndpointId(1), FENCING_TOKEN), position(0), None),
+            NewLease(Lease(EndpointId(1), FENCING_TOKEN, SERVER), position(0), HISTORY, None),
             lambda: None,
             source="/tests",
             page_size=100,

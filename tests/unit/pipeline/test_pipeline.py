@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 
 from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.errors import LeaseLost, StatementFailed
+from cdc_bridge.errors import LeaseLost, ServerReplaced, StatementFailed
 from cdc_bridge.model import ReservationId
 from cdc_bridge.pipeline.in_flight import DueRetry
 from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
-from cdc_bridge.transport.message import Message
+from cdc_bridge.transport.message import Message, seq_of
 from cdc_bridge.transport.outcome import Failed, Fault, Outcome
 from tests.unit.pipeline.scripted import GONE, INVALID, OK, UNAVAILABLE, ScriptedPipeline, change
 from tests.unit.pipeline.virtual_time import in_virtual_time
@@ -119,7 +119,7 @@ async def test_retry_that_is_recorded_while_the_schedule_is_read_is_sent_when_it
 @in_virtual_time
 async def test_newer_change_is_sent_at_once_while_an_older_one_is_retrying() -> None:
     async with ScriptedPipeline() as run:
-        run.transport.script = lambda message: INVALID if message.sequence == 1 else OK
+        run.transport.script = lambda message: INVALID if seq_of(message.sequence or 0) == 1 else OK
         run.store.commit(change(1))
         await run.until_recorded(1, state="retrying")
         await run.until(lambda: run.pipeline.has_retrying)
@@ -626,3 +626,37 @@ async def test_pipeline_ends_if_nothing_can_be_recorded_whatever_the_delivery() 
     run.start()
     with pytest.raises(StatementFailed):
         await run.ended()
+
+
+@in_virtual_time
+async def test_replaced_server_ends_the_pipeline_once_its_requests_have_finished() -> None:
+    run = ScriptedPipeline()
+    running = run.start()
+    run.transport.gate.shut()
+    run.store.commit(change(1))
+    await run.until(lambda: run.transport.gate.waiting == 1)
+    run.store.replaced = True
+    run.store.commit(change(2, "other"))
+    await run.until(lambda: run.store.pages_read == 1 and run.pipeline.unread_since is not None)
+    await asyncio.sleep(run.finish_within_seconds / 2)
+    assert not running.done()
+    run.transport.gate.open()
+    with pytest.raises(ServerReplaced):
+        await running
+    assert run.transport.under_way == 0
+    assert run.store.recorded == []
+
+
+@in_virtual_time
+async def test_replaced_server_ends_the_pipeline_even_if_a_request_hangs() -> None:
+    run = ScriptedPipeline()
+    running = run.start()
+    run.transport.gate.shut()
+    run.store.commit(change(1))
+    await run.until(lambda: run.transport.gate.waiting == 1)
+    run.store.replaced = True
+    run.store.commit(change(2, "other"))
+    began = now()
+    with pytest.raises(ServerReplaced):
+        await running
+    assert now() - began == pytest.approx(run.finish_within_seconds, abs=1)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from cdc_bridge.capture.position import Position, Snapshot
@@ -14,16 +15,19 @@ from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
-from cdc_bridge.model import EndpointId
+from cdc_bridge.model import EndpointId, History
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint
 from cdc_bridge.runtime.supervisor import Supervisor
+from cdc_bridge.sessions import ServerIncarnation
 from cdc_bridge.tasks import end
 
 LEASE_SECONDS = 60.0
 FINISH_WITHIN_SECONDS = 7.0
+
+SERVER = ServerIncarnation(7, "00000001", datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC), 16384)
 
 TILL = Endpoint(name="till", url="https://till.example")
 
@@ -123,6 +127,8 @@ class ScriptedStore:
         self.renewals = 0
         self.renewed = asyncio.Event()
         """Set at each renewal."""
+        self.server = SERVER
+        """Which one the database is served by."""
         self.problems: list[tuple[str, str]] = []
         self.expired: list[set[EndpointId]] = []
         self.expired_sessions = 0
@@ -141,7 +147,11 @@ class ScriptedStore:
         self.renewed.set()
         self._fail()
         self.during_renewal()
-        return {lease.endpoint_id for lease, _ in leases} - self.lost, list(self.listed)
+        ours = {lease.endpoint_id for lease, _ in leases if self.is_from_here(lease)}
+        return ours - self.lost, list(self.listed)
+
+    def is_from_here(self, lease: Lease) -> bool:
+        return lease.server == self.server
 
     async def acquire(self, endpoints: Collection[ListedEndpoint]) -> list[NewLease]:
         self._fail()
@@ -149,7 +159,8 @@ class ScriptedStore:
 
     def _lease(self, endpoint: ListedEndpoint) -> NewLease:
         self._fencing_token += 1
-        return NewLease(Lease(endpoint.endpoint_id, self._fencing_token), Position(Snapshot.parse("1:1:"), None), None)
+        lease = Lease(endpoint.endpoint_id, self._fencing_token, self.server)
+        return NewLease(lease, Position(Snapshot.parse("1:1:"), None), History(1), None)
 
     async def end_expired_sessions(self, endpoint_ids: Collection[EndpointId]) -> int:
         self._fail()

@@ -12,11 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
-from cdc_bridge.errors import InstallationError, LeaseLost
+from cdc_bridge.errors import InstallationError, LeaseLost, ServerReplaced
 from cdc_bridge.model import EndpointId
 from cdc_bridge.tasks import end
 from tests.unit.pipeline.virtual_time import in_virtual_time
-from tests.unit.runtime.scripted import LEASE_SECONDS, TILL, Daemon, Released, listed
+from tests.unit.runtime.scripted import LEASE_SECONDS, SERVER, TILL, Daemon, Released, listed
 
 RESTART_AFTER_SECONDS = 5
 BAR = listed(2, "bar")
@@ -92,6 +92,31 @@ async def test_lost_lease_ends_the_pipeline_at_once_and_releases_nothing(daemon:
     assert other.open
     assert daemon.store.releases == []
     assert [line["event"] for line in logs] == ["endpoint lease lost"]
+
+
+async def test_lease_of_a_replaced_server_is_acquired_anew_once_its_requests_have_finished(daemon: Daemon) -> None:
+    (pipeline,) = await daemon.lease(listed())
+    pipeline.requests_end.clear()
+    daemon.store.server = replace(SERVER, timeline="00000002")
+    with capture_logs() as logs:
+        await daemon.coordinator.look()
+        await pipeline.stopped.wait()
+        assert daemon.pipelines["till"] == [pipeline]
+        pipeline.crash(ServerReplaced())
+        pipeline.requests_end.set()
+        await daemon.store.wait_for_release(1)
+        await daemon.coordinator.look()
+    assert daemon.leased("till").lease.server == daemon.store.server
+    assert "endpoint lease lost" not in [line["event"] for line in logs]
+
+
+async def test_pipeline_that_finds_the_server_replaced_releases_nothing(daemon: Daemon) -> None:
+    (pipeline,) = await daemon.lease(listed())
+    pipeline.crash(ServerReplaced())
+    await daemon.supervisor.ended()
+    await daemon.coordinator.look()
+    assert daemon.names == ["till"]
+    assert daemon.store.releases == []
 
 
 async def test_removed_endpoint_is_logged_as_removed_and_loses_its_metrics(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_bridge.model import Change, Operation, ReservationId, Seq
+from cdc_bridge.model import Change, History, Operation, ReservationId, Seq
 from cdc_bridge.transport.client import HttpTransport, tls_context
 from cdc_bridge.transport.message import compose
 from cdc_bridge.transport.outcome import Delivered
@@ -18,7 +18,7 @@ from tests.support.receiver import Receiver
 from tests.unit.runtime.scripted import TILL
 
 CHANGE = Change(Seq(1), ReservationId("R"), Operation.CREATED, datetime.now(UTC))
-MESSAGE = compose(CHANGE, "R", "/tests", b'{"id":"R"}')
+MESSAGE = compose(CHANGE, "R", "/tests", History(3), b'{"id":"R"}')
 
 
 def test_keys_of_connections_are_not_logged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

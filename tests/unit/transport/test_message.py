@@ -9,11 +9,14 @@ from hashlib import sha256
 import orjson
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cdc_bridge.model import Change, Operation, ReservationId, Seq
-from cdc_bridge.transport.message import Message, compose
+from cdc_bridge.model import Change, History, Operation, ReservationId, Seq
+from cdc_bridge.transport.message import Message, compose, seq_of, sequence_of
 
+HISTORY = History(3)
 KEY, OLD_KEY = b"k" * 32, b"o" * 32
 BODY = '{"id":"R1","notes":"Großer Tisch 🎉"}'.encode()
 CHANGED_AT = datetime(2026, 11, 24, 18, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
@@ -24,7 +27,7 @@ def change(operation: Operation = Operation.CREATED) -> Change:
 
 
 def message(subject: str = "R1", source: str = "/e-res/trelawney", operation: Operation = Operation.CREATED) -> Message:
-    return compose(change(operation), subject, source, BODY)
+    return compose(change(operation), subject, source, HISTORY, BODY)
 
 
 def whsec(key: bytes) -> str:
@@ -63,10 +66,10 @@ def test_timestamp_is_that_of_the_attempt_in_whole_seconds() -> None:
 
 
 def test_same_change_and_body_have_the_same_id_and_another_body_another() -> None:
-    assert compose(change(), "R1", "/s", BODY).id == message().id
-    assert compose(change(), "R1", "/s", BODY + b" ").id != message().id
-    assert message().id.startswith("42-")
-    assert len(message().id) == len("42-") + 16
+    assert compose(change(), "R1", "/s", HISTORY, BODY).id == message().id
+    assert compose(change(), "R1", "/s", HISTORY, BODY + b" ").id != message().id
+    assert message().id.startswith("30000000042-")
+    assert len(message().id) == len("30000000042-") + 16
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_cloudevents_sdk_reads_the_headers(operation: Operation, type_: str) -> 
     assert event.get_source() == "/e-res/trelawney"
     assert event.get_subject() == "R1"
     assert event.get_time() == CHANGED_AT
-    assert event.get_extension("sequence") == "00000000000000000042"
+    assert event.get_extension("sequence") == "00000000030000000042"
     assert event.get_data() == orjson.loads(BODY)
 
 
@@ -108,9 +111,24 @@ def test_subject_is_a_header_of_a_sane_length_whatever_the_key(subject: str, hea
     assert message(subject).headers(CHANGED_AT, [])["ce-subject"] == header
 
 
-def test_sequences_compare_as_text() -> None:
-    def sequence(seq: int) -> str:
+def test_sequences_compare_as_text_and_fit_64_bits() -> None:
+    def sequence(history: int, seq: int) -> str:
         change = Change(Seq(seq), ReservationId("r"), Operation.UPDATED, CHANGED_AT)
-        return compose(change, "R", "/s", BODY).headers(datetime.now(UTC), [])["ce-sequence"]
+        message = compose(change, "R", "/s", History(history), BODY)
+        return message.headers(datetime.now(UTC), [])["ce-sequence"]
 
-    assert sequence(9) < sequence(10) < sequence(2**63 - 1)
+    now = int(datetime.now(UTC).timestamp()) // 10
+    assert sequence(now, 9) < sequence(now, 10) < sequence(now, 10**10 - 1) < sequence(now + 1, 1)
+    assert int(sequence(int(datetime(2260, 1, 1, tzinfo=UTC).timestamp()) // 10, 10**10 - 1)) < 2**63
+
+
+@given(st.integers(0, 9 * 10**8), st.integers(1, 10**10 - 1))
+def test_change_is_found_by_the_number_of_its_delivery(history: int, seq: int) -> None:
+    assert seq_of(sequence_of(History(history), Seq(seq))) == seq
+
+
+def test_number_drawn_again_after_a_fail_over_is_higher_and_another_id() -> None:
+    again = compose(change(), "R1", "/s", History(HISTORY + 1), BODY)
+    assert again.sequence is not None
+    assert again.sequence > (message().sequence or 0)
+    assert again.id != message().id
