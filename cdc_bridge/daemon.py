@@ -19,7 +19,7 @@ import structlog
 
 from cdc_bridge import __version__
 from cdc_bridge.capture.listener import SAFETY_READ_SECONDS, Listener
-from cdc_bridge.checks.preflight import require_ready
+from cdc_bridge.checks.preflight import require_ready, require_sessions
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
 from cdc_bridge.pipeline.assembly import open_pipeline
@@ -60,8 +60,8 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         load_settings: Loads the settings anew, for SIGHUP.
 
     Raises:
-        SettingsError: The endpoint that the settings declare is invalid, the dashboard would be without protection, or
-            the web port is in use.
+        SettingsError: The endpoint that the settings declare is invalid, the dashboard would be without protection, the
+            web port is in use, or a pooler shares sessions.
         DatabaseUnavailable: The database does not respond at the start. Later on the daemon waits for it.
         InstallationError: The SQL side is not what this version needs.
         Stuck: There is work and nothing moves.
@@ -76,6 +76,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     database = Database(settings.database_url.get_secret_value())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
+        await require_sessions(settings.database_url.get_secret_value())
         await database.open()
         await database.patiently(require_ready)
         if declared is not None:

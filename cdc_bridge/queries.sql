@@ -29,7 +29,6 @@ from (
     ('synchronous_commit', case when pg_catalog.current_setting('synchronous_commit') = 'remote_apply' then 'remote_apply' else 'on' end),
     -- limits: the daemon and the commands have their own
     ('lock_timeout', '0'),
-    ('idle_session_timeout', '0'),
     -- A process that is frozen or stopped with Ctrl-Z may lock out others.
     ('idle_in_transaction_session_timeout', '5s'),
     -- what may be read and run

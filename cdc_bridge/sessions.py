@@ -95,13 +95,13 @@ def loading_parameters(database_url: str) -> dict[str, Any]:
 
 async def set_up(session: Session) -> None:
     """Set everything that a session depends on; read which server it leads to."""
-    # These two can end the very next statement.
-    time_limits = "set statement_timeout to 0; "
+    # Time limits come first, and all in one message: they can end the very next statement.
+    parts = ["set statement_timeout to 0", "set idle_session_timeout to 0"]
     if session.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
-        time_limits += "set transaction_timeout to 0; "
+        parts.append("set transaction_timeout to 0")
     # With this path an unqualified name is PostgreSQL's own, whatever others have put into public.
-    await session.execute(time_limits + "set search_path to pg_catalog, pg_temp")
-    await session.execute(_queries["set_up_session"])
+    parts += ["set search_path to pg_catalog, pg_temp", _queries["set_up_session"]]
+    await session.execute("; ".join(parts).encode())
     cursor = await session.execute(_queries["server_incarnation"])
     ((system_identifier, timeline, *others),) = await cursor.fetchall()
     session.incarnation = ServerIncarnation(int(system_identifier), timeline, *others)

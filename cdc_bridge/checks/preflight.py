@@ -15,16 +15,18 @@ from cdc_bridge.checks.endpoints import check_declared_endpoint, check_endpoints
 from cdc_bridge.checks.environment import check_clock, check_reachability, check_settings_files
 from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.schema import check_installation, check_rights, check_roles, check_server
+from cdc_bridge.checks.sessions import check_connections, check_pooler
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
 from cdc_bridge.checks.wake_up import check_wake_up
-from cdc_bridge.database import problem_of
-from cdc_bridge.errors import InstallationError
+from cdc_bridge.database import one_connection, problem_of
+from cdc_bridge.errors import InstallationError, SettingsError
 from cdc_bridge.schema.version import INSTALL
 from cdc_bridge.sessions import LoadingConnection, connect, connect_to_load
 from cdc_bridge.settings import Settings
 
 _REQUIRED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
     check_server,
+    check_connections,
     check_installation,
     check_rights,
 )
@@ -43,6 +45,19 @@ async def require_ready(connection: Connection) -> None:
             raise InstallationError(found.detail, found.remedy)
 
 
+async def require_sessions(database_url: str) -> None:
+    """Make sure that sessions are the daemon's own.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL does not respond or rejects the login.
+        SettingsError: A pooler shares sessions.
+    """
+    async with one_connection(database_url) as session:
+        found = await check_pooler(session, database_url)
+    if found.verdict is Verdict.FAILED:
+        raise SettingsError(found.detail, found.remedy)
+
+
 async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     """Run every check; those that depend on one that failed are skipped."""
     yield ok("cdc-bridge", f"{__version__}, Python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
@@ -56,12 +71,14 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
             f"cannot be reached: {problem_of(error)}",
             "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
         )
-        for name in ("server", "clock", *_OF_THE_INSTALLATION, "wake-up"):
+        for name in ("sessions", "server", "connections", "clock", *_OF_THE_INSTALLATION, "wake-up"):
             yield Check(name, Verdict.SKIPPED, "needs the database")
         return
     async with connection:
         yield ok("database", f"{connection.info.dbname} as role {connection.info.user}")
+        yield await _checked("sessions", check_pooler(connection, settings.database_url.get_secret_value()))
         yield await _checked("server", check_server(connection))
+        yield await _checked("connections", check_connections(connection))
         yield await _checked("clock", check_clock(connection))
         installation = await _checked("installation", check_installation(connection))
         yield installation

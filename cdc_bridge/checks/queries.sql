@@ -9,6 +9,24 @@ select clock_timestamp()
 -- Version as a number and as text, and whether the server is a standby.
 select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()
 
+-- name: connections_left
+-- The role, the database, and how many connections each limit leaves to the role, beside those of others.
+select
+  current_user,
+  current_database(),
+  case r.rolconnlimit when -1 then 1000000 else r.rolconnlimit end,
+  case d.datconnlimit when -1 then 1000000 else d.datconnlimit - others.here end,
+  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true)::int, 0) - others.anywhere
+from pg_roles r
+join pg_database d on d.datname = current_database()
+cross join lateral (
+  select count(*)::int as anywhere, count(*) filter (where a.datid = d.oid)::int as here
+  from pg_stat_activity a
+  where a.backend_type = 'client backend' and a.usesysid <> r.oid
+) as others
+where r.rolname = session_user
+
 -- name: missing_rights
 -- What the daemon has to do and the current role may not, each with the statement that grants it.
 with unusable (name) as (
@@ -47,6 +65,12 @@ from (
       'read cdc_bridge.payload_definition and cdc_bridge.captured_table',
       'grant select on cdc_bridge.payload_definition, cdc_bridge.captured_table to cdc_bridge',
       has_table_privilege('cdc_bridge.payload_definition', 'select') and has_table_privilege('cdc_bridge.captured_table', 'select')
+    ),
+    (
+      'read and add to cdc_bridge.history',
+      'grant select, insert on cdc_bridge.history to cdc_bridge; grant execute on function cdc_bridge.history_of to cdc_bridge',
+      has_table_privilege('cdc_bridge.history', 'select') and has_table_privilege('cdc_bridge.history', 'insert')
+        and has_function_privilege('cdc_bridge.history_of(text)', 'execute')
     ),
     (
       'read cdc_bridge.related_table and cdc_bridge.related_change',

@@ -1,4 +1,4 @@
-"""PostgreSQL dies, stops or ends sessions under load: the daemon waits, loses nothing, and repeats little or nothing."""
+"""PostgreSQL dies, stops or ends sessions under load: the daemon waits, loses nothing and repeats little."""
 
 from __future__ import annotations
 
