@@ -22,6 +22,7 @@ from cdc_bridge.capture.listener import SAFETY_READ_SECONDS, Listener
 from cdc_bridge.checks.preflight import require_ready, require_sessions
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
+from cdc_bridge.payload.reservations import SuspectReservations
 from cdc_bridge.pipeline.assembly import open_pipeline
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
@@ -102,6 +103,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
                 source=source,
                 page_size=settings.batch_size,
                 max_body_bytes=settings.max_body_bytes,
+                suspects=SuspectReservations(),
                 payload_invalid=mapping.found_invalid,
             ),
             leases,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -76,6 +77,21 @@ _PASSING_CODES = {
     "55P03",  # a lock was not available in time
 }
 
+RAISE = {"exec_stmt_raise", "exec_stmt_assert"}
+"""Functions of PostgreSQL that raise what PL/pgSQL code asks for, under any SQLSTATE."""
+_OWN_STATEMENT = re.compile(r'[^\n]*(?:\bcdc_bridge\.|"select (?:wanted|page)\.key)')
+"""How a context begins, innermost first, if the error is of our own statement: it has a line for each function inside."""
+_CLASSES_WITHOUT_VALUES = _PASSING_CLASSES | {
+    "0A",  # feature not supported
+    "21",  # cardinality violation
+    "25",  # invalid transaction state
+    "42",  # a name that does not exist, or a missing right
+    "54",  # program limit exceeded
+    "55",  # object not in prerequisite state
+    "58",  # system error
+}
+_DAMAGE = {"XX001", "XX002"}
+
 _log = structlog.get_logger(__name__)
 
 
@@ -91,15 +107,32 @@ def process_name() -> str:
 
 def problem_of(error: BaseException) -> str:
     """Return an error's message on one line, without any value of a row: it may be a guest's, or a secret."""
-    if isinstance(error, psycopg.Error) and (
-        (isinstance(error, psycopg.DataError) and error.sqlstate)
-        or error.diag.source_function
-        in {"exec_stmt_raise", "exec_stmt_assert"}  # RAISE in a function of e-Res's, with any SQLSTATE
-    ):
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None and _may_carry_values(error):
         return f"a value cannot be used where it stands ({type(error).__name__}, SQLSTATE {error.sqlstate})"
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return shortened(error.diag.message_primary)  # Its detail may repeat the row, or name another place each time.
     return shortened(" ".join(str(error).split())) or type(error).__name__
+
+
+def full_problem_of(error: psycopg.Error) -> str:
+    """Return an error's message with whatever values are in it, for the terminal of somebody who may see them."""
+    parts = (error.diag.message_primary or str(error), error.diag.message_detail, f"SQLSTATE {error.sqlstate}")
+    return "; ".join(filter(None, parts))
+
+
+def _may_carry_values(error: psycopg.Error) -> bool:
+    """Return whether an error's message may have a value in it.
+
+    Those of a conversion do. Code of e-Res's, such as a function that the mapping uses, can put anything in a message,
+    under any SQLSTATE: it is in the context, or raised what PostgreSQL raises nowhere.
+    """
+    if isinstance(error, psycopg.DataError) or error.diag.source_function in RAISE:
+        return True
+    if not error.diag.context:
+        return False
+    code = error.sqlstate or ""
+    without_values = code in _DAMAGE or code[:2] in _CLASSES_WITHOUT_VALUES
+    return not (without_values and _OWN_STATEMENT.match(error.diag.context))
 
 
 def is_unavailable(error: BaseException, connection: AsyncConnection[TupleRow] | None = None) -> bool:
@@ -145,7 +178,7 @@ class Database:
             kwargs=loading_parameters(database_url),
             min_size=1,
             max_size=_LOADING_POOL_SIZE,
-            configure=self._set_up,
+            configure=self._set_up_loading,
             timeout=5,
             reconnect_timeout=3,
             open=False,
@@ -235,6 +268,10 @@ class Database:
             _log.warning(
                 "another server", reason=session.incarnation.difference(earlier), consequence="everything is read anew"
             )
+
+    async def _set_up_loading(self, session: Session) -> None:
+        await self._set_up(session)
+        await session.execute(_queries["limit_loading"])
 
     async def _set_up_pooled(self, session: Session) -> None:
         await self._set_up(session)

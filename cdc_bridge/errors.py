@@ -69,6 +69,17 @@ class StatementFailed(InstallationError):
 class PayloadInvalid(BridgeError):
     """A payload is not defined, or what it reads is no longer there. Changes are kept until it can be loaded."""
 
+    def __init__(self, problem: str, remedy: str = "", *, evidence: Sequence[str] = ()) -> None:
+        """Word the problem.
+
+        Args:
+            problem: Why it cannot be loaded.
+            remedy: What to do.
+            evidence: If it fits e-Res's tables, reservations that it fails for.
+        """
+        super().__init__(problem, remedy)
+        self.evidence = evidence
+
 
 class LeaseLost(BridgeError):
     """Another daemon has acquired the endpoint's lease; what this one did since cannot be recorded."""

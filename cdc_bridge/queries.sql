@@ -63,3 +63,7 @@ select
 -- takes several times longer than running them. (So a long list of values is compared by a subquery, which is hashed; an
 -- array in "= any" would be only where it is known when the statement is planned.)
 set plan_cache_mode to force_generic_plan
+
+-- name: limit_loading
+-- Ends a load that a row makes endless. A table that e-Res has locked is waited for again and again: no row is at fault.
+select set_config('lock_timeout', '10s', false), set_config('statement_timeout', '20s', false)

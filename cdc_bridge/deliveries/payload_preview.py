@@ -6,7 +6,7 @@ import json
 
 import orjson
 
-from cdc_bridge.database import one_loading_connection
+from cdc_bridge.database import full_problem_of, one_loading_connection
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
@@ -24,7 +24,8 @@ async def payload_of(database_url: str, reservation_id: str) -> bytes:
     """
     async with one_loading_connection(database_url) as connection:
         await require_installed(connection)
-        loaded = await ReservationLoader().load(connection, [ReservationId(reservation_id)])
+        # The operator asks for this reservation, on their terminal: the reason may have its values.
+        loaded = await ReservationLoader(describe=full_problem_of).load(connection, [ReservationId(reservation_id)])
     for reservation in loaded.reservations.values():
         return reservation.body
     for problem in loaded.unreadable.values():

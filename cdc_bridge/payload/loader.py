@@ -20,13 +20,14 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import ServerDatabase, is_unavailable, problem_of
+from cdc_bridge.database import RAISE, is_unavailable, problem_of
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.formats import FORMATTERS, Json, form_of
 from cdc_bridge.payload.isolated import run_isolated
+from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 
@@ -41,7 +42,11 @@ MAX_BODY_BYTES = 16_777_216
 ROOM_BYTES = 16_777_216
 """Room for the bodies that are not small; one that has more is loaded if there is no other."""
 
+_SEVERAL_ROWS = "the payload's query returns several rows for it; a join has more than one match"
+
 _MAX_TRIES = 5
+_SAMPLE = 5
+"""Reservations that are tried to find out whether one of them or the payload is at fault."""
 _BEFORE_THE_COLUMNS = 3  # fencing token, key, revision
 
 
@@ -100,9 +105,23 @@ class ReservationLoader:
     notices and continues with the new shape.
     """
 
-    def __init__(self, payload: str = RESERVATION, *, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        payload: str = RESERVATION,
+        *,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        describe: Callable[[psycopg.Error], str] = problem_of,
+    ) -> None:
+        """Prepare to load.
+
+        Args:
+            payload: The payload.
+            max_body_bytes: Size of a body that is not sent any more.
+            describe: Words an error; the default leaves out what may be a guest's.
+        """
         self._payload = payload
         self._max_body_bytes = max_body_bytes
+        self._describe = describe
         self._shape: _Shape | None = None
 
     async def load(
@@ -137,7 +156,7 @@ class ReservationLoader:
         except psycopg.Error as error:
             if _may_pass(error, connection):
                 raise
-            return loaded.with_more(Loaded({}, None, dict.fromkeys(left, problem_of(error))))
+            return loaded.with_more(Loaded({}, None, dict.fromkeys(left, self._describe(error))))
         for key, size, capture_problem in await cursor.fetchall():
             id_ = ReservationId(key)
             if size is None and capture_problem is None:
@@ -151,6 +170,64 @@ class ReservationLoader:
                 room_bytes -= size
                 loaded = loaded.with_more(await self._load_alone(connection, id_, endpoint_id, snapshot))
         return loaded
+
+    async def load_each(
+        self,
+        connection: LoadingConnection,
+        reservation_ids: Sequence[ReservationId],
+        endpoint_id: EndpointId | None = None,
+        *,
+        room_bytes: int = ROOM_BYTES,
+    ) -> Loaded:
+        """Load each reservation by itself: whatever fails, while the session lasts, is that one's fault.
+
+        Raises:
+            PayloadInvalid: The payload is not defined, or what it reads is no longer there.
+        """
+        loaded = Loaded({}, None)
+        for id_ in reservation_ids:
+            try:
+                more = await self.load(connection, [id_], endpoint_id, room_bytes=room_bytes)
+            except psycopg.Error as error:
+                if connection.closed or is_locked(error):
+                    raise
+                more = Loaded({}, None, {id_: self._describe(error)})
+            loaded = loaded.with_more(more)
+        return loaded
+
+    async def require_loadable(
+        self, connection: LoadingConnection, unreadable: Sequence[ReservationId], others: Sequence[ReservationId] = ()
+    ) -> bool:
+        """Find out who is at fault for reservations that cannot be loaded: they, or the payload.
+
+        Args:
+            connection: The connection.
+            unreadable: They.
+            others: Some that could be loaded a while ago. The first ones of all are tried as well.
+
+        Returns:
+            Whether another one can be loaded. If there are too few others, this is not known, and ``False`` as well.
+
+        Raises:
+            PayloadInvalid: No other one can be loaded either.
+        """
+        try:
+            first = await ReservationKeys(None, self._payload).next_page(connection, _SAMPLE)
+        except psycopg.Error:
+            if connection.closed:
+                raise
+            first = []  # The keys of all cannot be read, because of one of them perhaps.
+        tried = [id_ for id_ in dict.fromkeys([*others, *first]) if id_ not in unreadable]
+        loaded = await self.load_each(connection, tried)
+        failed = [id_ for id_ in loaded.unreadable if id_ not in loaded.alone_at_fault]
+        if loaded.reservations or len(failed) + len(unreadable) <= _SAMPLE // 2:
+            return bool(loaded.reservations)
+        reason = next(iter(loaded.unreadable.values()))
+        raise PayloadInvalid(
+            f'the payload "{self._payload}" fails for each of {len(failed) + len(unreadable)} reservations: {reason}',
+            f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}",
+            evidence=[*unreadable, *failed],
+        )
 
     async def require_valid(self, connection: LoadingConnection) -> None:
         """Make sure that the payload's query fits e-Res's tables; reads no reservation.
@@ -190,7 +267,7 @@ class ReservationLoader:
                 raise
             await self.require_valid(connection)
             if len(reservation_ids) == 1:
-                return Loaded({}, None, {reservation_ids[0]: problem_of(error)})
+                return Loaded({}, None, {reservation_ids[0]: self._describe(error)})
         half = len(reservation_ids) // 2
         load = partial(self._load_readable, connection, endpoint_id=endpoint_id, snapshot=snapshot, max_bytes=max_bytes)
         earlier = await load(reservation_ids=reservation_ids[:half])
@@ -268,8 +345,8 @@ class ReservationLoader:
         return tuple(types)
 
     def _invalid(self, error: psycopg.Error) -> PayloadInvalid:
-        problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_of(error)}'
-        if "row-level security" in problem:
+        problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {self._describe(error)}'
+        if error.diag.source_function == "check_enable_rls":  # Its message is in the server's language.
             return PayloadInvalid(problem, "Run as a superuser: alter role cdc_bridge_loader bypassrls;")
         if isinstance(error, errors.InsufficientPrivilege):
             return PayloadInvalid(problem, "Run as a DBA: grant select on TABLE to cdc_bridge_loader;")
@@ -283,7 +360,10 @@ class ReservationLoader:
             if (key := row[id_index]) is None:
                 continue
             id_, body = row[1], build(row)
-            if len(body) > self._max_body_bytes:  # Escapes count.
+            if id_ in reservations or id_ in unreadable:
+                reservations.pop(id_, None)
+                unreadable[id_] = _SEVERAL_ROWS
+            elif len(body) > self._max_body_bytes:  # Escapes count.
                 unreadable[id_] = self._too_large(len(body))
             else:
                 reservations[id_] = Reservation(id_, subject_of(key), body)
@@ -293,6 +373,11 @@ class ReservationLoader:
 
     def _too_large(self, size: int) -> str:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
+
+
+def is_locked(error: psycopg.Error) -> bool:
+    """Return whether a table was locked for long, as by an upgrade of e-Res: that says nothing of any row."""
+    return isinstance(error, errors.LockNotAvailable) and error.diag.source_function not in RAISE
 
 
 def _may_pass(error: psycopg.Error, connection: LoadingConnection) -> bool:
@@ -309,43 +394,3 @@ def _subject_formatter(key_type: str) -> Callable[[Json], str]:
         return orjson.dumps(formatted).decode() if isinstance(formatted, orjson.Fragment) else formatted
 
     return subject_of
-
-
-class EndpointReservations:
-    """The reservations, as the pipeline of one endpoint loads them."""
-
-    def __init__(
-        self,
-        database: ServerDatabase,
-        endpoint_id: EndpointId,
-        *,
-        max_body_bytes: int,
-        found_invalid: Callable[[PayloadInvalid], None],
-    ) -> None:
-        """Prepare to load.
-
-        Args:
-            database: Has the reservations.
-            endpoint_id: The endpoint.
-            max_body_bytes: Size of a body that is not sent any more.
-            found_invalid: Called when the payload cannot be loaded.
-        """
-        self._database = database
-        self._endpoint_id = endpoint_id
-        self._loader = ReservationLoader(max_body_bytes=max_body_bytes)
-        self._found_invalid = found_invalid
-
-    async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
-        """Return those of the reservations that exist, and the endpoint's fencing token.
-
-        Raises:
-            PayloadInvalid: The payload is not defined, or what it reads is no longer there.
-        """
-        load = partial(
-            self._loader.load, reservation_ids=reservation_ids, endpoint_id=self._endpoint_id, room_bytes=room_bytes
-        )
-        try:
-            return await self._database.load_patiently(load)
-        except PayloadInvalid as error:
-            self._found_invalid(error)
-            raise

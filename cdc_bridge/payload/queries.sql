@@ -1,6 +1,6 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a literal percent sign is written twice. All but payload_definition run by run_isolated, and name
--- everything with its schema.
+-- psycopg's %(name)s, so a literal percent sign is written twice. All but payload_definition and last_delivered run by
+-- run_isolated, and name everything with its schema.
 
 -- name: payload_definition
 -- The definition of a payload.
@@ -48,3 +48,12 @@ select pg_catalog.count(*)
 from cdc_bridge.payload_keys(
   %(payload)s::pg_catalog.text, null, %(since)s::pg_catalog.timestamptz, null, pg_catalog.int8 '9223372036854775807'
 )
+
+-- name: last_delivered
+-- Some reservations that an endpoint got lately, so they could be loaded then.
+select distinct d.reservation_id
+from (
+  select state, reservation_id from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s order by seq desc limit 100
+) as d
+where d.state = 'delivered'
+limit 5

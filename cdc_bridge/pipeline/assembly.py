@@ -11,7 +11,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import PayloadInvalid
-from cdc_bridge.payload.loader import EndpointReservations
+from cdc_bridge.payload.reservations import EndpointReservations, SuspectReservations
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
@@ -29,6 +29,7 @@ async def open_pipeline(
     source: str,
     page_size: int,
     max_body_bytes: int,
+    suspects: SuspectReservations,
     payload_invalid: Callable[[PayloadInvalid], None],
 ) -> AsyncIterator[Pipeline]:
     """Open an endpoint's pipeline; close its connections and stop waking it at the end.
@@ -42,6 +43,7 @@ async def open_pipeline(
         source: CloudEvents source of all requests.
         page_size: Maximum number of changes read at once.
         max_body_bytes: Size of a body that is not sent any more.
+        suspects: Reservations that may break sessions.
         payload_invalid: Called when the payload cannot be loaded.
 
     Raises:
@@ -59,7 +61,11 @@ async def open_pipeline(
             reader=reader,
             changes=ChangeLog(served, lease.endpoint_id),
             reservations=EndpointReservations(
-                served, lease.endpoint_id, max_body_bytes=max_body_bytes, found_invalid=payload_invalid
+                served,
+                lease.endpoint_id,
+                max_body_bytes=max_body_bytes,
+                suspects=suspects,
+                found_invalid=payload_invalid,
             ),
             delivery_log=DeliveryLog(served, lease.endpoint_id, lease.fencing_token),
             transport=transport,

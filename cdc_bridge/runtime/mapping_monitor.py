@@ -16,7 +16,9 @@ from cdc_bridge.checks.mapping import check_contract, invalid
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database
 from cdc_bridge.errors import InstallationError, PayloadInvalid
+from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.sessions import LoadingConnection
 
 _LOOK_EVERY_SECONDS = 20.0
 _LOOK_EVERY_SECONDS_WHILE_INVALID = 3.0
@@ -33,6 +35,8 @@ class MappingMonitor:
         self._loader = ReservationLoader()
         self._logged: dict[str, Check] = {}
         self._look_now = asyncio.Event()
+        self._evidence: Sequence[ReservationId] = ()
+        """Reservations that the payload failed for, though it fits e-Res's tables."""
         self.payload_problem: str | None = None
         """Why the payload cannot be loaded; ``None``: it can, as far as is known."""
         self.changed: Callable[[], None] = lambda: None
@@ -67,7 +71,7 @@ class MappingMonitor:
             InstallationError: A statement failed.
         """
         try:
-            await self._database.load_patiently(self._loader.require_valid)
+            await self._database.load_patiently(self._require_valid)
             mapping = await self._database.load_patiently(check_contract)
             self._note_payload(None)
         except PayloadInvalid as error:
@@ -78,8 +82,16 @@ class MappingMonitor:
             self._log(check.name, check)
         return mapping, capture
 
+    async def _require_valid(self, connection: LoadingConnection) -> None:
+        await self._loader.require_valid(connection)
+        if self._evidence:
+            loaded = await self._loader.load(connection, self._evidence)
+            if loaded.unreadable and not loaded.reservations:
+                await self._loader.require_loadable(connection, self._evidence)
+
     def _note_payload(self, error: PayloadInvalid | None) -> None:
         problem = None if error is None else error.problem
+        self._evidence = () if error is None else [ReservationId(id_) for id_ in error.evidence]
         if problem != self.payload_problem:
             self.payload_problem = problem
             self.changed()

@@ -57,14 +57,14 @@ async def test_payload_that_fails_for_every_reservation_uses_up_no_schedule(
     install_mapping(database, "(r.adults::text || ' persons')::integer as adults")
     book(database, 4, 9)
     database.execute("update reservations set adults = 7 where id = 'R1'")
-    reason = "it cannot be loaded"
+    reason = 'the payload "reservation" fails for each of'
     await until(
         lambda: database.value("select problem like %s from cdc_bridge.endpoint", (f"{reason}%",)) is True,
         "the endpoint's row says why nothing is sent",
     )
     assert len(receiver.delivered) == 3
     assert database.value(FAILURES) == 0
-    assert (await standing(bridges)).startswith(f"failing: {reason}")
+    assert (await standing(bridges)).startswith(f"invalid: {reason}")
 
     install_mapping(database)
     requests = await receiver.wait_for_delivered(10)

@@ -116,6 +116,7 @@ ASKED = [
     # Each transaction in progress is looked up by itself, and a page of each is read.
     Asked("read_page", PAGE_OF_TILL | MANY_IN_PROGRESS, shape="many in progress"),
     Asked("read_page", PAGE_OF_TILL | IN_A_BIG_TRANSACTION, shape="in a big transaction"),
+    Asked("last_delivered", TILL),
     Asked("count_unread", {"limit": 1000} | AT_THE_END, shape="at the end"),
     Asked("count_unread", {"limit": 1000} | FROM_THE_BEGINNING, shape="a million unread"),
     Asked(
@@ -222,7 +223,8 @@ READING_ALL = {
     "count_kept": "counts what an uninstall would delete; run by hand",
 }
 SMALL = """
-set_up_session set_up_daemon_session server_incarnation newest_history plan_once set_up_dashboard_session
+set_up_session set_up_daemon_session server_incarnation newest_history connections_left
+limit_loading plan_once set_up_dashboard_session
 try_wake_up_lock release_wake_up_lock listen notify
 own_transaction oldest_transaction
 announce_endpoints declare_endpoint renew_and_list list_endpoints try_heartbeat_lock

@@ -11,6 +11,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.model import EndpointId
+from cdc_bridge.payload.reservations import SuspectReservations
 from cdc_bridge.pipeline.assembly import open_pipeline
 from cdc_bridge.tasks import end
 from tests.unit.pipeline.scripted import FENCING_TOKEN, HISTORY, position
@@ -34,6 +35,7 @@ async def test_closed_pipeline_does_not_keep_the_listener_from_sleeping(error: t
             source="/tests",
             page_size=100,
             max_body_bytes=1_000_000,
+            suspects=SuspectReservations(),
             payload_invalid=lambda _: None,
         ):
             assert not listener._all_idle()

@@ -1,0 +1,141 @@
+"""The reservations, as the pipeline of one endpoint loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+import psycopg
+
+from cdc_bridge.database import ServerDatabase
+from cdc_bridge.errors import PayloadInvalid
+from cdc_bridge.model import EndpointId, ReservationId
+from cdc_bridge.payload.loader import Loaded, ReservationLoader, is_locked
+from cdc_bridge.queries import load_queries
+from cdc_bridge.sessions import LoadingConnection, Session
+
+_queries = load_queries(__name__)
+
+Load = Callable[[LoadingConnection, Sequence[ReservationId]], Awaitable[Loaded]]
+
+_ALONE_AFTER = 2
+_LEFT_OUT_AFTER = 4
+_ENDS_SESSIONS = "each time that it is loaded, PostgreSQL ends the session or the load takes too long"
+
+
+class SuspectReservations:
+    """Reservations whose loads failed as if the database were away; the daemon keeps them for all its pipelines.
+
+    As a rule it was away, and they have nothing to do with it. But a row can do that as well: by a function that sleeps
+    or fails under an odd SQLSTATE, or by a fault of PostgreSQL or an extension that ends all sessions of the server. So
+    one that was twice among those that were being loaded is loaded by itself, and one that ended more sessions is left
+    out of the next load.
+    """
+
+    def __init__(self) -> None:
+        self._failures: dict[ReservationId, int] = {}
+
+    def is_alone(self, id_: ReservationId) -> bool:
+        """Return whether a reservation is to be loaded by itself."""
+        return self._failures.get(id_, 0) >= _ALONE_AFTER
+
+    def is_left_out(self, id_: ReservationId) -> bool:
+        """Return whether a reservation is not to be loaded now; the next time it is tried once more."""
+        if self._failures.get(id_, 0) < _LEFT_OUT_AFTER:
+            return False
+        self._failures[id_] = _LEFT_OUT_AFTER - 1
+        return True
+
+    async def watch(
+        self, load: Load, connection: LoadingConnection, reservation_ids: Sequence[ReservationId]
+    ) -> Loaded:
+        """Load reservations, and count it if that fails."""
+        before = {id_: self._failures.get(id_, 0) for id_ in reservation_ids}
+        self._failures |= {id_: count + 1 for id_, count in before.items()}
+        try:
+            loaded = await load(connection, reservation_ids)
+        except psycopg.Error as error:
+            if is_locked(error):
+                self._failures |= before
+            raise
+        for id_, count in before.items():
+            if count and id_ in loaded.unreadable:
+                self._failures[id_] = count
+            else:
+                del self._failures[id_]
+        return loaded
+
+
+class EndpointReservations:
+    """The reservations, as the pipeline of one endpoint loads them."""
+
+    def __init__(
+        self,
+        database: ServerDatabase,
+        endpoint_id: EndpointId,
+        *,
+        max_body_bytes: int,
+        suspects: SuspectReservations,
+        found_invalid: Callable[[PayloadInvalid], None],
+    ) -> None:
+        """Prepare to load.
+
+        Args:
+            database: Has the reservations.
+            endpoint_id: The endpoint.
+            max_body_bytes: Size of a body that is not sent any more.
+            suspects: Those that may break sessions.
+            found_invalid: Called when the payload cannot be loaded.
+        """
+        self._database = database
+        self._endpoint_id = endpoint_id
+        self._loader = ReservationLoader(max_body_bytes=max_body_bytes)
+        self._suspects = suspects
+        self._found_invalid = found_invalid
+
+    async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
+        """Return those of the reservations that exist, and the endpoint's fencing token.
+
+        Raises:
+            PayloadInvalid: The payload is not defined, or what it reads is no longer there, or it fails for every row.
+        """
+        try:
+            loaded = await self._database.load_patiently(
+                partial(self._load, reservation_ids=reservation_ids, room_bytes=room_bytes)
+            )
+            return await self._attribute(loaded)
+        except PayloadInvalid as error:
+            self._found_invalid(error)
+            raise
+
+    async def _load(
+        self, connection: LoadingConnection, reservation_ids: Sequence[ReservationId], room_bytes: int
+    ) -> Loaded:
+        load = partial(self._loader.load, endpoint_id=self._endpoint_id, room_bytes=room_bytes)
+        load_alone = partial(self._loader.load_each, endpoint_id=self._endpoint_id, room_bytes=room_bytes)
+        together = [id_ for id_ in reservation_ids if not self._suspects.is_alone(id_)]
+        loaded = Loaded({}, None)
+        if together:
+            loaded = await self._suspects.watch(load, connection, together)
+        for id_ in set(reservation_ids).difference(together):
+            if self._suspects.is_left_out(id_):
+                more = Loaded({}, None, {id_: _ENDS_SESSIONS}, alone_at_fault=frozenset({id_}))
+            else:
+                more = await self._suspects.watch(load_alone, connection, [id_])
+            loaded = loaded.with_more(more)
+        return loaded
+
+    async def _attribute(self, loaded: Loaded) -> Loaded:
+        """Say who is at fault if nothing could be loaded: the reservations, or the payload."""
+        unreadable = [id_ for id_ in loaded.unreadable if id_ not in loaded.alone_at_fault]
+        if loaded.reservations or not unreadable:
+            return loaded
+        delivered = await self._database.patiently(self._last_delivered)
+        others = partial(self._loader.require_loadable, unreadable=unreadable, others=delivered)
+        if await self._database.load_patiently(others):
+            return loaded.with_more(Loaded({}, None, alone_at_fault=frozenset(unreadable)))
+        return loaded
+
+    async def _last_delivered(self, connection: Session) -> list[ReservationId]:
+        cursor = await connection.execute(_queries["last_delivered"], {"endpoint_id": self._endpoint_id})
+        return [ReservationId(id_) for (id_,) in await cursor.fetchall()]

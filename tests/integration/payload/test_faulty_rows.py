@@ -1,0 +1,203 @@
+"""Whatever a row makes PostgreSQL do, the others are delivered, and it waits and is named; nothing of it is told."""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cdc_bridge.database import Database as DaemonDatabase
+from cdc_bridge.database import ServerDatabase, full_problem_of
+from cdc_bridge.errors import PayloadInvalid
+from cdc_bridge.model import EndpointId, ReservationId
+from cdc_bridge.payload.loader import ROOM_BYTES, Loaded, ReservationLoader
+from cdc_bridge.payload.reservations import EndpointReservations, SuspectReservations
+from tests.support.databases import Database
+from tests.support.payloads import replace_in_payload
+from tests.support.workload import chosen_seed
+
+GUEST = "Novák 07700 900123"
+BAD, *GOOD = ids = [ReservationId(id_) for id_ in ("BAD", "R1", "R2", "R3", "R4")]
+
+RAISE = "raise exception 'no room for %', note using errcode = '{}'"
+TROUBLES = {
+    "no data found": "select 'x' into strict note from pg_class where relname = note",
+    "too many rows": "select relname into strict note from pg_class",
+    "case without else": "case note when 'x' then null; end case",
+    "assertion": "assert false, note",
+    "text search limit": "perform to_tsvector('simple', (select string_agg(md5(i::text), ' ') "
+    "from generate_series(1, 100000) i))",
+    "recursion": "perform public.trouble(note)",
+    "dynamic statement": "execute 'select ' || note",
+    "division": "perform 1 / length('')",
+    "cast": "perform note::integer",
+    "json": "perform note::json",
+    "allocation": "perform repeat('x', 1 << 30)",
+    "read-only": "create table public.mine (x int)",
+    "rights": "perform secret from cdc_bridge.endpoint",
+    "cancelled": "perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(1)",
+    "session ended": "perform pg_terminate_backend(pg_backend_pid())",
+    "an own class": RAISE.format("EB001"),
+    **{
+        f"raised as {code}": RAISE.format(code)
+        for code in ("40001", "40P01", "53100", "53200", "57014", "57P01", "08006")
+    },
+    **{
+        f"raised as {code}": RAISE.format(code)
+        for code in ("25006", "55P03", "25P03", "XX000", "XX001", "42501", "42P01")
+    },
+}
+
+
+def random_codes(number: int) -> list[str]:
+    chance = random.Random(chosen_seed())
+    return ["".join(chance.choices(string.digits + string.ascii_uppercase, k=5)) for _ in range(number)]
+
+
+@pytest.fixture
+async def served(database: Database) -> AsyncIterator[ServerDatabase]:
+    opened = DaemonDatabase(database.bridge_url)
+    await opened.open()
+    session = await opened.connect()
+    yield opened.of_server(session.incarnation)
+    await session.close()
+    await opened.close()
+
+
+def plant(database: Database, trouble: str, *, for_all: bool = False, kind: str = "volatile") -> None:
+    """Have the payload call a function that is in trouble with one reservation, or with all."""
+    database.execute("insert into customers (id) values ('C')")
+    database.execute(
+        "insert into reservations (id, cust_id, reference, notes) "
+        "select id, 'C', 1, case id when 'BAD' then %s else '' end from unnest(%s::text[]) as id",
+        (GUEST, ids),
+    )
+    database.execute(
+        f"create function public.trouble(note text) returns text language plpgsql {kind} as "
+        f"$$ begin if note <> '' or {for_all} then {trouble}; end if; return note; end $$"
+    )
+    database.execute(
+        "alter function public.trouble owner to cdc_bridge_owner; grant pg_signal_backend to cdc_bridge_loader"
+    )
+    replace_in_payload(database, "r.notes,", "public.trouble(r.notes) as notes,")
+
+
+def reservations(served: ServerDatabase, suspects: SuspectReservations | None = None) -> EndpointReservations:
+    return EndpointReservations(
+        served,
+        EndpointId(1),
+        max_body_bytes=1_000_000,
+        suspects=suspects or SuspectReservations(),
+        found_invalid=lambda _: None,
+    )
+
+
+def assert_only_bad_waits(loaded: Loaded) -> None:
+    assert loaded.reservations.keys() == set(GOOD)
+    assert loaded.unreadable.keys() == {BAD}
+    reason = loaded.unreadable[BAD]
+    assert not any(part in reason for part in GUEST.split())
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
+async def test_one_row_waits_and_the_others_are_loaded(
+    trouble: str, database: Database, served: ServerDatabase
+) -> None:
+    plant(database, trouble)
+    assert_only_bad_waits(await reservations(served).load(ids, ROOM_BYTES))
+
+
+async def test_one_row_waits_whatever_sqlstate_it_raises(database: Database, served: ServerDatabase) -> None:
+    plant(database, "null")
+    for code in random_codes(30):
+        database.execute(
+            "create or replace function public.trouble(note text) returns text language plpgsql as "
+            f"$$ begin if note <> '' then {RAISE.format(code)}; end if; return note; end $$"
+        )
+        assert_only_bad_waits(await reservations(served).load(ids, ROOM_BYTES))
+
+
+async def test_damaged_value_is_named_and_the_others_are_loaded(database: Database, served: ServerDatabase) -> None:
+    plant(database, "null")
+    database.execute(
+        "update reservations set notes = (select string_agg(md5(i::text), '') from generate_series(1, 300) i) "
+        "where id = 'BAD'"
+    )
+    toast = database.value("select reltoastrelid::regclass::text from pg_class where oid = 'reservations'::regclass")
+    as_kind = f"update pg_class set relkind = '{{}}' where oid = '{toast}'::regclass"
+    database.execute("; ".join([as_kind.format("r"), f"delete from {toast}", as_kind.format("t")]))
+    loaded = await reservations(served).load(ids, ROOM_BYTES)
+    assert loaded.reservations.keys() == set(GOOD)
+    assert "chunk" in loaded.unreadable[BAD]
+
+
+@pytest.mark.parametrize("trouble", ["an own class", "cast", "cancelled", "raised as 40001"])
+async def test_payload_that_fails_for_every_row_is_at_fault(
+    trouble: str, database: Database, served: ServerDatabase
+) -> None:
+    plant(database, TROUBLES[trouble], for_all=True, kind="stable")
+    with pytest.raises(PayloadInvalid, match="fails for each of") as raised:
+        await reservations(served).load(ids[:2], ROOM_BYTES)
+    assert not any(part in raised.value.problem for part in GUEST.split())
+
+
+@pytest.mark.parametrize("kind", ["stable", "volatile"])
+async def test_one_row_alone_is_at_fault_if_others_can_be_loaded(
+    kind: str, database: Database, served: ServerDatabase
+) -> None:
+    plant(database, TROUBLES["an own class"], kind=kind)
+    database.execute(
+        "insert into cdc_bridge.delivery "
+        "(endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures) "
+        "values (1, 1, 'R1', 'U', now(), 'delivered', 1, 0)"
+    )
+    loaded = await reservations(served).load([BAD], ROOM_BYTES)
+    assert loaded.alone_at_fault == {BAD}
+
+
+async def test_only_row_of_all_says_nothing_of_the_payload(database: Database, served: ServerDatabase) -> None:
+    plant(database, TROUBLES["an own class"])
+    database.execute("delete from reservations where id <> 'BAD'")
+    loaded = await reservations(served).load([BAD], ROOM_BYTES)
+    assert loaded.unreadable.keys() == {BAD}
+    assert not loaded.alone_at_fault
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_reservation_that_a_join_multiplies_waits_and_is_named(
+    size: int, database: Database, served: ServerDatabase
+) -> None:
+    plant(database, "null")
+    database.execute("update reservations set notes = repeat('x', %s) where id = 'BAD'", (size,))
+    replace_in_payload(
+        database,
+        "from public.reservations r",
+        "from public.reservations r left join (values (1), (2)) as t (n) on r.id = 'BAD'",
+    )
+    loaded = await reservations(served).load(ids, ROOM_BYTES)
+    assert loaded.reservations.keys() == set(GOOD)
+    assert "several rows" in loaded.unreadable[BAD]
+    assert loaded.alone_at_fault == {BAD}
+
+
+async def test_row_that_ends_the_session_is_left_out_of_every_other_load(
+    database: Database, served: ServerDatabase
+) -> None:
+    plant(database, TROUBLES["session ended"])
+    suspects = SuspectReservations()
+    for _ in range(3):
+        assert_only_bad_waits(await reservations(served, suspects).load(ids, ROOM_BYTES))
+    assert suspects.is_alone(BAD)
+    database.execute("update reservations set notes = '' where id = 'BAD'")
+    found = [await reservations(served, suspects).load(ids, ROOM_BYTES) for _ in range(2)]
+    assert BAD in found[-1].reservations
+    assert not suspects.is_alone(BAD)
+
+
+async def test_operator_s_own_terminal_shows_the_values(database: Database) -> None:
+    plant(database, TROUBLES["an own class"])
+    async with database.loading_connection() as connection:
+        loaded = await ReservationLoader(describe=full_problem_of).load(connection, [BAD])
+    assert GUEST in loaded.unreadable[BAD]
