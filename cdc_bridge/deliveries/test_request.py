@@ -16,7 +16,7 @@ from cdc_bridge.schema.session import command_session
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.outcome import Delivered, Failed
-from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of
+from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of, told_flaw
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class TestResult:
     milliseconds: int
     reason: str | None
     """Why it failed, if it did."""
+    flaw: str | None
+    """What is wrong with the form of the response; ``None``: nothing."""
     meaning: str
 
 
@@ -67,7 +69,8 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
         status=outcome.status,
         milliseconds=round(attempt.duration_seconds * 1000),
         reason=outcome.reason if isinstance(outcome, Failed) else None,
-        meaning=meaning_of(outcome, sample=sample),
+        flaw=attempt.flaw,
+        meaning=meaning_of(outcome, sample=sample) + told_flaw(attempt.flaw),
     )
 
 

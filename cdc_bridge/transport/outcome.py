@@ -70,6 +70,8 @@ class Attempt:
     began_at: datetime
     duration_seconds: float
     outcome: Outcome
+    flaw: str | None = None
+    """What is wrong with the form of the response, or of one before it: a noun phrase. It cost the connection."""
 
 
 def judge(status: int, headers: Mapping[str, str], now: datetime) -> Outcome:

@@ -104,3 +104,8 @@ def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
             return "The endpoint rejects the test request."
         case _:
             return "The endpoint, or a server in front of it, is out of order."
+
+
+def told_flaw(flaw: str | None) -> str:
+    """Return a sentence about what is wrong with the form of a response; empty if nothing is."""
+    return f" The response is malformed: it has {flaw}. Its status counts, but it costs a connection." if flaw else ""

@@ -29,7 +29,8 @@ WRONG_ANSWERS = {
     "an acceptance without an end": Response(manner=Manner.ENDLESS),
     "an acceptance after the time-out": Response(manner=Manner.TOO_LATE),
     "nonsense": Response(500, body=bytes(range(256)) * 20, manner=Manner.RAW),
-    "half a response": Response(500, body=b"HTTP/1.1 200 OK\r\ncontent-len", manner=Manner.RAW),
+    "half a status line": Response(500, body=b"HTTP/1.1 200 O", manner=Manner.RAW),
+    "half an acceptance": Response(body=b"HTTP/1.1 200 OK\r\ncontent-len", manner=Manner.RAW),
     "nothing": Response(500, manner=Manner.RAW),
 }
 WRONG_ONES = chosen(4, 7)
