@@ -204,6 +204,8 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     # Not ssl.create_default_context, which writes the keys of every connection to $SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Not what Python has as a default: with VERIFY_X509_STRICT, an upgrade would reject many private CAs.
+    context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
     if endpoint.ca_file is None:
         context.load_default_certs()
     else:

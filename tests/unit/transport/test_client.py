@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from cdc_bridge.model import Change, Operation, ReservationId, Seq
-from cdc_bridge.transport.client import HttpTransport, tls_context
+from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.message import compose
 from cdc_bridge.transport.outcome import Delivered
 from tests.support.certificates import Certificates
@@ -19,15 +17,6 @@ from tests.unit.runtime.scripted import TILL
 
 CHANGE = Change(Seq(1), ReservationId("R"), Operation.CREATED, datetime.now(UTC))
 MESSAGE = compose(CHANGE, "R", "/tests", b'{"id":"R"}')
-
-
-def test_keys_of_connections_are_not_logged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
-    context = tls_context(TILL)
-    assert context.keylog_filename is None
-    assert not (tmp_path / "keys").exists()
-    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    assert context.cert_store_stats()["x509_ca"] > 0
 
 
 @pytest.mark.departs_from_contract("its body is a short one, not from a database")
