@@ -25,6 +25,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 from yarl import URL
 
 from cdc_bridge import __version__
@@ -80,6 +81,16 @@ class HttpTransport:
     async def close(self) -> None:
         """Close the connections, over TLS in order."""
         await self._session.close()
+
+    async def connect(self) -> Connection:
+        """Connect as a request does, and send nothing.
+
+        Raises:
+            TimeoutError: It took longer than the endpoint's connection timeout.
+            aiohttp.ClientError: It failed.
+        """
+        request = aiohttp.ClientRequest("POST", self._url, loop=asyncio.get_running_loop(), session=self._session)
+        return await self._connector.connect(request, [], self._limits)
 
     async def send(self, message: Message) -> Attempt | None:
         """Send a message and return the attempt; ``None``: it may not be sent any more. Raises only on cancellation."""

@@ -161,7 +161,7 @@ class EndpointConnection(ResponseHandler):
             self.feed_data((_message(head), EMPTY_PAYLOAD))
             return
         if self._payload is not None and not self._payload.is_eof():
-            fail(self._payload, exc)  # aiohttp leaves it waiting
+            fail(self._payload, aiohttp.ClientPayloadError(), exc)  # aiohttp leaves it waiting
         super().set_exception(exc, *(() if exc_cause is None else (exc_cause,)))
 
     def is_connected(self) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from tests.support.certificates import Certificates
-from tests.support.waiting import PATIENCE_SECONDS
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+_LESS_THAN_KEPT_SECONDS = 30.0
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
@@ -92,8 +93,8 @@ class ScriptedReceiver:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def wait_until_closed(self, number: int) -> None:
-        """Wait until the client has closed a connection."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Wait until the client has closed a connection, for less than it keeps an idle one."""
+        async with asyncio.timeout(_LESS_THAN_KEPT_SECONDS):
             await self.connections[number].closed.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,0 +1,73 @@
+"""The connection test finds what a request finds: both use one transport."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cdc_bridge.transport.client import HttpTransport
+from cdc_bridge.transport.outcome import Delivered, Failed
+from cdc_bridge.transport.reach import Reached, Unreached, reach
+from tests.support.certificates import Certificates
+from tests.support.scripted_connections import ScriptedReceiver, accept_all
+from tests.unit.runtime.scripted import TILL
+from tests.unit.transport.test_client import MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses", "problem"),
+    [
+        ("localhost.", ["127.0.0.1"], None),
+        ("localhost", ["169.254.169.254", "127.0.0.1"], None),
+        ("localhost", ["127.0.0.1", "64:ff9b::a9fe:a9fe"], None),
+        ("localhost", ["169.254.169.254"], "address not allowed"),
+        ("localhost", ["::a9fe:a9fe", "169.254.169.254"], "never connected to"),
+        ("elsewhere", ["127.0.0.1"], "Hostname mismatch"),
+    ],
+)
+async def test_request_and_connection_test_agree(
+    host: str,
+    addresses: list[str],
+    problem: str | None,
+    scripted_receiver: ScriptedReceiver,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def resolved(_: str, port: int, **__: object) -> list[Any]:
+        families = {address: socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses}
+        return [
+            (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, *([0, 0] if ":" in address else [])))
+            for address, family in families.items()
+        ]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+    scripted_receiver.scripts = [accept_all]
+    till = replace(TILL, url=scripted_receiver.url.replace("localhost", host), ca_file=certificates.ca_file)
+    transport = HttpTransport(till, lambda: True)
+    try:
+        attempt = await transport.send(MESSAGE)
+    finally:
+        await transport.close()
+    assert attempt is not None
+    found = await reach(till)
+    if problem is None:
+        assert attempt.outcome == Delivered(200)
+        assert isinstance(found, Reached)
+        assert found.address.startswith("127.0.0.1:")
+    else:
+        assert isinstance(attempt.outcome, Failed)
+        assert problem in attempt.outcome.reason
+        assert found == Unreached(attempt.outcome.reason)
+
+
+async def test_name_that_is_not_resolved_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    found = await reach(replace(TILL, timeout_seconds=0.2))
+    assert found == Unreached("no connection within 0.2 s")
