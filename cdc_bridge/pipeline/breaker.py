@@ -78,6 +78,11 @@ class Breaker:
         """Return how many requests may be sent beside those in flight, probes not counted."""
         return 0 if self.is_open else max(0, self._limit - under_way)
 
+    def probe_now(self, now: float) -> None:
+        """Have the next probe sent now, whatever pause the endpoint asked for."""
+        if self._probe_at is not None:
+            self._probe_at = min(self._probe_at, now)
+
     def begin_probe(self, reservation_id: ReservationId) -> None:
         """Note that a probe is sent; its outcome has to be reported."""
         self._probe = reservation_id

@@ -130,6 +130,11 @@ class Dispatcher:
             return max(self._moved_at, probe_at)
         return None
 
+    def probe_now(self) -> None:
+        """Send the next probe at once, if one is waiting."""
+        self._breaker.probe_now(self._now())
+        self._queue.dispatchable.set()
+
     async def run(self) -> None:
         """Send requests until cancelled; those in flight continue.
 

@@ -134,6 +134,10 @@ class Pipeline:
         """Read the retry schedule again: somebody may have changed the delivery log."""
         self._queue.schedule_changed.set()
 
+    def probe_now(self) -> None:
+        """End the pause before the next probe: somebody says that the endpoint works again."""
+        self._dispatcher.probe_now()
+
     async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
         """Deliver until stopped, or the endpoint is withdrawn, or the payload invalid; then finish what is in flight.
 

@@ -117,6 +117,20 @@ def test_reservation_that_fails_again_while_others_succeed_is_at_fault() -> None
     assert model.breaker.probe_at is None
 
 
+def test_pause_that_the_endpoint_asked_for_can_be_ended() -> None:
+    model = Model()
+    model.breaker.probe_now(0.0)
+    assert model.breaker.probe_at is None  # nothing waits
+    model.fail(A, failure=Failed(429, "HTTP 429", Fault.OVERLOAD, 3600.0))
+    assert model.breaker.probe_at == 3600.0
+    model.breaker.probe_now(5.0)
+    assert model.probe(5.0) == A
+    model.breaker.probe_now(6.0)
+    assert model.breaker.probe_at is None  # it is in flight
+    model.fail(A, failure=Failed(429, "HTTP 429", Fault.OVERLOAD, 3600.0), now=6.0)
+    assert model.breaker.probe_at == 3606.0
+
+
 def test_one_failing_reservation_alone_is_probed_again_and_again_and_not_at_fault() -> None:
     model, pauses, now = Model(), [], 0.0
     model.fail(A)
