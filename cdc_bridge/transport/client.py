@@ -31,7 +31,7 @@ from yarl import URL
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import guarded_socket_factory
-from cdc_bridge.transport.connection import EndpointConnection, EndpointConnector, UnaskedBytes, connection_of
+from cdc_bridge.transport.connection import EndpointConnection, EndpointConnector, connection_of
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Outcome, judge
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
 from cdc_bridge.transport.response_head import BODY_CUT_OFF, BODY_TOO_LONG
@@ -126,11 +126,14 @@ class HttpTransport:
             early = not body.connection.has_written
             return _Result(_judge(head.status, dict(head.headers), early=early), head.flaw)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            dead = isinstance(error, UnaskedBytes) or (body.connection is not None and body.connection.is_dead)
+            if body.connection is None:  # Nothing was written: there was no connection, or its end was just noticed.
+                dead = not isinstance(error, aiohttp.ClientConnectorError | ValueError)
+            else:
+                dead = body.connection.is_dead
             return _Result(Failed(None, reason_of(error)), found_dead_connection=dead)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Result:
     """What a request came to on one connection."""
 

@@ -59,6 +59,7 @@ class EndpointConnection(ResponseHandler):
         super().__init__(loop)
         self._retires_at = loop.time() + age_seconds
         self._on_unasked = on_unasked
+        self._poll = select.poll()
         self._requests = 0
         self._begun = False
         """Whether the request was written, in part at least."""
@@ -97,7 +98,8 @@ class EndpointConnection(ResponseHandler):
         Raises:
             ConnectionAbortedError: The connection cannot be used.
         """
-        if self._is_readable():
+        self._begun = False
+        if self._poll.poll(0):
             for _ in range(2):  # The loop reads before the second one returns. It may be TLS's own, such as a ticket.
                 await asyncio.sleep(0)
         if not super().is_connected() or self.exception() is not None:
@@ -105,29 +107,22 @@ class EndpointConnection(ResponseHandler):
 
     def begin_request(self) -> None:
         """Note that the request is about to be written: from now on a response is awaited."""
+        self._requests += 1
         self._begun = True
+        self._written = self._answered = self.answered_early = False
+        self._received = b""
+        self.flaw = None
 
     def end_request(self) -> None:
         """Note that the request was written."""
         self._written = True
 
-    def _is_readable(self) -> bool:
-        end = None if self.transport is None else self.transport.get_extra_info("socket")
-        if end is None:
-            return False
-        poll = select.poll()
-        poll.register(end.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-
     # What follows overrides aiohttp's.
 
-    def set_response_params(self, **params: Any) -> None:
-        """Begin with another request."""
-        super().set_response_params(**params)
-        self._requests += 1
-        self._begun = self._written = self._answered = self.answered_early = False
-        self._received = b""
-        self.flaw = None
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with a connection."""
+        super().connection_made(transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the endpoint."""
@@ -174,12 +169,11 @@ class EndpointConnection(ResponseHandler):
         return super().should_close or self._loop.time() >= self._retires_at
 
     def _reject_unasked(self) -> None:
-        self._on_unasked(BYTES_BEHIND if self._requests > 1 or self._answered else BYTES_UNASKED)
+        self._on_unasked(BYTES_BEHIND if self._requests else BYTES_UNASKED)
         self.force_close()
         if self.transport is not None:
             self.transport.close()
-        if not self._begun:
-            super().set_exception(UnaskedBytes())
+        super().set_exception(UnaskedBytes())
 
 
 class EndpointConnector(aiohttp.TCPConnector):

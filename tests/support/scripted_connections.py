@@ -77,13 +77,17 @@ class ScriptedReceiver:
         self.requests: list[tuple[int, bytes]] = []
         """Of every request that was received whole: the number of its connection, from 0 on, and its body."""
 
-    async def start(self, certificates: Certificates) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=certificates.good)
+    async def start(self, certificates: Certificates, address: str = "127.0.0.1", port: int = 0) -> None:
+        self._server = await asyncio.start_server(self._serve, address, port, ssl=certificates.good)
 
     @property
     def url(self) -> str:
+        return f"https://localhost:{self.port}/"
+
+    @property
+    def port(self) -> int:
         assert self._server is not None
-        return f"https://localhost:{self._server.sockets[0].getsockname()[1]}/"
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         assert self._server is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -375,6 +377,36 @@ async def test_connection_is_closed_after_the_response_when_its_maximum_age_is_o
     scripted_receiver.scripts = [after_one(OK)]
     assert (await send(MESSAGE)).outcome == Delivered(200)
     await scripted_receiver.wait_until_closed(0)
+
+
+async def test_name_that_moves_to_another_address_is_followed(
+    send: Send, scripted_receiver: ScriptedReceiver, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ScriptedReceiver()
+    await other.start(certificates, "127.0.0.2", scripted_receiver.port)
+    scripted_receiver.scripts = other.scripts = [accept_all]
+    try:
+        resolve_to(monkeypatch, "127.0.0.1")
+        await send(MESSAGE)
+        resolve_to(monkeypatch, "127.0.0.2")
+        await send(MESSAGE)
+        assert (len(scripted_receiver.requests), len(other.requests)) == (2, 0)
+        now = time.monotonic
+        monkeypatch.setattr("aiohttp.connector.monotonic", lambda: now() + 79)
+        let_age_pass(monkeypatch)
+        await send(MESSAGE)
+        assert (len(scripted_receiver.requests), len(other.requests)) == (2, 1)
+    finally:
+        await other.stop()
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Have every name resolved to an address."""
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda _, port, *__, **___: [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))],
+    )
 
 
 def let_age_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,12 @@ from tests.support.certificates import Certificates
 from tests.support.scripted_connections import ScriptedReceiver, accept_all
 from tests.unit.runtime.scripted import TILL
 from tests.unit.transport.test_client import MESSAGE
+
+
+def found(address: str, port: int) -> Any:
+    """Return an address as getaddrinfo does."""
+    family, rest = (socket.AF_INET6, (0, 0)) if ":" in address else (socket.AF_INET, ())
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, *rest)
 
 
 @pytest.mark.parametrize(
@@ -37,14 +43,7 @@ async def test_request_and_connection_test_agree(
     certificates: Certificates,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def resolved(_: str, port: int, **__: object) -> list[Any]:
-        families = {address: socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses}
-        return [
-            (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, *([0, 0] if ":" in address else [])))
-            for address, family in families.items()
-        ]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, port, *__, **___: [found(each, port) for each in addresses])
     scripted_receiver.scripts = [accept_all]
     till = replace(TILL, url=scripted_receiver.url.replace("localhost", host), ca_file=certificates.ca_file)
     transport = HttpTransport(till, lambda: True)
@@ -53,21 +52,21 @@ async def test_request_and_connection_test_agree(
     finally:
         await transport.close()
     assert attempt is not None
-    found = await reach(till)
+    reached = await reach(till)
     if problem is None:
         assert attempt.outcome == Delivered(200)
-        assert isinstance(found, Reached)
-        assert found.address.startswith("127.0.0.1:")
+        assert isinstance(reached, Reached)
+        assert reached.address.startswith("127.0.0.1:")
     else:
         assert isinstance(attempt.outcome, Failed)
         assert problem in attempt.outcome.reason
-        assert found == Unreached(attempt.outcome.reason)
+        assert reached == Unreached(attempt.outcome.reason)
 
 
 async def test_name_that_is_not_resolved_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
-    found = await reach(replace(TILL, timeout_seconds=0.2))
-    assert found == Unreached("no connection within 0.2 s")
+    never = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait())
+    try:
+        assert await reach(replace(TILL, timeout_seconds=0.2)) == Unreached("no connection within 0.2 s")
+    finally:
+        never.set()
