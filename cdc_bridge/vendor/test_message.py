@@ -108,4 +108,4 @@ def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
 
 def told_flaw(flaw: str | None) -> str:
     """Return a sentence about what is wrong with the form of a response; empty if nothing is."""
-    return f" The response is malformed: it has {flaw}. Its status counts, but it costs a connection." if flaw else ""
+    return f" The response has {flaw}: its status counts, but it costs a connection." if flaw else ""

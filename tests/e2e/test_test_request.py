@@ -104,7 +104,7 @@ async def test_malformed_response_counts_by_its_status_and_is_named(
 ) -> None:
     twice = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
     receiver.script = lambda _: Response(body=twice, manner=Manner.RAW)
-    assert "it has Content-Length more than once" in await endpoint.run("test", "till")
+    assert "The response has Content-Length more than once" in await endpoint.run("test", "till")
     result = await endpoint.json("test", "till")
     assert (result["delivered"], result["flaw"]) == (True, "Content-Length more than once")
 

@@ -249,7 +249,7 @@ async def test_flaw_of_responses_is_named_and_fails_nothing(serve: Serve, option
         "conformance", await serve(Till(sends_a_body_behind_204=True)), *options, "--report", str(report)
     )
     assert code == 0, output
-    words = "malformed: a response has a body, which HTTP 204 does not allow"
+    words = "malformed response: it has a body, which HTTP 204 does not allow"
     assert words in output
     assert words in report.read_text()
 
