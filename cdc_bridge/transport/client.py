@@ -175,9 +175,11 @@ class _GuardedBody(aiohttp.Payload):
         if self.withheld:
             raise ConnectionAbortedError
         connection.begin_request()
+        last = len(self._value) - _PIECE_BYTES
         for start in range(0, len(self._value), _PIECE_BYTES):
+            if start >= last:
+                connection.end_request()
             await writer.write(self._value[start : start + _PIECE_BYTES])
-        connection.end_request()
 
 
 def _judge(status: int, headers: Mapping[str, str], *, early: bool) -> Outcome:

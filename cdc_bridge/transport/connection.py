@@ -64,7 +64,7 @@ class EndpointConnection(ResponseHandler):
         self._begun = False
         """Whether the request was written, in part at least."""
         self._written = False
-        """Whether the whole request was written."""
+        """Whether the whole request was handed to the transport."""
         self._answered = False
         """Whether the status of its response is known."""
         self._received = b""
@@ -114,7 +114,7 @@ class EndpointConnection(ResponseHandler):
         self.flaw = None
 
     def end_request(self) -> None:
-        """Note that the request was written."""
+        """Note that the last of the request is about to be written: with it, all is in the transport's hands."""
         self._written = True
 
     # What follows overrides aiohttp's.

@@ -36,7 +36,11 @@ class ScriptedConnection:
 
     async def request(self) -> bytes:
         """Read a request and return its body."""
-        length = _LENGTH.search(await self.head())
+        return await self.body_of(await self.head())
+
+    async def body_of(self, head: bytes) -> bytes:
+        """Read the body of a request whose head was read."""
+        length = _LENGTH.search(head)
         assert length is not None
         body = await self._reader.readexactly(int(length[1]))
         self._note(body)

@@ -167,6 +167,28 @@ async def test_interim_responses_are_not_the_response(send: Send, scripted_recei
     assert (await send(MESSAGE)).outcome.status == 422
 
 
+async def test_interim_response_may_come_before_the_request_was_received(
+    send: Send, scripted_receiver: ScriptedReceiver
+) -> None:
+    async def script(connection: ScriptedConnection) -> None:
+        head = await connection.head()
+        await connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await connection.body_of(head)
+        await connection.write(OK)
+
+    scripted_receiver.scripts = [script]
+    assert (await send(LARGE)).outcome == Delivered(200)
+    assert [len(body) for _, body in scripted_receiver.requests] == [len(LARGE.body)]
+
+
+@pytest.mark.parametrize("size", [1, 65535, 65536, 65537, 131072, 1_000_000])
+async def test_body_of_every_size_arrives_whole(size: int, send: Send, scripted_receiver: ScriptedReceiver) -> None:
+    body = bytes(number % 251 for number in range(size))
+    scripted_receiver.scripts = [accept_all]
+    assert (await send(compose(CHANGE, "R", "/tests", body))).outcome == Delivered(200)
+    assert scripted_receiver.requests == [(0, body)]
+
+
 ODD = {
     "a header of more than 8190 bytes": (
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 9000 + b"\r\ncontent-length: 0\r\n\r\n",
