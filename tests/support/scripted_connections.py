@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from tests.support.certificates import Certificates
+from tests.support.contract import look_at_reservation
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -43,6 +44,7 @@ class ScriptedConnection:
         length = _LENGTH.search(head)
         assert length is not None
         body = await self._reader.readexactly(int(length[1]))
+        look_at_reservation(body)
         self._note(body)
         return body
 

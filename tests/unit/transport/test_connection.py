@@ -23,6 +23,8 @@ from tests.support.waiting import until
 from tests.unit.runtime.scripted import TILL
 from tests.unit.transport.test_client import CHANGE, MESSAGE
 
+pytestmark = pytest.mark.departs_from_contract("its bodies are short ones, not from a database")
+
 LARGE = compose(CHANGE, "R", "/tests", b'{"id":"R","notes":"' + b"x" * 8_000_000 + b'"}')
 LATE = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 GONE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"

@@ -17,6 +17,8 @@ from tests.support.scripted_connections import ScriptedReceiver, accept_all
 from tests.unit.runtime.scripted import TILL
 from tests.unit.transport.test_client import MESSAGE
 
+pytestmark = pytest.mark.departs_from_contract("its bodies are short ones, not from a database")
+
 
 def found(address: str, port: int) -> Any:
     """Return an address as getaddrinfo does."""
