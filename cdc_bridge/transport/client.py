@@ -43,6 +43,7 @@ _RESPONSE_LIMIT_BYTES = 64 * 1024
 _RESPONSE_TIMEOUT_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 60.0
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
+_ENDS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 _PIECE_BYTES = 64 * 1024
 """Of a body that is written at once: so it is known how far the endpoint has read."""
 
@@ -126,8 +127,8 @@ class HttpTransport:
             early = not body.connection.has_written
             return _Result(_judge(head.status, dict(head.headers), early=early), head.flaw)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            if body.connection is None:  # Nothing was written: there was no connection, or its end was just noticed.
-                dead = not isinstance(error, aiohttp.ClientConnectorError | ValueError)
+            if body.connection is None:  # There was none, or its end was noticed before anything was written.
+                dead = isinstance(error, _ENDS) and not isinstance(error, aiohttp.ClientConnectorError)
             else:
                 dead = body.connection.is_dead
             return _Result(Failed(None, reason_of(error)), found_dead_connection=dead)

@@ -42,7 +42,7 @@ _TLS_CLOSE_SECONDS = 1.0
 
 
 class UnaskedBytes(aiohttp.ClientConnectionError):
-    """The endpoint sent something before it got a request. The request was not sent."""
+    """The endpoint sent something on a new connection before it got a request. The request was not sent."""
 
 
 class EndpointConnection(ResponseHandler):
@@ -78,9 +78,9 @@ class EndpointConnection(ResponseHandler):
     def is_dead(self) -> bool:
         """Whether a request that failed met a connection that the endpoint had given up.
 
-        Either nothing was written, or not a byte came back on a connection that had served a request before.
+        It had served a request before, and either nothing was written now or not a byte came back.
         """
-        return not self._begun or (self._requests > 1 and not self._received)
+        return self._requests > self._begun and not (self._begun and self._received)
 
     @property
     def head(self) -> ResponseHead | None:
@@ -100,7 +100,8 @@ class EndpointConnection(ResponseHandler):
         """
         self._begun = False
         if self._poll.poll(0):
-            for _ in range(2):  # The loop reads before the second one returns. It may be TLS's own, such as a ticket.
+            # It may be TLS's own, such as a ticket. In so many rounds the loop has read it, or learnt why TLS ended.
+            for _ in range(5):
                 await asyncio.sleep(0)
         if not super().is_connected() or self.exception() is not None:
             raise ConnectionAbortedError
@@ -157,7 +158,8 @@ class EndpointConnection(ResponseHandler):
             return
         if self._payload is not None and not self._payload.is_eof():
             fail(self._payload, aiohttp.ClientPayloadError(), exc)  # aiohttp leaves it waiting
-        super().set_exception(exc, *(() if exc_cause is None else (exc_cause,)))
+        if self.exception() is None:  # What comes later only follows from it, as that nothing more can be written.
+            super().set_exception(exc, *(() if exc_cause is None else (exc_cause,)))
 
     def is_connected(self) -> bool:
         """Return whether the connection can be used for a further request."""
@@ -173,7 +175,7 @@ class EndpointConnection(ResponseHandler):
         self.force_close()
         if self.transport is not None:
             self.transport.close()
-        super().set_exception(UnaskedBytes())
+        super().set_exception(aiohttp.ServerDisconnectedError() if self._requests else UnaskedBytes())
 
 
 class EndpointConnector(aiohttp.TCPConnector):

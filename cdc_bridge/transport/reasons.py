@@ -68,6 +68,8 @@ def reason_of(error: Exception) -> str:  # noqa: C901, PLR0911 - one for each ki
             return "the endpoint sent bytes before it got the request; they count for nothing"
         case aiohttp.InvalidURL() | UnicodeError():
             return "the endpoint's URL cannot be used"
+        case aiohttp.ClientOSError(errno=None, __cause__=OSError() as cause):
+            return _why_lost(cause)  # aiohttp's own words have the URL in them, with a query that may be secret.
         case OSError():
             return _why_lost(error)
         case aiohttp.ClientConnectionError():
@@ -124,5 +126,6 @@ def _words(error: OSError) -> str:
         told = str(error).removeprefix(_SEVERAL)
         return _OF_AN_ADDRESS.sub(lambda found: f"{found[2]}: {os.strerror(int(found[1]))}", told)
     if isinstance(error, socket.gaierror) or error.errno is None or error.errno <= 0:
-        return error.strerror or " ".join(map(str, error.args)) or "no reason is known"
+        told = error.strerror or " ".join(map(str, error.args))
+        return told if told and "://" not in told else "no reason is known"
     return os.strerror(error.errno)

@@ -120,11 +120,23 @@ async def test_connection_is_not_used_again_after_a_503(send: Send, scripted_rec
     assert [number for number, _ in scripted_receiver.requests] == [0, 1]
 
 
-async def test_endpoint_that_speaks_first_is_not_believed(send: Send, scripted_receiver: ScriptedReceiver) -> None:
+async def test_endpoint_that_speaks_first_is_not_believed(
+    send: Send, scripted_receiver: ScriptedReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoken = asyncio.Event()
+
     async def script(connection: ScriptedConnection) -> None:
         await connection.write(LATE)
+        spoken.set()
         await connection.request()
 
+    ensure_idle = connection_module.EndpointConnection.ensure_idle
+
+    async def ensure_idle_later(connection: connection_module.EndpointConnection) -> None:
+        await spoken.wait()
+        await ensure_idle(connection)
+
+    monkeypatch.setattr(connection_module.EndpointConnection, "ensure_idle", ensure_idle_later)
     scripted_receiver.scripts = [script]
     outcome = (await send(MESSAGE)).outcome
     assert isinstance(outcome, Failed)

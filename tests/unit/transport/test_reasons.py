@@ -164,6 +164,7 @@ def test_no_error_is_told_by_its_class_or_not_at_all(error: OSError, wrap: Any) 
         aiohttp.ClientConnectionError("Connector is closed."),
         aiohttp.ClientConnectionResetError("Cannot write to closing transport"),
         aiohttp.ClientPayloadError(),
+        aiohttp.ClientOSError(None, "Can not write request body for https://till.example/?secret"),
         aiohttp.InvalidURL(URL("https://till.example/?secret")),
         UnicodeError("label empty or too long"),
         ValueError("secret"),
@@ -184,3 +185,9 @@ def test_failures_of_several_addresses_are_told_for_each() -> None:
     assert reason_of(aiohttp.ClientConnectorError(KEY, error)) == (
         "cannot connect to till.example:443: 127.0.0.1: Connection refused, 2001:db8::1: Network is unreachable"
     )
+
+
+def test_error_of_writing_is_told_by_its_cause() -> None:
+    error = aiohttp.ClientOSError(None, "Can not write request body for https://till.example/?secret")
+    error.__cause__ = ConnectionAbortedError()
+    assert reason_of(error) == "the endpoint reset the connection without a response"
