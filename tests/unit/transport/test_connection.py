@@ -222,6 +222,9 @@ ODD = {
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay",
         b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"status":"r\xc3\xa9serv\xc3\xa9"}',
     ),
+    "bytes behind its end": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n",
+    ),
     "a body, which HTTP 204 does not allow": (b"HTTP/1.1 204 No Content\r\n\r\nok",),
     "a malformed chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",),
     "a malformed header": (
@@ -338,11 +341,12 @@ async def test_whatever_follows_a_status_line_it_decides(
     assert attempt.outcome.status == int(line[9:12])
 
 
-async def test_burst_on_connections_that_the_endpoint_gave_up_is_delivered_at_once(
-    send: Send, scripted_receiver: ScriptedReceiver
+@pytest.mark.parametrize("number", [16, 1])
+async def test_requests_on_connections_that_the_endpoint_gave_up_are_delivered_at_once(
+    number: int, send: Send, scripted_receiver: ScriptedReceiver
 ) -> None:
-    burst = 16
-    together = asyncio.Barrier(burst)
+    given_up = 16
+    together = asyncio.Barrier(given_up)
 
     async def dies_on_the_second(connection: ScriptedConnection) -> None:
         await connection.request()
@@ -351,10 +355,12 @@ async def test_burst_on_connections_that_the_endpoint_gave_up_is_delivered_at_on
         await connection.head()
         connection.reset()
 
-    scripted_receiver.scripts = [*[dies_on_the_second] * burst, accept_all]
-    await asyncio.gather(*(send(MESSAGE) for _ in range(burst)))
-    attempts = await asyncio.gather(*(send(MESSAGE) for _ in range(burst)))
-    assert [attempt.outcome for attempt in attempts] == [Delivered(200)] * burst
+    scripted_receiver.scripts = [*[dies_on_the_second] * given_up, accept_all]
+    await asyncio.gather(*(send(MESSAGE) for _ in range(given_up)))
+    attempts = await asyncio.gather(*(send(MESSAGE) for _ in range(number)))
+    assert [attempt.outcome for attempt in attempts] == [Delivered(200)] * number
+    for each in range(given_up):
+        await scripted_receiver.wait_until_closed(each)
     assert {attempt.message_id for attempt in attempts} == {MESSAGE.id}
     assert max(attempt.duration_seconds for attempt in attempts) < 1
 
