@@ -24,6 +24,7 @@ from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import guarded_socket_factory
 from cdc_bridge.transport.outcome import Attempt, Failed, Outcome, judge
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
+from cdc_bridge.transport.resolver import CACHE_SECONDS, EndpointResolver
 
 if TYPE_CHECKING:
     from cdc_bridge.transport.message import Message
@@ -52,6 +53,8 @@ class HttpTransport:
             connector=aiohttp.TCPConnector(
                 limit=endpoint.max_in_flight,
                 keepalive_timeout=_KEEPALIVE_SECONDS,
+                resolver=EndpointResolver(endpoint.connect_timeout_seconds),
+                ttl_dns_cache=CACHE_SECONDS,
                 ssl=tls_context(endpoint),
                 socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
             ),
