@@ -31,7 +31,7 @@ class Fault(StrEnum):
     WITHDRAWN = "withdrawn"
     """The endpoint wants no more requests, ever (410)."""
     DELIVERY = "delivery"
-    """The endpoint rejected this delivery."""
+    """The endpoint rejected this delivery; or it rejects everything, which only other requests can tell."""
 
 
 @dataclass(frozen=True, slots=True)
