@@ -17,8 +17,8 @@ A failure such as a time-out or a 503:
 A rejection, such as 422, most often speaks of its delivery; but a server that rejects everything, as it wants a client
 certificate or accepts no POST, uses the same statuses. So a rejection waits for a moment (:data:`VERDICT_SECONDS`):
 
-* If another delivery succeeds, or too few reservations were rejected since the last success to tell, it is the
-  delivery's own.
+* If another delivery succeeds within that moment, or did before, or too few reservations were rejected since the last
+  success to tell, it is the delivery's own.
 * If several reservations were rejected and none accepted, the endpoint is failing and the breaker opens. A change that
   was never sent is then a probe without a growing pause: the endpoint responds, and may reject a replay alone.
 * How many are several depends on how many rejections in a row are usual there: an endpoint that rejects every second
@@ -84,6 +84,7 @@ class Breaker:
         self._probes_failed = 0
         self._probe_at: float | None = None
         self._probe_unsent_at: float | None = None
+        self._succeeded_at = float("-inf")
         self._rejected: set[ReservationId] = set()
         self._rejected_since: float | None = None
         self._usual = 0.0
@@ -128,8 +129,9 @@ class Breaker:
         if self._probe == reservation_id:
             self._probe = None
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """Note that the endpoint accepted a delivery. What is held has to be released."""
+        self._succeeded_at = now
         self._probe = None
         self._probes_failed = 0
         self._probe_at = self._probe_unsent_at = None
@@ -192,8 +194,15 @@ class Breaker:
             self._rejected_since = now
         if len(self._rejected) < _MOST_REJECTED:
             self._rejected.add(reservation_id)
+        if not self._are_several and now < self._succeeded_at + VERDICT_SECONDS:
+            return True
         self._undecided = failure
         return False
+
+    @property
+    def _are_several(self) -> bool:
+        """Whether so many reservations were rejected since the last success that it is the endpoint's fault."""
+        return len(self._rejected) >= max(OPENS_AT, self._usual * _TIMES_USUAL)
 
     def decide(self, *, now: float, random: float) -> bool:
         """Return whether the rejections that waited for a success in vain are the endpoint's fault.
@@ -203,7 +212,7 @@ class Breaker:
             random: A random number in [0, 1), for the jitter of pauses.
         """
         failure, self._undecided = self._undecided, None
-        if failure is None or len(self._rejected) < max(OPENS_AT, self._usual * _TIMES_USUAL):
+        if failure is None or not self._are_several:
             return False
         self._open()
         self._rejects(failure, counts=True, now=now, random=random)

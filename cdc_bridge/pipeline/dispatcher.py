@@ -42,7 +42,7 @@ class Transport(Protocol):
     """Sends requests to one endpoint."""
 
     async def send(self, message: Message) -> Attempt | None:
-        """Send a message and return the attempt; ``None``: the lease ended before the body was written."""
+        """Send a message and return the attempt; ``None``: the body was not written, and is to be loaded again."""
 
 
 class Reservations(Protocol):
@@ -216,8 +216,10 @@ class Dispatcher:
 
     async def _send(self, delivery: InFlight, reservation: Reservation) -> None:
         while (attempt := await self._attempt(delivery, reservation)) is None:
-            # The lease ended before the body was written; what was loaded may be old by the time it is renewed.
+            # The lease ended before the body was written, or this process ran out of something; what was loaded may be
+            # old by now.
             await self._lease.until_valid()
+            self._moved_at = self._now()
             loaded = await self._load([delivery])
             if delivery.change.reservation_id not in loaded.reservations:
                 self._conclude_without_request(delivery, loaded)
@@ -297,7 +299,8 @@ class Dispatcher:
             self._settle(delivery, attempt)
         else:
             self._hold(delivery, attempt)
-            self._telemetry.held(delivery, attempt, self.probe_in_seconds)
+            if self._breaker.is_open:
+                self._telemetry.held(delivery, attempt, self.probe_in_seconds)
 
     def _decide(self) -> None:
         """Decide whose fault the rejections are that waited for a success in vain."""
@@ -317,7 +320,7 @@ class Dispatcher:
     def _release_held(self) -> None:
         """Release what is held, now that another delivery succeeded."""
         was_open = self._breaker.is_open
-        self._breaker.succeeded()
+        self._breaker.succeeded(self._now())
         for held in self._queue.release_held():
             self._release(held, at_fault=is_at_fault(held, was_open=was_open))
 

@@ -22,7 +22,8 @@ from aiohttp.abc import AbstractStreamWriter
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import guarded_socket_factory
-from cdc_bridge.transport.outcome import Attempt, Failed, Outcome, judge
+from cdc_bridge.transport.exhaustion import exhausted_resource
+from cdc_bridge.transport.outcome import Attempt, Failed, Fault, Outcome, judge
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
 from cdc_bridge.transport.resolver import CACHE_SECONDS, EndpointResolver
 
@@ -37,18 +38,22 @@ _KEEPALIVE_SECONDS = 60.0
 class HttpTransport:
     """Sends requests to one endpoint over kept-alive connections."""
 
-    def __init__(self, endpoint: Endpoint, may_send: Callable[[], bool]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, may_send: Callable[[], bool], may_keep_connection: Callable[[], bool] = lambda: True
+    ) -> None:
         """Prepare a session; must run inside the event loop.
 
         Args:
             endpoint: The destination.
             may_send: Asked when a body is about to be written.
+            may_keep_connection: Asked whether a request's connection may stay open after it.
 
         Raises:
             OSError: A certificate file cannot be read, or holds none (``ssl.SSLError`` is an ``OSError``).
         """
         self._endpoint = endpoint
         self._may_send = may_send
+        self._may_keep_connection = may_keep_connection
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=endpoint.max_in_flight,
@@ -75,7 +80,8 @@ class HttpTransport:
         """Send a message and return the attempt; ``None``: it may not be sent any more. Raises only on cancellation."""
         began_at, began = datetime.now(UTC), monotonic()
         body = _GuardedBody(message.body, self._may_send)
-        outcome = await self._post(body, message.headers(began_at, self._endpoint.secrets_at(began_at)))
+        headers = message.headers(began_at, self._endpoint.secrets_at(began_at))
+        outcome = await self._post(body, headers if self._may_keep_connection() else {**headers, "connection": "close"})
         return None if body.withheld else Attempt(message.id, began_at, monotonic() - began, outcome)
 
     async def _post(self, body: _GuardedBody, headers: Mapping[str, str]) -> Outcome:
@@ -89,7 +95,11 @@ class HttpTransport:
                 return outcome
         except TimeoutError as error:
             return Failed(None, timeout_reason(error, self._endpoint))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            if (resource := exhausted_resource(error)) is not None:
+                return Failed(None, f"this process ran out of {resource}", Fault.OURS)
+            if isinstance(error, RuntimeError):
+                raise
             return Failed(None, reason_of(error))
 
 

@@ -88,12 +88,12 @@ class Model:
                 self.queue.hold(delivery)
         return at_fault
 
-    def succeed(self, reservation: ReservationId) -> tuple[list[str], list[str]]:
+    def succeed(self, reservation: ReservationId, now: float = -1000.0) -> tuple[list[str], list[str]]:
         """Have an attempt succeed; return which held reservations are queued again, and which are at fault."""
         if delivery := self.sending.pop(reservation, None):
             self._settle(delivery)
         was_open = self.breaker.is_open
-        self.breaker.succeeded()
+        self.breaker.succeeded(now)
         again, at_fault = list[str](), list[str]()
         for held in self.queue.release_held():
             if is_at_fault(held, was_open=was_open):
@@ -219,6 +219,13 @@ def test_rejection_amid_successes_is_the_delivery_s_own_fault() -> None:
     assert model.reject(A) == []
     assert model.succeed(D) == ([], [A])
     assert model.breaker.verdict_at is None
+
+
+def test_few_rejections_just_after_a_success_are_the_deliveries_own_fault_at_once() -> None:
+    model = Model()
+    model.succeed(D, now=10.0)
+    assert model.reject(A, B, C, now=10.5) == [A, B]
+    assert model.breaker.decide(now=11.5, random=0.0)
 
 
 def test_rejection_with_nothing_else_waits_for_a_moment_and_is_the_delivery_s_own_fault() -> None:
