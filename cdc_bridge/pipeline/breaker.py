@@ -8,8 +8,9 @@ A failure such as a time-out or a 503:
 * While few deliveries are held, the others go ahead, and the held ones are tried one at a time after growing pauses.
 * If several are held with no success in between, or the endpoint itself asks for a pause (429, ``Retry-After``), the
   breaker *opens*: only one probe at a time is sent, after growing pauses.
-* A success closes it again. What was held is queued again, its failure counted as nobody's, and requests ramp up from
-  one at a time: each response admits one more, each failure halves their number.
+* A success closes it again; so does a probe that is rejected, as the endpoint responds, unless it rejects everything.
+  What was held is queued again, its failure counted as nobody's, and requests ramp up from one at a time: each response
+  admits one more, each failure halves their number.
 * A delivery that is released by another's success, fails again, and sees another succeed again has failed amid
   successes: the failure is its own (:func:`is_at_fault`). It goes on by its retry schedule and delays only its
   reservation.
@@ -45,7 +46,7 @@ _USUAL_FADES = 0.95
 _MOST_REJECTED = 1000
 
 VERDICT_SECONDS = 1.0
-"""For which the first rejection since a success, and those that follow it, wait for another success."""
+"""For which a rejection, and those that follow it, wait for another success."""
 
 PAUSES = Backoff(first_seconds=1.0, longest_seconds=60.0, jitter=0.1)
 """Pauses between probes."""
@@ -86,9 +87,9 @@ class Breaker:
         self._probe_unsent_at: float | None = None
         self._succeeded_at = float("-inf")
         self._rejected: set[ReservationId] = set()
-        self._rejected_since: float | None = None
         self._usual = 0.0
         self._undecided: Failed | None = None
+        self._undecided_since = 0.0
         self._rejecting = False
         self.is_open = False
         self.reason: str | None = None
@@ -112,9 +113,7 @@ class Breaker:
     @property
     def verdict_at(self) -> float | None:
         """When to :meth:`decide`; ``None``: no rejection waits for that."""
-        if self._undecided is None or self._rejected_since is None:
-            return None
-        return self._rejected_since + VERDICT_SECONDS
+        return None if self._undecided is None else self._undecided_since + VERDICT_SECONDS
 
     def allows(self, under_way: int) -> int:
         """Return how many requests may be sent beside those in flight, probes not counted."""
@@ -123,6 +122,10 @@ class Breaker:
     def begin_probe(self, reservation_id: ReservationId) -> None:
         """Note that a probe is sent; its outcome has to be reported."""
         self._probe = reservation_id
+
+    def is_probing(self, reservation_id: ReservationId) -> bool:
+        """Return whether the probe in flight is of a reservation."""
+        return self._probe == reservation_id
 
     def cancel_probe(self, reservation_id: ReservationId) -> None:
         """Note that a delivery ended without a request: if it was the probe, the next one is due at once."""
@@ -133,15 +136,11 @@ class Breaker:
         """Note that the endpoint accepted a delivery. What is held has to be released."""
         self._succeeded_at = now
         self._probe = None
-        self._probes_failed = 0
-        self._probe_at = self._probe_unsent_at = None
         self._usual = max(self._usual * _USUAL_FADES, 0 if self.is_open else len(self._rejected))
         self._rejected.clear()
-        self._rejected_since = self._undecided = None
-        self._rejecting = False
+        self._undecided = None
         self._limit = 1 if self.is_open else min(self._max_in_flight, self._limit + 1)
-        self.is_open = False
-        self.reason = None
+        self._close()
 
     def failed(self, reservation_id: ReservationId, failure: Failed, *, held: int, now: float, random: float) -> None:
         """Note a failure that is not charged to a delivery yet. Its delivery is held.
@@ -153,7 +152,7 @@ class Breaker:
             now: The time.
             random: A random number in [0, 1), for the jitter of pauses.
         """
-        was_probe = self._probe == reservation_id
+        was_probe = self.is_probing(reservation_id)
         self.cancel_probe(reservation_id)
         probing = self._probe is not None
         # Not what was in flight when it opened.
@@ -177,25 +176,22 @@ class Breaker:
             now: The time.
             random: A random number in [0, 1), for the jitter of pauses.
         """
-        was_probe = self._probe == reservation_id
+        was_probe = self.is_probing(reservation_id)
         self.cancel_probe(reservation_id)
-        if self.is_open:
-            if not self._rejecting:  # It responds again, so the next probe may tell more.
-                self._probes_failed = 0
+        if not before and len(self._rejected) < _MOST_REJECTED:
+            self._rejected.add(reservation_id)
+        if self.is_open and (self._rejecting or (was_probe and self._are_several)):
             self._rejects(failure, counts=was_probe, now=now, random=random)
             return False
-        self._limit = min(self._max_in_flight, self._limit + 1)
+        if self.is_open and not was_probe:
+            return False
+        self._limit = 1 if self.is_open else min(self._max_in_flight, self._limit + 1)
         if was_probe:
-            self._probes_failed = 0
-            self._note_failure(failure, counts=True, now=now, random=random)
-        if before:
+            self._close()
+        if before or (not self._are_several and now < self._succeeded_at + VERDICT_SECONDS):
             return True
-        if self._rejected_since is None:
-            self._rejected_since = now
-        if len(self._rejected) < _MOST_REJECTED:
-            self._rejected.add(reservation_id)
-        if not self._are_several and now < self._succeeded_at + VERDICT_SECONDS:
-            return True
+        if self._undecided is None:
+            self._undecided_since = now
         self._undecided = failure
         return False
 
@@ -222,6 +218,13 @@ class Breaker:
         self._rejecting = True
         self.reason = f"it rejects every reservation: {failure.reason}"
         self._note_failure(failure, counts=counts, now=now, random=random)
+
+    def _close(self) -> None:
+        self._probes_failed = 0
+        self._probe_at = self._probe_unsent_at = None
+        self._rejecting = False
+        self.is_open = False
+        self.reason = None
 
     def _open(self) -> None:
         self.is_open = True

@@ -288,6 +288,7 @@ class Dispatcher:
             self._on_state(was_failing=was_failing)
 
     def _conclude_rejected(self, delivery: InFlight, attempt: Attempt, failure: Failed) -> None:
+        was_probe = self._breaker.is_probing(delivery.change.reservation_id)
         at_fault = self._breaker.rejected(
             delivery.change.reservation_id,
             failure,
@@ -301,6 +302,9 @@ class Dispatcher:
             self._hold(delivery, attempt)
             if self._breaker.is_open:
                 self._telemetry.held(delivery, attempt, self.probe_in_seconds)
+        if was_probe and not self._breaker.is_open:
+            for held in self._queue.release_held(lambda one: one is not delivery):
+                self._queue.queue_again(held)
 
     def _decide(self) -> None:
         """Decide whose fault the rejections are that waited for a success in vain."""

@@ -10,6 +10,8 @@ time, and the process may have been suspended meanwhile (:mod:`~cdc_bridge.endpo
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from aiohttp.abc import AbstractStreamWriter
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import guarded_socket_factory
-from cdc_bridge.transport.exhaustion import exhausted_resource
+from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor
 from cdc_bridge.transport.outcome import Attempt, Failed, Fault, Outcome, judge
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
 from cdc_bridge.transport.resolver import CACHE_SECONDS, EndpointResolver
@@ -137,6 +139,8 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if endpoint.ca_file is None:
         context.load_default_certs()
+        if lowest_free_descriptor() is None:  # Then OpenSSL loads none, and does not say so.
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     else:
         context.load_verify_locations(endpoint.ca_file)
     if endpoint.client_certificate_file is not None:

@@ -8,8 +8,9 @@ for them. So all requests share :class:`Places`:
   their own.
 * Half of the places are for anybody, the other half for endpoints that have no request in flight: those that are slow
   to respond keep the others from none.
-* When something runs out all the same, as the machine lends it to others, the number of places halves. It grows by one
-  with each request once nothing ran out for a while. The delivery is loaded and sent again, and nobody is charged.
+* When something runs out all the same, as the machine lends it to others, the number of places halves; each request
+  lets it grow again, by one for as many requests as there are places (AIMD, as in the breaker). The delivery is loaded
+  and sent again, and nobody is charged.
 """
 
 from __future__ import annotations
@@ -37,8 +38,6 @@ _WAITS_SECONDS = 10.0
 """For a place. After that the reservation is loaded again, as it may have changed."""
 _HALVED_AT_MOST_EVERY_SECONDS = 1.0
 """Many requests run out of the same at once."""
-_QUIET_SECONDS = 10.0
-"""Without running out, after which the number of places grows."""
 _SHOWN_SECONDS = 60.0
 _PAUSES = Backoff(first_seconds=0.1, longest_seconds=5.0, jitter=0.5)
 
@@ -65,8 +64,12 @@ class Places:
         self._reason = ""
         self._ran_out_at = self._halved_at = self._logged_at = float("-inf")
         self._not_logged = 0
-        self.limit = self._most
+        self._limit = float(self._most)
+
+    @property
+    def limit(self) -> int:
         """How many requests may be in flight at present."""
+        return int(self._limit)
 
     @property
     def problem(self) -> str | None:
@@ -101,8 +104,7 @@ class Places:
         self._taken_by[endpoint] -= 1
         if not self._taken_by[endpoint]:
             del self._taken_by[endpoint]
-        if self.limit < self._most and self._clock() - self._ran_out_at >= _QUIET_SECONDS:
-            self.limit += 1
+        self._limit = min(self._most, self._limit + 1 / self._limit)
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
@@ -113,7 +115,7 @@ class Places:
         now = self._clock()
         if now - self._halved_at >= _HALVED_AT_MOST_EVERY_SECONDS:
             self._halved_at = now
-            self.limit = max(1, min(self.limit, self._taken + 1) // 2)
+            self._limit = max(1.0, min(self._limit, self._taken + 1) / 2)
         self._ran_out_at, self._reason = now, reason
         self._not_logged += 1
         if now - self._logged_at >= _SHOWN_SECONDS:

@@ -81,11 +81,15 @@ class Model:
                 self.send(1000)
             delivery = self.sending.pop(reservation)
             delivery.last_attempt = Attempt("id", NOW, 0.0, failure)
+            was_probe = self.breaker.is_probing(reservation)
             if self.breaker.rejected(reservation, failure, before=delivery.failures > 0, now=now, random=0.0):
                 at_fault.append(reservation)
                 self._settle(delivery)
             else:
                 self.queue.hold(delivery)
+            if was_probe and not self.breaker.is_open:
+                for held in self.queue.release_held(lambda one, new=delivery: one is not new):  # type: ignore[misc]
+                    self.queue.queue_again(held)
         return at_fault
 
     def succeed(self, reservation: ReservationId, now: float = -1000.0) -> tuple[list[str], list[str]]:
@@ -300,26 +304,59 @@ def test_rejections_that_reopen_it_again_and_again_are_charged_by_the_second_suc
             model.reject(*many, now=10.0)
 
 
-def test_rejection_is_no_success_for_what_fails_otherwise() -> None:
+def test_probe_that_is_rejected_shows_that_the_endpoint_responds_and_accuses_none() -> None:
     model = opened()
     assert model.probe(1.0) == A
-    model.reject(A, now=1.0)
-    assert model.breaker.is_open
-    assert (model.queue.held, model.queue.held_failed) == (3, 2)
+    assert model.reject(A, now=1.0) == []
+    assert (model.breaker.is_failing, model.breaker.allows(0)) == (False, 1)
+    assert (model.queue.held, model.queue.held_failed) == (1, 0)
+    model.send(2)
+    model.fail(B, now=1.1)
+    assert model.succeed(D) == ([B], [A]), "the first success beside it"
 
 
-def test_endpoint_that_responds_again_is_probed_again_soon() -> None:
-    model, now = opened(), 0.0
-    for _ in range(8):
+@pytest.mark.parametrize("failure", [UNAVAILABLE, busy(None)])
+def test_one_reservation_that_is_rejected_after_an_outage_goes_by_its_schedule(failure: Failed) -> None:
+    model = Model()
+    model.fail(A, failure=failure)
+    assert model.probe(10.0) == A
+    assert model.reject(A, now=10.0) == []
+    assert model.breaker.verdict_at == 10 + VERDICT_SECONDS
+    assert not model.breaker.decide(now=11.0, random=0.0)
+
+
+def test_endpoint_that_rejects_and_fails_by_turns_and_accepts_nothing_stays_shut() -> None:
+    model, now = Model(), 1.0
+    model.reject(A, B, C)
+    assert model.breaker.decide(now=now, random=0.0)
+    for turn in range(20):
         now = model.breaker.probe_at or 0.0
         probe = model.probe(now)
         assert probe is not None
-        model.fail(probe, now=now)
-    now = model.breaker.probe_at or 0.0
-    probe = model.probe(now)
-    assert probe is not None
-    model.reject(probe, now=now)
-    assert model.breaker.probe_at == now + PAUSES.first_seconds
+        if turn % 2:
+            model.reject(probe, now=now)
+        else:
+            model.fail(probe, now=now)
+        assert model.breaker.is_open
+    assert model.breaker.probe_at == now + PAUSES.longest_seconds
+
+
+def test_rejection_in_flight_when_the_endpoint_asks_for_a_pause_does_not_end_the_pause() -> None:
+    model = Model()
+    model.add(A, B)
+    model.send(2)
+    model.fail(A, failure=busy(30), now=0.0)
+    assert model.reject(B, now=0.1) == []
+    assert (model.breaker.is_open, model.breaker.probe_at) == (True, 30)
+    assert model.breaker.verdict_at is None
+
+
+def test_rejection_after_hours_waits_for_what_is_in_flight_beside_it() -> None:
+    model = Model()
+    model.reject(A, B, now=0.0)
+    assert not model.breaker.decide(now=1.0, random=0.0)
+    model.reject(C, now=3600.0)
+    assert model.breaker.verdict_at == 3601
 
 
 def test_pauses_between_probes_grow_while_everything_is_rejected_but_for_a_change_never_sent() -> None:

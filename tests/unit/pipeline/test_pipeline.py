@@ -395,6 +395,16 @@ async def test_change_is_accepted_within_seconds_beside_a_replay_of_which_everyt
 
 
 @in_virtual_time
+async def test_one_reservation_that_is_rejected_after_the_endpoint_asked_for_a_pause_is_dead_in_the_end() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: busy if len(run.transport.sent) < 3 else INVALID
+        busy = Failed(429, "HTTP 429", Fault.OVERLOAD)
+        run.store.commit(change(1))
+        await run.until_recorded(1, state="dead")
+        assert run.pipeline.state.failing_since is None
+
+
+@in_virtual_time
 async def test_several_rejected_deliveries_on_their_schedule_do_not_make_a_quiet_endpoint_fail() -> None:
     async with ScriptedPipeline() as run:
         run.transport.script = lambda message: OK if message.subject == "good" else INVALID

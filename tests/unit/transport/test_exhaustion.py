@@ -16,7 +16,9 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from cdc_bridge.transport import exhaustion
+from cdc_bridge.transport.client import tls_context
 from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor, raise_descriptor_limit
+from tests.unit.runtime.scripted import TILL
 
 KEY = ConnectionKey("till.example", 443, True, True, None, None, None)
 
@@ -114,6 +116,12 @@ def test_any_other_error_is_not(error: Exception) -> None:
 @pytest.mark.usefixtures("no_descriptor")
 def test_error_that_does_not_say_so_is_our_own_exhaustion_while_there_is_no_descriptor(error: Exception) -> None:
     assert (exhausted_resource(error) or "").startswith("file descriptors (limit ")
+
+
+@pytest.mark.usefixtures("no_descriptor")
+def test_certificates_of_the_system_are_not_taken_for_none_while_there_is_no_descriptor() -> None:
+    with pytest.raises(OSError, match="Too many open files"):
+        tls_context(TILL)
 
 
 def test_local_ports_are_used_up_if_the_kernel_has_that_many_connections(ports: Callable[[str], None]) -> None:

@@ -82,6 +82,17 @@ async def test_hundred_silent_look_ups_delay_neither_another_one_nor_the_loop_s_
     assert len(await asyncio.gather(*silent)) == 100
 
 
+async def test_thread_ends_with_its_look_up(name_server: NameServer) -> None:
+    name_server.responds.set()
+    resolver = EndpointResolver(timeout_seconds=60)
+    for number in range(50):
+        await resolver.resolve(f"till{number}.example", 443)
+    for thread in threading.enumerate():
+        if thread.name == "resolver":
+            thread.join()
+    assert len(name_server.asked) == 50
+
+
 async def test_name_that_does_not_exist_is_an_error_and_looked_up_again(name_server: NameServer) -> None:
     name_server.responds.set()
     resolver = EndpointResolver(timeout_seconds=60)
