@@ -74,8 +74,8 @@ for _cause in ("notification", "safety read", "open transaction", "polling"):
 DATABASE_RECONNECTS = Counter(
     "cdc_bridge_database_reconnects", "Reconnects after the database was lost", registry=REGISTRY
 )
-RAN_OUT = Counter(
-    "cdc_bridge_ran_out",
+REQUESTS_PUT_OFF = Counter(
+    "cdc_bridge_requests_put_off",
     "Requests put off as the daemon ran out of descriptors, memory, threads or local ports",
     registry=REGISTRY,
 )

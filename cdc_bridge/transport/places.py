@@ -26,7 +26,7 @@ from typing import Protocol
 import structlog
 
 from cdc_bridge.backoff import Backoff
-from cdc_bridge.metrics import RAN_OUT
+from cdc_bridge.metrics import REQUESTS_PUT_OFF
 from cdc_bridge.transport.exhaustion import lowest_free_descriptor
 from cdc_bridge.transport.message import Message
 from cdc_bridge.transport.outcome import Attempt, Failed, Fault
@@ -111,7 +111,7 @@ class Places:
 
     def ran_out(self, reason: str) -> None:
         """Note that a request could not be sent, after its place was given back."""
-        RAN_OUT.inc()
+        REQUESTS_PUT_OFF.inc()
         now = self._clock()
         if now - self._halved_at >= _HALVED_AT_MOST_EVERY_SECONDS:
             self._halved_at = now
