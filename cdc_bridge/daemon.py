@@ -38,7 +38,7 @@ from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.tasks import run_together
-from cdc_bridge.transport.exhaustion import raise_descriptor_limit
+from cdc_bridge.transport.exhaustion import descriptor_limit
 from cdc_bridge.transport.places import Places
 from cdc_bridge.web.connections import most_connections
 from cdc_bridge.web.listen_settings import listen_settings
@@ -73,7 +73,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     listen = listen_settings(settings)
     warn_of_exposed(settings)
     collect_garbage_seldom()
-    descriptors = raise_descriptor_limit()
+    descriptors = descriptor_limit()
     places = Places(descriptors, reserved=sum(most_connections()) if listen is not None else 0)
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()

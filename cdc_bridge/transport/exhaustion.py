@@ -12,7 +12,6 @@ import resource
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -25,11 +24,8 @@ _MEMORY_ERRORS = {errno.ENOMEM, errno.ENOBUFS}
 _DESCRIPTOR_ERRORS = {errno.EMFILE, errno.ENFILE}
 
 
-def raise_descriptor_limit() -> int:
-    """Raise the limit on descriptors as far as this process may; return what it is then."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # Some systems name a hard limit that they do not allow.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def descriptor_limit() -> int:
+    """Return how many descriptors this process may have."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
@@ -89,7 +85,7 @@ def _causes_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def _descriptors() -> str:
-    return f"file descriptors (limit {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,})"
+    return f"file descriptors (limit {descriptor_limit():,})"
 
 
 def _ports_are_used_up() -> bool:

@@ -17,7 +17,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from cdc_bridge.transport import exhaustion
 from cdc_bridge.transport.client import tls_context
-from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor, raise_descriptor_limit
+from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor
 from tests.unit.runtime.scripted import TILL
 
 KEY = ConnectionKey("till.example", 443, True, True, None, None, None)
@@ -130,15 +130,6 @@ def test_local_ports_are_used_up_if_the_kernel_has_that_many_connections(ports: 
     assert exhausted_resource(error) == "local ports"
     ports("inuse 20 orphan 0 tw 3 alloc 21 mem 1")
     assert exhausted_resource(error) is None, "this machine has no IPv6 address"
-
-
-def test_limit_on_descriptors_is_raised_as_far_as_allowed() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
-        assert raise_descriptor_limit() == hard
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_lowest_free_descriptor_is_free_again() -> None:
