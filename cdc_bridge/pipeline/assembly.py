@@ -16,6 +16,7 @@ from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.transport.client import HttpTransport
+from cdc_bridge.transport.places import LimitedTransport, Places
 
 
 @asynccontextmanager
@@ -29,6 +30,7 @@ async def open_pipeline(
     source: str,
     page_size: int,
     max_body_bytes: int,
+    places: Places,
     payload_invalid: Callable[[PayloadInvalid], None],
 ) -> AsyncIterator[Pipeline]:
     """Open an endpoint's pipeline; close its connections and stop waking it at the end.
@@ -42,13 +44,14 @@ async def open_pipeline(
         source: CloudEvents source of all requests.
         page_size: Maximum number of changes read at once.
         max_body_bytes: Size of a body that is not sent any more.
+        places: Those of the requests of all endpoints.
         payload_invalid: Called when the payload cannot be loaded.
 
     Raises:
         OSError: A certificate file cannot be read.
     """
     lease = acquired.lease
-    transport = HttpTransport(endpoint, lambda: lease.valid)
+    transport = HttpTransport(endpoint, lambda: lease.valid, places.may_keep_connection)
     reader = listener.reader()
     try:
         yield Pipeline(
@@ -61,11 +64,12 @@ async def open_pipeline(
                 database, lease.endpoint_id, max_body_bytes=max_body_bytes, found_invalid=payload_invalid
             ),
             delivery_log=DeliveryLog(database, lease.endpoint_id, lease.fencing_token),
-            transport=transport,
+            transport=LimitedTransport(transport, places),
             telemetry=Telemetry(endpoint.name, acquired.last_hour),
             source=source,
             page_size=page_size,
             state_changed=state_changed,
+            problem_of_process=lambda: places.problem,
         )
     finally:
         listener.dismiss(reader)

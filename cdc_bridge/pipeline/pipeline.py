@@ -56,6 +56,7 @@ class Pipeline:
         source: str,
         page_size: int,
         state_changed: Callable[[], None],
+        problem_of_process: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Connect the stages; must run inside the event loop.
 
@@ -72,9 +73,11 @@ class Pipeline:
             source: CloudEvents source of all requests.
             page_size: Maximum number of changes read at once; memory holds up to three such pages.
             state_changed: Called when the endpoint starts or stops failing, or a probe fails.
+            problem_of_process: Returns what keeps this process from sending, whatever the endpoint.
         """
         self._endpoint = endpoint
         self._telemetry = telemetry
+        self._problem_of_process = problem_of_process
         self._queue = DeliveryQueue(
             position,
             window=_WINDOW_PAGES * page_size,
@@ -110,7 +113,7 @@ class Pipeline:
         return EndpointState(
             failing_since=dispatcher.failing_since,
             next_probe_at=probe_at if failing else None,
-            problem=dispatcher.problem if failing else self._recorder.problem,
+            problem=dispatcher.problem if failing else self._recorder.problem or self._problem_of_process(),
             in_flight=len(dispatcher.requests),
             deliveries_per_second=telemetry.delivered_per_second(asyncio.get_running_loop().time()),
             last_success_at=telemetry.last_success_at,

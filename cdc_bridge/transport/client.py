@@ -15,6 +15,8 @@ time, and the process may have been suspended meanwhile (:mod:`~cdc_bridge.endpo
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,8 +34,10 @@ from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import guarded_socket_factory
 from cdc_bridge.transport.connection import EndpointConnection, EndpointConnector, connection_of
-from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Outcome, judge
+from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome, judge
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
+from cdc_bridge.transport.resolver import CACHE_SECONDS, EndpointResolver
 from cdc_bridge.transport.response_head import BODY_CUT_OFF, BODY_TOO_LONG
 
 if TYPE_CHECKING:
@@ -51,23 +55,29 @@ _PIECE_BYTES = 64 * 1024
 class HttpTransport:
     """Sends requests to one endpoint over kept-alive connections."""
 
-    def __init__(self, endpoint: Endpoint, may_send: Callable[[], bool]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, may_send: Callable[[], bool], may_keep_connection: Callable[[], bool] = lambda: True
+    ) -> None:
         """Prepare a session; must run inside the event loop.
 
         Args:
             endpoint: The destination.
             may_send: Asked when a body is about to be written.
+            may_keep_connection: Asked whether a request's connection may stay open after it.
 
         Raises:
             OSError: A certificate file cannot be read, or holds none (``ssl.SSLError`` is an ``OSError``).
         """
         self._endpoint = endpoint
         self._may_send = may_send
+        self._may_keep_connection = may_keep_connection
         self._limits = _limits(endpoint, endpoint.timeout_seconds)
         self._url = _request_url(endpoint.url)
         self._connector = EndpointConnector(
             limit=endpoint.max_in_flight,
             keepalive_timeout=_KEEPALIVE_SECONDS,
+            resolver=EndpointResolver(endpoint.connect_timeout_seconds),
+            ttl_dns_cache=CACHE_SECONDS,
             ssl=tls_context(endpoint),
             socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
         )
@@ -98,6 +108,8 @@ class HttpTransport:
         began_at, began = datetime.now(UTC), monotonic()
         headers = message.headers(began_at, self._endpoint.secrets_at(began_at))
         body = _GuardedBody(message.body, self._may_send)
+        if not self._may_keep_connection():
+            headers["connection"] = "close"
         result = await self._post(body, headers, self._limits)
         if result.found_dead_connection and not body.withheld:
             self._connector.close_idle()  # They are no better.
@@ -126,7 +138,11 @@ class HttpTransport:
                 return _Result(Failed(None, timeout_reason(error, self._endpoint)))
             early = not body.connection.has_written
             return _Result(_judge(head.status, dict(head.headers), early=early), head.flaw)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            if (resource := exhausted_resource(error)) is not None:
+                return _Result(Failed(None, f"this process ran out of {resource}", Fault.OURS))
+            if isinstance(error, RuntimeError):
+                raise
             if body.connection is None:  # There was none, or its end was noticed before anything was written.
                 dead = isinstance(error, _ENDS) and not isinstance(error, aiohttp.ClientConnectorError)
             else:
@@ -225,6 +241,8 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
     if endpoint.ca_file is None:
         context.load_default_certs()
+        if lowest_free_descriptor() is None:  # Then OpenSSL loads none, and does not say so.
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     else:
         context.load_verify_locations(endpoint.ca_file)
     if endpoint.client_certificate_file is not None:

@@ -34,7 +34,9 @@ class Fault(StrEnum):
     WITHDRAWN = "withdrawn"
     """The endpoint wants no more requests, ever (410)."""
     DELIVERY = "delivery"
-    """The endpoint rejected this delivery."""
+    """The endpoint rejected this delivery; or it rejects everything, which only other requests can tell."""
+    OURS = "ours"
+    """This process ran out of a resource. It says nothing of the endpoint or the delivery."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.model import EndpointId
 from cdc_bridge.pipeline.assembly import open_pipeline
 from cdc_bridge.tasks import end
+from cdc_bridge.transport.places import Places
 from tests.unit.pipeline.scripted import FENCING_TOKEN, position
 from tests.unit.runtime.scripted import TILL
 
@@ -34,6 +35,7 @@ async def test_closed_pipeline_does_not_keep_the_listener_from_sleeping(error: t
             source="/tests",
             page_size=100,
             max_body_bytes=1_000_000,
+            places=Places(1024),
             payload_invalid=lambda _: None,
         ):
             assert not listener._all_idle()
