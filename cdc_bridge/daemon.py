@@ -39,6 +39,9 @@ from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.tasks import run_together
+from cdc_bridge.transport.exhaustion import descriptor_limit
+from cdc_bridge.transport.places import Places
+from cdc_bridge.web.connections import most_connections
 from cdc_bridge.web.listen_settings import listen_settings
 from cdc_bridge.web.server import web_server
 
@@ -71,6 +74,8 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     listen = listen_settings(settings)
     warn_of_exposed(settings)
     collect_garbage_seldom()
+    descriptors = descriptor_limit()
+    places = Places(descriptors, reserved=sum(most_connections()) if listen is not None else 0)
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
@@ -104,6 +109,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
                 page_size=settings.batch_size,
                 max_body_bytes=settings.max_body_bytes,
                 suspects=SuspectReservations(),
+                places=places,
                 payload_invalid=mapping.found_invalid,
             ),
             leases,
@@ -143,13 +149,15 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
         if listen is not None:
-            health = HealthMonitor(database, listener, coordinator, supervisor, mapping=mapping, settings=current)
+            health = HealthMonitor(
+                database, listener, coordinator, supervisor, mapping=mapping, places=places, settings=current
+            )
             stack.push_async_callback(health.close)
             await stack.enter_async_context(web_server(listen, health, current))
         stack.push_async_callback(
             heartbeat.close
         )  # First of all, so that other daemons see at once that this one ended.
-        _log.info("started", version=__version__)
+        _log.info("started", version=__version__, descriptors=descriptors, most_requests=places.limit)
         service_manager.ready()
         await run_together(
             listener.run(),

@@ -80,7 +80,7 @@ _PASSING_CODES = {
 RAISE = {"exec_stmt_raise", "exec_stmt_assert"}
 """Functions of PostgreSQL that raise what PL/pgSQL code asks for, under any SQLSTATE."""
 _OWN_STATEMENT = re.compile(r'[^\n]*(?:\bcdc_bridge\.|"select (?:wanted|page)\.key)')
-"""How a context begins, innermost first, if the error is of our own statement: it has a line for each function inside."""
+"""How a context begins if the error is of our own statement: the innermost function comes first."""
 _CLASSES_WITHOUT_VALUES = _PASSING_CLASSES | {
     "0A",  # feature not supported
     "21",  # cardinality violation

@@ -74,6 +74,11 @@ for _cause in ("notification", "safety read", "open transaction", "polling"):
 DATABASE_RECONNECTS = Counter(
     "cdc_bridge_database_reconnects", "Reconnects after the database was lost", registry=REGISTRY
 )
+REQUESTS_PUT_OFF = Counter(
+    "cdc_bridge_requests_put_off",
+    "Requests put off as the daemon ran out of descriptors, memory, threads or local ports",
+    registry=REGISTRY,
+)
 _PER_ENDPOINT = (
     _CHANGES_READ,
     _DELIVERIES,

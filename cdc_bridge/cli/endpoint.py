@@ -83,12 +83,14 @@ def pause(name: NameArgument, config: ConfigOption = None, database_url: Databas
 def resume(name: NameArgument, config: ConfigOption = None, database_url: DatabaseOption = None) -> None:
     """Deliver again to an endpoint that was paused, or disabled by its response 410.
 
+    While it is failing, or asked for a pause by Retry-After, the next probe is sent at once.
+
     Example: cdc-bridge endpoint resume till
     """
     if asyncio.run(admin.resume_endpoint(database_url_from(config, database_url), name)):
         print_line(f"Endpoint {name} is resumed: what was held back is sent.")
     else:
-        print_line(f"Endpoint {name} was neither paused nor disabled.")
+        print_line(f"Endpoint {name} was neither paused nor disabled. If it is failing, a probe is sent now.")
 
 
 @app.command()

@@ -10,13 +10,15 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.endpoints.lookup import just_removed, resolve_endpoint
 from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint, endpoint_from
+from cdc_bridge.endpoints.overview import endpoint_overviews
+from cdc_bridge.endpoints.status import EndpointStatus
 from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.schema.session import command_session
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.outcome import Delivered, Failed
-from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of
+from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of, told_flaw
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class TestResult:
     milliseconds: int
     reason: str | None
     """Why it failed, if it did."""
+    flaw: str | None
+    """What is wrong with the form of the response; ``None``: nothing."""
     meaning: str
 
 
@@ -48,6 +52,7 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
     async with command_session(settings.database_url.get_secret_value()) as connection:
         endpoint = await _endpoint(connection, settings, name)
         source = settings.source or f"/cdc-bridge/{connection.info.dbname}"
+        accepts = await _accepts_deliveries(connection, name)
     try:
         transport = HttpTransport(endpoint, may_send=lambda: True)
     except OSError as error:
@@ -67,7 +72,8 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
         status=outcome.status,
         milliseconds=round(attempt.duration_seconds * 1000),
         reason=outcome.reason if isinstance(outcome, Failed) else None,
-        meaning=meaning_of(outcome, sample=sample),
+        flaw=attempt.flaw,
+        meaning=meaning_of(outcome, sample=sample, accepts=accepts) + told_flaw(attempt.flaw),
     )
 
 
@@ -88,6 +94,16 @@ async def _endpoint(connection: AsyncConnection[TupleRow], settings: Settings, n
         return endpoint_from(name, rows[0], allow_http=settings.allow_http)
     except ValueError as error:
         raise _unusable_here(name, str(error)) from None
+
+
+async def _accepts_deliveries(connection: AsyncConnection[TupleRow], name: str) -> bool | None:
+    """Return whether the endpoint accepts deliveries at present; ``None``: none succeeded yet."""
+    for endpoint in await endpoint_overviews(connection, name):
+        if endpoint.status is EndpointStatus.FAILING:
+            return False
+        if endpoint.last_success_at is not None:
+            return True
+    return None
 
 
 def _unusable_here(name: str, problem: str) -> BridgeError:

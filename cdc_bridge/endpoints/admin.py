@@ -159,16 +159,25 @@ async def pause_endpoint(database_url: str, name: str) -> bool:
     Raises:
         BridgeError: There is no such endpoint, or the database cannot be used.
     """
-    return await _switch(database_url, name, "pause_endpoint")
+    async with command_session(database_url) as connection:
+        endpoint = await resolve_endpoint(connection, name)
+        return await _first(connection, _queries["pause_endpoint"], endpoint_id=endpoint.endpoint_id) is not None
 
 
 async def resume_endpoint(database_url: str, name: str) -> bool:
-    """Deliver again to an endpoint that was paused or disabled; return whether that changed anything.
+    """Deliver again to an endpoint that was paused or disabled; return whether it was.
+
+    If it was not, its daemon ends a pause that the breaker or the endpoint's ``Retry-After`` made.
 
     Raises:
         BridgeError: There is no such endpoint, or the database cannot be used.
     """
-    return await _switch(database_url, name, "resume_endpoint")
+    async with command_session(database_url) as connection:
+        endpoint = await resolve_endpoint(connection, name)
+        row = await _first(connection, _queries["resume_endpoint"], endpoint_id=endpoint.endpoint_id)
+    if row is None:
+        raise just_removed(endpoint)
+    return bool(row[0])
 
 
 async def undelivered_of(database_url: str, name: str) -> EndpointFigures:
@@ -233,12 +242,6 @@ async def rotate_secret(database_url: str, name: str, *, keep_old_hours: float, 
                 f"Wait until then; or drop that one now: cdc-bridge endpoint rotate-secret {name} --now",
             )
     return RotatedSecret(secret, rotated[0])
-
-
-async def _switch(database_url: str, name: str, statement: str) -> bool:
-    async with command_session(database_url) as connection:
-        endpoint = await resolve_endpoint(connection, name)
-        return await _first(connection, _queries[statement], endpoint_id=endpoint.endpoint_id) is not None
 
 
 async def _first(connection: Connection, statement: sql.Composed | str, **parameters: Any) -> TupleRow | None:

@@ -17,10 +17,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from yarl import URL
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the secret comes behind it
 _SECRET_BYTES = range(24, 65)
 _MAX_FILE_BYTES = 4 * 1024 * 1024
+
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_MAX_HOST = 254
 
 _RESERVED_HEADERS = frozenset(
     {
@@ -150,8 +156,7 @@ def well_formed_url(text: str) -> str:
         # urlsplit would drop line ends and tabs in silence, and so judge another URL than the one that is sent to.
         raise ValueError("has a space or a control character in it")
     try:
-        url = urlsplit(text.strip())
-        host, _ = url.hostname, url.port
+        url, host, port = urlsplit(text.strip()), URL(text.strip()).raw_host, urlsplit(text.strip()).port
     except ValueError:
         raise ValueError("is not a URL") from None
     if url.username is not None or url.password is not None:
@@ -162,7 +167,26 @@ def well_formed_url(text: str) -> str:
         raise ValueError("has a fragment (#...), which is never sent; leave it out")
     if url.scheme not in {"http", "https"}:
         raise ValueError("has to begin with https://")
+    if port == 0:
+        raise ValueError("has port 0, which nothing can listen at")
+    _require_host(host)
     return text.strip()
+
+
+def _require_host(host: str) -> None:
+    """Check that a host is a name that DNS can hold, or an address in its full form.
+
+    Resolvers take ``127.1``, ``0x7f.0.0.1`` and ``2130706433`` for addresses, and the client refuses them.
+    """
+    if ":" in host:
+        return  # urlsplit has read it as an IPv6 address
+    if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        try:
+            ip_address(host)
+        except ValueError:
+            raise ValueError("names an IPv4 address that is not four numbers from 0 to 255, as in 192.0.2.1") from None
+    elif len(host) > _MAX_HOST or not all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
+        raise ValueError("names a host that cannot be a host's name")
 
 
 def same_origin(one: str, other: str) -> bool:

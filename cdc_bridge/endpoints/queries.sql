@@ -58,6 +58,7 @@ select
   end as previous_secret_until,
   paused_at is not null as paused,
   disabled_at is not null as disabled,
+  resumed_at::text as resumed_at,
   problem,
   fencing_token,
   cluster = (select system_identifier from pg_control_system()) as same_cluster,
@@ -209,12 +210,18 @@ where endpoint_id = %(endpoint_id)s and paused_at is null
 returning true
 
 -- name: resume_endpoint
--- Starts the deliveries again, also if the endpoint itself had disabled them. No row: it is neither paused nor disabled, or
--- removed.
-update cdc_bridge.endpoint
+-- Starts the deliveries again, also if the endpoint itself had disabled them, and ends the breaker's pause. Says whether
+-- they were stopped. No row: it was removed.
+update cdc_bridge.endpoint e
 set paused_at = null, disabled_at = null, resumed_at = now()
-where endpoint_id = %(endpoint_id)s and (paused_at is not null or disabled_at is not null)
-returning true
+from (
+  select paused_at is not null or disabled_at is not null as stopped
+  from cdc_bridge.endpoint
+  where endpoint_id = %(endpoint_id)s
+  for update
+) as before
+where e.endpoint_id = %(endpoint_id)s
+returning before.stopped
 
 -- name: remove_endpoint
 -- Removes an endpoint; one of the settings only while no live daemon has leased it, which would lose it in mid-work.

@@ -28,6 +28,8 @@ class ListedEndpoint:
     in_settings: bool
     paused: bool
     disabled: bool
+    resumed_at: str | None
+    """When somebody last resumed it."""
     same_cluster: bool
     """Whether the position consists of this cluster's transaction ids."""
     free: bool

@@ -16,6 +16,7 @@ from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.transport.client import HttpTransport
+from cdc_bridge.transport.places import LimitedTransport, Places
 
 
 @asynccontextmanager
@@ -30,6 +31,7 @@ async def open_pipeline(
     page_size: int,
     max_body_bytes: int,
     suspects: SuspectReservations,
+    places: Places,
     payload_invalid: Callable[[PayloadInvalid], None],
 ) -> AsyncIterator[Pipeline]:
     """Open an endpoint's pipeline; close its connections and stop waking it at the end.
@@ -44,6 +46,7 @@ async def open_pipeline(
         page_size: Maximum number of changes read at once.
         max_body_bytes: Size of a body that is not sent any more.
         suspects: Reservations that may break sessions.
+        places: Those of the requests of all endpoints.
         payload_invalid: Called when the payload cannot be loaded.
 
     Raises:
@@ -51,7 +54,7 @@ async def open_pipeline(
     """
     lease = acquired.lease
     served = database.of_server(lease.server)
-    transport = HttpTransport(endpoint, lambda: lease.valid)
+    transport = HttpTransport(endpoint, lambda: lease.valid, places.may_keep_connection)
     reader = listener.reader()
     try:
         yield Pipeline(
@@ -68,12 +71,13 @@ async def open_pipeline(
                 found_invalid=payload_invalid,
             ),
             delivery_log=DeliveryLog(served, lease.endpoint_id, lease.fencing_token),
-            transport=transport,
+            transport=LimitedTransport(transport, places),
             telemetry=Telemetry(endpoint.name, acquired.last_hour),
             source=source,
             history=acquired.history,
             page_size=page_size,
             state_changed=state_changed,
+            problem_of_process=lambda: places.problem,
         )
     finally:
         listener.dismiss(reader)

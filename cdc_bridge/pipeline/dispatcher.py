@@ -42,7 +42,7 @@ class Transport(Protocol):
     """Sends requests to one endpoint."""
 
     async def send(self, message: Message) -> Attempt | None:
-        """Send a message and return the attempt; ``None``: the lease ended before the body was written."""
+        """Send a message and return the attempt; ``None``: the body was not written, and is to be loaded again."""
 
 
 class Reservations(Protocol):
@@ -124,14 +124,19 @@ class Dispatcher:
     @property
     def stalled_since(self) -> float | None:
         """Start of the time without progress, by the event loop's clock; ``None``: there is no work."""
-        queue, probe_at = self._queue, self._breaker.probe_at
+        queue, probe_at = self._queue, self._probe_at
         # What was made ready just now is taken as soon as the event is seen.
         ready = queue.has_ready and not self._breaker.is_open and not queue.dispatchable.is_set()
         if queue.sending or ready:
             return self._moved_at
-        if queue.held and probe_at is not None and probe_at < self._now():
+        if probe_at is not None and probe_at < self._now():
             return max(self._moved_at, probe_at)
         return None
+
+    def probe_now(self) -> None:
+        """Send the next probe at once, if one is waiting."""
+        self._breaker.probe_now(self._now())
+        self._queue.dispatchable.set()
 
     async def run(self) -> None:
         """Send requests until cancelled; those in flight continue.
@@ -165,11 +170,28 @@ class Dispatcher:
             if deliveries := self._take():
                 return deliveries
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.probe_in_seconds if self._queue.held else None):
+                async with asyncio.timeout(self._idle_seconds):
                     await self._queue.dispatchable.wait()
 
+    @property
+    def _idle_seconds(self) -> float | None:
+        """Time until a probe or a verdict is due; ``None``: there is nothing to wait for."""
+        times = [at for at in (self._probe_at, self._breaker.verdict_at) if at is not None]
+        return max(0.0, min(times) - self._now()) if times else None
+
+    @property
+    def _probe_at(self) -> float | None:
+        """When the next probe is due; ``None``: there is nothing to probe with, or a probe is in flight."""
+        breaker, queue = self._breaker, self._queue
+        if not breaker.is_open:
+            return breaker.probe_at if queue.held_failed else None
+        if queue.has_unsent_change:
+            return breaker.probe_unsent_at
+        return breaker.probe_at if queue.held or queue.has_ready else None
+
     def _take(self) -> list[InFlight]:
-        if self.probe_in_seconds == 0:
+        self._decide()
+        if (probe_at := self._probe_at) is not None and probe_at <= self._now():
             # The held ones may be at fault themselves: an open breaker tries one that never failed, if there is any.
             probe = self._queue.take_probe(ready_first=self._breaker.is_open)
             if probe is not None:
@@ -202,8 +224,10 @@ class Dispatcher:
 
     async def _send(self, delivery: InFlight, reservation: Reservation) -> None:
         while (attempt := await self._attempt(delivery, reservation)) is None:
-            # The lease ended before the body was written; what was loaded may be old by the time it is renewed.
+            # The lease ended before the body was written, or this process ran out of something; what was loaded may be
+            # old by now.
             await self._lease.until_valid()
+            self._moved_at = self._now()
             loaded = await self._load([delivery])
             if delivery.change.reservation_id not in loaded.reservations:
                 self._conclude_without_request(delivery, loaded)
@@ -252,41 +276,74 @@ class Dispatcher:
         match attempt.outcome:
             case Delivered():
                 self._settle(delivery, attempt)
-                self._release_held(is_at_fault)
-            case Failed(fault=Fault.DELIVERY):
-                self._settle(delivery, attempt)
-                self._release_held(lambda _: False)
+                self._release_held()
+            case Failed(fault=Fault.DELIVERY) as failure:
+                self._conclude_rejected(delivery, attempt, failure)
             case Failed(fault=Fault.WITHDRAWN):
                 # Nothing is settled and its queue stays closed: when the endpoint is resumed, it is sent again.
                 self.withdrawn.set()
             case Failed() as failure:
-                self._hold(delivery, attempt, failure)
+                self._hold(delivery, attempt)
+                self._breaker.failed(
+                    delivery.change.reservation_id,
+                    failure,
+                    held=self._queue.held_failed,
+                    now=self._now(),
+                    random=random.random(),
+                )
+                self._telemetry.held(delivery, attempt, self.probe_in_seconds)
         if was_failing or self._breaker.is_failing:
             self._on_state(was_failing=was_failing)
 
-    def _hold(self, delivery: InFlight, attempt: Attempt, failure: Failed) -> None:
-        delivery.last_attempt = attempt
-        self._queue.hold(delivery)
-        self._breaker.failed(
+    def _conclude_rejected(self, delivery: InFlight, attempt: Attempt, failure: Failed) -> None:
+        was_probe = self._breaker.is_probing(delivery.change.reservation_id)
+        at_fault = self._breaker.rejected(
             delivery.change.reservation_id,
             failure,
-            held=self._queue.held,
+            before=delivery.failures > 0,
             now=self._now(),
             random=random.random(),
         )
-        self._telemetry.held(delivery, attempt, self.probe_in_seconds)
-
-    def _release_held(self, is_at_fault: Callable[[InFlight], bool]) -> None:
-        """Release what is held, now that the endpoint works."""
-        self._breaker.succeeded()
-        for held in self._queue.release_held():
-            if is_at_fault(held) and held.last_attempt is not None:
-                self._settle(held, held.last_attempt)
-            else:
+        if at_fault:
+            self._settle(delivery, attempt)
+        else:
+            self._hold(delivery, attempt)
+            if self._breaker.is_open:
+                self._telemetry.held(delivery, attempt, self.probe_in_seconds)
+        if was_probe and not self._breaker.is_open:
+            for held in self._queue.release_held(lambda one: one is not delivery):
                 self._queue.queue_again(held)
 
-    def _settle(self, delivery: InFlight, attempt: Attempt) -> None:
-        delivery.apply(attempt, random.random())
+    def _decide(self) -> None:
+        """Decide whose fault the rejections are that waited for a success in vain."""
+        verdict_at, was_failing = self._breaker.verdict_at, self._breaker.is_failing
+        if verdict_at is None or verdict_at > self._now():
+            return
+        if self._breaker.decide(now=self._now(), random=random.random()):
+            self._on_state(was_failing=was_failing)
+            return
+        for held in self._queue.release_held(lambda one: one.is_rejected or one.last_attempt is None):
+            self._release(held, at_fault=True)
+
+    def _hold(self, delivery: InFlight, attempt: Attempt) -> None:
+        delivery.last_attempt, delivery.attempted_at = attempt, self._now()
+        self._queue.hold(delivery)
+
+    def _release_held(self) -> None:
+        """Release what is held, now that another delivery succeeded."""
+        was_open = self._breaker.is_open
+        self._breaker.succeeded(self._now())
+        for held in self._queue.release_held():
+            self._release(held, at_fault=is_at_fault(held, was_open=was_open))
+
+    def _release(self, held: InFlight, *, at_fault: bool) -> None:
+        if at_fault and held.last_attempt is not None:
+            self._settle(held, held.last_attempt, self._now() - held.attempted_at)
+        else:
+            self._queue.queue_again(held)
+
+    def _settle(self, delivery: InFlight, attempt: Attempt, held_seconds: float = 0.0) -> None:
+        delivery.apply(attempt, random.random(), held_seconds)
         self._queue.settle(delivery)
         self._telemetry.settled(delivery, attempt)
 

@@ -15,7 +15,7 @@ from typing import assert_never
 from cdc_bridge.model import Change, DeliveryState, SkipReason
 from cdc_bridge.pipeline.recorded_position import PageUnderWay
 from cdc_bridge.pipeline.retry_schedule import pause_seconds
-from cdc_bridge.transport.outcome import Attempt, Delivered, Failed
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
 
 class Stage(Enum):
@@ -45,8 +45,10 @@ class InFlight:
     stage: Stage = Stage.QUEUED
     last_attempt: Attempt | None = None
     """The last attempt of this daemon."""
+    attempted_at: float = 0.0
+    """When that ended, by the event loop's clock."""
     suspected: bool = False
-    """It failed while others succeeded, once. If that happens again, the failure counts as its own."""
+    """It failed before another one succeeded, once. If that happens again, the failure counts as its own."""
     state: DeliveryState = DeliveryState.QUEUED
     """The state to record, once it is settled."""
     skip_reason: SkipReason | None = None
@@ -54,12 +56,13 @@ class InFlight:
     pause_seconds: float | None = None
     """Time until the next attempt of a delivery to retry, counted from when it is recorded."""
 
-    def apply(self, attempt: Attempt, random: float) -> None:
+    def apply(self, attempt: Attempt, random: float, held_seconds: float = 0.0) -> None:
         """Set its state by an attempt that counts as its own.
 
         Args:
             attempt: The attempt.
             random: A random number in [0, 1), for the jitter of the retry schedule.
+            held_seconds: Time since the attempt, which its pause includes.
         """
         self.last_attempt = attempt
         match attempt.outcome:
@@ -69,9 +72,21 @@ class InFlight:
                 self.failures += 1
                 pause = pause_seconds(self.failures, random)
                 self.state = DeliveryState.DEAD if pause is None else DeliveryState.RETRYING
-                self.pause_seconds = None if pause is None else max(pause, retry_after or 0.0)
+                pause = None if pause is None else max(pause, retry_after or 0.0)
+                self.pause_seconds = None if pause is None else max(0.0, pause - held_seconds)
             case _ as never:
                 assert_never(never)
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the last attempt was rejected."""
+        outcome = self.last_attempt.outcome if self.last_attempt else None
+        return isinstance(outcome, Failed) and outcome.fault is Fault.DELIVERY
+
+    @property
+    def is_unsent_change(self) -> bool:
+        """Whether it is a change that was never sent, and no retry, replay or backfill."""
+        return self.page is not None and self.last_attempt is None
 
     @property
     def last_status(self) -> int | None:

@@ -58,6 +58,7 @@ class Pipeline:
         history: History,
         page_size: int,
         state_changed: Callable[[], None],
+        problem_of_process: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Connect the stages; must run inside the event loop.
 
@@ -75,9 +76,11 @@ class Pipeline:
             history: The server's, in front of all numbers.
             page_size: Maximum number of changes read at once; memory holds up to three such pages.
             state_changed: Called when the endpoint starts or stops failing, or a probe fails.
+            problem_of_process: Returns what keeps this process from sending, whatever the endpoint.
         """
         self._endpoint = endpoint
         self._telemetry = telemetry
+        self._problem_of_process = problem_of_process
         self._queue = DeliveryQueue(
             position,
             window=_WINDOW_PAGES * page_size,
@@ -114,7 +117,7 @@ class Pipeline:
         return EndpointState(
             failing_since=dispatcher.failing_since,
             next_probe_at=probe_at if failing else None,
-            problem=dispatcher.problem if failing else self._recorder.problem,
+            problem=dispatcher.problem if failing else self._recorder.problem or self._problem_of_process(),
             in_flight=len(dispatcher.requests),
             deliveries_per_second=telemetry.delivered_per_second(asyncio.get_running_loop().time()),
             last_success_at=telemetry.last_success_at,
@@ -137,6 +140,10 @@ class Pipeline:
     def look_at_schedule(self) -> None:
         """Read the retry schedule again: somebody may have changed the delivery log."""
         self._queue.schedule_changed.set()
+
+    def probe_now(self) -> None:
+        """End the pause before the next probe: somebody says that the endpoint works again."""
+        self._dispatcher.probe_now()
 
     async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
         """Deliver until stopped, or the endpoint is withdrawn, or the payload invalid; then finish what is in flight.

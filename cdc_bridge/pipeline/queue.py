@@ -170,26 +170,44 @@ class DeliveryQueue:
         return bool(self._ready)
 
     @property
+    def has_unsent_change(self) -> bool:
+        """Whether there is a change among those that may be taken that was never sent."""
+        return any(self._queues[reservation_id][0].is_unsent_change for reservation_id in self._ready)
+
+    @property
     def held(self) -> int:
         """How many deliveries are held."""
         return len(self._held)
+
+    @property
+    def held_failed(self) -> int:
+        """How many deliveries are held that were not rejected."""
+        return sum(not delivery.is_rejected for delivery in self._held)
 
     def take(self, limit: int) -> list[InFlight]:
         """Take the next delivery of each of up to ``limit`` reservations."""
         return [self._take_first(self._ready.popleft()) for _ in range(min(limit, len(self._ready)))]
 
     def take_probe(self, *, ready_first: bool) -> InFlight | None:
-        """Take one delivery for a probe, if there is any.
+        """Take one delivery for a probe, if there is any; one that was not at fault before, if there is any.
 
         Args:
-            ready_first: Whether one that never failed is preferred to those that are held.
+            ready_first: Whether one that never failed is preferred to those that are held, and whether what was
+                rejected may be a probe.
         """
-        if ready_first and self._ready:
-            return self._take_first(self._ready.popleft())
-        if not self._held:
+        ready = [self._queues[reservation_id][0] for reservation_id in self._ready] if ready_first else []
+        held = [delivery for delivery in self._held if ready_first or not delivery.is_rejected]
+        probe = min(
+            (*ready, *held),
+            key=lambda one: (one.failures > 0, one.stage is Stage.HELD, not one.is_unsent_change),
+            default=None,
+        )
+        if probe is None:
             return None
-        probe = next(iter(self._held))
-        del self._held[probe]
+        if probe.stage is Stage.HELD:
+            del self._held[probe]
+        else:
+            self._ready.remove(probe.change.reservation_id)
         return self._send(probe)
 
     def hold(self, delivery: InFlight) -> None:
@@ -201,11 +219,12 @@ class DeliveryQueue:
         else:
             self._held[delivery] = None
 
-    def release_held(self) -> list[InFlight]:
-        """Return all that is held, each to be either queued again or settled."""
-        held = list(self._held)
-        self._held.clear()
-        return held
+    def release_held(self, which: Callable[[InFlight], bool] = lambda _: True) -> list[InFlight]:
+        """Return what is held, or some of it, each to be either queued again or settled."""
+        released = [delivery for delivery in self._held if which(delivery)]
+        for delivery in released:
+            del self._held[delivery]
+        return released
 
     def queue_again(self, delivery: InFlight) -> None:
         """Queue a delivery that was held, behind those that never failed."""

@@ -19,6 +19,8 @@ from cdc_bridge.pipeline.in_flight import InFlight
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
 RATE_OVER_SECONDS = 60.0
+FLAW_AGAIN_SECONDS = 3600.0
+"""A flaw of an endpoint's responses is logged once in so long."""
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +41,7 @@ class Telemetry:
         self.last_success_at: datetime | None = None
         self.last_failure_at: datetime | None = None
         self.last_failure: str | None = None
+        self._flaw_logged_at: dict[str, float] = {}
         self.last_hour = last_hour
         """Attempts by the minute; ``None``: there was none."""
 
@@ -64,6 +67,8 @@ class Telemetry:
             self._metrics.request_seconds.observe(attempt.duration_seconds)
             delivered = isinstance(attempt.outcome, Delivered)
             self.last_hour = with_attempt(self.last_hour, ended_at, delivered=delivered)
+        if attempt.flaw is not None:
+            self._report_flaw(attempt.flaw, attempt, now)
         match attempt.outcome:
             case Delivered():
                 self.last_success_at = ended_at
@@ -72,6 +77,19 @@ class Telemetry:
                 self._metrics.commit_to_delivered_seconds.observe(since_commit)
             case Failed(reason=reason):
                 self.last_failure_at, self.last_failure = ended_at, reason
+
+    def _report_flaw(self, flaw: str, attempt: Attempt, now: float) -> None:
+        if now < self._flaw_logged_at.get(flaw, float("-inf")) + FLAW_AGAIN_SECONDS:
+            return
+        self._flaw_logged_at[flaw] = now
+        _log.warning(
+            "malformed response",
+            endpoint=self._endpoint,
+            flaw=flaw,
+            message_id=attempt.message_id,
+            status=attempt.outcome.status,
+            consequence="the connection is closed; the status counts",
+        )
 
     def settled(self, delivery: InFlight, attempt: Attempt) -> None:
         """Report a delivery that an attempt has settled."""

@@ -26,6 +26,7 @@ from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from cdc_bridge.runtime.readiness import Part, Problem, find_problems
 from cdc_bridge.runtime.reload import CurrentSettings
 from cdc_bridge.tasks import end
+from cdc_bridge.transport.places import Places
 
 READ_AT_MOST_EVERY_SECONDS = 2.0
 _RESPOND_WITHIN_SECONDS = 5.0
@@ -58,6 +59,7 @@ class HealthMonitor:
         supervisor: LeasedEndpoints,
         *,
         mapping: MappingMonitor,
+        places: Places,
         settings: CurrentSettings,
     ) -> None:
         """Prepare to read snapshots.
@@ -68,6 +70,7 @@ class HealthMonitor:
             coordinator: Looks at the endpoints at intervals.
             supervisor: Says which endpoints this daemon delivers to.
             mapping: Looks at the payload and at capture.
+            places: Know what this process ran out of.
             settings: Say how much lag is too much.
         """
         self._database = database
@@ -75,6 +78,7 @@ class HealthMonitor:
         self._coordinator = coordinator
         self._supervisor = supervisor
         self._mapping = mapping
+        self._places = places
         self._settings = settings
         self._reading: asyncio.Task[HealthSnapshot] | None = None
         self._began_at = self._next_at = float("-inf")
@@ -142,6 +146,7 @@ class HealthMonitor:
             database=database,
             checks=checks,
             polling_because=self._listener.fallen_back,
+            out_of=self._places.problem,
             endpoints=endpoints,
             max_lag_seconds=self._settings.now.max_lag_seconds,
         )

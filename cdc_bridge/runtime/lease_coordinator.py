@@ -114,6 +114,7 @@ class LeaseCoordinator:
         self._announced = False
         self._given_up = False
         self._names: set[str] = set()
+        self._resumed_at: dict[EndpointId, str | None] = {}
         self.looked_at = self.tried_at = self._clock()
         """When it last looked at the endpoints, and when it last tried to."""
 
@@ -252,6 +253,7 @@ class LeaseCoordinator:
         planned = plan(listed, leased, self._definitions.of, self._supervisor.pauses)
         self._endpoint_log.listed(listed)
         self._forget_removed(listed)
+        self._probe_resumed(listed)
         for endpoint_id in planned.stop:
             self._supervisor.stop(endpoint_id)
         for endpoint, problem in planned.problems:
@@ -267,6 +269,14 @@ class LeaseCoordinator:
             forget_endpoint(name)
         self._names = names
         self._definitions.forget_all_but({endpoint.endpoint_id for endpoint in listed})
+
+    def _probe_resumed(self, listed: Sequence[ListedEndpoint]) -> None:
+        """Have those endpoints probed that somebody resumed since the last list; most are leased only then."""
+        before, self._resumed_at = self._resumed_at, {each.endpoint_id: each.resumed_at for each in listed}
+        for leased in self._supervisor.leased:
+            endpoint_id = leased.lease.endpoint_id
+            if before.get(endpoint_id, ...) != self._resumed_at.get(endpoint_id, ...):
+                leased.pipeline.probe_now()
 
     async def _report_problem(self, endpoint: ListedEndpoint, problem: str) -> None:
         problem = shortened(problem)

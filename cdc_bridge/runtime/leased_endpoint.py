@@ -34,6 +34,9 @@ class EndpointPipeline(Protocol):
     def look_at_schedule(self) -> None:
         """Look for due deliveries now."""
 
+    def probe_now(self) -> None:
+        """End the pause before the next probe, if the endpoint is failing."""
+
     async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
         """Deliver until stopped; then finish the requests in flight and record them."""
 

@@ -25,6 +25,7 @@ class Part(StrEnum):
     WAKE_UP = "wake-up"
     ENDPOINT = "endpoint"
     LAG = "lag"
+    RESOURCES = "resources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def find_problems(
     polling_because: str | None,
     endpoints: Sequence[EndpointOverview] | None,
     max_lag_seconds: float,
+    out_of: str | None = None,
 ) -> list[Problem]:
     """Return what is wrong, the worst first.
 
@@ -73,8 +75,18 @@ def find_problems(
         polling_because: Why the listener polls though it is meant to receive notifications.
         endpoints: All of them; ``None``: not known.
         max_lag_seconds: Lag from which an endpoint counts as behind; and how long it may be failing or unassigned.
+        out_of: What this process ran out of.
     """
     found = [] if database is None else [Problem(Part.DATABASE, f"PostgreSQL {database}", "", "Check the server.")]
+    if out_of is not None:
+        found.append(
+            Problem(
+                Part.RESOURCES,
+                out_of,
+                "",
+                "Raise the daemon's limits (LimitNOFILE, MemoryMax, TasksMax), or move endpoints to another machine.",
+            )
+        )
     found += [
         Problem(Part(check.name), check.detail, "", check.remedy) for check in checks if check.verdict is Verdict.FAILED
     ]

@@ -23,6 +23,7 @@ from cdc_bridge.runtime.definitions import certificates_of
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.leased_endpoint import EndpointPipeline, LeasedEndpoint
 from cdc_bridge.tasks import end
+from cdc_bridge.transport.exhaustion import exhausted_resource
 
 RESTART_AFTER_SECONDS = 5.0
 RELEASE_WITHIN_SECONDS = 5.0
@@ -105,8 +106,12 @@ class Supervisor:
         try:
             pipeline = await opened.enter_async_context(self._open_pipeline(endpoint, acquired, self.changed.set))
         except OSError as error:
-            problem = f"a certificate file can no longer be read: {error.strerror or type(error).__name__}"
-            self._endpoint_log.invalid(lease.endpoint_id, endpoint.name, problem)
+            problem = None
+            if (resource := exhausted_resource(error)) is not None:
+                _log.error("out of resources", endpoint=endpoint.name, problem=f"this process ran out of {resource}")
+            else:
+                problem = f"a certificate file can no longer be read: {error.strerror or type(error).__name__}"
+                self._endpoint_log.invalid(lease.endpoint_id, endpoint.name, problem)
             self._pause(lease.endpoint_id)
             self._spawn(self._release(lease, EndpointState(), problem))
             return False

@@ -1,7 +1,12 @@
 """Sends one request: a POST over verified TLS, and returns its outcome.
 
 The bytes sent are the bytes signed. Redirects are not followed, cookies are not kept and the environment's proxies are
-not used. Of a response only the status counts: a short body is read, so that the connection can be reused, and dropped.
+not used. The URL is sent as it was given. Of a response only the status counts: a short body is read, so that the
+connection can be reused, and dropped.
+
+An endpoint may give up an idle connection at any time, and a request may find that out. It is then sent once more at
+once, on a new connection. The endpoint may have got it, and gets it twice: at least once allows that, and the
+``webhook-id`` is the same.
 
 Whether the request may be sent is asked at the last moment, when its body is about to be written: connecting takes
 time, and the process may have been suspended meanwhile (:mod:`~cdc_bridge.endpoints.lease`).
@@ -10,20 +15,30 @@ time, and the process may have been suspended meanwhile (:mod:`~cdc_bridge.endpo
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
+from yarl import URL
 
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import guarded_socket_factory
-from cdc_bridge.transport.outcome import Attempt, Failed, Outcome, judge
+from cdc_bridge.transport.connection import EndpointConnection, EndpointConnector, connection_of
+from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor
+from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome, judge
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
+from cdc_bridge.transport.resolver import CACHE_SECONDS, EndpointResolver
+from cdc_bridge.transport.response_head import BODY_CUT_OFF, BODY_TOO_LONG
 
 if TYPE_CHECKING:
     from cdc_bridge.transport.message import Message
@@ -31,78 +46,178 @@ if TYPE_CHECKING:
 _RESPONSE_LIMIT_BYTES = 64 * 1024
 _RESPONSE_TIMEOUT_SECONDS = 1.0
 _KEEPALIVE_SECONDS = 60.0
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+_ENDS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+_PIECE_BYTES = 64 * 1024
+"""Of a body that is written at once: so it is known how far the endpoint has read."""
 
 
 class HttpTransport:
     """Sends requests to one endpoint over kept-alive connections."""
 
-    def __init__(self, endpoint: Endpoint, may_send: Callable[[], bool]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, may_send: Callable[[], bool], may_keep_connection: Callable[[], bool] = lambda: True
+    ) -> None:
         """Prepare a session; must run inside the event loop.
 
         Args:
             endpoint: The destination.
             may_send: Asked when a body is about to be written.
+            may_keep_connection: Asked whether a request's connection may stay open after it.
 
         Raises:
             OSError: A certificate file cannot be read, or holds none (``ssl.SSLError`` is an ``OSError``).
         """
         self._endpoint = endpoint
         self._may_send = may_send
+        self._may_keep_connection = may_keep_connection
+        self._limits = _limits(endpoint, endpoint.timeout_seconds)
+        self._url = _request_url(endpoint.url)
+        self._connector = EndpointConnector(
+            limit=endpoint.max_in_flight,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            resolver=EndpointResolver(endpoint.connect_timeout_seconds),
+            ttl_dns_cache=CACHE_SECONDS,
+            ssl=tls_context(endpoint),
+            socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
+        )
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=endpoint.max_in_flight,
-                keepalive_timeout=_KEEPALIVE_SECONDS,
-                ssl=tls_context(endpoint),
-                socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
-            ),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=endpoint.timeout_seconds, sock_connect=endpoint.connect_timeout_seconds
-            ),
             headers=_headers(endpoint),
             skip_auto_headers=("accept-encoding",),
             auto_decompress=False,
         )
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, over TLS in order."""
         await self._session.close()
+
+    async def connect(self) -> Connection:
+        """Connect as a request does, and send nothing.
+
+        Raises:
+            TimeoutError: It took longer than the endpoint's connection timeout.
+            aiohttp.ClientError: It failed.
+        """
+        request = aiohttp.ClientRequest("POST", self._url, loop=asyncio.get_running_loop(), session=self._session)
+        return await self._connector.connect(request, [], self._limits)
 
     async def send(self, message: Message) -> Attempt | None:
         """Send a message and return the attempt; ``None``: it may not be sent any more. Raises only on cancellation."""
         began_at, began = datetime.now(UTC), monotonic()
+        headers = message.headers(began_at, self._endpoint.secrets_at(began_at))
         body = _GuardedBody(message.body, self._may_send)
-        outcome = await self._post(body, message.headers(began_at, self._endpoint.secrets_at(began_at)))
-        return None if body.withheld else Attempt(message.id, began_at, monotonic() - began, outcome)
+        if not self._may_keep_connection():
+            headers["connection"] = "close"
+        result = await self._post(body, headers, self._limits)
+        if result.found_dead_connection and not body.withheld:
+            self._connector.close_idle()  # They are no better.
+            body = _GuardedBody(message.body, self._may_send)
+            left = max(0.001, began + self._endpoint.timeout_seconds - monotonic())
+            result = await self._post(body, headers, _limits(self._endpoint, left))
+        if body.withheld:
+            return None
+        flaw = result.flaw or self._connector.unasked
+        self._connector.unasked = None
+        return Attempt(message.id, began_at, monotonic() - began, result.outcome, flaw)
 
-    async def _post(self, body: _GuardedBody, headers: Mapping[str, str]) -> Outcome:
+    async def _post(self, body: _GuardedBody, headers: Mapping[str, str], limits: aiohttp.ClientTimeout) -> _Result:
         try:
             async with self._session.post(
-                self._endpoint.url, data=body, headers=headers, allow_redirects=False
+                self._url, data=body, headers=headers, allow_redirects=False, timeout=limits
             ) as response:
-                outcome = judge(response.status, response.headers, datetime.now(UTC))
-                if not await _drain(response):
+                flaw = await _drain(response)
+                if flaw is not None:
                     response.close()
-                return outcome
+                connection = body.connection_used
+                outcome = _judge(response.status, response.headers, early=connection.answered_early)
+                return _Result(outcome, connection.flaw or flaw)
         except TimeoutError as error:
-            return Failed(None, timeout_reason(error, self._endpoint))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Failed(None, reason_of(error))
+            if body.connection is None or (head := body.connection.head) is None:
+                return _Result(Failed(None, timeout_reason(error, self._endpoint)))
+            early = not body.connection.has_written
+            return _Result(_judge(head.status, dict(head.headers), early=early), head.flaw)
+        except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
+            if (resource := exhausted_resource(error)) is not None:
+                return _Result(Failed(None, f"this process ran out of {resource}", Fault.OURS))
+            if isinstance(error, RuntimeError):
+                raise
+            if body.connection is None:  # There was none, or its end was noticed before anything was written.
+                dead = isinstance(error, _ENDS) and not isinstance(error, aiohttp.ClientConnectorError)
+            else:
+                dead = body.connection.is_dead
+            return _Result(Failed(None, reason_of(error)), found_dead_connection=dead)
 
 
-class _GuardedBody(aiohttp.BytesPayload):
-    """A body that is written only if the request may still be sent."""
+@dataclass(slots=True)
+class _Result:
+    """What a request came to on one connection."""
+
+    outcome: Outcome
+    flaw: str | None = None
+    found_dead_connection: bool = False
+    """Whether the endpoint had given up the connection before, so that the request can be sent again."""
+
+
+class _GuardedBody(aiohttp.Payload):
+    """A body that is written only if the request may still be sent, and nothing was received for it yet."""
+
+    _autoclose = True
 
     def __init__(self, body: bytes, may_send: Callable[[], bool]) -> None:
         super().__init__(body, content_type="application/json")
+        self._size = len(body)
         self._may_send = may_send
         self.withheld = False
+        self.connection: EndpointConnection | None = None
+        """``None``: there was none yet."""
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    @property
+    def connection_used(self) -> EndpointConnection:
+        """The connection, once there was a response."""
+        if self.connection is None:
+            raise RuntimeError("a response without a request")
+        return self.connection
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the body as text; a payload has to be able to."""
+        return str(self._value, encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the body."""
+        connection = self.connection = connection_of(writer)
+        await connection.ensure_idle()
         self.withheld = not self._may_send()
         if self.withheld:
             raise ConnectionAbortedError
-        await super().write_with_length(writer, content_length)
+        connection.begin_request()
+        last = len(self._value) - _PIECE_BYTES
+        for start in range(0, len(self._value), _PIECE_BYTES):
+            if start >= last:
+                connection.end_request()
+            await writer.write(self._value[start : start + _PIECE_BYTES])
+
+
+def _judge(status: int, headers: Mapping[str, str], *, early: bool) -> Outcome:
+    outcome = judge(status, headers, datetime.now(UTC))
+    if early and isinstance(outcome, Delivered):
+        return Failed(None, f"the endpoint responded HTTP {status} before it had received the request")
+    return outcome
+
+
+def _limits(endpoint: Endpoint, seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=endpoint.connect_timeout_seconds)
+
+
+def _request_url(text: str) -> URL:
+    """Return a URL that is sent as it was given: a server may look at every character of it, as for a signed URL.
+
+    Only the host's name is normalised, and what is not ASCII encoded: neither can be sent otherwise.
+    """
+    given = urlsplit(text)
+    path, query = (quote(part, safe=_ASCII) for part in (given.path, given.query))
+    return URL(f"{URL(text).origin()}{path}{query and '?'}{query}", encoded=True)
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:
@@ -122,8 +237,12 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     # Not ssl.create_default_context, which writes the keys of every connection to $SSLKEYLOGFILE.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Not what Python has as a default: with VERIFY_X509_STRICT, an upgrade would reject many private CAs.
+    context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
     if endpoint.ca_file is None:
         context.load_default_certs()
+        if lowest_free_descriptor() is None:  # Then OpenSSL loads none, and does not say so.
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     else:
         context.load_verify_locations(endpoint.ca_file)
     if endpoint.client_certificate_file is not None:
@@ -132,15 +251,17 @@ def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     return context
 
 
-async def _drain(response: aiohttp.ClientResponse) -> bool:
-    """Read the rest of a short, fast response, so that its connection can be reused; return whether it was one."""
+async def _drain(response: aiohttp.ClientResponse) -> str | None:
+    """Read the rest of a response, so that its connection can be reused; return why it cannot be."""
     if response.content.at_eof():
-        return True
+        return None
     unread = _RESPONSE_LIMIT_BYTES
     try:
         async with asyncio.timeout(_RESPONSE_TIMEOUT_SECONDS):
             while unread > 0 and not response.content.at_eof():
                 unread -= len(await response.content.read(unread))
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        return False
-    return unread > 0
+    except TimeoutError:
+        return BODY_TOO_LONG
+    except (aiohttp.ClientError, OSError):
+        return BODY_CUT_OFF
+    return None if unread > 0 else BODY_TOO_LONG

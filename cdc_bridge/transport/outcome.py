@@ -6,9 +6,10 @@ and guests' data must not come to rest in the delivery log or the log.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http import HTTPStatus
@@ -17,6 +18,8 @@ from cdc_bridge.errors import shortened
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 """Limit of ``Retry-After``: an endpoint that asks for more has made a mistake, or its clock is wrong."""
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 _OF_THE_ENDPOINT = {401, 403, 404, 407, 408}
 
@@ -31,7 +34,9 @@ class Fault(StrEnum):
     WITHDRAWN = "withdrawn"
     """The endpoint wants no more requests, ever (410)."""
     DELIVERY = "delivery"
-    """The endpoint rejected this delivery."""
+    """The endpoint rejected this delivery; or it rejects everything, which only other requests can tell."""
+    OURS = "ours"
+    """This process ran out of a resource. It says nothing of the endpoint or the delivery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Attempt:
     began_at: datetime
     duration_seconds: float
     outcome: Outcome
+    flaw: str | None = None
+    """What is wrong with the form of the response, or of one before it: a noun phrase. It cost the connection."""
 
 
 def judge(status: int, headers: Mapping[str, str], now: datetime) -> Outcome:
@@ -102,12 +109,14 @@ def _fault(status: int, *, asks_for_pause: bool) -> Fault:
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
     """Return the pause that ``Retry-After`` asks for, at most an hour; ``None``: it is missing or malformed.
 
-    It is a number of seconds or a date (RFC 9110, section 10.2.3). A date is measured by the endpoint's own clock, if
-    the response has a date: clocks differ.
+    It is a number of seconds or a date in one of three formats (RFC 9110, sections 10.2.3 and 5.6.7). Endpoints also
+    send fractions of seconds and ISO 8601, and proxies join two headers by a comma; of several numbers the largest
+    counts. A date is measured by the endpoint's own clock, if the response has a date: clocks differ.
     """
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), LONGEST_RETRY_AFTER_SECONDS)
+    text = headers.get("retry-after", "")
+    numbers = [_SECONDS.fullmatch(part.strip()) for part in text.split(",")]
+    if None not in numbers:
+        return min(max(float(number[0]) for number in numbers if number), LONGEST_RETRY_AFTER_SECONDS)
     until = _date(text)
     if until is None:
         return None
@@ -115,11 +124,14 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
 
 
 def _date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, IndexError, TypeError, OverflowError):
-        return None
-    return date if date.tzinfo else None
+    """Return a date of HTTP, which is always in UTC, whether or not it says so."""
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            date = parse(text.strip())
+        except (ValueError, IndexError, TypeError, OverflowError):
+            continue
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return None
 
 
 def _phrase(status: int) -> str:

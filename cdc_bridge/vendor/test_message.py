@@ -10,8 +10,9 @@ mistake it for a booking. So
 * ``webhook-id`` has its usual form with the number 0, which no change has. The time in the body makes it unique: a
   receiver that drops duplicates would otherwise not look at the second one.
 
-A receiver that responds 400 or 422 has proved enough: it is there, certificates are right on both sides, and the URL
-leads to something that parses JSON.
+A receiver that responds 400 or 422 has proved enough if it accepts reservations: it is there, certificates are right on
+both sides, and the URL leads to something that parses JSON. One that accepts none may be a server in front that
+rejects everything, as nginx does with 400 for want of a client certificate.
 
 A test request does not prove that a reservation would be understood. A *sample* does: its body is the contract's
 example, so a receiver that looks at the body alone takes it for a booking. It is sent only after a warning was
@@ -21,19 +22,30 @@ receiver that goes by ``ce-type`` is safe.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import orjson
 
 from cdc_bridge.transport.message import Message, message_id
-from cdc_bridge.transport.outcome import Delivered, Outcome
+from cdc_bridge.transport.outcome import Delivered, Fault, Outcome
 from cdc_bridge.vendor.contract import example
 
 TEST_TYPE = "cdc-bridge.test"
 
 SAMPLE_NOTES = "Test request of cdc-bridge: not a real reservation"
 
-_NOT_A_RESERVATION = "The endpoint rejects a body that is not a reservation. URL and TLS are right."
+_NOT_A_RESERVATION = "The endpoint rejects a body that is not a reservation."
+_ACCEPTS_RESERVATIONS = "It accepts reservations: URL and TLS are right."
+_ACCEPTS_NOTHING = (
+    "It accepts nothing: all its deliveries fail too. Check what it requires of every request, such as a client "
+    "certificate."
+)
+_ACCEPTED_NOTHING_YET = (
+    "Or it rejects everything, as a server in front may that requires a client certificate: it has accepted no "
+    "delivery yet."
+)
+_REJECTS = "The endpoint rejects the test request."
 _UNAUTHORISED = "The endpoint rejects the request's credentials. Check header, secret and client certificate."
 
 _MEANINGS = {
@@ -83,17 +95,28 @@ def compose_sample(at: datetime, source: str) -> Message:
     return Message(id=message_id(0, body), type=TEST_TYPE, source=source, time=at, body=body)
 
 
-def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
+def meaning_of(outcome: Outcome, *, sample: bool = False, accepts: bool | None = None) -> str:
     """Return what the outcome of a test request means, for people.
 
     Args:
         outcome: The outcome.
         sample: Whether the request was a sample.
+        accepts: Whether the endpoint accepts deliveries; ``None``: none succeeded yet.
     """
     if isinstance(outcome, Delivered):
         return "The endpoint accepts requests."
-    meanings = _MEANINGS_OF_SAMPLE if sample else _MEANINGS
-    match outcome.status:
+    meaning = _meaning_of_failure(outcome.status, _MEANINGS_OF_SAMPLE if sample else _MEANINGS)
+    if outcome.fault is not Fault.DELIVERY:
+        return meaning
+    if accepts is False:
+        return f"{_REJECTS if meaning == _NOT_A_RESERVATION else meaning} {_ACCEPTS_NOTHING}"
+    if meaning == _NOT_A_RESERVATION:
+        return f"{meaning} {_ACCEPTS_RESERVATIONS if accepts else _ACCEPTED_NOTHING_YET}"
+    return meaning
+
+
+def _meaning_of_failure(status: int | None, meanings: Mapping[int, str]) -> str:
+    match status:
         case None:
             return "There was no response."
         case status if status in meanings:
@@ -101,6 +124,11 @@ def meaning_of(outcome: Outcome, *, sample: bool = False) -> str:
         case status if status < 400:
             return "The server redirects. Set the final URL."
         case status if status < 500:
-            return "The endpoint rejects the test request."
+            return _REJECTS
         case _:
             return "The endpoint, or a server in front of it, is out of order."
+
+
+def told_flaw(flaw: str | None) -> str:
+    """Return a sentence about what is wrong with the form of a response; empty if nothing is."""
+    return f" The response has {flaw}: its status counts, but it costs a connection." if flaw else ""

@@ -278,6 +278,20 @@ async def test_endpoint_that_asks_for_a_certificate_gets_one(
         await strict.stop()
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_resume_ends_the_pause_that_an_endpoint_asked_for(
+    status: int, database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
+) -> None:
+    receiver.script = lambda _: Response(status, {"retry-after": "3600"})
+    await till.add()
+    database.execute(BOOKING, ("R",))
+    await bridge.wait_for_log("endpoint failing", endpoint="till")
+    receiver.script = lambda _: Response()
+    assert "a probe is sent now" in await endpoint.run("resume", "till")
+    await bridge.wait_for_log("endpoint recovered", endpoint="till")
+    assert len(receiver.delivered) == 1
+
+
 async def test_endpoint_that_answers_410_is_disabled_until_resumed_and_gets_all_in_order(
     database: Database, bridge: Bridge, till: Till, receiver: Receiver, endpoint: EndpointCommands
 ) -> None:

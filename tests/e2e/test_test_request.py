@@ -99,6 +99,16 @@ async def test_endpoint_that_does_not_answer_or_cannot_be_trusted_is_told(
     assert "address not allowed" in await endpoint.run("test", "till", code=1)
 
 
+async def test_malformed_response_counts_by_its_status_and_is_named(
+    endpoint: EndpointCommands, receiver: Receiver, secret: str
+) -> None:
+    twice = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"
+    receiver.script = lambda _: Response(body=twice, manner=Manner.RAW)
+    assert "The response has Content-Length more than once" in await endpoint.run("test", "till")
+    result = await endpoint.json("test", "till")
+    assert (result["delivered"], result["flaw"]) == (True, "Content-Length more than once")
+
+
 async def test_endpoint_of_the_settings_is_called_by_those_of_the_command(
     endpoint: EndpointCommands, receiver: Receiver, bridge_settings: dict[str, str], database: Database
 ) -> None:

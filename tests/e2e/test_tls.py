@@ -152,7 +152,7 @@ async def tls_server(tls: ssl.SSLContext, answer: bytes) -> AsyncIterator[str]:
         b"\x00\xff" * 50,
         b"SSH-2.0-OpenSSH\r\n",
         b"HTTP/1.1 99999 what\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200",
     ],
 )
 async def test_answer_that_is_no_http_is_a_refusal(

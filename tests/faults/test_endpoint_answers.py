@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from tests.support.bridge import Bridge, Bridges
+from tests.support.bridge import Bridge, Bridges, run_command
 from tests.support.databases import Database
 from tests.support.length import chosen
 from tests.support.load import Load
@@ -29,7 +29,8 @@ WRONG_ANSWERS = {
     "an acceptance without an end": Response(manner=Manner.ENDLESS),
     "an acceptance after the time-out": Response(manner=Manner.TOO_LATE),
     "nonsense": Response(500, body=bytes(range(256)) * 20, manner=Manner.RAW),
-    "half a response": Response(500, body=b"HTTP/1.1 200 OK\r\ncontent-len", manner=Manner.RAW),
+    "half a status line": Response(500, body=b"HTTP/1.1 200 O", manner=Manner.RAW),
+    "half an acceptance": Response(body=b"HTTP/1.1 200 OK\r\ncontent-len", manner=Manner.RAW),
     "nothing": Response(500, manner=Manner.RAW),
 }
 WRONG_ONES = chosen(4, 7)
@@ -42,6 +43,7 @@ BOOK = (
 )
 CHANGE = "update reservations set duration = duration + 1 where id like '{}%'"
 WAITING = "select reservation_id, failures, last_status from cdc_bridge.delivery where state in ('queued', 'retrying')"
+STATUS = "select status from cdc_bridge.endpoint_status"
 STEPS_USED = "select count(*) from cdc_bridge.delivery where failures > 0"
 
 
@@ -104,6 +106,35 @@ async def test_deliveries_refused_with_422_wait_for_their_schedule_and_do_not_op
     found = await load.assert_promises_kept()
     assert found.duplicates == 0
     assert accepted_ids(receiver) >= refused
+    assert await bridge.terminate() == 0
+
+
+@pytest.mark.timeout(chosen(180, 300))
+@pytest.mark.parametrize("status", [400, 402, 405, 413, 415, 421, 422, 451])
+async def test_endpoint_that_rejects_everything_is_failing_and_no_schedule_is_used_up(
+    status: int, load: Load, database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    receiver.script = lambda _: Response(status)
+    bridge = await bridges.start(**SETTINGS)
+    load.commit(BOOK.format("R", 12))
+    line = await bridge.wait_for_log("endpoint failing")
+    assert line["reason"].startswith(f"it rejects every reservation: HTTP {status}")
+    await until(lambda: database.value(STATUS) == "failing", "the status says so")
+    receiver.most_under_way = 0
+    requests = len(receiver.requests)
+    await receiver.wait_for_requests(requests + 3)
+    assert receiver.most_under_way == 1
+    code, output, _ = await run_command("endpoint", "test", "default", **bridges.settings)
+    assert (code, "It accepts nothing" in " ".join(output.split())) == (1, True)
+
+    assert await bridge.terminate() == 0
+    bridge = await bridges.start(**SETTINGS)
+    await bridge.wait_for_log("endpoint failing")
+    assert database.value("select count(*) from cdc_bridge.delivery") == 0
+    receiver.script = lambda _: Response()
+    await load.assert_promises_kept()
+    assert database.value(STEPS_USED) == 0
+    await bridge.wait_for_log("endpoint recovered")
     assert await bridge.terminate() == 0
 
 

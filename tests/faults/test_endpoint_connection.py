@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from tests.support.length import chosen
 from tests.support.load import Load
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
+from tests.support.scripted_connections import OK, ScriptedConnection, ScriptedReceiver, accept_all
 from tests.support.waiting import until
 
 TIMES_AWAY = chosen(3, 30)
@@ -42,10 +44,40 @@ async def test_nothing_is_lost_when_the_endpoint_comes_and_goes(
     assert await bridge.terminate() == 0
 
 
+@pytest.mark.parametrize("first", [200, 422, 503])
+async def test_late_response_is_not_that_of_the_next_reservation(
+    first: int, database: Database, scripted_receiver: ScriptedReceiver, bridges: Bridges
+) -> None:
+    """A gateway whose worker finishes late writes a second response onto the idle connection."""
+    late = asyncio.Event()
+
+    async def script(connection: ScriptedConnection) -> None:
+        await connection.request()
+        await connection.write(f"HTTP/1.1 {first} First\r\ncontent-length: 0\r\n\r\n".encode())
+        await late.wait()
+        await connection.write(OK)
+        await connection.wait_until_closed()
+
+    scripted_receiver.scripts = [script, accept_all]
+    bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_URL=scripted_receiver.url)
+    database.execute("insert into customers (id) values ('C')")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R1', 'C', 1)")
+    await until(lambda: scripted_receiver.requests, "the first request")
+    late.set()
+    await scripted_receiver.wait_until_closed(0)
+    database.execute("insert into reservations (id, cust_id, reference) values ('R2', 'C', 2)")
+    delivered = "select count(*) from cdc_bridge.delivery where reservation_id = 'R2' and state = 'delivered'"
+    await until(lambda: database.value(delivered) == 1, "the second reservation is delivered")
+    assert any(number > 0 and b'"R2"' in body for number, body in scripted_receiver.requests)
+    flaws = [line["flaw"] for line in bridge.log if line["event"] == "malformed response"]
+    assert flaws == ([] if first == 503 else ["bytes behind its end"])  # after a 503 the connection is closed
+    assert await bridge.terminate() == 0
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (lambda _: None, "TLS failed"),
+        (lambda _: None, "does not speak TLS"),
         (lambda certificates: certificates.expired, "certificate has expired"),
         (lambda certificates: certificates.for_another_host, "Hostname mismatch"),
     ],

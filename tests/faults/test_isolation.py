@@ -16,6 +16,7 @@ from tests.support.figures import Figures
 from tests.support.memory import resident_bytes
 from tests.support.receiver import Receiver
 from tests.support.responses import Manner, Response
+from tests.support.waiting import until
 
 RESERVATIONS = 2000
 MANY = """
@@ -97,3 +98,40 @@ async def test_endpoint_that_recovers_gets_everything_it_missed(
     bad.script = lambda _: Response()
     await bad.wait_for_delivered(300)
     assert len({call.reservation_id for call in bad.delivered}) == 300
+
+
+SILENT_NAMES = 40
+LATE_SECONDS = """
+select extract(epoch from last_attempt_at - changed_at)::float8
+from cdc_bridge.delivery join cdc_bridge.endpoint using (endpoint_id)
+where name = 'default' and state = 'delivered'
+"""
+
+
+@pytest.mark.parametrize("script", [Response(headers={"connection": "close"}), Response()], ids=["closes", "keeps"])
+async def test_names_that_never_resolve_delay_no_other_endpoint_and_not_the_stop(
+    script: Response, database: Database, bridges: Bridges, receiver: Receiver, figures: Figures
+) -> None:
+    receiver.script = lambda _: script
+    ca_file = Path(bridges.settings["CDC_BRIDGE_ENDPOINT_CA_FILE"])
+    for number in range(SILENT_NAMES):
+        add_endpoint(database, f"silent{number}", f"https://silent{number}.example/reservations", ca_file)
+    bridge = await bridges.start(
+        "tests.faults.silent_names", CDC_BRIDGE_LOG_LEVEL="info", CDC_BRIDGE_SHUTDOWN_TIMEOUT_SECONDS="5"
+    )
+    await bridge.until_assigned("default", *(f"silent{number}" for number in range(SILENT_NAMES)))
+    database.execute("insert into customers (id) values ('C')")
+    for number in range(20):
+        database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (f"R{number}",))
+        await receiver.wait_for_delivered(number + 1)
+    for number in range(SILENT_NAMES):
+        line = await bridge.wait_for_log("endpoint failing", endpoint=f"silent{number}")
+        assert line["reason"] == (
+            f"the name silent{number}.example cannot be resolved: no response from the name server within 5 s"
+        )
+    await until(lambda: len(database.execute(LATE_SECONDS)) == 20, "all is recorded")
+    late = sorted(seconds for (seconds,) in database.execute(LATE_SECONDS))
+    figures(f"beside {SILENT_NAMES} silent names: half within {late[10]:.3f} s, all within {late[-1]:.3f} s")
+    assert late[10] < 1
+    assert not [line for line in bridge.log if line["event"] == "endpoint failing" and line["endpoint"] == "default"]
+    assert await bridge.terminate() == 0

@@ -220,6 +220,20 @@ def test_bad_secret_is_refused_without_being_shown(secret: str, words: str, monk
         ("https:///x", "names no host"),
         ("https://[::1", "is not a URL"),
         ("https://till.example:99999/x", "is not a URL"),
+        ("https://till.example:0/x", "has port 0"),
+        ("https://127.1/", "four numbers"),
+        ("https://2130706433/", "four numbers"),
+        ("https://0x7f.0.0.1/", "four numbers"),
+        ("https://0177.0.0.1/", "four numbers"),
+        ("https://127.0.0.1./", "four numbers"),
+        ("https://till.0x1/", "four numbers"),
+        ("https://1.2.3.256/", "four numbers"),
+        ("https://till..example/", "host"),
+        ("https://.till.example/", "host"),
+        (f"https://{'t' * 64}.example/", "host"),
+        (f"https://{'till.' * 51}example/", "host"),
+        ("https://till,example/", "host"),
+        ("https://till%2eexample/", "host"),
         (f"https://user:{MARK}@till.example/x", "into a header of the endpoint"),
         ("https://till.example/x#part", "fragment"),
     ],
@@ -229,6 +243,24 @@ def test_bad_url_is_refused(url: str, words: str, monkeypatch: pytest.MonkeyPatc
     assert told.startswith("CDC_BRIDGE_ENDPOINT_URL ")
     assert words in told
     assert MARK not in told
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "till.example.",
+        "t\u00efll.example",
+        "TILL_1.example",
+        "xn--tll-zma.example",
+        "3com.example",
+        "1.2.3.4",
+        "1.2.3.4.in-addr.arpa",
+        "[2001:db8::1]",
+    ],
+)
+def test_host_that_can_be_resolved_is_admitted(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_URL", f"https://{host}/x")
+    assert declared().url == f"https://{host}/x"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "till.localhost"])

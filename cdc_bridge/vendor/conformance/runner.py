@@ -144,4 +144,6 @@ def _said(outcome: Outcome) -> str:
 
 def _result(requirement: Requirement, attempts: Sequence[Attempt], detail: str, *, met: bool = False) -> Result:
     slowest = max(attempt.duration_seconds for attempt in attempts)
-    return Result(requirement, Verdict.MET if met else Verdict.NOT_MET, detail, slowest)
+    flaw = next((attempt.flaw for attempt in attempts if attempt.flaw is not None), None)
+    told = f"{detail}; malformed response: it has {flaw}" if flaw else detail
+    return Result(requirement, Verdict.MET if met else Verdict.NOT_MET, told, slowest)

@@ -73,7 +73,7 @@ async def pause(request: web.Request) -> web.StreamResponse:
 
 
 async def resume(request: web.Request) -> web.StreamResponse:
-    """Resume a paused or disabled endpoint."""
+    """Resume a paused or disabled endpoint, or end the pause before the next probe."""
     name = request.match_info["name"]
     with errors_as_notices(request):
         if await admin.resume_endpoint(site_of(request).database_url, name):
@@ -83,7 +83,8 @@ async def resume(request: web.Request) -> web.StreamResponse:
             if overview.status is EndpointStatus.INVALID:
                 say(request, sentence(f"but it is {overview.sentence(UTC)}"), good=False)
         else:
-            say(request, f"Endpoint {name} was neither paused nor disabled.")
+            log_change(request, "probe requested", endpoint=name)
+            say(request, f"Endpoint {name} was neither paused nor disabled. If it is failing, a probe is sent now.")
     raise to_endpoint(name)
 
 

@@ -18,7 +18,6 @@ from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.receiver import Receiver
-from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKINGS = """
@@ -109,13 +108,10 @@ async def test_dry_run_counts_and_does_nothing(database: Database, receiver: Rec
     assert database.value(DELIVERED) == 3
 
 
-async def test_many_reservations_are_queued_in_several_transactions(
-    database: Database, receiver: Receiver, bridges: Bridges
-) -> None:
-    receiver.script = lambda _: Response(422)
+async def test_many_reservations_are_queued_in_several_transactions(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start()
     database.execute(BOOKINGS.format(2500))
-    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2500, "all are rejected", 60)
+    await until(lambda: database.value(DELIVERED) == 2500, "all are delivered", 60)
     await bridge.terminate()
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     assert await replay(bridges, "--state", "dead") == "Queued for default: 2,500 reservations.\n"

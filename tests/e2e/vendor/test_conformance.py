@@ -52,8 +52,17 @@ class Till:
     """Of those that wait at the same time: the others never get an answer."""
     pauses: dict[str, str] = field(default_factory=dict)
     redirects: bool = False
+    sends_a_body_behind_204: bool = False
     repeat: int = 204
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        response = await self.receive(request)
+        if response.status == 204 and self.sends_a_body_behind_204:
+            assert request.transport is not None
+            request.transport.write(b"HTTP/1.1 204 No Content\r\n\r\nok")
+            request.transport.close()
+        return response
 
     async def receive(self, request: web.Request) -> web.Response:  # noqa: C901, PLR0911 - one branch per fault
         if self.redirects:
@@ -192,7 +201,7 @@ async def serve(certificates: Certificates) -> AsyncIterator[Serve]:
 
     async def start(till: Till, tls: ssl.SSLContext = certificates.good) -> str:
         application = web.Application(client_max_size=4 * 1024 * 1024)
-        application.router.add_post("/reservations", till.receive)
+        application.router.add_post("/reservations", till.respond)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         runners.append(runner)
         await runner.setup()
@@ -232,6 +241,17 @@ async def test_receiver_with_a_fault_is_failed_for_that_alone(fault: str, serve:
     told = json.loads(output)
     found = [asked["title"] for asked in told["requirements"] if asked["verdict"] == "not met"]
     assert (code, told["met"], found) == (1, False, not_met)
+
+
+async def test_flaw_of_responses_is_named_and_fails_nothing(serve: Serve, options: list[str], tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    code, output, _ = await run_command(
+        "conformance", await serve(Till(sends_a_body_behind_204=True)), *options, "--report", str(report)
+    )
+    assert code == 0, output
+    words = "malformed response: it has a body, which HTTP 204 does not allow"
+    assert words in output
+    assert words in report.read_text()
 
 
 async def test_receiver_that_asks_for_a_pause_is_given_it(serve: Serve, options: list[str]) -> None:

@@ -44,6 +44,7 @@ def test_what_is_not_given_has_its_default() -> None:
         ({"url": "http://till.example"}, "URL has to begin with https://"),
         ({"url": f"https://u:{MARK}@till.example"}, "into a header of the endpoint"),
         ({"url": ""}, "URL names no host"),
+        ({"url": "https://127.1/"}, "URL names an IPv4 address that is not four numbers"),
         ({"headers": (MARK,)}, '--header has to be "Name: value"'),
         ({"headers": ("host: x",)}, "--header sets host"),
         ({"headers": ("webhook-id: x",)}, "--header sets webhook-id"),

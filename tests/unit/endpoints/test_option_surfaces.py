@@ -78,7 +78,7 @@ def test_endpoint_has_its_value_and_a_change_of_it_is_noticed(option: Option) ->
     assert getattr(endpoint, option.name) != getattr(default, option.name)
     listed = ListedEndpoint(
         endpoint_id=EndpointId(1), name="till", in_settings=False, paused=False, disabled=False, same_cluster=True,
-        free=False, fencing_token=1, lease_ends_in_seconds=10.0, row=dict.fromkeys(OPTIONS) | changed,
+        resumed_at=None, free=False, fencing_token=1, lease_ends_in_seconds=10.0, row=dict.fromkeys(OPTIONS) | changed,
     )  # fmt: skip
     assert listed.stored != replace(listed, row=dict.fromkeys(OPTIONS) | before).stored
     assert plan([listed], {EndpointId(1): default}, lambda _: endpoint, {}).stop == {1}

@@ -14,6 +14,7 @@ from cdc_bridge.model import EndpointId
 from cdc_bridge.payload.reservations import SuspectReservations
 from cdc_bridge.pipeline.assembly import open_pipeline
 from cdc_bridge.tasks import end
+from cdc_bridge.transport.places import Places
 from tests.unit.pipeline.scripted import FENCING_TOKEN, HISTORY, position
 from tests.unit.runtime.scripted import SERVER, TILL
 
@@ -36,6 +37,7 @@ async def test_closed_pipeline_does_not_keep_the_listener_from_sleeping(error: t
             page_size=100,
             max_body_bytes=1_000_000,
             suspects=SuspectReservations(),
+            places=Places(1024),
             payload_invalid=lambda _: None,
         ):
             assert not listener._all_idle()

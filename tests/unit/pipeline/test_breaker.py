@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from cdc_bridge.capture.change_log import LoggedChange, Page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.model import Change, DeliveryState, Operation, ReservationId, Seq, Xid
-from cdc_bridge.pipeline.breaker import OPENS_AT, PAUSES, Breaker, is_at_fault
+from cdc_bridge.pipeline.breaker import OPENS_AT, PAUSES, VERDICT_SECONDS, Breaker, is_at_fault
 from cdc_bridge.pipeline.in_flight import InFlight
 from cdc_bridge.pipeline.queue import DeliveryQueue
-from cdc_bridge.transport.outcome import Attempt, Failed, Fault
+from cdc_bridge.transport.outcome import Attempt, Failed, Fault, judge
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 A, B, C, D = (ReservationId(letter) for letter in "ABCD")
 UNAVAILABLE = Failed(503, "HTTP 503", Fault.ENDPOINT)
+INVALID = Failed(422, "HTTP 422", Fault.DELIVERY)
 
 
 def busy(seconds: float | None) -> Failed:
@@ -69,16 +70,37 @@ class Model:
             delivery = self.sending.pop(reservation)
             delivery.last_attempt = Attempt("id", NOW, 0.0, failure)
             self.queue.hold(delivery)
-            self.breaker.failed(reservation, failure, held=self.queue.held, now=now, random=0.0)
+            self.breaker.failed(reservation, failure, held=self.queue.held_failed, now=now, random=0.0)
 
-    def succeed(self, reservation: ReservationId, *, accuses: bool = True) -> tuple[list[str], list[str]]:
+    def reject(self, *reservations: ReservationId, failure: Failed = INVALID, now: float = 0.0) -> list[str]:
+        """Have attempts be rejected; return which reservations are at fault already."""
+        at_fault = list[str]()
+        for reservation in reservations:
+            if reservation not in self.sending:
+                self.add(reservation)
+                self.send(1000)
+            delivery = self.sending.pop(reservation)
+            delivery.last_attempt = Attempt("id", NOW, 0.0, failure)
+            was_probe = self.breaker.is_probing(reservation)
+            if self.breaker.rejected(reservation, failure, before=delivery.failures > 0, now=now, random=0.0):
+                at_fault.append(reservation)
+                self._settle(delivery)
+            else:
+                self.queue.hold(delivery)
+            if was_probe and not self.breaker.is_open:
+                for held in self.queue.release_held(lambda one, new=delivery: one is not new):  # type: ignore[misc]
+                    self.queue.queue_again(held)
+        return at_fault
+
+    def succeed(self, reservation: ReservationId, now: float = -1000.0) -> tuple[list[str], list[str]]:
         """Have an attempt succeed; return which held reservations are queued again, and which are at fault."""
         if delivery := self.sending.pop(reservation, None):
             self._settle(delivery)
-        self.breaker.succeeded()
+        was_open = self.breaker.is_open
+        self.breaker.succeeded(now)
         again, at_fault = list[str](), list[str]()
         for held in self.queue.release_held():
-            if accuses and is_at_fault(held):
+            if is_at_fault(held, was_open=was_open):
                 at_fault.append(held.change.reservation_id)
                 self._settle(held)
             else:
@@ -115,6 +137,20 @@ def test_reservation_that_fails_again_while_others_succeed_is_at_fault() -> None
     model.fail(A)
     assert model.succeed(B) == ([], [A])
     assert model.breaker.probe_at is None
+
+
+def test_pause_that_the_endpoint_asked_for_can_be_ended() -> None:
+    model = Model()
+    model.breaker.probe_now(0.0)
+    assert model.breaker.probe_at is None  # nothing waits
+    model.fail(A, failure=Failed(429, "HTTP 429", Fault.OVERLOAD, 3600.0))
+    assert model.breaker.probe_at == 3600.0
+    model.breaker.probe_now(5.0)
+    assert model.probe(5.0) == A
+    model.breaker.probe_now(6.0)
+    assert model.breaker.probe_at is None  # it is in flight
+    model.fail(A, failure=Failed(429, "HTTP 429", Fault.OVERLOAD, 3600.0), now=6.0)
+    assert model.breaker.probe_at == 3606.0
 
 
 def test_one_failing_reservation_alone_is_probed_again_and_again_and_not_at_fault() -> None:
@@ -196,13 +232,176 @@ def test_concurrency_grows_with_success_and_halves_with_failure() -> None:
     assert model.breaker.allows(0) == 16
 
 
-def test_response_that_rejects_a_delivery_shows_that_the_endpoint_works_and_accuses_none() -> None:
-    model = opened()
-    assert model.succeed(D, accuses=False) == ([A, B, C], [])
+def test_rejection_amid_successes_is_the_delivery_s_own_fault() -> None:
+    model = Model()
+    assert model.reject(A) == []
+    assert model.succeed(D) == ([], [A])
+    assert model.breaker.verdict_at is None
+
+
+def test_few_rejections_just_after_a_success_are_the_deliveries_own_fault_at_once() -> None:
+    model = Model()
+    model.succeed(D, now=10.0)
+    assert model.reject(A, B, C, now=10.5) == [A, B]
+    assert model.breaker.decide(now=11.5, random=0.0)
+
+
+def test_rejection_with_nothing_else_waits_for_a_moment_and_is_the_delivery_s_own_fault() -> None:
+    model = Model()
+    assert model.reject(A, B, now=10.0) == []
+    assert model.breaker.verdict_at == 10 + VERDICT_SECONDS
+    assert not model.breaker.decide(now=11.0, random=0.0)
+    assert not model.breaker.is_failing
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 406, 409, 411, 413, 415, 417, 421, 422, 428, 431, 451, 499])
+def test_several_reservations_rejected_and_none_accepted_open_it_whatever_the_status(status: int) -> None:
+    model, failure = Model(), judge(status, {}, NOW)
+    assert isinstance(failure, Failed)
+    assert model.reject(A, B, C, failure=failure) == []
     assert not model.breaker.is_open
+    assert model.breaker.decide(now=VERDICT_SECONDS, random=0.0)
+    assert (model.breaker.is_open, model.breaker.allows(0)) == (True, 0)
+    assert model.breaker.reason == f"it rejects every reservation: {failure.reason}"
+
+
+def test_rejections_hours_apart_with_no_success_in_between_open_it() -> None:
+    model = Model()
+    for hour, reservation in enumerate((A, B, C)):
+        model.reject(reservation, now=hour * 3600.0)
+        assert model.breaker.verdict_at is not None
+        assert model.breaker.verdict_at <= hour * 3600.0 + VERDICT_SECONDS
+        assert model.breaker.decide(now=hour * 3600.0 + 1, random=0.0) is (hour == 2)
+
+
+def test_one_reservation_rejected_again_and_again_does_not_open_it() -> None:
+    model = Model()
+    for second in range(10):
+        model.reject(A, now=float(second))
+        model.sending[A] = model.queue.release_held()[0]
+        model.queue.queue_again(model.sending[A])
+        model.send(1)
+    assert not model.breaker.decide(now=10.0, random=0.0)
+
+
+def test_delivery_that_was_at_fault_before_is_no_evidence() -> None:
+    model = Model()
+    for reservation in (A, B, C, D):
+        model.add(reservation)
+        model.send(1)
+        model.sending[reservation].failures = 1
+    assert model.reject(A, B, C, D) == [A, B, C, D]
+    assert model.breaker.verdict_at is None
+
+
+def test_endpoint_that_accepts_something_again_leaves_none_of_those_rejected_before_at_fault() -> None:
+    model = Model()
+    model.reject(A, B, C)
+    model.breaker.decide(now=1.0, random=0.0)
+    assert model.probe(2.0) == A
+    assert model.succeed(A) == ([B, C], [])
     model.send(10)
-    model.fail(A)
-    assert model.succeed(D) == ([A], []), "the first success beside it"
+    model.reject(B, now=3.0)
+    assert model.succeed(D) == ([], [B])
+
+
+def test_rejections_that_reopen_it_again_and_again_are_charged_by_the_second_success() -> None:
+    """As thousands that are replayed and rejected rightly, and now and then a change that is accepted."""
+    model, many = Model(), [A, B, C]
+    model.reject(*many)
+    for round_, (again, at_fault) in enumerate([(many, []), ([], many)]):
+        model.breaker.decide(now=10.0 * round_ + 1, random=0.0)
+        assert model.breaker.is_open
+        assert model.succeed(D) == (again, at_fault)
+        if again:
+            model.send(10)
+            model.reject(*many, now=10.0)
+
+
+def test_probe_that_is_rejected_shows_that_the_endpoint_responds_and_accuses_none() -> None:
+    model = opened()
+    assert model.probe(1.0) == A
+    assert model.reject(A, now=1.0) == []
+    assert (model.breaker.is_failing, model.breaker.allows(0)) == (False, 1)
+    assert (model.queue.held, model.queue.held_failed) == (1, 0)
+    model.send(2)
+    model.fail(B, now=1.1)
+    assert model.succeed(D) == ([B], [A]), "the first success beside it"
+
+
+@pytest.mark.parametrize("failure", [UNAVAILABLE, busy(None)])
+def test_one_reservation_that_is_rejected_after_an_outage_goes_by_its_schedule(failure: Failed) -> None:
+    model = Model()
+    model.fail(A, failure=failure)
+    assert model.probe(10.0) == A
+    assert model.reject(A, now=10.0) == []
+    assert model.breaker.verdict_at == 10 + VERDICT_SECONDS
+    assert not model.breaker.decide(now=11.0, random=0.0)
+
+
+def test_endpoint_that_rejects_and_fails_by_turns_and_accepts_nothing_stays_shut() -> None:
+    model, now = Model(), 1.0
+    model.reject(A, B, C)
+    assert model.breaker.decide(now=now, random=0.0)
+    for turn in range(20):
+        now = model.breaker.probe_at or 0.0
+        probe = model.probe(now)
+        assert probe is not None
+        if turn % 2:
+            model.reject(probe, now=now)
+        else:
+            model.fail(probe, now=now)
+        assert model.breaker.is_open
+    assert model.breaker.probe_at == now + PAUSES.longest_seconds
+
+
+def test_rejection_in_flight_when_the_endpoint_asks_for_a_pause_does_not_end_the_pause() -> None:
+    model = Model()
+    model.add(A, B)
+    model.send(2)
+    model.fail(A, failure=busy(30), now=0.0)
+    assert model.reject(B, now=0.1) == []
+    assert (model.breaker.is_open, model.breaker.probe_at) == (True, 30)
+    assert model.breaker.verdict_at is None
+
+
+def test_rejection_after_hours_waits_for_what_is_in_flight_beside_it() -> None:
+    model = Model()
+    model.reject(A, B, now=0.0)
+    assert not model.breaker.decide(now=1.0, random=0.0)
+    model.reject(C, now=3600.0)
+    assert model.breaker.verdict_at == 3601
+
+
+def test_pauses_between_probes_grow_while_everything_is_rejected_but_for_a_change_never_sent() -> None:
+    model, now, pauses = Model(), 1.0, []
+    model.reject(A, B, C)
+    model.breaker.decide(now=now, random=0.0)
+    for _ in range(8):
+        due = model.breaker.probe_at
+        assert due is not None
+        assert model.breaker.probe_unsent_at == now + PAUSES.first_seconds
+        pauses.append(due - now)
+        now = due
+        probe = model.probe(now)
+        assert probe is not None
+        model.reject(probe, now=now)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_pause_that_a_rejection_asks_for_is_honoured_for_every_probe() -> None:
+    model = Model()
+    model.reject(A, B, C, failure=Failed(422, "HTTP 422", Fault.DELIVERY, 600.0))
+    model.breaker.decide(now=1.0, random=0.0)
+    assert (model.breaker.probe_at, model.breaker.probe_unsent_at) == (601, 601)
+
+
+def test_rejections_do_not_count_beside_other_failures() -> None:
+    model = Model()
+    model.reject(A, B)
+    model.fail(C)
+    assert not model.breaker.is_open
+    assert model.breaker.probe_at == 1
 
 
 def test_429_opens_it_at_once_for_as_long_as_asked() -> None:
@@ -278,7 +477,7 @@ def test_what_has_not_failed_itself_is_never_at_fault(failure: Failed | None) ->
     """As a newer change that took the place of a held one (``latest_only``)."""
     held = InFlight(Change(Seq(1), A, Operation.UPDATED, NOW), suspected=True)
     held.last_attempt = None if failure is None else Attempt("id", NOW, 0.0, failure)
-    assert not is_at_fault(held)
+    assert not is_at_fault(held, was_open=True)
 
 
 @given(

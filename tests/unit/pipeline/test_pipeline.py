@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,7 @@ from cdc_bridge.pipeline.in_flight import DueRetry
 from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
 from cdc_bridge.transport.message import Message, seq_of
 from cdc_bridge.transport.outcome import Failed, Fault, Outcome
-from tests.unit.pipeline.scripted import GONE, INVALID, OK, UNAVAILABLE, ScriptedPipeline, change
+from tests.unit.pipeline.scripted import GONE, INVALID, OK, REQUEST_SECONDS, UNAVAILABLE, ScriptedPipeline, change
 from tests.unit.pipeline.virtual_time import in_virtual_time
 
 
@@ -280,17 +281,136 @@ async def test_failure_in_the_midst_of_successes_counts_as_the_delivery_s_own() 
 
 
 @in_virtual_time
-async def test_failure_in_the_midst_of_rejections_counts_as_nobody_s() -> None:
+async def test_failure_beside_rejections_alone_counts_as_nobody_s() -> None:
     async with ScriptedPipeline() as run:
         run.transport.script = lambda message: UNAVAILABLE if message.subject == "bad" else INVALID
         run.store.commit(change(1, "bad"), *(change(seq, f"r{seq}") for seq in range(2, 12)))
-        await run.until_recorded(*range(2, 12), state="retrying")
         await run.until(lambda: run.transport.seqs.count(1) > 2)
-        assert 1 not in run.store.states
+        assert run.pipeline.state.failing_since is not None
+        assert run.store.recorded == []
         run.transport.script = lambda _: OK
-        await run.until_recorded(1)
-        (bad,) = [delivery for batch in run.store.batches for delivery in batch if delivery.change.seq == 1]
-        assert bad.failures == 0
+        await run.until_recorded(*range(1, 12))
+        assert failures_of(run) == {0}
+
+
+def failures_of(run: ScriptedPipeline) -> set[int]:
+    return {delivery.failures for batch in run.store.batches for delivery in batch}
+
+
+@in_virtual_time
+@pytest.mark.parametrize("latest_only", [False, True])
+async def test_endpoint_that_rejects_everything_gets_probes_alone_and_all_once_it_accepts(*, latest_only: bool) -> None:
+    async with ScriptedPipeline(latest_only=latest_only) as run:
+        run.transport.script = lambda _: Failed(400, "HTTP 400", Fault.DELIVERY)
+        run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 101)))
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        assert run.pipeline.state.problem == "it rejects every reservation: HTTP 400"
+        begun, requests, run.transport.most_under_way = now(), len(run.transport.sent), 0
+        await asyncio.sleep(3600)
+        assert run.store.recorded == []
+        probes = len(run.transport.sent) - requests
+        assert (now() - begun) / 60 <= probes <= (now() - begun) / 54 + 10
+        assert run.transport.most_under_way == 1
+        run.store.commit(change(101, "r7"))
+        run.transport.script = lambda _: OK
+        accepted_at = now()
+        await run.until(lambda: run.store.position == 101)
+        assert now() - accepted_at < 90
+        assert failures_of(run) == {0}
+        assert run.pipeline.state.failing_since is None
+
+
+@in_virtual_time
+async def test_endpoint_that_rejects_a_booking_an_hour_is_failing_by_the_third() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: INVALID
+        for seq in range(1, 4):
+            assert run.pipeline.state.failing_since is None
+            run.store.commit(change(seq, f"r{seq}"))
+            await asyncio.sleep(3600)
+        assert run.pipeline.state.failing_since is not None
+        await asyncio.sleep(5 * 24 * 3600)
+        assert "dead" not in run.store.states.values()
+        run.transport.script = lambda _: OK
+        await run.until_recorded(1, 2, 3)
+
+
+@in_virtual_time
+async def test_daemon_that_starts_anew_finds_an_endpoint_that_rejects_everything_failing_again() -> None:
+    for _ in range(3):
+        async with ScriptedPipeline() as run:
+            run.transport.script = lambda _: INVALID
+            run.store.retry_in(0, DueRetry(change(1, "old"), 1, 1, overtaken=False))
+            run.store.commit(*(change(seq, f"r{seq}") for seq in range(2, 12)))
+            await run.until(lambda: run.pipeline.state.failing_since is not None)
+            assert run.store.recorded in ([], [(1, "retrying")])
+
+
+@in_virtual_time
+async def test_rejected_delivery_beside_others_is_sent_once_and_then_by_its_schedule_and_delays_nobody() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda message: INVALID if message.subject == "bad" else OK
+        run.store.commit(change(1, "bad"), *(change(seq, f"r{seq}") for seq in range(2, 12)))
+        begun = now()
+        await run.until_recorded(1, state="retrying")
+        await run.until_recorded(*range(2, 12))
+        assert now() - begun < 0.1
+        assert run.transport.seqs.count(1) == 1
+        await run.until(lambda: run.transport.seqs.count(1) == 2)
+        assert now() - begun == pytest.approx(SCHEDULE_SECONDS[0], rel=0.15)
+        assert run.pipeline.state.failing_since is None
+
+
+@in_virtual_time
+@pytest.mark.parametrize("accepted_of_ten", [1, 5, 9])
+async def test_endpoint_that_rejects_many_bookings_and_accepts_others_never_fails_nor_slows_down(
+    accepted_of_ten: int,
+) -> None:
+    async with ScriptedPipeline() as run:
+        chance = random.Random(accepted_of_ten)
+        accepted = {f"r{seq}" for seq in range(1, 3001) if chance.random() * 10 < accepted_of_ten}
+        run.transport.script = lambda message: OK if message.subject in accepted else INVALID
+        run.store.commit(*(change(seq, f"r{seq}") for seq in range(1, 3001)))
+        begun = now()
+        await run.until(lambda: len(run.store.states) == 3000)
+        assert now() - begun < 1.1 * 3000 * REQUEST_SECONDS / 4 + 2
+        assert {seq for seq, state in run.store.recorded if state == "delivered"} == {int(one[1:]) for one in accepted}
+        assert run.state_changes == 0
+
+
+@in_virtual_time
+async def test_change_is_accepted_within_seconds_beside_a_replay_of_which_everything_is_rejected() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda message: OK if (message.subject or "").startswith("new") else INVALID
+        run.store.retry_in(0, *(DueRetry(change(seq, f"old{seq}"), 1, 0, overtaken=False) for seq in range(1, 1001)))
+        run.pipeline.look_at_schedule()
+        await run.until(lambda: run.pipeline.state.failing_since is not None)
+        for seq in range(1001, 1061):
+            await asyncio.sleep(90)
+            committed_at = now()
+            run.store.commit(change(seq, f"new{seq}"))
+            await run.until_recorded(seq)
+            assert now() - committed_at < 3
+        assert len(run.store.states) > 1000
+
+
+@in_virtual_time
+async def test_one_reservation_that_is_rejected_after_the_endpoint_asked_for_a_pause_is_dead_in_the_end() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda _: busy if len(run.transport.sent) < 3 else INVALID
+        busy = Failed(429, "HTTP 429", Fault.OVERLOAD)
+        run.store.commit(change(1))
+        await run.until_recorded(1, state="dead")
+        assert run.pipeline.state.failing_since is None
+
+
+@in_virtual_time
+async def test_several_rejected_deliveries_on_their_schedule_do_not_make_a_quiet_endpoint_fail() -> None:
+    async with ScriptedPipeline() as run:
+        run.transport.script = lambda message: OK if message.subject == "good" else INVALID
+        run.store.commit(*(change(seq, f"bad{seq}") for seq in range(1, 9)), change(9, "good"))
+        await run.until_recorded(*range(1, 9), state="dead")
+        assert run.state_changes == 0
 
 
 @in_virtual_time

@@ -45,6 +45,7 @@ def listed(number: int = 1, name: str = "till", *, row: dict[str, Any] | None = 
         in_settings=False,
         paused=False,
         disabled=False,
+        resumed_at=None,
         same_cluster=True,
         free=True,
         fencing_token=0,
@@ -66,6 +67,7 @@ class ScriptedPipeline:
         self.stalled_since: float | None = None
         self.unread_since: float | None = None
         self.schedule_looks = 0
+        self.probes = 0
         self.started = asyncio.Event()
         self.stopped = asyncio.Event()
         """Set once it was told to stop."""
@@ -79,6 +81,9 @@ class ScriptedPipeline:
 
     def look_at_schedule(self) -> None:
         self.schedule_looks += 1
+
+    def probe_now(self) -> None:
+        self.probes += 1
 
     async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
         assert finish_within_seconds == FINISH_WITHIN_SECONDS

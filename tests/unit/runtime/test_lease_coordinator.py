@@ -79,6 +79,16 @@ async def test_changed_definition_restarts_just_that_endpoint(daemon: Daemon) ->
     assert not other.stopped.is_set()
 
 
+async def test_endpoint_that_somebody_resumes_is_probed_once_and_goes_on(daemon: Daemon) -> None:
+    resumed, other = await daemon.lease(listed(resumed_at="yesterday"), BAR)
+    assert (resumed.probes, other.probes) == (0, 0)
+    for _ in range(2):
+        daemon.store.listed = [listed(resumed_at="now"), BAR]
+        await daemon.coordinator.look()
+    assert (resumed.probes, other.probes) == (1, 0)
+    assert daemon.pipelines == {"till": [resumed], "bar": [other]}
+
+
 async def test_lost_lease_ends_the_pipeline_at_once_and_releases_nothing(daemon: Daemon) -> None:
     pipeline, other = await daemon.lease(listed(), BAR)
     pipeline.requests_end.clear()

@@ -133,6 +133,7 @@ def test_every_part_can_have_a_problem() -> None:
         polling_because="LISTEN failed",
         endpoints=[BEHIND, replace(HEALTHY, status=EndpointStatus.DISABLED)],
         max_lag_seconds=300,
+        out_of="this process ran out of memory",
     )
     assert {problem.part for problem in problems} == set(Part)
 

@@ -46,8 +46,43 @@ def test_503_that_asks_for_a_pause_is_an_overload() -> None:
     assert (outcome.fault, outcome.retry_after_seconds) == (Fault.OVERLOAD, 7)
 
 
-def test_retry_after_in_seconds() -> None:
-    assert retry_after_seconds({"retry-after": " 120 "}, NOW) == 120
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        (" 120 ", 120),
+        ("\t0120", 120),
+        ("12.0", 12),
+        ("0.493", 0.493),
+        ("292.052427053", 292.052427053),
+        ("12.", 12),
+        ("12, 12", 12),
+        ("12,30.5", 30.5),
+        ("0", 0),
+    ],
+)
+def test_retry_after_in_seconds(text: str, seconds: float) -> None:
+    assert retry_after_seconds({"retry-after": text}, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sun, 01 Mar 2026 12:00:30 GMT",
+        "Sunday, 01-Mar-26 12:00:30 GMT",
+        "Sun Mar  1 12:00:30 2026",
+        " Sun Mar 01 12:00:30 2026 ",
+        "Sun, 01 Mar 2026 12:00:30 UTC",
+        "Sun, 1 Mar 2026 12:00:30",
+        "Sun, 01 Mar 2026 13:00:30 +0100",
+        "Sun, 01 Mar 2026 12:00:30 GMT, Sun, 01 Mar 2026 12:00:30 GMT",
+        "2026-03-01T12:00:30Z",
+    ],
+)
+@pytest.mark.parametrize("date", [None, "Sun Mar  1 11:59:30 2026", "Sunday, 01-Mar-26 11:59:30 GMT"])
+def test_retry_after_as_a_date_in_every_format(text: str, date: str | None) -> None:
+    headers = {"retry-after": text} | ({} if date is None else {"date": date})
+    assert retry_after_seconds(headers, NOW) == (30 if date is None else 60)
 
 
 def test_retry_after_as_a_date_by_our_clock() -> None:
@@ -73,7 +108,11 @@ def test_date_in_the_past_asks_for_no_pause() -> None:
     assert retry_after_seconds({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, NOW) == 0
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5", "1.5", "٣", "Sun, 99 Nov 2026 08:49:37 GMT", "12 12 12"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "-5", "-0.5", "1e5", "inf", "nan", ".", "0x10", "1m0s", "12,", "12, soon", "٣", "12 12 12",
+     "Sun, 99 Nov 2026 08:49:37 GMT", "2026-13-01"],
+)  # fmt: skip
 def test_nonsense_is_no_retry_after(text: str) -> None:
     assert retry_after_seconds({"retry-after": text}, NOW) is None
 

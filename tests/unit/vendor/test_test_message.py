@@ -48,7 +48,7 @@ def test_each_one_has_an_id_of_its_own_that_no_change_has() -> None:
         (200, "accepts requests"),
         (204, "accepts requests"),
         (302, "redirects"),
-        (400, "URL and TLS are right"),
+        (400, "it has accepted no delivery yet"),
         (401, "Check header, secret"),
         (403, "Check header"),
         (404, "Check its path"),
@@ -64,6 +64,19 @@ def test_every_response_has_a_meaning(status: int, words: str) -> None:
     outcome = judge(status, {}, NOW)
     assert words in meaning_of(outcome)
     assert isinstance(outcome, Delivered) is (status < 300)
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 409, 413, 415, 421, 422, 451])
+@pytest.mark.parametrize("sample", [False, True])
+def test_rejection_by_an_endpoint_that_rejects_everything_is_no_good_news(status: int, *, sample: bool) -> None:
+    meaning = meaning_of(judge(status, {}, NOW), sample=sample, accepts=False)
+    assert "It accepts nothing" in meaning
+    assert "right" not in meaning
+
+
+def test_rejection_by_an_endpoint_that_accepts_reservations_proves_url_and_tls() -> None:
+    assert "URL and TLS are right" in meaning_of(judge(400, {}, NOW), accepts=True)
+    assert "accepts" not in meaning_of(judge(503, {}, NOW), accepts=False)
 
 
 def test_missing_response_has_a_meaning() -> None:

@@ -1,0 +1,172 @@
+"""The requests that this process may have in flight, over all endpoints.
+
+Each endpoint may have ``max_in_flight`` requests in flight, and the process may have more endpoints than descriptors
+for them. So all requests share :class:`Places`:
+
+* As many as half of the descriptors that are left for requests; the rest is for idle connections. Once half of all
+  descriptors are in use, a connection is not kept. Sessions with PostgreSQL, the web port and files have descriptors of
+  their own.
+* Half of the places are for anybody, the other half for endpoints that have no request in flight: those that are slow
+  to respond keep the others from none.
+* When something runs out all the same, as the machine lends it to others, the number of places halves; each request
+  lets it grow again, by one for as many requests as there are places (AIMD, as in the breaker). The delivery is loaded
+  and sent again, and nobody is charged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from cdc_bridge.backoff import Backoff
+from cdc_bridge.metrics import REQUESTS_PUT_OFF
+from cdc_bridge.transport.exhaustion import lowest_free_descriptor
+from cdc_bridge.transport.message import Message
+from cdc_bridge.transport.outcome import Attempt, Failed, Fault
+
+_OTHER_DESCRIPTORS = 40
+"""For PostgreSQL, files, look-ups of names, and what Python keeps open."""
+_FEWEST_PLACES = 2
+_WAITS_SECONDS = 10.0
+"""For a place. After that the reservation is loaded again, as it may have changed."""
+_HALVED_AT_MOST_EVERY_SECONDS = 1.0
+"""Many requests run out of the same at once."""
+_SHOWN_SECONDS = 60.0
+_PAUSES = Backoff(first_seconds=0.1, longest_seconds=5.0, jitter=0.5)
+
+_log = structlog.get_logger(__name__)
+
+
+class Places:
+    """The places of all requests."""
+
+    def __init__(self, descriptors: int, *, reserved: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with no request in flight.
+
+        Args:
+            descriptors: How many descriptors the process may have.
+            reserved: Those of them that others need, such as the web port.
+            clock: Time in seconds.
+        """
+        self._descriptors = descriptors
+        self._most = max(_FEWEST_PLACES, (descriptors - reserved - _OTHER_DESCRIPTORS) // 2)
+        self._clock = clock
+        self._taken = 0
+        self._taken_by: Counter[object] = Counter()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._reason = ""
+        self._ran_out_at = self._halved_at = self._logged_at = float("-inf")
+        self._not_logged = 0
+        self._limit = float(self._most)
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be in flight at present."""
+        return int(self._limit)
+
+    @property
+    def problem(self) -> str | None:
+        """What this process ran out of within the last minute."""
+        if self._clock() - self._ran_out_at > _SHOWN_SECONDS:
+            return None
+        return f"{self._reason}; {self.limit} requests at once at most for now"
+
+    def may_keep_connection(self) -> bool:
+        """Return whether a connection may stay open for the next request."""
+        lowest_free = lowest_free_descriptor()
+        return lowest_free is not None and lowest_free < self._descriptors // 2
+
+    async def take(self, endpoint: object) -> bool:
+        """Wait for a place and take it; return whether there was one in time.
+
+        Args:
+            endpoint: Whoever asks.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAITS_SECONDS):
+                while not self._has_place_for(endpoint):
+                    await self._until_given_back()
+                self._taken += 1
+                self._taken_by[endpoint] += 1
+                return True
+        return False
+
+    def give_back(self, endpoint: object) -> None:
+        """Give a place back."""
+        self._taken -= 1
+        self._taken_by[endpoint] -= 1
+        if not self._taken_by[endpoint]:
+            del self._taken_by[endpoint]
+        self._limit = min(self._most, self._limit + 1 / self._limit)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def ran_out(self, reason: str) -> None:
+        """Note that a request could not be sent, after its place was given back."""
+        REQUESTS_PUT_OFF.inc()
+        now = self._clock()
+        if now - self._halved_at >= _HALVED_AT_MOST_EVERY_SECONDS:
+            self._halved_at = now
+            self._limit = max(1.0, min(self._limit, self._taken + 1) / 2)
+        self._ran_out_at, self._reason = now, reason
+        self._not_logged += 1
+        if now - self._logged_at >= _SHOWN_SECONDS:
+            _log.error("out of resources", problem=self.problem, requests=self._not_logged)
+            self._logged_at, self._not_logged = now, 0
+
+    def _has_place_for(self, endpoint: object) -> bool:
+        return self._taken < self.limit // 2 or (self._taken < self.limit and endpoint not in self._taken_by)
+
+    async def _until_given_back(self) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting[waiting] = None
+        try:
+            await waiting
+        finally:
+            del self._waiting[waiting]
+
+
+class Transport(Protocol):
+    """Sends requests to one endpoint, whatever this process has left."""
+
+    async def send(self, message: Message) -> Attempt | None:
+        """Send a message and return the attempt; ``None``: the lease ended before the body was written."""
+
+
+class LimitedTransport:
+    """Sends requests to one endpoint, each in a place."""
+
+    def __init__(self, transport: Transport, places: Places) -> None:
+        """Prepare to send.
+
+        Args:
+            transport: Sends the requests.
+            places: Those of all endpoints.
+        """
+        self._transport = transport
+        self._places = places
+        self._failures = 0
+
+    async def send(self, message: Message) -> Attempt | None:
+        """Send a message and return the attempt; ``None``: it was not sent, for want of a lease or of a resource."""
+        if not await self._places.take(self):
+            return None
+        try:
+            attempt = await self._transport.send(message)
+        finally:
+            self._places.give_back(self)
+        if attempt is None or not isinstance(attempt.outcome, Failed) or attempt.outcome.fault is not Fault.OURS:
+            self._failures = 0
+            return attempt
+        self._failures += 1
+        self._places.ran_out(attempt.outcome.reason)
+        await asyncio.sleep(_PAUSES.pause_seconds(self._failures, random.random()))
+        return None
