@@ -11,6 +11,7 @@
 --   uuid                                     32 upper-case hexadecimal digits
 --   timestamp with time zone                 UTC with three decimals, 2021-02-22T22:30:00.000Z
 --   date                                     2021-02-22
+--                                            infinity and years before 1 or after 9999 become null
 --   json, jsonb                              as it is
 --
 -- A timestamp without time zone needs its zone: r.datetime at time zone 'Europe/London'.

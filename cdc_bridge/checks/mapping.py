@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cdc_bridge.checks.verdict import Check, failed, listed, ok, warning
+from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.formats import TEXT_TYPES
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
-from cdc_bridge.vendor.contract import column_forms, column_names
+from cdc_bridge.vendor.contract import column_forms
 
 _queries = load_queries(__name__)
 
@@ -27,7 +27,6 @@ _FITTING = {
         "keyOrNone": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
         "flag": TEXT_TYPES | {"bool"},
         "instant": frozenset({"timestamptz"}),
-        "instantOrNull": frozenset({"timestamptz"}),
         "count": _NUMBERS,
         "amount": _NUMBERS,
     }.items()
@@ -56,17 +55,50 @@ async def check_contract(connection: LoadingConnection) -> Check:
         PayloadInvalid: It is not defined.
     """
     definition = await payload_definition(connection, RESERVATION)
-    types = definition.type_of
-    if missing := [column for column in column_names() if column not in types]:
+    missing, misfits = contract_problems(definition)
+    if missing:
         return failed(
             _NAME,
-            f"the payload lacks {listed(missing)}",
+            "; ".join([*missing.values(), *misfits.values()]),
             "Add them to the mapping and run: cdc-bridge install --mapping FILE",
         )
-    if (problem := _check_forms(types) or await _check_code(connection, definition)) is not None:
-        return problem
-    extra = len(types) - len(column_forms())
-    return ok(_NAME, f"{len(types)} columns" + (f", {extra} beyond the contract" if extra else ""))
+    if misfits:
+        return warning(
+            _NAME,
+            "; ".join(misfits.values()),
+            "Correct the mapping, or tell your vendor. See cdc-bridge contract schema",
+        )
+    if (runs := await _check_code(connection, definition)) is not None:
+        return runs
+    extra = len(definition.columns) - len(column_forms())
+    return ok(_NAME, f"{len(definition.columns)} columns" + (f", {extra} beyond the contract" if extra else ""))
+
+
+def contract_problems(definition: PayloadDefinition) -> tuple[dict[str, str], dict[str, str]]:
+    """Return everything in which a payload breaks the contract: missing keys and misfits, each by its key."""
+    types, forms = definition.type_of, column_forms()
+    missing = {key: f"{key} is missing" for key in forms if key not in types}
+    misfits = {
+        key: f"{key} is {types[key]}, not {form}"
+        for key, form in forms.items()
+        if key in types and types[key] not in _FITTING[form]
+    }
+    present = [key for key in forms if key in types]
+    for key, other in zip((key for key in types if key in forms), present, strict=True):
+        if key != other:
+            misfits[key] = f"{key} stands where the contract has {other}"
+            break
+    return missing, misfits
+
+
+async def reservation_problems(connection: Connection) -> dict[str, str]:
+    """Return everything in which the payload of reservations breaks the contract, by key.
+
+    Raises:
+        PayloadInvalid: It is not defined.
+    """
+    missing, misfits = contract_problems(await payload_definition(connection, RESERVATION))
+    return missing | misfits
 
 
 async def _check_code(connection: LoadingConnection, definition: PayloadDefinition) -> Check | None:
@@ -76,22 +108,3 @@ async def _check_code(connection: LoadingConnection, definition: PayloadDefiniti
     if not (code := [*definition.functions, *views]):
         return None
     return ok(_NAME, f"{len(definition.columns)} columns; runs code of e-Res as cdc_bridge_loader: {listed(code)}")
-
-
-def _check_forms(types: dict[str, str]) -> Check | None:
-    forms = column_forms()
-    misfits = [(column, form) for column, form in forms.items() if types[column] not in _FITTING[form]]
-    if misfits:
-        found = listed([f"{column} ({types[column]}, not {form})" for column, form in misfits])
-        return warning(
-            _NAME,
-            f"columns are not written in the contract's forms: {found}",
-            "Cast them in the mapping, or tell your vendor. See cdc-bridge contract schema",
-        )
-    if [column for column in types if column in forms] != list(forms):
-        return warning(
-            _NAME,
-            "the columns are not in the order of the contract's keys",
-            "Reorder them in the mapping.",
-        )
-    return None

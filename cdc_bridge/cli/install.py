@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.checks.mapping import reservation_problems
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 from cdc_bridge.console import print_document, print_line
 from cdc_bridge.schema import install as operation
@@ -31,6 +32,13 @@ def install(
             "installation, for as long.",
         ),
     ] = False,
+    allow_incomplete: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY,KEY",
+            help="Keys in which the mapping given may break the contract: they are missing, or written otherwise.",
+        ),
+    ] = "",
     finish: Annotated[
         bool,
         typer.Option("--finish", help="Finish an upgrade, after every daemon of the old version has stopped."),
@@ -55,12 +63,17 @@ def install(
         print_document(_text(mapping, upgrade_from, finish=finish))
         return
     url = database_url_from(config, database_url)
+    allowed = {key.strip() for key in allow_incomplete.split(",")}
     if finish:
         asyncio.run(operation.finish(url, print_line))
     elif dry_run:
-        asyncio.run(operation.dry_run(url, mapping, print_line))
+        asyncio.run(
+            operation.dry_run(url, mapping, print_line, contract=reservation_problems, allow_incomplete=allowed)
+        )
     else:
-        asyncio.run(operation.install(url, mapping, print_line))
+        asyncio.run(
+            operation.install(url, mapping, print_line, contract=reservation_problems, allow_incomplete=allowed)
+        )
 
 
 def _text(mapping: Path | None, upgrade_from: int | None, *, finish: bool) -> str:

@@ -21,6 +21,9 @@ Json = Any
 """A value that orjson writes as it is to be written: ``str``, ``int``, ``Fragment``, ``None`` or a ``dict`` of them."""
 
 
+_DATE_LENGTH = len("2021-02-22")
+
+
 def format_number(text: str) -> orjson.Fragment:
     """Write a number without trailing zeros: ``20.50`` becomes ``20.5``, ``20.00`` becomes ``20``.
 
@@ -34,24 +37,16 @@ def format_number(text: str) -> orjson.Fragment:
 def format_instant(text: str) -> str | None:
     """Write an instant: ``2021-02-22 22:30:00.123456+00`` becomes ``2021-02-22T22:30:00.123Z``.
 
-    The text is PostgreSQL's ISO style in UTC. Years before Christ are written as ISO 8601 does (44 BC is
-    ``-0043``); the infinities, which JSON does not have, become ``None``.
+    The text is PostgreSQL's ISO style in UTC. What RFC 3339 cannot express becomes ``None``: the infinities, and years
+    before 1 or after 9999.
     """
-    if text[10:11] == " " and text.endswith("+00"):  # most by far: this is done for every request
-        return f"{text[:10]}T{text[11:19]}.{text[20:-3][:3].ljust(3, '0')}Z"
-    if "infinity" in text:
+    if text[10:11] != " " or not text.endswith("+00"):
         return None
-    date, _, rest = text.partition(" ")
-    time, _, era = rest.partition("+00")
-    if era:
-        year, _, day = date.partition("-")
-        date = f"-{int(year) - 1:04d}-{day}"
-    seconds, _, fraction = time.partition(".")
-    return f"{date}T{seconds}.{fraction[:3].ljust(3, '0')}Z"
+    return f"{text[:10]}T{text[11:19]}.{text[20:-3][:3].ljust(3, '0')}Z"
 
 
 def _format_date(text: str) -> str | None:
-    return None if text.endswith("infinity") else text
+    return text if len(text) == _DATE_LENGTH else None
 
 
 def _format_flag(text: str) -> str:

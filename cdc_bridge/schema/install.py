@@ -5,7 +5,7 @@ What runs is the text of the files in ``sql/``, one transaction each: what a DBA
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,9 @@ _queries = load_queries(__name__)
 
 Connection = AsyncConnection[TupleRow]
 
+ContractCheck = Callable[[Connection], Awaitable[Mapping[str, str]]]
+"""Returns in what the installed payload breaks the contract, by key."""
+
 _FINISH = "cdc-bridge install --finish"
 
 
@@ -46,7 +49,14 @@ class _Plan:
     keeps_mapping: bool
 
 
-async def install(database_url: str, mapping: Path | None, report: Report) -> None:
+async def install(
+    database_url: str,
+    mapping: Path | None,
+    report: Report,
+    *,
+    contract: ContractCheck | None = None,
+    allow_incomplete: Collection[str] = (),
+) -> None:
     """Install, upgrade, or repair what is missing.
 
     An installed mapping is kept unless another is given: a DBA may have written it.
@@ -55,6 +65,8 @@ async def install(database_url: str, mapping: Path | None, report: Report) -> No
         database_url: A superuser's, or that of a role with CREATEROLE that owns the database.
         mapping: The mapping file; ``None``: keep the installed one, or use the shipped one if there is none.
         report: Called with each line of progress.
+        contract: Checks the mapping that is given; ``None``: it is not checked.
+        allow_incomplete: Keys in which it may break the contract.
 
     Raises:
         DatabaseUnavailable: The database does not respond.
@@ -66,7 +78,16 @@ async def install(database_url: str, mapping: Path | None, report: Report) -> No
         for name, text in plan.steps:
             if len(plan.steps) > 1:
                 report(f"Running {name} ...")
-            await run_with_lock_retry(connection, database_url, text, report)
+            if mapping is None:
+                await run_with_lock_retry(connection, database_url, text, report)
+                continue
+            await run_with_lock_retry(connection, database_url, without_commit(text), report)
+            try:
+                await _require_contract(connection, contract, allow_incomplete)
+            except InstallationError:
+                await connection.rollback()
+                raise
+            await connection.commit()
         after = await installed_version(connection)
         for line in await _summary(connection, before, after, plan):
             report(line)
@@ -97,8 +118,17 @@ async def finish(database_url: str, report: Report) -> None:
             )
 
 
-async def dry_run(database_url: str, mapping: Path | None, report: Report) -> None:
+async def dry_run(
+    database_url: str,
+    mapping: Path | None,
+    report: Report,
+    *,
+    contract: ContractCheck | None = None,
+    allow_incomplete: Collection[str] = (),
+) -> None:
     """Run an installation in one transaction, report what it changed, and roll it back.
+
+    The arguments are those of :func:`install`.
 
     Raises:
         DatabaseUnavailable: The database does not respond.
@@ -112,6 +142,8 @@ async def dry_run(database_url: str, mapping: Path | None, report: Report) -> No
             await run_with_lock_retry(connection, database_url, text, report)
             after = await installed_objects(connection)
             locks = await locks_on_other_tables(connection)
+            if mapping is not None:
+                await _require_contract(connection, contract, allow_incomplete)
         finally:
             await connection.rollback()
         changes = difference(before, after)
@@ -123,6 +155,19 @@ async def dry_run(database_url: str, mapping: Path | None, report: Report) -> No
         for lock in locks:
             report(f"Lock on e-Res's tables until commit: {lock}")
         report("Dry run: everything was rolled back.")
+
+
+async def _require_contract(
+    connection: Connection, contract: ContractCheck | None, allow_incomplete: Collection[str]
+) -> None:
+    found = {} if contract is None else await contract(connection)
+    problems = {key: problem for key, problem in found.items() if key not in allow_incomplete}
+    if problems:
+        raise InstallationError(
+            "the mapping breaks the contract with the vendors",
+            "Correct it and run this again. If the vendor knows: --allow-incomplete " + ",".join(problems),
+            more=[*problems.values(), "Nothing was changed."],
+        )
 
 
 async def uninstall(database_url: str, report: Report) -> None:

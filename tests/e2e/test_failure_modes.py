@@ -37,7 +37,7 @@ async def test_all_is_well(bridges: Bridges) -> None:
     code, output, errors = await run_command("check", **bridges.settings)
     assert (code, errors) == (0, "")
     names = (
-        "cdc-bridge settings secrets database server clock installation rights roles mapping capture endpoints reach "
+        "cdc-bridge settings secrets database sessions server connections clock installation rights roles mapping capture endpoints reach "
         "wake-up"
     )
     assert [line.split()[:2] for line in output.splitlines()] == [["✓", name] for name in names.split()]
@@ -128,7 +128,7 @@ async def assert_mapping_fails(bridges: Bridges, *words: str) -> None:
 
 async def test_payload_that_lacks_a_column(bridges: Bridges, database: Database) -> None:
     replace_in_payload(database, '  k.number as "call.number",\n', "")
-    await assert_mapping_fails(bridges, "the payload lacks call.number", "--mapping FILE")
+    await assert_mapping_fails(bridges, "call.number is missing", "--mapping FILE")
 
 
 async def test_payload_with_a_type_that_says_too_little(bridges: Bridges, database: Database) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_bridge.payload.builder import BodyBuilder, Column
-from cdc_bridge.payload.formats import format_instant, format_number
+from cdc_bridge.payload.formats import FORMATTERS, format_instant, format_number
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,13 @@ def test_number_keeps_its_value(number: Decimal) -> None:
         ("2021-02-22 22:30:00.5+00", '"2021-02-22T22:30:00.500Z"'),
         ("2021-02-22 22:30:00.123456+00", '"2021-02-22T22:30:00.123Z"'),
         ("2021-12-31 23:59:59.999999+00", '"2021-12-31T23:59:59.999Z"'),
-        ("0044-03-15 12:00:00+00 BC", '"-0043-03-15T12:00:00.000Z"'),
+        ("0001-01-01 00:00:00+00", '"0001-01-01T00:00:00.000Z"'),
+        ("9999-12-31 23:59:59.999999+00", '"9999-12-31T23:59:59.999Z"'),
+        ("10000-01-01 00:00:00+00", "null"),
+        ("20231-07-01 12:00:00.5+00", "null"),
+        ("294276-12-31 23:59:59.999999+00", "null"),
+        ("0044-03-15 12:00:00+00 BC", "null"),
+        ("4713-01-01 00:00:00.25+00 BC", "null"),
         ("infinity", "null"),
         ("-infinity", "null"),
     ],
@@ -107,3 +113,17 @@ def test_each_type_has_its_form() -> None:
         "h": None,
         "i": 1e22,
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2021-02-22", '"2021-02-22"'),
+        ("infinity", "null"),
+        ("-infinity", "null"),
+        ("0044-03-15 BC", "null"),
+        ("20231-07-01", "null"),
+    ],
+)
+def test_date_has_a_year_of_four_digits_or_is_null(text: str, written: str) -> None:
+    assert orjson.dumps(FORMATTERS["date"](text)).decode() == written

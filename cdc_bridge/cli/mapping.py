@@ -1,0 +1,38 @@
+"""``cdc-bridge mapping``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdc_bridge.checks.mapping import reservation_problems
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.console import print_line
+from cdc_bridge.schema.install import dry_run
+
+app = typer.Typer(no_args_is_help=True, help="Check a mapping before it is installed.")
+
+
+@app.callback()
+def mapping() -> None:
+    """Check a mapping before it is installed."""
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="SQL file with your mapping.", exists=True, dir_okay=False)],
+    config: ConfigOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Hold a mapping to e-Res's tables and to the contract, and name everything that does not fit.
+
+    Needs a DBA's rights: it is installed in a transaction that is rolled back, with the locks of an installation.
+
+    Example: cdc-bridge mapping check my-mapping.sql
+    """
+    url = database_url_from(config, database_url)
+    asyncio.run(dry_run(url, file, lambda _: None, contract=reservation_problems))
+    print_line("The mapping fits e-Res's tables and the contract.")

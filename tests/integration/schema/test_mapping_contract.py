@@ -1,0 +1,94 @@
+"""A mapping that breaks the contract is refused before anything changes; all that is wrong is named at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cdc_bridge.schema.sql_text import sql_folder
+from tests.support.bridge import run_command
+from tests.support.databases import Database
+
+DEFINITION = "select query from cdc_bridge.payload_definition where name = 'reservation'"
+BREACHES = {
+    '  c.title as "customer.title",\n': "",
+    '  c.notes as "customer.notes",\n': '  c.id as "customer.note",\n',
+    "  r.reference,\n": "  r.reference::text as reference,\n",
+    "  r.adults,\n": "  null::boolean as adults,\n",
+}
+NAMED = [
+    "customer.title is missing",
+    "customer.notes is missing",
+    "reference is text, not count",
+    "adults is bool, not count",
+]
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    text = (sql_folder() / "mapping.sql").read_text()
+    for correct, wrong in BREACHES.items():
+        assert correct in text
+        text = text.replace(correct, wrong)
+    file = tmp_path / "mapping.sql"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    "command", [("install", "--mapping"), ("install", "--dry-run", "--mapping"), ("mapping", "check")], ids=" ".join
+)
+async def test_everything_wrong_is_named_and_nothing_is_changed(
+    command: tuple[str, ...], broken: Path, database: Database
+) -> None:
+    before = database.value(DEFINITION)
+    code, output, errors = await run_command(*command, str(broken), CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 1
+    for problem in NAMED:
+        assert problem in errors
+    assert "Nothing was changed." in errors
+    assert database.value(DEFINITION) == before
+    assert "Traceback" not in output + errors
+
+
+async def test_breach_that_the_vendor_knows_of_can_be_allowed_by_key(broken: Path, database: Database) -> None:
+    allowed = ("--allow-incomplete", "customer.title, customer.notes,reference")
+    arguments = ("install", "--mapping", str(broken), *allowed)
+    code, _, errors = await run_command(*arguments, CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, "adults is bool" in errors, "customer.title" in errors) == (1, True, False)
+    arguments = (*arguments[:-1], arguments[-1] + ",adults")
+    code, _, errors = await run_command(*arguments, CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, errors) == (0, "")
+    assert "customer.note" in database.value(DEFINITION)
+
+
+async def test_columns_in_another_order_are_named(tmp_path: Path, database: Database) -> None:
+    text = (sql_folder() / "mapping.sql").read_text()
+    file = tmp_path / "mapping.sql"
+    file.write_text(text.replace("  r.id,\n  r.cust_id,\n", "  r.cust_id,\n  r.id,\n"))
+    code, _, errors = await run_command("mapping", "check", str(file), CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, "cust_id stands where the contract has id" in errors) == (1, True)
+
+
+async def test_types_that_cannot_be_written_are_all_named(tmp_path: Path, database: Database) -> None:
+    text = (sql_folder() / "mapping.sql").read_text()
+    file = tmp_path / "mapping.sql"
+    for column, type_ in {
+        "notes": "bytea",
+        "adults": "interval",
+        "datetime": "timestamp",
+        "duration": "int4range",
+    }.items():
+        text = text.replace(f"  r.{column},\n", f"  null::{type_} as {column},\n")
+    file.write_text(text)
+    code, _, errors = await run_command("install", "--mapping", str(file), CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 1
+    for column in ("notes", "adults", "datetime", "duration"):
+        assert f'column "{column}"' in errors
+
+
+async def test_mapping_that_fits_is_said_to(database: Database) -> None:
+    file = sql_folder() / "mapping.sql"
+    code, output, _ = await run_command("mapping", "check", str(file), CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, output) == (0, "The mapping fits e-Res's tables and the contract.\n")
