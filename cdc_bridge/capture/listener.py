@@ -71,6 +71,7 @@ class Listener:
         self._polling.set()
         self._next_test_at = 0.0
         self._reason_for_polling = ""
+        self._queue_fills_up = False
         self.announced = asyncio.Event()
         """Set when an endpoint was changed or a delivery made due; while polling, at every wake-up."""
 
@@ -146,6 +147,7 @@ class Listener:
                     # Requests go out first, and writers who commit one after another notify only once.
                     await asyncio.sleep(_AWAKE_SECONDS)
             else:
+                await self._note_queue()
                 await asyncio.sleep(self._poll_interval_seconds)
                 self._wake_readers()
 
@@ -164,8 +166,19 @@ class Listener:
                 WAKE_UPS.labels("notification").inc()
                 return True
             WAKE_UPS.labels("open transaction" if silent_writers else "safety read").inc()
+            if await self._note_queue():
+                return True
             if self._seconds_until_test() <= 0:
                 return False
+
+    async def _note_queue(self) -> bool:
+        """Return whether PostgreSQL's queue of notifications fills up, and log it once."""
+        # On another connection: a flood of notifications would come in front of the response, and be kept in memory.
+        usage = await self._database.patiently(wake_up.queue_fills_up)
+        if usage is not None and not self._queue_fills_up:
+            _log.warning("notification queue fills up", usage=round(usage, 2), remedy=wake_up.QUEUE_REMEDY)
+        self._queue_fills_up = usage is not None
+        return self._queue_fills_up
 
     async def _test(self, inbox: wake_up.Inbox) -> bool:
         """Return whether a notification of our own, sent on another connection, arrives on this one."""

@@ -3,8 +3,16 @@
 
 -- name: try_wake_up_lock
 -- Marks a daemon as sleeping: from now on a committing change notifies. Then draws a transaction id, as own_transaction does.
--- Null: a writer holds the lock for an instant, or another daemon sleeps.
-select case when pg_try_advisory_lock(52683, 1) then pg_current_xact_id()::text::bigint end
+-- Null: a writer holds the lock for an instant, another daemon sleeps, or the queue of notifications fills up, and writers
+-- would not notify.
+select case
+  when pg_notification_queue_usage() >= 0.4 then null
+  when pg_try_advisory_lock(52683, 1) then pg_current_xact_id()::text::bigint
+end
+
+-- name: queue_usage
+-- How full PostgreSQL's queue of notifications is, from 0 to 1. If it is full, a commit that notifies fails.
+select pg_notification_queue_usage()
 
 -- name: release_wake_up_lock
 -- The daemon is awake.

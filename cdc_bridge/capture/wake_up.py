@@ -42,10 +42,19 @@ ENDPOINTS = "cdc_bridge_endpoint"
 """Channel of changed endpoints and of deliveries made due."""
 
 _LOCK_ATTEMPTS = 5
+_QUEUE_LIMIT = 0.4
+"""Below the usage at which writers stop to notify, and as in ``try_wake_up_lock``."""
 _TOKEN_CHARACTERS = 16
 _MAX_KEPT = 100
 _MAX_READS = 16
 _GAP_SECONDS = 0.05
+
+
+QUEUE_REMEDY = (
+    "End the session that listens and leaves its transaction open, in psql as a DBA: select pg_terminate_backend(pid) "
+    "from pg_stat_activity where state like 'idle in transaction%' and xact_start < now() - interval '10 minutes';"
+)
+"""What empties the queue of notifications."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +185,7 @@ async def connections_notify(
 
 
 async def take_lock(inbox: Inbox) -> int | None:
-    """Take the lock and return the horizon; ``None``: another daemon has the lock."""
+    """Take the lock and return the horizon; ``None``: another daemon has it, or notifications may not get through."""
     # A writer that tests the lock holds it for about a microsecond, so a second try nearly always succeeds.
     for _ in range(_LOCK_ATTEMPTS):
         horizon: int | None = await _value(inbox, "try_wake_up_lock")
@@ -188,6 +197,17 @@ async def take_lock(inbox: Inbox) -> int | None:
 async def release_lock(inbox: Inbox) -> None:
     """Release the lock: this daemon is awake."""
     await _execute(inbox, "release_wake_up_lock")
+
+
+async def queue_fills_up(connection: AsyncConnection[TupleRow]) -> float | None:
+    """Return how full PostgreSQL's queue of notifications is, from 0 to 1; ``None``: not so full that it matters.
+
+    A session that listens and never ends its transaction fills it. Then every commit that notifies fails: so writers do
+    not notify any more (``define_capture.sql``), and the daemon polls.
+    """
+    cursor = await connection.execute(_queries["queue_usage"])
+    ((usage,),) = await cursor.fetchall()
+    return float(usage) if usage >= _QUEUE_LIMIT else None
 
 
 async def has_silent_writers(inbox: Inbox, horizon: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from cdc_bridge.capture.wake_up import connections_notify
+from cdc_bridge.capture.wake_up import QUEUE_REMEDY, connections_notify, queue_fills_up
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, ok, warning
 from cdc_bridge.database import problem_of
 from cdc_bridge.sessions import connect
@@ -28,6 +28,8 @@ async def check_wake_up(connection: Connection, settings: Settings) -> Check:
     )
     try:
         async with await connect(settings.database_url.get_secret_value()) as other:
+            if (usage := await queue_fills_up(other)) is not None:
+                return warning(name, f"PostgreSQL's queue of notifications is {usage:.0%} full", QUEUE_REMEDY)
             if await connections_notify(connection, other, _ARRIVES_WITHIN_SECONDS):
                 return ok(name, "NOTIFY arrives")
     except psycopg.Error as error:

@@ -37,8 +37,8 @@ async def test_all_is_well(bridges: Bridges) -> None:
     code, output, errors = await run_command("check", **bridges.settings)
     assert (code, errors) == (0, "")
     names = (
-        "cdc-bridge settings secrets database sessions server connections clock installation rights roles mapping capture endpoints reach "
-        "wake-up"
+        "cdc-bridge settings secrets database sessions server connections clock installation rights roles mapping "
+        "capture endpoints reach wake-up"
     )
     assert [line.split()[:2] for line in output.splitlines()] == [["✓", name] for name in names.split()]
 

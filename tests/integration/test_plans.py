@@ -223,7 +223,7 @@ READING_ALL = {
     "count_kept": "counts what an uninstall would delete; run by hand",
 }
 SMALL = """
-set_up_session set_up_daemon_session server_incarnation newest_history connections_left
+set_up_session set_up_daemon_session server_incarnation newest_history connections_left queue_usage
 limit_loading plan_once set_up_dashboard_session
 try_wake_up_lock release_wake_up_lock listen notify
 own_transaction oldest_transaction
