@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -108,7 +109,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
                 source=source,
                 page_size=settings.batch_size,
                 max_body_bytes=settings.max_body_bytes,
-                suspects=SuspectReservations(),
+                suspects=defaultdict(SuspectReservations),
                 places=places,
                 payload_invalid=mapping.found_invalid,
             ),

@@ -24,7 +24,7 @@ _ENDS_SESSIONS = "each time that it is loaded, PostgreSQL ends the session or th
 
 
 class SuspectReservations:
-    """Reservations whose loads failed as if the database were away; the daemon keeps them for all its pipelines.
+    """Reservations of an endpoint whose loads failed as if the database were away. They outlive its pipeline.
 
     As a rule it was away, and they have nothing to do with it. But a row can do that as well: by a function that sleeps
     or fails under an odd SQLSTATE, or by a fault of PostgreSQL or an extension that ends all sessions of the server. So
@@ -50,19 +50,16 @@ class SuspectReservations:
         self, load: Load, connection: LoadingConnection, reservation_ids: Sequence[ReservationId]
     ) -> Loaded:
         """Load reservations, and count it if that fails."""
-        before = {id_: self._failures.get(id_, 0) for id_ in reservation_ids}
-        self._failures |= {id_: count + 1 for id_, count in before.items()}
         try:
             loaded = await load(connection, reservation_ids)
-        except psycopg.Error as error:
-            if is_locked(error):
-                self._failures |= before
+        except BaseException as error:  # Also if it is cancelled, because it takes too long.
+            if not (isinstance(error, psycopg.Error) and is_locked(error)):
+                for id_ in reservation_ids:
+                    self._failures[id_] = self._failures.get(id_, 0) + 1
             raise
-        for id_, count in before.items():
-            if count and id_ in loaded.unreadable:
-                self._failures[id_] = count
-            else:
-                del self._failures[id_]
+        for id_ in reservation_ids:
+            if id_ not in loaded.unreadable:
+                self._failures.pop(id_, None)
         return loaded
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from cdc_bridge.capture.change_log import ChangeLog
@@ -11,6 +11,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import NewLease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import PayloadInvalid
+from cdc_bridge.model import EndpointId
 from cdc_bridge.payload.reservations import EndpointReservations, SuspectReservations
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.pipeline import Pipeline
@@ -30,7 +31,7 @@ async def open_pipeline(
     source: str,
     page_size: int,
     max_body_bytes: int,
-    suspects: SuspectReservations,
+    suspects: Mapping[EndpointId, SuspectReservations],
     places: Places,
     payload_invalid: Callable[[PayloadInvalid], None],
 ) -> AsyncIterator[Pipeline]:
@@ -45,7 +46,7 @@ async def open_pipeline(
         source: CloudEvents source of all requests.
         page_size: Maximum number of changes read at once.
         max_body_bytes: Size of a body that is not sent any more.
-        suspects: Reservations that may break sessions.
+        suspects: For each endpoint, the reservations that may end sessions.
         places: Those of the requests of all endpoints.
         payload_invalid: Called when the payload cannot be loaded.
 
@@ -67,7 +68,7 @@ async def open_pipeline(
                 served,
                 lease.endpoint_id,
                 max_body_bytes=max_body_bytes,
-                suspects=suspects,
+                suspects=suspects[lease.endpoint_id],
                 found_invalid=payload_invalid,
             ),
             delivery_log=DeliveryLog(served, lease.endpoint_id, lease.fencing_token),

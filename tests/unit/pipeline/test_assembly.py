@@ -36,7 +36,7 @@ async def test_closed_pipeline_does_not_keep_the_listener_from_sleeping(error: t
             source="/tests",
             page_size=100,
             max_body_bytes=1_000_000,
-            suspects=SuspectReservations(),
+            suspects={EndpointId(1): SuspectReservations()},
             places=Places(1024),
             payload_invalid=lambda _: None,
         ):
