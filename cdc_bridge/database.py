@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -59,7 +58,7 @@ RECONNECT = Backoff(first_seconds=0.1, longest_seconds=5.0, jitter=0.5)
 """Pauses between attempts while the database is unavailable."""
 
 _POOL_SIZE = 4
-_LOADING_POOL_SIZE = 2
+_LOADING_POOL_SIZE = 4
 
 DATABASE_ERRORS = (psycopg.Error, TimeoutError)
 """What an operation raises when the database fails; :func:`is_unavailable` tells what trying again may solve."""
@@ -77,20 +76,8 @@ _PASSING_CODES = {
     "55P03",  # a lock was not available in time
 }
 
-RAISE = {"exec_stmt_raise", "exec_stmt_assert"}
+_RAISE = {"exec_stmt_raise", "exec_stmt_assert"}
 """Functions of PostgreSQL that raise what PL/pgSQL code asks for, under any SQLSTATE."""
-_OWN_STATEMENT = re.compile(r'[^\n]*(?:\bcdc_bridge\.|"select (?:wanted|page)\.key)')
-"""How a context begins if the error is of our own statement: the innermost function comes first."""
-_CLASSES_WITHOUT_VALUES = _PASSING_CLASSES | {
-    "0A",  # feature not supported
-    "21",  # cardinality violation
-    "25",  # invalid transaction state
-    "42",  # a name that does not exist, or a missing right
-    "54",  # program limit exceeded
-    "55",  # object not in prerequisite state
-    "58",  # system error
-}
-_DAMAGE = {"XX001", "XX002"}
 
 _log = structlog.get_logger(__name__)
 
@@ -108,10 +95,15 @@ def process_name() -> str:
 def problem_of(error: BaseException) -> str:
     """Return an error's message on one line, without any value of a row: it may be a guest's, or a secret."""
     if isinstance(error, psycopg.Error) and error.sqlstate is not None and _may_carry_values(error):
-        return f"a value cannot be used where it stands ({type(error).__name__}, SQLSTATE {error.sqlstate})"
+        return f"a value cannot be used where it stands ({condition_of(error)})"
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         return shortened(error.diag.message_primary)  # Its detail may repeat the row, or name another place each time.
     return shortened(" ".join(str(error).split())) or type(error).__name__
+
+
+def condition_of(error: psycopg.Error) -> str:
+    """Return an error's condition and SQLSTATE: what code of e-Res's puts into its message may be a guest's."""
+    return f"{type(error).__name__}, SQLSTATE {error.sqlstate}"
 
 
 def full_problem_of(error: psycopg.Error) -> str:
@@ -121,18 +113,8 @@ def full_problem_of(error: psycopg.Error) -> str:
 
 
 def _may_carry_values(error: psycopg.Error) -> bool:
-    """Return whether an error's message may have a value in it.
-
-    Those of a conversion do. Code of e-Res's, such as a function that the mapping uses, can put anything in a message,
-    under any SQLSTATE: it is in the context, or raised what PostgreSQL raises nowhere.
-    """
-    if isinstance(error, psycopg.DataError) or error.diag.source_function in RAISE:
-        return True
-    if not error.diag.context:
-        return False
-    code = error.sqlstate or ""
-    without_values = code in _DAMAGE or code[:2] in _CLASSES_WITHOUT_VALUES
-    return not (without_values and _OWN_STATEMENT.match(error.diag.context))
+    """Return whether an error's message may have a value in it: those of conversions do, and what code raises."""
+    return isinstance(error, psycopg.DataError) or error.diag.source_function in _RAISE
 
 
 def is_unavailable(error: BaseException, connection: AsyncConnection[TupleRow] | None = None) -> bool:
@@ -249,13 +231,13 @@ class Database:
                 async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), pool.connection() as session:
                     if not self.is_current(session):
                         await session.close()  # The pool replaces it.
-                        continue
+                        raise psycopg.OperationalError("the session led to another server than the newest one")
                     result = await operation(session)
             except DATABASE_ERRORS as error:
                 if not is_unavailable(error, session):
                     raise statement_failed(error) from error
                 failures += 1
-                self._note_failure(error)
+                self._note_failure(error, by_loading=pool is self._loading_pool)
                 await asyncio.sleep(RECONNECT.pause_seconds(failures, random.random()))
             else:
                 self._note_success()
@@ -282,9 +264,10 @@ class Database:
         """Whether the last operation failed because the database is unavailable."""
         return self._failures > 0
 
-    def _note_failure(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException, *, by_loading: bool) -> None:
         if not self._failures:
-            _log.warning("database lost", problem=problem_of(error))
+            told = condition_of(error) if by_loading and isinstance(error, psycopg.Error) and error.sqlstate else None
+            _log.warning("database lost", problem=told or problem_of(error))
         self._failures += 1
 
     def _note_success(self) -> None:

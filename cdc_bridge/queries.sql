@@ -22,6 +22,8 @@ from (
     ('backslash_quote', 'safe_encoding'),
     ('escape_string_warning', 'off'),
     ('transform_null_equals', 'off'),
+    ('timezone_abbreviations', 'Default'),
+    ('gin_fuzzy_search_limit', '0'),
     -- transactions
     ('default_transaction_isolation', 'read committed'),
     ('default_transaction_read_only', 'off'),
@@ -42,14 +44,14 @@ from (
 join pg_catalog.pg_settings s on s.name = v.name
 
 -- name: server_incarnation
--- Tells one run of a server from another. A standby has no timeline of its own yet. A crash, also of a single session,
--- begins the statistics anew, and a restart in order does not.
+-- Tells one run of a server from another. A standby has no timeline of its own yet. A crash of a single session, which ends
+-- all others, begins the statistics anew.
 select
   (select system_identifier from pg_control_system())::text,
   case when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
   pg_postmaster_start_time(),
   coalesce((select stats_reset from pg_stat_bgwriter), 'epoch'),
-  (select d.oid::bigint from pg_database d where d.datname = current_database())
+  (select d.oid::text from pg_database d where d.datname = current_database()) || '.' || coalesce(to_regclass('cdc_bridge.endpoint')::oid::text, '')
 
 -- name: set_up_daemon_session
 -- Names a session of the daemon, and has PostgreSQL end transactions that a frozen process leaves open. (The time-out of
@@ -65,5 +67,5 @@ select
 set plan_cache_mode to force_generic_plan
 
 -- name: limit_loading
--- Ends a load that a row makes endless. A table that e-Res has locked is waited for again and again: no row is at fault.
-select set_config('lock_timeout', '10s', false), set_config('statement_timeout', '20s', false)
+-- Ends a load that a row makes endless, before other endpoints wait for its session; a load of many is halved then.
+select set_config('lock_timeout', '3s', false), set_config('statement_timeout', '5s', false)

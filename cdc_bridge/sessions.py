@@ -47,13 +47,12 @@ class ServerIncarnation:
     started_at: datetime
     recovered_at: datetime
     """When its statistics began, as they do after a crash of one session, which ends all others."""
-    database_oid: int
+    tables: str
+    """Numbers of the database and of our tables in it: a restored dump has others."""
 
-    @property
-    def history(self) -> str:
-        """What its change numbers belong to: a restart in order loses none and keeps it, a crash may lose some."""
-        recovered_at = f"{self.recovered_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
-        return f"{self.system_identifier}-{self.timeline}-{recovered_at}-{self.database_oid}"
+    def __str__(self) -> str:
+        times = "-".join(f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%f}" for at in (self.started_at, self.recovered_at))
+        return f"{self.system_identifier}-{self.timeline}-{times}-{self.tables}"
 
     def difference(self, earlier: ServerIncarnation) -> str:
         """Return what tells it from an earlier one."""
@@ -63,9 +62,9 @@ class ServerIncarnation:
             return "fail-over, or point-in-time recovery"
         if self.started_at != earlier.started_at:
             return "server restarted"
-        if self.database_oid != earlier.database_oid:
-            return "database created anew"
-        return "server recovered from a crash"
+        if self.tables != earlier.tables:
+            return "database restored"
+        return "server recovered from a crash, or its statistics were reset"
 
 
 class Session(AsyncConnection[TupleRow]):

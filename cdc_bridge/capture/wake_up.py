@@ -23,15 +23,16 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from psycopg import Notify
+from psycopg import Notify, errors
+from psycopg.pq import ExecStatus
 
 from cdc_bridge.database import OPERATION_TIMEOUT_SECONDS
 from cdc_bridge.queries import load_queries
 
 if TYPE_CHECKING:
-    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
 _queries = load_queries(__name__)
@@ -47,7 +48,6 @@ _QUEUE_LIMIT = 0.4
 _TOKEN_CHARACTERS = 16
 _MAX_KEPT = 100
 _MAX_READS = 16
-_GAP_SECONDS = 0.25
 
 
 QUEUE_REMEDY = (
@@ -89,21 +89,30 @@ class Inbox:
         taken, self._arrived = self._arrived, set()
         return taken
 
-    async def drain(self) -> None:
-        """Read what has arrived, however much: the response to a statement comes after it, and libpq would keep it all.
+    async def ask(self, statement: str) -> str | None:
+        """Run a statement; return its one value as text.
+
+        PostgreSQL sends what was notified in front of the response, however much it is, and libpq would keep all of it
+        until then. So the connection is read here, a piece at a time.
 
         Raises:
-            psycopg.OperationalError: The connection is lost.
+            psycopg.Error: The statement failed, or the connection is lost.
         """
-        in_all = 0
-        while True:
-            number = self._read()
-            in_all += number
-            # Of a flood there is more to come, though the server sends it in pieces.
-            flood = in_all >= _MAX_READS and await until_readable(self.connection, _GAP_SECONDS)
-            if number < _MAX_READS and not flood:
-                return
-            await asyncio.sleep(0)
+        pgconn = self.connection.pgconn
+        pgconn.send_query(statement.encode())
+        async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS):
+            value: str | None = None
+            while True:
+                while pgconn.flush() or pgconn.is_busy():
+                    await until_readable(self.connection, OPERATION_TIMEOUT_SECONDS)
+                    self._read()
+                result = pgconn.get_result()
+                if result is None:
+                    return value
+                if result.status == ExecStatus.FATAL_ERROR:
+                    raise errors.error_from_result(result)
+                if result.ntuples and (found := result.get_value(0, 0)) is not None:
+                    value = found.decode()
 
     def _read(self) -> int:
         """Read the next notifications; return in how many pieces they came."""
@@ -123,7 +132,7 @@ class Inbox:
 async def listen(connection: AsyncConnection[TupleRow]) -> Inbox:
     """Receive notifications of committed changes, changed endpoints and deliveries made due on a connection."""
     inbox = Inbox(connection)
-    await _execute(inbox, "listen")
+    await inbox.ask(_queries["listen"])
     return inbox
 
 
@@ -188,15 +197,14 @@ async def take_lock(inbox: Inbox) -> int | None:
     """Take the lock and return the horizon; ``None``: another daemon has it, or notifications may not get through."""
     # A writer that tests the lock holds it for about a microsecond, so a second try nearly always succeeds.
     for _ in range(_LOCK_ATTEMPTS):
-        horizon: int | None = await _value(inbox, "try_wake_up_lock")
-        if horizon is not None:
-            return horizon
+        if (horizon := await inbox.ask(_queries["try_wake_up_lock"])) is not None:
+            return int(horizon)
     return None
 
 
 async def release_lock(inbox: Inbox) -> None:
     """Release the lock: this daemon is awake."""
-    await _execute(inbox, "release_wake_up_lock")
+    await inbox.ask(_queries["release_wake_up_lock"])
 
 
 async def queue_fills_up(connection: AsyncConnection[TupleRow]) -> float | None:
@@ -212,17 +220,5 @@ async def queue_fills_up(connection: AsyncConnection[TupleRow]) -> float | None:
 
 async def has_silent_writers(inbox: Inbox, horizon: int) -> bool:
     """Return whether a transaction is open that may commit without a notification."""
-    oldest: int = await _value(inbox, "oldest_transaction")
-    return oldest < horizon
-
-
-async def _execute(inbox: Inbox, name: str) -> AsyncCursor[TupleRow]:
-    async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS):
-        await inbox.drain()
-        return await inbox.connection.execute(_queries[name])
-
-
-async def _value(inbox: Inbox, name: str) -> Any:
-    cursor = await _execute(inbox, name)
-    record = await cursor.fetchone()
-    return record[0] if record else None
+    oldest = await inbox.ask(_queries["oldest_transaction"])
+    return oldest is not None and int(oldest) < horizon

@@ -52,7 +52,7 @@ async def require_sessions(database_url: str) -> None:
         DatabaseUnavailable: PostgreSQL does not respond or rejects the login.
         SettingsError: A pooler shares sessions.
     """
-    async with one_connection(database_url) as session:
+    async with one_connection(database_url) as session:  # An error is no finding: the pooler may be full, or stop.
         found = await check_pooler(session, database_url)
     if found.verdict is Verdict.FAILED:
         raise SettingsError(found.detail, found.remedy)

@@ -14,8 +14,8 @@ select current_setting('server_version_num')::int, current_setting('server_versi
 select
   current_user,
   current_database(),
-  case r.rolconnlimit when -1 then 1000000 else r.rolconnlimit end,
-  case d.datconnlimit when -1 then 1000000 else d.datconnlimit - others.here end,
+  case when r.rolconnlimit = -1 or r.rolsuper then 1000000 else r.rolconnlimit end,
+  case when d.datconnlimit = -1 or r.rolsuper then 1000000 else d.datconnlimit - others.here end,
   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
     - coalesce(current_setting('reserved_connections', true)::int, 0) - others.anywhere
 from pg_roles r
@@ -23,7 +23,7 @@ join pg_database d on d.datname = current_database()
 cross join lateral (
   select count(*)::int as anywhere, count(*) filter (where a.datid = d.oid)::int as here
   from pg_stat_activity a
-  where a.backend_type = 'client backend' and a.usesysid <> r.oid
+  where a.usesysid <> r.oid  -- What kind of session it is, others do not see.
 ) as others
 where r.rolname = session_user
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
-import psycopg
+from psycopg import errors
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, ok, record
-from cdc_bridge.database import problem_of
 from cdc_bridge.sessions import Session, connect
 
 LEAST_SESSIONS = 5
 """Wake-up, heartbeat, statements, loading, and one for pruning or reconciling."""
 
-MOST_SESSIONS = 15
+MOST_SESSIONS = 17
 
 _HELD_UP_SECONDS = 5.0
+_SAMPLES = 40
+_PAUSE_SECONDS = 0.005
 
 
 async def check_connections(connection: Connection) -> Check:
@@ -35,11 +37,15 @@ async def check_connections(connection: Connection) -> Check:
 
 
 async def check_pooler(session: Session, database_url: str) -> Check:
-    """No pooler is in between, or one that keeps sessions."""
+    """No pooler is in between, or one that keeps sessions.
+
+    Raises:
+        psycopg.Error, TimeoutError: This cannot be found out now.
+    """
     name = "sessions"
     if await _server_process(session) == session.info.backend_pid:
         return ok(name, "are PostgreSQL's own")
-    if (problem := await _problem_of_pooler(session, database_url)) is None:
+    if (problem := await _problem_of_pooler(database_url)) is None:
         return ok(name, "are kept by the pooler")
     return failed(
         name,
@@ -48,25 +54,36 @@ async def check_pooler(session: Session, database_url: str) -> Check:
     )
 
 
-async def _problem_of_pooler(session: Session, database_url: str) -> str | None:
+async def _problem_of_pooler(database_url: str) -> str | None:
     """Return why a pooler does not do; ``None``: it does.
 
-    While another session is inside a transaction, a pooler that shares server processes gives this one another process
-    than before, or has given its own away, or has none left.
+    A pooler that shares server processes gives a session another one from time to time, or none while all are inside
+    transactions. Which one depends on what its other clients do: so this is looked at more than once.
     """
-    try:
-        process = await _server_process(session)
-        async with await connect(database_url) as other:
-            await other.execute("begin")
-            taken = await _server_process(other)
+    async with AsyncExitStack() as opened:
+        sessions: list[Session] = []
+        for _ in range(2):
             async with asyncio.timeout(_HELD_UP_SECONDS):
-                now = await _server_process(session)
+                sessions.append(await connect(database_url))
+            opened.push_async_callback(sessions[-1].close)
+        session, other = sessions
+        processes = {await _server_process(session)}
+        for _ in range(_SAMPLES):
+            try:
+                await other.execute("begin")
+            except errors.ProtocolViolation:
+                return "a pooler in statement mode is in between"
+            taken = await _server_process(other)
+            try:
+                async with asyncio.timeout(_HELD_UP_SECONDS):
+                    processes.add(await _server_process(session))
+            except TimeoutError:
+                return "a pooler in transaction mode is in between"
             await other.execute("rollback")
-    except TimeoutError:
-        return "a pooler lets a session wait for the transaction of another one"
-    except psycopg.Error as error:
-        return f"a pooler is in between, and transactions fail: {problem_of(error)}"
-    return None if now == process != taken else "a pooler in transaction mode is in between"
+            if len(processes) > 1 or taken in processes:
+                return "a pooler in transaction mode is in between"
+            await asyncio.sleep(_PAUSE_SECONDS)
+    return None
 
 
 async def _server_process(session: Session) -> int:

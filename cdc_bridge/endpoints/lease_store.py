@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.capture.position import Place, Position, Snapshot
@@ -143,6 +143,9 @@ class DatabaseLeaseStore:
         async with connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(with_columns(_queries["renew_and_list"], OF_ALL), parameters)
             rows = await cursor.fetchall()
+        if rows and not connection.incarnation.tables.endswith(f".{rows[0]['endpoint_table']}"):
+            await connection.close()  # The next session finds another server.
+            raise OperationalError("the schema cdc_bridge was restored")
         renewed = {EndpointId(row["endpoint_id"]) for row in rows if row["renewed"]}
         return renewed, [ListedEndpoint.from_row(row) for row in rows]
 
@@ -153,7 +156,7 @@ class DatabaseLeaseStore:
             "daemon_number": self._session.number,
             "daemon_name": self._session.name,
             "lease_seconds": self._lease_seconds,
-            "server": connection.incarnation.history,
+            "server": str(connection.incarnation),
         }
         cursor = await connection.execute(_queries["acquire_leases"], parameters)
         return [_new_lease(record, connection.incarnation) for record in await cursor.fetchall()]

@@ -67,7 +67,8 @@ select
     else pg_try_advisory_xact_lock_shared(52684, daemon_number)
   end as free,
   extract(epoch from leased_until - now())::float8 as lease_ends_in_seconds,
-  endpoint_id in (select r.endpoint_id from renewed r) as renewed
+  endpoint_id in (select r.endpoint_id from renewed r) as renewed,
+  tableoid::bigint as endpoint_table
 from cdc_bridge.endpoint
 order by endpoint_id
 

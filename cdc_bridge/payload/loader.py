@@ -11,23 +11,24 @@ Memory is bounded by bytes. Most reservations have a few kilobytes: one query lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from time import monotonic
 
 import orjson
 import psycopg
 from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import RAISE, is_unavailable, problem_of
+from cdc_bridge.database import condition_of, is_unavailable, problem_of
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.formats import FORMATTERS, Json, form_of
 from cdc_bridge.payload.isolated import run_isolated
-from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 
@@ -45,8 +46,8 @@ ROOM_BYTES = 16_777_216
 _SEVERAL_ROWS = "the payload's query returns several rows for it; a join has more than one match"
 
 _MAX_TRIES = 5
-_SAMPLE = 5
-"""Reservations that are tried to find out whether one of them or the payload is at fault."""
+LONGEST_LOAD_SECONDS = 20.0
+"""Below the limit of an operation (:data:`~cdc_bridge.database.OPERATION_TIMEOUT_SECONDS`), by some statements."""
 _BEFORE_THE_COLUMNS = 3  # fencing token, key, revision
 
 
@@ -110,19 +111,21 @@ class ReservationLoader:
         payload: str = RESERVATION,
         *,
         max_body_bytes: int = MAX_BODY_BYTES,
-        describe: Callable[[psycopg.Error], str] = problem_of,
+        describe: Callable[[psycopg.Error], str] = condition_of,
     ) -> None:
         """Prepare to load.
 
         Args:
             payload: The payload.
             max_body_bytes: Size of a body that is not sent any more.
-            describe: Words an error; the default leaves out what may be a guest's.
+            describe: Words an error of a row; the default leaves out what may be a guest's.
         """
         self._payload = payload
         self._max_body_bytes = max_body_bytes
         self._describe = describe
         self._shape: _Shape | None = None
+        self._until = math.inf
+        """When halving ends: the rest is postponed, and what is loaded is not lost."""
 
     async def load(
         self,
@@ -145,8 +148,9 @@ class ReservationLoader:
         Raises:
             PayloadInvalid: The payload is not defined, or what it reads is no longer there.
         """
+        self._until = monotonic() + LONGEST_LOAD_SECONDS
         loaded = await self._load_readable(connection, reservation_ids, endpoint_id, snapshot)
-        known = loaded.reservations.keys() | loaded.unreadable.keys()
+        known = loaded.reservations.keys() | loaded.unreadable.keys() | loaded.postponed
         left = [id_ for id_ in dict.fromkeys(reservation_ids) if id_ not in known]
         if not left:
             return loaded
@@ -189,45 +193,11 @@ class ReservationLoader:
             try:
                 more = await self.load(connection, [id_], endpoint_id, room_bytes=room_bytes)
             except psycopg.Error as error:
-                if connection.closed or is_locked(error):
+                if connection.closed:
                     raise
                 more = Loaded({}, None, {id_: self._describe(error)})
             loaded = loaded.with_more(more)
         return loaded
-
-    async def require_loadable(
-        self, connection: LoadingConnection, unreadable: Sequence[ReservationId], others: Sequence[ReservationId] = ()
-    ) -> bool:
-        """Find out who is at fault for reservations that cannot be loaded: they, or the payload.
-
-        Args:
-            connection: The connection.
-            unreadable: They.
-            others: Some that could be loaded a while ago. The first ones of all are tried as well.
-
-        Returns:
-            Whether another one can be loaded. If there are too few others, this is not known, and ``False`` as well.
-
-        Raises:
-            PayloadInvalid: No other one can be loaded either.
-        """
-        try:
-            first = await ReservationKeys(None, self._payload).next_page(connection, _SAMPLE)
-        except psycopg.Error:
-            if connection.closed:
-                raise
-            first = []  # The keys of all cannot be read, because of one of them perhaps.
-        tried = [id_ for id_ in dict.fromkeys([*others, *first]) if id_ not in unreadable]
-        loaded = await self.load_each(connection, tried)
-        failed = [id_ for id_ in loaded.unreadable if id_ not in loaded.alone_at_fault]
-        if loaded.reservations or len(failed) + len(unreadable) <= _SAMPLE // 2:
-            return bool(loaded.reservations)
-        reason = next(iter(loaded.unreadable.values()))
-        raise PayloadInvalid(
-            f'the payload "{self._payload}" fails for each of {len(failed) + len(unreadable)} reservations: {reason}',
-            f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}",
-            evidence=[*unreadable, *failed],
-        )
 
     async def require_valid(self, connection: LoadingConnection) -> None:
         """Make sure that the payload's query fits e-Res's tables; reads no reservation.
@@ -258,7 +228,9 @@ class ReservationLoader:
         snapshot: str | None,
         max_bytes: int = SMALL_BYTES,
     ) -> Loaded:
-        """Halve the keys until those that fail are found."""
+        """Halve the keys until those that fail are found, as far as time allows."""
+        if monotonic() > self._until:
+            return Loaded({}, None, postponed=frozenset(reservation_ids))
         try:
             max_bytes = min(max_bytes, self._max_body_bytes)
             return await self._load_some(connection, reservation_ids, endpoint_id, max_bytes, snapshot)
@@ -345,7 +317,7 @@ class ReservationLoader:
         return tuple(types)
 
     def _invalid(self, error: psycopg.Error) -> PayloadInvalid:
-        problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {self._describe(error)}'
+        problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_of(error)}'
         if error.diag.source_function == "check_enable_rls":  # Its message is in the server's language.
             return PayloadInvalid(problem, "Run as a superuser: alter role cdc_bridge_loader bypassrls;")
         if isinstance(error, errors.InsufficientPrivilege):
@@ -375,15 +347,11 @@ class ReservationLoader:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
 
 
-def is_locked(error: psycopg.Error) -> bool:
-    """Return whether a table was locked for long, as by an upgrade of e-Res: that says nothing of any row."""
-    return isinstance(error, errors.LockNotAvailable) and error.diag.source_function not in RAISE
-
-
 def _may_pass(error: psycopg.Error, connection: LoadingConnection) -> bool:
     """Return whether trying again may help."""
-    # The transaction is read-only on purpose: a function that writes is at fault itself.
-    return not isinstance(error, errors.ReadOnlySqlTransaction) and is_unavailable(error, connection)
+    # The transaction is read-only on purpose, and the time is limited: a row that needs more is at fault itself.
+    at_fault = isinstance(error, errors.ReadOnlySqlTransaction | errors.QueryCanceled)
+    return connection.closed or (not at_fault and is_unavailable(error, connection))
 
 
 def _subject_formatter(key_type: str) -> Callable[[Json], str]:

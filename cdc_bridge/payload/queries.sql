@@ -1,5 +1,5 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
--- psycopg's %(name)s, so a literal percent sign is written twice. All but payload_definition and last_delivered run by
+-- psycopg's %(name)s, so a literal percent sign is written twice. All but payload_definition and sample run by
 -- run_isolated, and name everything with its schema.
 
 -- name: payload_definition
@@ -49,11 +49,17 @@ from cdc_bridge.payload_keys(
   %(payload)s::pg_catalog.text, null, %(since)s::pg_catalog.timestamptz, null, pg_catalog.int8 '9223372036854775807'
 )
 
--- name: last_delivered
--- Some reservations that an endpoint got lately, so they could be loaded then.
-select distinct d.reservation_id
-from (
-  select state, reservation_id from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s order by seq desc limit 100
-) as d
-where d.state = 'delivered'
-limit 5
+-- name: sample
+-- Some reservations: those that an endpoint got lately, so they could be loaded then, and the newest in the change log.
+with delivered as (
+  select distinct d.reservation_id
+  from (
+    select state, reservation_id from cdc_bridge.delivery where endpoint_id = %(endpoint_id)s order by seq desc limit 100
+  ) as d
+  where d.state = 'delivered'
+  limit 3
+)
+select reservation_id from delivered
+union
+select c.reservation_id
+from (select reservation_id from cdc_bridge.change order by xid desc, seq desc limit 5) as c

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from time import monotonic
 
 import psycopg
 
 from cdc_bridge.database import ServerDatabase
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
-from cdc_bridge.payload.loader import Loaded, ReservationLoader, is_locked
+from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION
+from cdc_bridge.payload.loader import LONGEST_LOAD_SECONDS, ROOM_BYTES, Loaded, ReservationLoader
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection, Session
 
@@ -19,17 +21,19 @@ _queries = load_queries(__name__)
 Load = Callable[[LoadingConnection, Sequence[ReservationId]], Awaitable[Loaded]]
 
 _ALONE_AFTER = 2
-_LEFT_OUT_AFTER = 4
-_ENDS_SESSIONS = "each time that it is loaded, PostgreSQL ends the session or the load takes too long"
+_LEFT_OUT_AFTER = 3
+_MOST_SUSPECTS = 10_000
+_SAMPLE = 5
+"""How many other reservations tell whether the payload is at fault."""
+_ENDS_SESSIONS = "PostgreSQL ended the session each time that it was loaded"
 
 
 class SuspectReservations:
     """Reservations of an endpoint whose loads failed as if the database were away. They outlive its pipeline.
 
-    As a rule it was away, and they have nothing to do with it. But a row can do that as well: by a function that sleeps
-    or fails under an odd SQLSTATE, or by a fault of PostgreSQL or an extension that ends all sessions of the server. So
-    one that was twice among those that were being loaded is loaded by itself, and one that ended more sessions is left
-    out of the next load.
+    As a rule it was away, and they have nothing to do with it. But a row can do that as well: by a function that fails
+    under an odd SQLSTATE, or by a fault of PostgreSQL or an extension that ends all sessions of the server. So one that
+    was twice among those that were being loaded is loaded by itself, and one that failed again is left out once.
     """
 
     def __init__(self) -> None:
@@ -43,7 +47,7 @@ class SuspectReservations:
         """Return whether a reservation is not to be loaded now; the next time it is tried once more."""
         if self._failures.get(id_, 0) < _LEFT_OUT_AFTER:
             return False
-        self._failures[id_] = _LEFT_OUT_AFTER - 1
+        self._failures[id_] = _ALONE_AFTER
         return True
 
     async def watch(
@@ -52,10 +56,9 @@ class SuspectReservations:
         """Load reservations, and count it if that fails."""
         try:
             loaded = await load(connection, reservation_ids)
-        except BaseException as error:  # Also if it is cancelled, because it takes too long.
-            if not (isinstance(error, psycopg.Error) and is_locked(error)):
-                for id_ in reservation_ids:
-                    self._failures[id_] = self._failures.get(id_, 0) + 1
+        except psycopg.Error:
+            if len(self._failures) < _MOST_SUSPECTS:
+                self._failures |= {id_: self._failures.get(id_, 0) + 1 for id_ in reservation_ids}
             raise
         for id_ in reservation_ids:
             if id_ not in loaded.unreadable:
@@ -114,8 +117,11 @@ class EndpointReservations:
         loaded = Loaded({}, None)
         if together:
             loaded = await self._suspects.watch(load, connection, together)
+        until = monotonic() + LONGEST_LOAD_SECONDS
         for id_ in set(reservation_ids).difference(together):
-            if self._suspects.is_left_out(id_):
+            if monotonic() > until:
+                more = Loaded({}, None, postponed=frozenset({id_}))
+            elif self._suspects.is_left_out(id_):
                 more = Loaded({}, None, {id_: _ENDS_SESSIONS}, alone_at_fault=frozenset({id_}))
             else:
                 more = await self._suspects.watch(load_alone, connection, [id_])
@@ -124,15 +130,34 @@ class EndpointReservations:
 
     async def _attribute(self, loaded: Loaded) -> Loaded:
         """Say who is at fault if nothing could be loaded: the reservations, or the payload."""
-        unreadable = [id_ for id_ in loaded.unreadable if id_ not in loaded.alone_at_fault]
+        unreadable = {id_: why for id_, why in loaded.unreadable.items() if id_ not in loaded.alone_at_fault}
         if loaded.reservations or not unreadable:
             return loaded
-        delivered = await self._database.patiently(self._last_delivered)
-        others = partial(self._loader.require_loadable, unreadable=unreadable, others=delivered)
-        if await self._database.load_patiently(others):
-            return loaded.with_more(Loaded({}, None, alone_at_fault=frozenset(unreadable)))
-        return loaded
+        others = [id_ for id_ in await self._database.patiently(self._sample) if id_ not in unreadable]
+        failed: list[ReservationId] = []
+        for id_ in others[:_SAMPLE]:
+            found = await self._database.load_patiently(
+                partial(self._load, reservation_ids=[id_], room_bytes=ROOM_BYTES)
+            )
+            if id_ in found.reservations:
+                return loaded.with_more(Loaded({}, None, alone_at_fault=frozenset(unreadable)))
+            if id_ in found.unreadable and id_ not in found.alone_at_fault:
+                failed.append(id_)
+        number = len(unreadable) + len(failed)
+        if number <= _SAMPLE // 2:
+            return loaded  # Too few to tell.
+        raise PayloadInvalid(
+            f'the payload "{RESERVATION}" fails for each of {number} reservations: {next(iter(unreadable.values()))}',
+            f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}",
+            evidence=[*unreadable, *failed][:_SAMPLE],
+        )
 
-    async def _last_delivered(self, connection: Session) -> list[ReservationId]:
-        cursor = await connection.execute(_queries["last_delivered"], {"endpoint_id": self._endpoint_id})
+    async def _sample(self, connection: Session) -> list[ReservationId]:
+        cursor = await connection.execute(_queries["sample"], {"endpoint_id": self._endpoint_id})
         return [ReservationId(id_) for (id_,) in await cursor.fetchall()]
+
+
+async def newest_changed(connection: Session) -> list[ReservationId]:
+    """Return the reservations that changed last."""
+    cursor = await connection.execute(_queries["sample"], {"endpoint_id": None})
+    return [ReservationId(id_) for (id_,) in await cursor.fetchall()]

@@ -18,6 +18,7 @@ from cdc_bridge.database import Database
 from cdc_bridge.errors import InstallationError, PayloadInvalid
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.payload.reservations import newest_changed
 from cdc_bridge.sessions import LoadingConnection
 
 _LOOK_EVERY_SECONDS = 20.0
@@ -35,8 +36,9 @@ class MappingMonitor:
         self._loader = ReservationLoader()
         self._logged: dict[str, Check] = {}
         self._look_now = asyncio.Event()
-        self._evidence: Sequence[ReservationId] = ()
-        """Reservations that the payload failed for, though it fits e-Res's tables."""
+        self._evidence: PayloadInvalid | None = None
+        """Says for which reservations the payload failed, though it fits e-Res's tables."""
+        self._newest: Sequence[str] = ()
         self.payload_problem: str | None = None
         """Why the payload cannot be loaded; ``None``: it can, as far as is known."""
         self.changed: Callable[[], None] = lambda: None
@@ -56,6 +58,8 @@ class MappingMonitor:
                 self._log("installation", Check("installation", Verdict.OK, ""))
             except InstallationError as error:
                 self._log("installation", Check("installation", Verdict.FAILED, error.problem, error.remedy))
+            except Exception:  # noqa: BLE001 - whatever it is, deliveries go on
+                _log.exception("mapping check crashed")
             pause_seconds = _LOOK_EVERY_SECONDS if self.payload_problem is None else _LOOK_EVERY_SECONDS_WHILE_INVALID
             try:
                 async with asyncio.timeout(pause_seconds):
@@ -71,6 +75,8 @@ class MappingMonitor:
             InstallationError: A statement failed.
         """
         try:
+            if self._evidence is not None:
+                self._newest = await self._database.patiently(newest_changed)
             await self._database.load_patiently(self._require_valid)
             mapping = await self._database.load_patiently(check_contract)
             self._note_payload(None)
@@ -84,14 +90,15 @@ class MappingMonitor:
 
     async def _require_valid(self, connection: LoadingConnection) -> None:
         await self._loader.require_valid(connection)
-        if self._evidence:
-            loaded = await self._loader.load(connection, self._evidence)
+        if self._evidence is not None:
+            newest = [ReservationId(id_) for id_ in self._newest]
+            loaded = await self._loader.load_each(connection, [*newest, *map(ReservationId, self._evidence.evidence)])
             if loaded.unreadable and not loaded.reservations:
-                await self._loader.require_loadable(connection, self._evidence)
+                raise self._evidence
 
     def _note_payload(self, error: PayloadInvalid | None) -> None:
         problem = None if error is None else error.problem
-        self._evidence = () if error is None else [ReservationId(id_) for id_ in error.evidence]
+        self._evidence = error if error is not None and error.evidence else None
         if problem != self.payload_problem:
             self.payload_problem = problem
             self.changed()

@@ -1,6 +1,6 @@
 -- cdc_bridge.history_of(server text)
 --
--- Returns the history of the server that the caller is connected to; the first use begins it.
+-- Returns the history of the server that the caller is connected to. It begins one unless the newest one is that server's.
 --   server  what tells it from any other
 -- Locks: none but that of the new row.
 
@@ -9,17 +9,16 @@ create or replace function cdc_bridge.history_of(server text) returns bigint
   set search_path = pg_catalog, pg_temp
 as $history$
 declare
-  found_history bigint;
+  newest cdc_bridge.history;
 begin
   loop
-    select h.history into found_history from cdc_bridge.history h where h.server = history_of.server;
-    if found then
-      return found_history;
+    select * into newest from cdc_bridge.history h order by h.history desc limit 1;
+    if newest.server = history_of.server then
+      return newest.history;
     end if;
     insert into cdc_bridge.history (history, server)
-    select greatest(coalesce(max(h.history), 0) + 1, extract(epoch from clock_timestamp())::bigint / 10), history_of.server
-    from cdc_bridge.history h
-    on conflict do nothing;  -- Another daemon may be beginning it.
+    values (greatest(coalesce(newest.history, 0) + 1, extract(epoch from clock_timestamp())::bigint / 10), history_of.server)
+    on conflict do nothing;  -- Another daemon may be beginning one.
   end loop;
 end
 $history$;

@@ -30,7 +30,7 @@ async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
     await until(lambda: database.execute(STATE), "it is in the ledger")
     ((state, failures, error),) = database.execute(STATE)
     assert (state, failures) == ("retrying", 1)
-    assert error.startswith("it cannot be loaded: a value cannot be used where it stands")
+    assert error.startswith("it cannot be loaded: InvalidTextRepresentation, SQLSTATE 22P02")
     assert WORDS_OF_A_GUEST not in error + bridge.text
     line = await bridge.wait_for_log("delivery failed", reservation_id="BAD")
     assert line["reason"] == error

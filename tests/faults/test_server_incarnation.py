@@ -286,7 +286,7 @@ async def test_database_that_is_dropped_and_restored_under_the_daemon(
     with psycopg.connect(durable_database.url, autocommit=True) as connection:
         connection.execute("drop database eres with (force)")
         connection.execute("alter database backup rename to eres")
-    await bridge.wait_for_log("another server", reason="database created anew")
+    await bridge.wait_for_log("another server", reason="database restored")
     for number in range(NEW):
         eres.execute(BOOKING, (f"NEW-{number}",))
     eres.execute(CHANGE, ("CHANGED",))

@@ -116,7 +116,7 @@ ASKED = [
     # Each transaction in progress is looked up by itself, and a page of each is read.
     Asked("read_page", PAGE_OF_TILL | MANY_IN_PROGRESS, shape="many in progress"),
     Asked("read_page", PAGE_OF_TILL | IN_A_BIG_TRANSACTION, shape="in a big transaction"),
-    Asked("last_delivered", TILL),
+    Asked("sample", TILL),
     Asked("count_unread", {"limit": 1000} | AT_THE_END, shape="at the end"),
     Asked("count_unread", {"limit": 1000} | FROM_THE_BEGINNING, shape="a million unread"),
     Asked(

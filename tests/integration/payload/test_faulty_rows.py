@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import string
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 
 from cdc_bridge.database import Database as DaemonDatabase
@@ -14,8 +16,10 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.loader import ROOM_BYTES, Loaded, ReservationLoader
 from cdc_bridge.payload.reservations import EndpointReservations, SuspectReservations
+from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from tests.support.databases import Database
 from tests.support.payloads import replace_in_payload
+from tests.support.waiting import until
 from tests.support.workload import chosen_seed
 
 GUEST = "Novák 07700 900123"
@@ -34,6 +38,11 @@ TROUBLES = {
     "division": "perform 1 / length('')",
     "cast": "perform note::integer",
     "json": "perform note::json",
+    "text search": "perform to_tsquery('simple', note)",
+    "setting": "perform current_setting(note)",
+    "a table's name": "perform note::regclass",
+    "jsonpath": "perform note::jsonpath",
+    "endless": "perform pg_sleep(60)",
     "allocation": "perform repeat('x', 1 << 30)",
     "read-only": "create table public.mine (x int)",
     "rights": "perform secret from cdc_bridge.endpoint",
@@ -130,7 +139,7 @@ async def test_damaged_value_is_named_and_the_others_are_loaded(database: Databa
     database.execute("; ".join([as_kind.format("r"), f"delete from {toast}", as_kind.format("t")]))
     loaded = await reservations(served).load(ids, ROOM_BYTES)
     assert loaded.reservations.keys() == set(GOOD)
-    assert "chunk" in loaded.unreadable[BAD]
+    assert loaded.unreadable[BAD] == "DataCorrupted, SQLSTATE XX001"
 
 
 @pytest.mark.parametrize("trouble", ["an own class", "cast", "cancelled", "raised as 40001"])
@@ -201,3 +210,82 @@ async def test_operator_s_own_terminal_shows_the_values(database: Database) -> N
     async with database.loading_connection() as connection:
         loaded = await ReservationLoader(describe=full_problem_of).load(connection, [BAD])
     assert GUEST in loaded.unreadable[BAD]
+
+
+@pytest.mark.parametrize("expression", ["to_tsquery('simple', r.notes)::text", "current_setting(r.notes)"])
+async def test_message_of_postgresql_itself_tells_no_value(
+    expression: str, database: Database, served: ServerDatabase
+) -> None:
+    plant(database, "null")
+    replace_in_payload(
+        database, "public.trouble(r.notes) as notes,", f"case r.id when 'BAD' then {expression} end as notes,"
+    )
+    assert_only_bad_waits(await reservations(served).load(ids, ROOM_BYTES))
+
+
+async def test_some_slow_rows_among_others_wait_and_the_others_are_loaded(
+    database: Database, served: ServerDatabase
+) -> None:
+    plant(database, "perform pg_sleep(60)")
+    database.execute("update reservations set notes = 'slow' where id in ('R2', 'R4')")
+    found = await reservations(served).load(ids, ROOM_BYTES)
+    left = found.postponed
+    while left:
+        found = found.with_more(await reservations(served).load(sorted(left), ROOM_BYTES))
+        left = left - found.unreadable.keys() - found.reservations.keys()
+    assert found.reservations.keys() == {"R1", "R3"}
+    assert found.unreadable.keys() == {"BAD", "R2", "R4"}
+    assert set(found.unreadable.values()) == {"QueryCanceled, SQLSTATE 57014"}
+
+
+async def test_honest_rows_that_take_longer_together_than_a_load_may_are_all_loaded(
+    database: Database, served: ServerDatabase
+) -> None:
+    plant(database, "null")
+    replace_in_payload(database, "public.trouble(r.notes) as notes,", "pg_sleep(1.5)::text as notes,")
+    found = await reservations(served).load(ids, ROOM_BYTES)
+    assert found.reservations.keys() == set(ids)
+
+
+async def test_table_that_is_locked_is_no_row_s_fault(database: Database, served: ServerDatabase) -> None:
+    plant(database, "null")
+    with psycopg.connect(database.url) as upgrade:
+        upgrade.execute("lock table reservations in access exclusive mode")
+        loading = asyncio.create_task(reservations(served).load(ids, ROOM_BYTES))
+        await until(
+            lambda: database.value("select count(*) from pg_locks where not granted") > 0,
+            "the load waits for the table",
+        )
+        upgrade.rollback()
+    assert (await loading).reservations.keys() == set(ids)
+
+
+async def test_payload_at_fault_stays_invalid_until_a_reservation_can_be_loaded(
+    database: Database, served: ServerDatabase
+) -> None:
+    plant(database, TROUBLES["an own class"], for_all=True)
+    with pytest.raises(PayloadInvalid) as raised:
+        await reservations(served).load(ids, ROOM_BYTES)
+    opened = DaemonDatabase(database.bridge_url)
+    await opened.open()
+    monitor = MappingMonitor(opened)
+    monitor.found_invalid(raised.value)
+    for _ in range(2):
+        await monitor.look()
+        assert monitor.payload_problem == raised.value.problem
+    database.execute(
+        "create or replace function public.trouble(note text) returns text language plpgsql as "
+        "$$ begin if note <> '' then raise exception 'no'; end if; return note; end $$"
+    )
+    await monitor.look()
+    assert monitor.payload_problem is None
+    await opened.close()
+
+
+async def test_old_rows_that_fail_do_not_make_the_payload_invalid(database: Database, served: ServerDatabase) -> None:
+    plant(database, TROUBLES["an own class"])
+    booked = "insert into reservations (id, cust_id, reference, notes) select %s || n, 'C', 1, %s from generate_series(1, 9) n"
+    database.execute(booked, ("A", "old"))
+    database.execute(booked, ("Z", ""))
+    loaded = await reservations(served).load([BAD], ROOM_BYTES)
+    assert loaded.alone_at_fault == {BAD}
