@@ -284,7 +284,10 @@ async def test_payload_at_fault_stays_invalid_until_a_reservation_can_be_loaded(
 
 async def test_old_rows_that_fail_do_not_make_the_payload_invalid(database: Database, served: ServerDatabase) -> None:
     plant(database, TROUBLES["an own class"])
-    booked = "insert into reservations (id, cust_id, reference, notes) select %s || n, 'C', 1, %s from generate_series(1, 9) n"
+    booked = (
+        "insert into reservations (id, cust_id, reference, notes) "
+        "select %s || n, 'C', 1, %s from generate_series(1, 9) n"
+    )
     database.execute(booked, ("A", "old"))
     database.execute(booked, ("Z", ""))
     loaded = await reservations(served).load([BAD], ROOM_BYTES)
