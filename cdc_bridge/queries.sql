@@ -51,7 +51,8 @@ select
   case when pg_is_in_recovery() then '' else left(pg_walfile_name(pg_current_wal_lsn()), 8) end,
   pg_postmaster_start_time(),
   coalesce((select stats_reset from pg_stat_bgwriter), 'epoch'),
-  (select d.oid::text from pg_database d where d.datname = current_database()) || '.' || coalesce(to_regclass('cdc_bridge.endpoint')::oid::text, '')
+  (select d.oid::bigint from pg_database d where d.datname = current_database()),
+  coalesce(to_regclass('cdc_bridge.endpoint')::oid::bigint, 0)
 
 -- name: set_up_daemon_session
 -- Names a session of the daemon, and has PostgreSQL end transactions that a frozen process leaves open. (The time-out of

@@ -47,12 +47,13 @@ class ServerIncarnation:
     started_at: datetime
     recovered_at: datetime
     """When its statistics began, as they do after a crash of one session, which ends all others."""
-    tables: str
-    """Numbers of the database and of our tables in it: a restored dump has others."""
+    database_oid: int
+    endpoint_table: int
+    """OID of ``cdc_bridge.endpoint``, 0 where it is not installed: a restored dump has another."""
 
     def __str__(self) -> str:
         times = "-".join(f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%f}" for at in (self.started_at, self.recovered_at))
-        return f"{self.system_identifier}-{self.timeline}-{times}-{self.tables}"
+        return f"{self.system_identifier}-{self.timeline}-{times}-{self.database_oid}-{self.endpoint_table}"
 
     def difference(self, earlier: ServerIncarnation) -> str:
         """Return what tells it from an earlier one."""
@@ -62,7 +63,7 @@ class ServerIncarnation:
             return "fail-over, or point-in-time recovery"
         if self.started_at != earlier.started_at:
             return "server restarted"
-        if self.tables != earlier.tables:
+        if (self.database_oid, self.endpoint_table) != (earlier.database_oid, earlier.endpoint_table):
             return "database restored"
         return "server recovered from a crash, or its statistics were reset"
 

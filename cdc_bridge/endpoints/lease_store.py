@@ -143,7 +143,7 @@ class DatabaseLeaseStore:
         async with connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(with_columns(_queries["renew_and_list"], OF_ALL), parameters)
             rows = await cursor.fetchall()
-        if rows and not connection.incarnation.tables.endswith(f".{rows[0]['endpoint_table']}"):
+        if rows and rows[0]["endpoint_table"] != connection.incarnation.endpoint_table:
             await connection.close()  # The next session finds another server.
             raise OperationalError("the schema cdc_bridge was restored")
         renewed = {EndpointId(row["endpoint_id"]) for row in rows if row["renewed"]}

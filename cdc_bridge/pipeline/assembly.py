@@ -71,7 +71,7 @@ async def open_pipeline(
                 suspects=suspects[lease.endpoint_id],
                 found_invalid=payload_invalid,
             ),
-            delivery_log=DeliveryLog(served, lease.endpoint_id, lease.fencing_token),
+            delivery_log=DeliveryLog(served, lease),
             transport=LimitedTransport(transport, places),
             telemetry=Telemetry(endpoint.name, acquired.last_hour),
             source=source,

@@ -11,8 +11,9 @@ from psycopg.rows import TupleRow
 from cdc_bridge.capture.change_log import PAGE_BYTES, operation_of
 from cdc_bridge.capture.position import Position
 from cdc_bridge.database import ServerDatabase
+from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.errors import LeaseLost
-from cdc_bridge.model import Change, EndpointId, Operation, ReservationId, Seq
+from cdc_bridge.model import Change, Operation, ReservationId, Seq
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
 from cdc_bridge.queries import load_queries
 
@@ -22,10 +23,10 @@ _queries = load_queries(__name__)
 class DeliveryLog:
     """The delivery log of one endpoint, under one lease."""
 
-    def __init__(self, database: ServerDatabase, endpoint_id: EndpointId, fencing_token: int) -> None:
+    def __init__(self, database: ServerDatabase, lease: Lease) -> None:
         self._database = database
-        self._endpoint_id = endpoint_id
-        self._fencing_token = fencing_token
+        self._endpoint_id = lease.endpoint_id
+        self._lease = lease
 
     async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
         """Write deliveries and the position that they allow, in one transaction. Repeating it changes nothing.
@@ -34,7 +35,11 @@ class DeliveryLog:
             LeaseLost: Another daemon has acquired the lease; nothing was written.
             StatementFailed: PostgreSQL rejected a statement or a delivery; nothing was written.
         """
-        ours = {"endpoint_id": self._endpoint_id, "fencing_token": self._fencing_token}
+        ours = {
+            "endpoint_id": self._endpoint_id,
+            "fencing_token": self._lease.fencing_token,
+            "endpoint_table": self._lease.server.endpoint_table,
+        }
         settled = ours | {"settlements": orjson.dumps([_row(delivery) for delivery in deliveries]).decode()}
         newest = ours | {
             "seqs": [delivery.change.seq for delivery in deliveries],

@@ -6,6 +6,7 @@
 update cdc_bridge.endpoint
 set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
+  and tableoid = %(endpoint_table)s  -- A restored dump may have the same number.
 
 -- name: record_deliveries
 -- Writes the states of deliveries, if the lease is still ours; repeating it changes nothing.
@@ -20,7 +21,7 @@ from json_to_recordset(%(settlements)s::json) as settled (
   seq bigint, reservation_id text, operation "char", changed_at timestamptz, state text, skip_reason text, attempts integer,
   failures integer, pause float8, last_status integer, last_error text, message_id text, last_attempt_at timestamptz, duration real
 )
-where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
+where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s and e.tableoid = %(endpoint_table)s)
 on conflict (endpoint_id, seq) do update set
   state = excluded.state,
   skip_reason = excluded.skip_reason,
@@ -49,7 +50,7 @@ where d.endpoint_id = %(endpoint_id)s
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq
   and d.state in ('queued', 'retrying')
-  and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s)
+  and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s and e.tableoid = %(endpoint_table)s)
 
 -- name: due_retries
 -- Deliveries whose next attempt is due, the longest due first, without those of reservations that are under way; no more

@@ -31,8 +31,8 @@ _MAX_SUBJECT_BYTES = 2048
 _SEQUENCE_DIGITS = 20
 """Enough for any bigint, so that sequences compare as text."""
 
-_NUMBERS_OF_A_HISTORY = 10**10
-"""A history has its own part of the sequences. A bigint has room for the histories until the year 2260."""
+_NUMBERS_OF_A_HISTORY = 10**9
+"""A history has its own part of the sequences. A bigint has room for them until the year 2260."""
 
 
 @dataclass(frozen=True, slots=True)

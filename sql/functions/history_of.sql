@@ -10,14 +10,20 @@ create or replace function cdc_bridge.history_of(server text) returns bigint
 as $history$
 declare
   newest cdc_bridge.history;
+  next_history bigint;
 begin
   loop
     select * into newest from cdc_bridge.history h order by h.history desc limit 1;
     if newest.server = history_of.server then
       return newest.history;
     end if;
+    next_history := greatest(coalesce(newest.history, 0), floor(extract(epoch from clock_timestamp()))::bigint) + 1;
+    if newest.history is not null then
+      -- Until its second has come, so that one that does not know of it is higher, however soon it begins.
+      perform pg_sleep(least(1, next_history - extract(epoch from clock_timestamp())));
+    end if;
     insert into cdc_bridge.history (history, server)
-    values (greatest(coalesce(newest.history, 0) + 1, extract(epoch from clock_timestamp())::bigint / 10), history_of.server)
+    values (next_history, history_of.server)
     on conflict do nothing;  -- Another daemon may be beginning one.
   end loop;
 end

@@ -2,8 +2,8 @@
 --
 -- A crash, a fail-over, a point-in-time recovery, a restored dump or a copy of the files may set the sequence of change
 -- numbers back, so that a number is drawn again that was delivered before. All of them are seen as another run of a server,
--- and each run begins another history. A delivery's number, ce-sequence, has it in front. It is a time, in tens of seconds since 1970: a standby that was cut off does not know the histories that
--- came meanwhile, and must not repeat one.
+-- and each run begins another history. A delivery's number, ce-sequence, has it in front. It is a time, in seconds since
+-- 1970: a standby that was cut off does not know the histories that came meanwhile, and must not repeat one.
 
 create table if not exists cdc_bridge.history (
   history  bigint      primary key,

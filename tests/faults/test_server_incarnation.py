@@ -25,7 +25,7 @@ from tests.support.length import chosen
 from tests.support.receiver import ReceivedRequest, Receiver
 from tests.support.responses import Response
 from tests.support.server import Server, in_memory
-from tests.support.standby import Recovery, Standby
+from tests.support.standby import Recovery, Standby, copy_of_files, put_back
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
@@ -55,6 +55,11 @@ async def everything_arrived(database: Database, receiver: Receiver) -> None:
         sequences[request.reservation_id].append(request.sequence)
     back = {id_: each for id_, each in sequences.items() if any(later < earlier for earlier, later in pairwise(each))}
     assert not back
+
+
+async def run(*command: str | Path) -> None:
+    process = await asyncio.create_subprocess_exec(*command)
+    assert await process.wait() == 0
 
 
 async def streaming(database: Database) -> None:
@@ -292,3 +297,59 @@ async def test_database_that_is_dropped_and_restored_under_the_daemon(
     eres.execute(CHANGE, ("CHANGED",))
     await everything_arrived(eres, receiver)
     assert await bridge.terminate() == 0
+
+
+async def test_copy_of_the_files_that_is_put_back(
+    durable_server: ThrowawayPostgres, durable_database: Database, durable_bridges: Bridges, receiver: Receiver
+) -> None:
+    durable_database.execute("insert into customers (id) values ('C')")
+    durable_database.execute(BOOKING, ("CHANGED",))
+    bridge = await durable_bridges.start()
+    await receiver.wait_for_delivered(1)
+    await until(lambda: durable_database.value(RECORDED) == 1, "the delivery is recorded")
+    durable_server.stop()
+    copy = copy_of_files(durable_server)
+    durable_server.start()
+    for number in range(NEW):
+        durable_database.execute(BOOKING, (f"TAKEN-BACK-{number}",))
+        durable_database.execute(CHANGE, ("CHANGED",))
+    await receiver.wait_for(lambda: receiver.delivered_count > NEW, "deliveries")
+    durable_server.stop()
+    put_back(durable_server, copy)
+    durable_server.start()
+    durable_database.execute(CHANGE, ("CHANGED",))
+    durable_database.execute(BOOKING, ("NEW",))
+    await everything_arrived(durable_database, receiver)
+    assert await bridge.terminate() == 0
+
+
+async def test_dump_that_is_restored_in_place_under_the_daemon(
+    durable_database: Database, durable_server: ThrowawayPostgres, durable_bridges: Bridges, receiver: Receiver,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    durable_database.execute("insert into customers (id) values ('C')")
+    durable_database.execute(BOOKING, ("CHANGED",))
+    bridge = await durable_bridges.start()
+    await receiver.wait_for_delivered(1)
+    await until(lambda: durable_database.value(RECORDED) == 1, "the delivery is recorded")
+    programs, dump = durable_server.binaries, tmp_path / "dump"
+    await run(programs / "pg_dump", "-Fc", "-f", dump, "--dbname", durable_database.url)
+    for number in range(NEW):
+        durable_database.execute(BOOKING, (f"TAKEN-BACK-{number}",))
+        durable_database.execute(CHANGE, ("CHANGED",))
+    await receiver.wait_for(lambda: receiver.delivered_count > NEW, "deliveries")
+    in_place = ("--clean", "--if-exists", "--single-transaction")
+    await run(programs / "pg_restore", *in_place, "--dbname", durable_database.url, dump)
+    await bridge.wait_for_log("another server", reason="database restored")
+    durable_database.execute(CHANGE, ("CHANGED",))
+    durable_database.execute(BOOKING, ("NEW",))
+    await everything_arrived(durable_database, receiver)
+    assert await bridge.terminate() == 0
+
+
+def test_history_grows_whenever_another_server_is_found(database: Database) -> None:
+    servers = ["a", "a", "b", "a", "b", "b", "c"]
+    found = [database.value("select cdc_bridge.history_of(%s)", (server,)) for server in servers]
+    assert [later > earlier for earlier, later in pairwise(found)] == [
+        later != earlier for earlier, later in pairwise(servers)
+    ]

@@ -70,7 +70,7 @@ FROM_THE_BEGINNING = AT_THE_END | {"from_xid": "1"}
 MANY_IN_PROGRESS = AT_THE_END | {"in_progress": [str(2000 + number) for number in range(300)]}
 IN_A_BIG_TRANSACTION = AT_THE_END | {"place_xid": str(BIG), "place_seq": CHANGES + BIG_TRANSACTION - 200}
 TILL = {"endpoint_id": 1}
-LEASED = TILL | {"fencing_token": 0}
+LEASED = TILL | {"fencing_token": 0, "endpoint_table": 0}
 PAGE_OF_TILL = TILL | {"limit": PAGE, "max_bytes": 1_000_000}
 EVERYTHING = PAGE_OF_TILL | {
     "after_hash": -(2**63),

@@ -21,7 +21,7 @@ from cdc_bridge.vendor import contract
 FILE = Path(contract.__file__).parent / "documents" / "signature-vector.json"
 
 _KEY, _NEXT_KEY = b"an example: to be used by nobody", b"and the one that comes after it."
-_HISTORY = History(177_790_000)
+_HISTORY = History(1_777_900_000)
 _CHANGED_AT = datetime(2026, 5, 4, 17, 20, 9, 531_284, UTC)
 _SIGNED_AT = datetime(2026, 5, 4, 17, 20, 10, tzinfo=UTC)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import psycopg
@@ -79,3 +81,21 @@ class Recovery(ThrowawayPostgres):
         signal.touch()
         signal.chmod(0o666)
         super().start()
+
+
+def copy_of_files(postgres: ThrowawayPostgres) -> Path:
+    """Copy the files of a server that is stopped."""
+    copy = postgres._home / "copy"
+    shutil.copytree(postgres._home / "data", copy)
+    return copy
+
+
+def put_back(postgres: ThrowawayPostgres, copy: Path) -> None:
+    """Put the copy in place of the files of a server that is stopped."""
+    data = postgres._home / "data"
+    owner = data.stat()
+    shutil.rmtree(data)
+    copy.rename(data)
+    for path in (data, *data.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    data.chmod(0o700)

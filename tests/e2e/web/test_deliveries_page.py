@@ -197,5 +197,5 @@ async def test_request_that_is_previewed_is_that_of_the_newest_change(
     page = await operator.get("/deliveries/default/1")
     assert "this is the request of 2 ." in page.text
     history = database.value("select max(history) from cdc_bridge.history")
-    assert f"ce-sequence {history * 10**10 + 2:020d}" in page.text
+    assert f"ce-sequence {history * 10**9 + 2:020d}" in page.text
     assert "ce-type reservation.updated" in page.text

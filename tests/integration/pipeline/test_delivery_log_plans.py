@@ -9,6 +9,7 @@ import pytest
 
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.database import ServerDatabase
+from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.model import Change, DeliveryState, EndpointId, Operation, ReservationId, Seq, SkipReason, Xid
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.in_flight import InFlight
@@ -49,7 +50,7 @@ def many_retrying(database: Database) -> Database:
 async def test_occupied_reservations_are_looked_up_by_hash(many_retrying: Database) -> None:
     async with await connect(many_retrying.url) as connection:
         plans = await explained(connection, as_daemon=True)
-        delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
+        delivery_log = DeliveryLog(OneConnection(connection), Lease(ENDPOINT, 0, connection.incarnation))
         due = await delivery_log.due_retries(OCCUPIED, 10)
         seconds = await delivery_log.seconds_until_next_due(OCCUPIED)
     assert [found.change.seq for found in due] == list(range(RETRYING // 2, RETRYING // 2 + 10))
@@ -73,7 +74,7 @@ async def test_recording_looks_at_the_reservations_recorded_alone(many_retrying:
         plans = await explained(connection, as_daemon=True)
         await connection.execute("set auto_explain.log_analyze = on")
         plans.clear()
-        delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
+        delivery_log = DeliveryLog(OneConnection(connection), Lease(ENDPOINT, 0, connection.incarnation))
         await delivery_log.record([settled], Position(Snapshot(Xid(2), frozenset())))
     assert many_retrying.value("select state from cdc_bridge.delivery where seq = 7") == "skipped"
     assert max(map(most_rows_seen, plans)) < 10
@@ -87,7 +88,7 @@ async def test_due_retries_with_long_keys_are_few_and_at_least_one(database: Dat
     )
     found, occupied = list[list[int]](), list[ReservationId]()
     async with await connect(database.url) as connection:
-        delivery_log = DeliveryLog(OneConnection(connection), ENDPOINT, 0)
+        delivery_log = DeliveryLog(OneConnection(connection), Lease(ENDPOINT, 0, connection.incarnation))
         while due := await delivery_log.due_retries(occupied, 100):
             found.append([one.change.seq for one in due])
             occupied += [one.change.reservation_id for one in due]
@@ -113,5 +114,7 @@ async def test_reservations_with_newer_unread_changes_are_named_unless_their_key
         "from cdc_bridge.delivery"
     )
     async with await connect(database.url) as connection:
-        found = await DeliveryLog(OneConnection(connection), ENDPOINT, 0).with_newer_unread()
+        found = await DeliveryLog(
+            OneConnection(connection), Lease(ENDPOINT, 0, connection.incarnation)
+        ).with_newer_unread()
     assert (None if found is None else len(found)) == number

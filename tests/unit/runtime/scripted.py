@@ -28,7 +28,7 @@ LEASE_SECONDS = 60.0
 FINISH_WITHIN_SECONDS = 7.0
 
 SERVER = ServerIncarnation(
-    7, "00000001", datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC), "16384.20000"
+    7, "00000001", datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC), 16384, 20000
 )
 
 TILL = Endpoint(name="till", url="https://till.example")

@@ -68,8 +68,8 @@ def test_timestamp_is_that_of_the_attempt_in_whole_seconds() -> None:
 def test_same_change_and_body_have_the_same_id_and_another_body_another() -> None:
     assert compose(change(), "R1", "/s", HISTORY, BODY).id == message().id
     assert compose(change(), "R1", "/s", HISTORY, BODY + b" ").id != message().id
-    assert message().id.startswith("30000000042-")
-    assert len(message().id) == len("30000000042-") + 16
+    assert message().id.startswith("3000000042-")
+    assert len(message().id) == len("3000000042-") + 16
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_cloudevents_sdk_reads_the_headers(operation: Operation, type_: str) -> 
     assert event.get_source() == "/e-res/trelawney"
     assert event.get_subject() == "R1"
     assert event.get_time() == CHANGED_AT
-    assert event.get_extension("sequence") == "00000000030000000042"
+    assert event.get_extension("sequence") == "00000000003000000042"
     assert event.get_data() == orjson.loads(BODY)
 
 
@@ -117,12 +117,12 @@ def test_sequences_compare_as_text_and_fit_64_bits() -> None:
         message = compose(change, "R", "/s", History(history), BODY)
         return message.headers(datetime.now(UTC), [])["ce-sequence"]
 
-    now = int(datetime.now(UTC).timestamp()) // 10
-    assert sequence(now, 9) < sequence(now, 10) < sequence(now, 10**10 - 1) < sequence(now + 1, 1)
-    assert int(sequence(int(datetime(2260, 1, 1, tzinfo=UTC).timestamp()) // 10, 10**10 - 1)) < 2**63
+    now = int(datetime.now(UTC).timestamp())
+    assert sequence(now, 9) < sequence(now, 10) < sequence(now, 10**9 - 1) < sequence(now + 1, 1)
+    assert int(sequence(int(datetime(2260, 1, 1, tzinfo=UTC).timestamp()), 10**9 - 1)) < 2**63
 
 
-@given(st.integers(0, 9 * 10**8), st.integers(1, 10**10 - 1))
+@given(st.integers(0, 9 * 10**9), st.integers(1, 10**9 - 1))
 def test_change_is_found_by_the_number_of_its_delivery(history: int, seq: int) -> None:
     assert seq_of(sequence_of(History(history), Seq(seq))) == seq
 
