@@ -52,7 +52,10 @@ select
   pg_postmaster_start_time(),
   coalesce((select stats_reset from pg_stat_bgwriter), 'epoch'),
   (select d.oid::bigint from pg_database d where d.datname = current_database()),
-  coalesce(to_regclass('cdc_bridge.endpoint')::oid::bigint, 0)
+  coalesce(
+    (select c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'cdc_bridge' and c.relname = 'endpoint'),
+    0
+  )
 
 -- name: set_up_daemon_session
 -- Names a session of the daemon, and has PostgreSQL end transactions that a frozen process leaves open. (The time-out of

@@ -13,7 +13,7 @@ from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_fr
 from cdc_bridge.console import print_line
 from cdc_bridge.schema.install import dry_run
 
-app = typer.Typer(no_args_is_help=True, help="Check a mapping before it is installed.")
+app = typer.Typer(name="mapping", help="Check a mapping before it is installed.", no_args_is_help=True)
 
 
 @app.callback()

@@ -18,6 +18,7 @@ COMMANDS = (
     "status",
     "check",
     "install",
+    "mapping check",
     "uninstall",
     *(f"endpoint {command}" for command in ENDPOINT_COMMANDS),
     "payload",
