@@ -46,8 +46,9 @@ ROOM_BYTES = 16_777_216
 _SEVERAL_ROWS = "the payload's query returns several rows for it; a join has more than one match"
 
 _MAX_TRIES = 5
-LONGEST_LOAD_SECONDS = 20.0
-"""Below the limit of an operation (:data:`~cdc_bridge.database.OPERATION_TIMEOUT_SECONDS`), by some statements."""
+LONGEST_LOAD_SECONDS = 40.0
+"""Time to halve in: enough to find one row among a hundred if each statement ends by its time-out, and below the limit
+of an operation (:data:`~cdc_bridge.database.OPERATION_TIMEOUT_SECONDS`)."""
 _BEFORE_THE_COLUMNS = 3  # fencing token, key, revision
 
 
