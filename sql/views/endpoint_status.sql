@@ -100,12 +100,13 @@ cross join lateral (
   select
     count(*) filter (where d.state = 'retrying' or d.recorded_at > now() - interval '24 hours') as lately,
     (array_agg(d.last_error order by d.last_attempt_at desc nulls last))[1] as last_error,
-    -- Older attempts say nothing of the endpoint as it is now: a quiet night may have no success either.
-    array_agg(hashtextextended(d.reservation_id, 0)) filter (where d.last_attempt_at > now() - interval '1 hour') as reservations,
-    array_agg(d.last_attempt_at) filter (where d.last_attempt_at > now() - interval '1 hour') as attempted_at
+    -- Older attempts say nothing of the endpoint as it is now: a quiet night may have no success either. Nor does a
+    -- reservation that could not be loaded: no request was sent.
+    array_agg(hashtextextended(d.reservation_id, 0)) filter (where d.message_id is not null and d.last_attempt_at > now() - interval '1 hour') as reservations,
+    array_agg(d.last_attempt_at) filter (where d.message_id is not null and d.last_attempt_at > now() - interval '1 hour') as attempted_at
   from (
     (
-      select state, reservation_id, recorded_at, last_attempt_at, last_error
+      select state, reservation_id, recorded_at, last_attempt_at, last_error, message_id
       from cdc_bridge.delivery
       where endpoint_id = e.endpoint_id and state = 'retrying' and failures > 0
       order by seq desc
@@ -113,7 +114,7 @@ cross join lateral (
     )
     union all
     (
-      select state, reservation_id, recorded_at, last_attempt_at, last_error
+      select state, reservation_id, recorded_at, last_attempt_at, last_error, message_id
       from cdc_bridge.delivery
       where endpoint_id = e.endpoint_id and state = 'dead'
       order by seq desc

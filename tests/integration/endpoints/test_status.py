@@ -32,12 +32,12 @@ from pg_control_system()
 DELIVERY = """
 insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at, last_error,
-  last_attempt_at, recorded_at
+  last_attempt_at, recorded_at, message_id
 )
 values (
   1, %(seq)s, 'R' || %(seq)s, 'U', now(), %(state)s, 1, %(failures)s,
   case when %(state)s in ('queued', 'retrying') then now() end, %(last_error)s,
-  now() - %(minutes_ago)s * interval '1 minute', now() - %(minutes_ago)s * interval '1 minute'
+  now() - %(minutes_ago)s * interval '1 minute', now() - %(minutes_ago)s * interval '1 minute', %(seq)s || '-0'
 )
 """
 
@@ -292,3 +292,12 @@ async def test_nothing_is_counted_unless_it_is_asked_for(live: Database) -> None
     assert " on change" not in status
     assert " on change" in counts
     assert len(status) < len(counts)
+
+
+def test_reservations_that_cannot_be_loaded_are_not_the_endpoint_s_fault(live: Database) -> None:
+    for seq in range(1, 9):
+        values = {"seq": seq, "state": "retrying", "failures": 1, "last_error": "it cannot be loaded", "minutes_ago": 1}
+        live.execute(DELIVERY, values)
+    assert live.value("select status from cdc_bridge.endpoint_status") == "failing"
+    live.execute("update cdc_bridge.delivery set message_id = null")
+    assert live.value("select status from cdc_bridge.endpoint_status") == "degraded"
