@@ -76,6 +76,7 @@ _PASSING_CODES = {
     "55P03",  # a lock was not available in time
 }
 
+_MISSING_RIGHT = "42501"
 _RAISE = {"exec_stmt_raise", "exec_stmt_assert"}
 """Functions of PostgreSQL that raise what PL/pgSQL code asks for, under any SQLSTATE."""
 
@@ -112,9 +113,21 @@ def full_problem_of(error: psycopg.Error) -> str:
     return "; ".join(filter(None, parts))
 
 
+def problem_without_rows(error: psycopg.Error) -> str:
+    """Return the message of an error that came up before a row was read, so that no value can be in it."""
+    return shortened(error.diag.message_primary or condition_of(error))
+
+
 def _may_carry_values(error: psycopg.Error) -> bool:
-    """Return whether an error's message may have a value in it: those of conversions do, and what code raises."""
-    return isinstance(error, psycopg.DataError) or error.diag.source_function in _RAISE
+    """Return whether an error's message may have a value in it.
+
+    Those of conversions do; so does what code raises on purpose, and what comes up inside of a function, which may put
+    a value into a statement or a name.
+    """
+    if isinstance(error, psycopg.DataError) or error.diag.source_function in _RAISE:
+        return True
+    code = error.sqlstate or ""
+    return bool(error.diag.context) and code[:2] not in _PASSING_CLASSES and code != _MISSING_RIGHT
 
 
 def is_unavailable(error: BaseException, connection: AsyncConnection[TupleRow] | None = None) -> bool:

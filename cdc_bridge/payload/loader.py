@@ -22,7 +22,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.database import condition_of, is_unavailable, problem_of
+from cdc_bridge.database import condition_of, is_unavailable, problem_without_rows
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
@@ -318,7 +318,7 @@ class ReservationLoader:
         return tuple(types)
 
     def _invalid(self, error: psycopg.Error) -> PayloadInvalid:
-        problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_of(error)}'
+        problem = f'the payload "{self._payload}" does not fit e-Res\'s tables: {problem_without_rows(error)}'
         if error.diag.source_function == "check_enable_rls":  # Its message is in the server's language.
             return PayloadInvalid(problem, "Run as a superuser: alter role cdc_bridge_loader bypassrls;")
         if isinstance(error, errors.InsufficientPrivilege):
