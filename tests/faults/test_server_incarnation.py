@@ -22,7 +22,7 @@ from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.length import chosen
-from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.server import Server, in_memory
 from tests.support.standby import Recovery, Standby, copy_of_files, put_back
@@ -43,13 +43,17 @@ def on(postgres: ThrowawayPostgres) -> Database:
 async def everything_arrived(database: Database, receiver: Receiver) -> None:
     """Wait until every reservation has arrived as the serving database has it; check the order of what arrived."""
     now = dict(database.execute("select id, adults from reservations"))
-    last: dict[str, ReceivedRequest] = {}
+    missing, looked_at = set(now), 0
 
     def arrived() -> bool:
-        last.update((request.reservation_id, request) for request in receiver.delivered)
-        return all(id_ in last and last[id_].json["adults"] == adults for id_, adults in now.items())
+        nonlocal looked_at
+        for request in receiver.delivered[looked_at:]:
+            is_as_now = request.json["adults"] == now.get(request.reservation_id)
+            (missing.discard if is_as_now else missing.add)(request.reservation_id)
+        looked_at = len(receiver.delivered)
+        return missing.isdisjoint(now)
 
-    await receiver.wait_for(arrived, "every reservation as it is now")
+    await receiver.wait_for(arrived, "every reservation as it is now", patience_seconds=300)
     sequences: dict[str, list[int]] = defaultdict(list)
     for request in receiver.delivered:
         sequences[request.reservation_id].append(request.sequence)
