@@ -77,6 +77,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
             for command in ("show", "set", "pause", "resume", "remove", "rotate-secret", "test")
         ),
         ("install", "--mapping", ID),
+        ("mapping", "check", ID),
         ("uninstall", "--database-url", f"host=/{ID}"),
         ("systemd", "install", "--root", f"/nowhere/{ID}"),
         ("contract", "example", ID),
