@@ -10,6 +10,8 @@ from tests.support.responses import Response
 from tests.support.waiting import until
 
 NUMBER, LENGTH = 1500, 100_000
+PATIENCE = 300.0
+"""It takes a minute on an idle machine."""
 MOST_BYTES = 90_000_000
 """Keys and bodies of a window, and what Python needs around them; all of them together have 150 MB of keys alone."""
 COUNT = "select count(*) from cdc_bridge.delivery where state = '{}'"
@@ -32,11 +34,13 @@ async def test_transaction_of_long_keys_is_delivered_within_a_bound_of_memory(
     await bridge.wait_for_log("endpoint failing")
     receiver.script = lambda request: Response(422 if request.reservation_id.endswith("7") else 200)
     rejected = NUMBER // 10
-    await until(lambda: database.value(COUNT.format("retrying")) == rejected, "some are rejected")
-    await until(lambda: database.value(COUNT.format("delivered")) == NUMBER - rejected, "the others are delivered")
+    await until(lambda: database.value(COUNT.format("retrying")) == rejected, "some are rejected", PATIENCE)
+    await until(
+        lambda: database.value(COUNT.format("delivered")) == NUMBER - rejected, "the others are delivered", PATIENCE
+    )
     receiver.script = lambda _: Response()
     database.execute("update cdc_bridge.delivery set next_attempt_at = now() where state = 'retrying'")
     database.execute("notify cdc_bridge_endpoint")
-    await until(lambda: database.value(COUNT.format("delivered")) == NUMBER, "those are delivered too")
+    await until(lambda: database.value(COUNT.format("delivered")) == NUMBER, "those are delivered too", PATIENCE)
     assert peak_bytes(bridge.pid) - before < MOST_BYTES
     assert await bridge.terminate() == 0
