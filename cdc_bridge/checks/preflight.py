@@ -19,7 +19,7 @@ from cdc_bridge.checks.sessions import check_connections, check_pooler
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
 from cdc_bridge.checks.wake_up import check_wake_up
 from cdc_bridge.database import one_connection, problem_of
-from cdc_bridge.errors import InstallationError, SettingsError
+from cdc_bridge.errors import DatabaseUnavailable, InstallationError, SettingsError
 from cdc_bridge.schema.version import INSTALL
 from cdc_bridge.sessions import LoadingConnection, connect, connect_to_load
 from cdc_bridge.settings import Settings
@@ -49,10 +49,10 @@ async def require_sessions(database_url: str) -> None:
     """Make sure that sessions are the daemon's own.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL does not respond or rejects the login.
+        DatabaseUnavailable: PostgreSQL does not respond or rejects the login, or a pooler has no session left.
         SettingsError: A pooler shares sessions.
     """
-    async with one_connection(database_url) as session:  # An error is no finding: the pooler may be full, or stop.
+    async with one_connection(database_url) as session:
         found = await check_pooler(session, database_url)
     if found.verdict is Verdict.FAILED:
         raise SettingsError(found.detail, found.remedy)
@@ -106,6 +106,8 @@ async def _checked(name: str, check: Awaitable[Check]) -> Check:
     """Return a check's result; a statement that PostgreSQL rejects fails the check, and the others go on."""
     try:
         return await check
+    except DatabaseUnavailable as error:
+        return failed(name, error.problem, error.remedy)
     except psycopg.Error as error:
         return failed(
             name,

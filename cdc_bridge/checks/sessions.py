@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from psycopg import errors
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, ok, record
+from cdc_bridge.errors import DatabaseUnavailable
 from cdc_bridge.sessions import Session, connect
 
 LEAST_SESSIONS = 5
@@ -40,7 +41,7 @@ async def check_pooler(session: Session, database_url: str) -> Check:
     """No pooler is in between, or one that keeps sessions.
 
     Raises:
-        psycopg.Error, TimeoutError: This cannot be found out now.
+        DatabaseUnavailable: The pooler has no session left, so this cannot be found out now.
     """
     name = "sessions"
     if await _server_process(session) == session.info.backend_pid:
@@ -63,8 +64,14 @@ async def _problem_of_pooler(database_url: str) -> str | None:
     async with AsyncExitStack() as opened:
         sessions: list[Session] = []
         for _ in range(2):
-            async with asyncio.timeout(_HELD_UP_SECONDS):
-                sessions.append(await connect(database_url))
+            try:
+                async with asyncio.timeout(_HELD_UP_SECONDS):
+                    sessions.append(await connect(database_url))
+            except TimeoutError as error:
+                raise DatabaseUnavailable(
+                    "a pooler is in between and has no session left",
+                    f"Raise its pool size: the daemon needs {LEAST_SESSIONS} sessions, and uses up to {MOST_SESSIONS}.",
+                ) from error
             opened.push_async_callback(sessions[-1].close)
         session, other = sessions
         processes = {await _server_process(session)}

@@ -125,8 +125,6 @@ class ReservationLoader:
         self._max_body_bytes = max_body_bytes
         self._describe = describe
         self._shape: _Shape | None = None
-        self._until = math.inf
-        """When halving ends: the rest is postponed, and what is loaded is not lost."""
 
     async def load(
         self,
@@ -149,8 +147,8 @@ class ReservationLoader:
         Raises:
             PayloadInvalid: The payload is not defined, or what it reads is no longer there.
         """
-        self._until = monotonic() + LONGEST_LOAD_SECONDS
-        loaded = await self._load_readable(connection, reservation_ids, endpoint_id, snapshot)
+        until = monotonic() + LONGEST_LOAD_SECONDS
+        loaded = await self._load_readable(connection, reservation_ids, endpoint_id, snapshot, until=until)
         known = loaded.reservations.keys() | loaded.unreadable.keys() | loaded.postponed
         left = [id_ for id_ in dict.fromkeys(reservation_ids) if id_ not in known]
         if not left:
@@ -228,9 +226,14 @@ class ReservationLoader:
         endpoint_id: EndpointId | None,
         snapshot: str | None,
         max_bytes: int = SMALL_BYTES,
+        *,
+        until: float = math.inf,
     ) -> Loaded:
-        """Halve the keys until those that fail are found, as far as time allows."""
-        if monotonic() > self._until:
+        """Halve the keys until those that fail are found.
+
+        When the time has come, the rest is postponed: what is loaded is not lost.
+        """
+        if monotonic() > until:
             return Loaded({}, None, postponed=frozenset(reservation_ids))
         try:
             max_bytes = min(max_bytes, self._max_body_bytes)
@@ -242,7 +245,14 @@ class ReservationLoader:
             if len(reservation_ids) == 1:
                 return Loaded({}, None, {reservation_ids[0]: self._describe(error)})
         half = len(reservation_ids) // 2
-        load = partial(self._load_readable, connection, endpoint_id=endpoint_id, snapshot=snapshot, max_bytes=max_bytes)
+        load = partial(
+            self._load_readable,
+            connection,
+            endpoint_id=endpoint_id,
+            snapshot=snapshot,
+            max_bytes=max_bytes,
+            until=until,
+        )
         earlier = await load(reservation_ids=reservation_ids[:half])
         return earlier.with_more(await load(reservation_ids=reservation_ids[half:]))
 

@@ -84,7 +84,7 @@ class EndpointReservations:
             database: Has the reservations.
             endpoint_id: The endpoint.
             max_body_bytes: Size of a body that is not sent any more.
-            suspects: Those that may break sessions.
+            suspects: Those whose loads failed as if the database were away.
             found_invalid: Called when the payload cannot be loaded.
         """
         self._database = database
@@ -114,11 +114,9 @@ class EndpointReservations:
         load = partial(self._loader.load, endpoint_id=self._endpoint_id, room_bytes=room_bytes)
         load_alone = partial(self._loader.load_each, endpoint_id=self._endpoint_id, room_bytes=room_bytes)
         together = [id_ for id_ in reservation_ids if not self._suspects.is_alone(id_)]
-        loaded = Loaded({}, None)
-        if together:
-            loaded = await self._suspects.watch(load, connection, together)
         until = monotonic() + LONGEST_LOAD_SECONDS
-        for id_ in set(reservation_ids).difference(together):
+        loaded = await self._suspects.watch(load, connection, together) if together else Loaded({}, None)
+        for id_ in [id_ for id_ in reservation_ids if id_ not in together]:
             if monotonic() > until:
                 more = Loaded({}, None, postponed=frozenset({id_}))
             elif self._suspects.is_left_out(id_):
@@ -136,9 +134,8 @@ class EndpointReservations:
         others = [id_ for id_ in await self._database.patiently(self._sample) if id_ not in unreadable]
         failed: list[ReservationId] = []
         for id_ in others[:_SAMPLE]:
-            found = await self._database.load_patiently(
-                partial(self._load, reservation_ids=[id_], room_bytes=ROOM_BYTES)
-            )
+            load = partial(self._load, reservation_ids=[id_], room_bytes=ROOM_BYTES)
+            found = await self._database.load_patiently(load)
             if id_ in found.reservations:
                 return loaded.with_more(Loaded({}, None, alone_at_fault=frozenset(unreadable)))
             if id_ in found.unreadable and id_ not in found.alone_at_fault:

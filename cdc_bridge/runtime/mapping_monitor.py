@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -38,7 +39,6 @@ class MappingMonitor:
         self._look_now = asyncio.Event()
         self._evidence: PayloadInvalid | None = None
         """Says for which reservations the payload failed, though it fits e-Res's tables."""
-        self._newest: Sequence[str] = ()
         self.payload_problem: str | None = None
         """Why the payload cannot be loaded; ``None``: it can, as far as is known."""
         self.changed: Callable[[], None] = lambda: None
@@ -75,9 +75,8 @@ class MappingMonitor:
             InstallationError: A statement failed.
         """
         try:
-            if self._evidence is not None:
-                self._newest = await self._database.patiently(newest_changed)
-            await self._database.load_patiently(self._require_valid)
+            newest = [] if self._evidence is None else await self._database.patiently(newest_changed)
+            await self._database.load_patiently(partial(self._require_valid, newest=newest))
             mapping = await self._database.load_patiently(check_contract)
             self._note_payload(None)
         except PayloadInvalid as error:
@@ -88,10 +87,9 @@ class MappingMonitor:
             self._log(check.name, check)
         return mapping, capture
 
-    async def _require_valid(self, connection: LoadingConnection) -> None:
+    async def _require_valid(self, connection: LoadingConnection, newest: Sequence[ReservationId]) -> None:
         await self._loader.require_valid(connection)
         if self._evidence is not None:
-            newest = [ReservationId(id_) for id_ in self._newest]
             loaded = await self._loader.load_each(connection, [*newest, *map(ReservationId, self._evidence.evidence)])
             if loaded.unreadable and not loaded.reservations:
                 raise self._evidence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 
 from tests.support.bridge import Bridges, run_command
@@ -45,6 +46,17 @@ async def test_mode_that_shares_sessions_is_refused(
         assert "✗ sessions" in output
         assert "session mode" in output
     assert database.value("select count(*) from cdc_bridge.delivery") == 0
+
+
+async def test_pooler_that_is_full_is_no_reason_to_stay_down(database: Database, bridges: Bridges) -> None:
+    with pooler(database, "session", size=1) as url, psycopg.connect(url):
+        settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": f"{url} connect_timeout=2"}
+        code, _, errors = await run_command("run", **settings)
+        assert code == 1, errors
+        assert "Traceback" not in errors
+    with pooler(database, "session", size=1) as url:
+        code, _, errors = await run_command("run", **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
+        assert (code, "has no session left" in errors, "uses up to 17" in errors) == (1, True, True), errors
 
 
 async def test_too_low_a_connection_limit_is_told_with_the_number_that_is_needed(
