@@ -74,7 +74,7 @@ async def test_json_tells_all_is_well(bridges: Bridges) -> None:
     assert (code, errors) == (0, "")
     output_json = json.loads(output)
     assert output_json["ok"] is True
-    assert {check["verdict"] for check in output_json["checks"]} == {"ok"}
+    assert [check for check in output_json["checks"] if check["verdict"] != "ok"] == []
 
 
 @pytest.mark.parametrize("table", ["change", "delivery", "endpoint"])

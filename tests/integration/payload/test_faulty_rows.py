@@ -70,7 +70,9 @@ async def served(database: Database) -> AsyncIterator[ServerDatabase]:
     opened = DaemonDatabase(database.bridge_url)
     await opened.open()
     session = await opened.connect()
+    database.execute("grant pg_signal_backend to cdc_bridge_loader")  # for what cancels or ends its own session
     yield opened.of_server(session.incarnation)
+    database.execute("revoke pg_signal_backend from cdc_bridge_loader")  # The roles are the cluster's.
     await session.close()
     await opened.close()
 
@@ -86,9 +88,6 @@ def plant(database: Database, trouble: str, *, for_all: bool = False, kind: str 
     database.execute(
         f"create function public.trouble(note text) returns text language plpgsql {kind} as "
         f"$$ begin if note <> '' or {for_all} then {trouble}; end if; return note; end $$"
-    )
-    database.execute(
-        "alter function public.trouble owner to cdc_bridge_owner; grant pg_signal_backend to cdc_bridge_loader"
     )
     replace_in_payload(database, "r.notes,", "public.trouble(r.notes) as notes,")
 
