@@ -120,9 +120,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         coordinator = LeaseCoordinator(
             leases,
             supervisor,
-            EndpointDefinitions(
-                declared, allow_http=settings.allow_http, payload_problem=lambda: mapping.payload_problem
-            ),
+            EndpointDefinitions(declared, allow_http=settings.allow_http, payload_problem=mapping.problem_of),
             listener,
             endpoint_log,
             lease_seconds=settings.lease_seconds,

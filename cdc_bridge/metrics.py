@@ -23,7 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from cdc_bridge import __version__
-from cdc_bridge.model import DeliveryState
+from cdc_bridge.model import DeliveryState, SkipReason
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LONG_SECONDS = (*_SECONDS, 300, 1800, 3600, 21_600, 86_400)
@@ -40,6 +40,7 @@ _DELIVERIES = Counter(
     ["endpoint", "state"],
     registry=REGISTRY,
 )
+_SKIPPED = Counter("cdc_bridge_skipped", "Deliveries skipped, by the reason", ["endpoint", "reason"], registry=REGISTRY)
 _REQUEST_SECONDS = Histogram(
     "cdc_bridge_request_duration_seconds",
     "Duration of requests, whatever their outcome",
@@ -82,6 +83,7 @@ REQUESTS_PUT_OFF = Counter(
 _PER_ENDPOINT = (
     _CHANGES_READ,
     _DELIVERIES,
+    _SKIPPED,
     _REQUEST_SECONDS,
     _COMMIT_TO_DELIVERED_SECONDS,
     RECONCILED,
@@ -101,6 +103,7 @@ class EndpointMetrics:
     def __init__(self, endpoint: str) -> None:
         self.changes_read = _CHANGES_READ.labels(endpoint)
         self.deliveries = {state: _DELIVERIES.labels(endpoint, state.value) for state in DeliveryState}
+        self.skipped = {reason: _SKIPPED.labels(endpoint, reason.value) for reason in SkipReason}
         self.request_seconds = _REQUEST_SECONDS.labels(endpoint)
         self.commit_to_delivered_seconds = _COMMIT_TO_DELIVERED_SECONDS.labels(endpoint)
 

@@ -33,6 +33,18 @@ class Operation(StrEnum):
     UPDATED = "updated"
 
 
+class Events(StrEnum):
+    """Which changes an endpoint gets."""
+
+    BOTH = "both"
+    CREATED = "created"
+    UPDATED = "updated"
+
+    def includes(self, operation: Operation) -> bool:
+        """Return whether changes that did this to their reservation are among them."""
+        return self is Events.BOTH or self.value == operation.value
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One reservation inserted or updated by one committed transaction."""
@@ -68,6 +80,13 @@ class SkipReason(StrEnum):
     """Why a delivery was skipped."""
 
     DELETED = "deleted"
+    """The reservation was deleted."""
+    FILTERED = "filtered"
+    """It is not in the endpoint's payload, or does not meet its conditions."""
+    EVENT = "event"
+    """The endpoint does not get such changes."""
+    UNCHANGED = "unchanged"
+    """The body is the one that was delivered last."""
 
 
 def without_secrets(url: str) -> str:

@@ -56,15 +56,17 @@ class _DatabaseSettings(BaseSettings):
 def _field_of(option: Option) -> Any:
     """Return type and field of an option's setting."""
     value_type: Any = option.value_type
-    if option.secret:
-        value_type = SecretStr
+    if option.kind is Kind.CHOICE:
+        value_type = Literal[tuple(option.choices)]
+    elif option.kind is Kind.LINES or option.secret:
+        value_type = SecretStr if option.secret else str
     checks: list[Any] = [AfterValidator(_checked(option))] if option.read is not None else []
     if option.kind is Kind.LINES:
         value_type = tuple[value_type, ...]
         checks = [NoDecode, BeforeValidator(_one_or_many), *checks]
     if option.optional or option.required:
         value_type = value_type | None
-    default = None if option.required else option.default
+    default = None if option.required else option.stored(option.default) if option.choices else option.default
     field = Field(default, description=option.description, gt=option.above, ge=option.minimum, le=option.maximum)
     return Annotated[(value_type, *checks)] if checks else value_type, field
 

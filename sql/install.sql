@@ -49,6 +49,7 @@ set local role cdc_bridge_owner;
 \ir functions/define_loader.sql
 \ir functions/define_payload.sql
 \ir functions/drop_payload.sql
+\ir functions/payload_condition.sql
 \ir functions/payload_reading.sql
 \ir functions/fencing_token.sql
 \ir functions/history_of.sql

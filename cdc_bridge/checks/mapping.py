@@ -1,12 +1,17 @@
-"""Check of the payload."""
+"""Check of the payloads that endpoints get."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from itertools import pairwise
+
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
 from cdc_bridge.errors import PayloadInvalid
-from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition, payload_definition
+from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.formats import TEXT_TYPES
+from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.vendor.contract import column_forms
@@ -14,6 +19,7 @@ from cdc_bridge.vendor.contract import column_forms
 _queries = load_queries(__name__)
 
 _NAME = "mapping"
+_ROWS_LOOKED_AT = 5000
 
 _WHOLE_NUMBERS = frozenset({"int2", "int4", "int8"})
 _NUMBERS = _WHOLE_NUMBERS | {"numeric", "float4", "float8"}
@@ -34,27 +40,53 @@ _FITTING = {
 """By form of the contract's schema: column types that are, or may be, written in it."""
 
 
-async def check_mapping(connection: LoadingConnection) -> Check:
-    """The payload can be loaded, and has every column of the contract, in types that are written in its forms."""
-    try:
-        await ReservationLoader().require_valid(connection)
-        return await check_contract(connection)
-    except PayloadInvalid as error:
-        return invalid(error)
+async def check_mapping(connection: LoadingConnection, in_use: Collection[Subscription]) -> Check:
+    """The payloads in use can be loaded, with one row for each reservation, and keep the contract."""
+    invalid: list[PayloadInvalid] = []
+    for subscription in in_use:
+        try:
+            await ReservationLoader(subscription).require_valid(connection)
+            await _require_single_rows(connection, subscription)
+        except PayloadInvalid as error:
+            invalid.append(error)
+    return await check_contract(connection, {subscription.payload for subscription in in_use}, invalid)
 
 
-def invalid(error: PayloadInvalid) -> Check:
-    """Return the failed check of a payload that cannot be loaded."""
-    return failed(_NAME, error.problem, error.remedy)
-
-
-async def check_contract(connection: LoadingConnection) -> Check:
-    """The payload, which can be loaded, has every column of the contract, in types that are written in its forms.
+async def _require_single_rows(connection: LoadingConnection, subscription: Subscription) -> None:
+    """Make sure that no reservation has several rows, among the first ones.
 
     Raises:
-        PayloadInvalid: It is not defined.
+        PayloadInvalid: One has.
     """
-    definition = await payload_definition(connection, RESERVATION)
+    page = await ReservationKeys(None, subscription).next_page(connection, _ROWS_LOOKED_AT)
+    for key, following in pairwise(page):
+        if key == following:
+            raise PayloadInvalid(
+                f'the payload "{subscription.payload}" has several rows for reservation {key}; '
+                "a join has more than one match",
+                f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}",
+            )
+
+
+async def check_contract(
+    connection: LoadingConnection, payloads: Collection[str], invalid: Iterable[PayloadInvalid] = ()
+) -> Check:
+    """The payload that the contract describes has every column of it, in types that are written in its forms.
+
+    Args:
+        connection: To the database.
+        payloads: Those in use. The contract is about one of them only.
+        invalid: Why others, or conditions on them, cannot be used.
+    """
+    for error in invalid:
+        return failed(_NAME, error.problem, error.remedy)
+    others = sorted(set(payloads) - {RESERVATION})
+    if RESERVATION not in payloads:
+        return ok(_NAME, f"payloads in use: {listed(others)}")
+    try:
+        definition = await payload_definition(connection, RESERVATION)
+    except PayloadInvalid as error:
+        return failed(_NAME, error.problem, error.remedy)
     missing, misfits = contract_problems(definition)
     if missing:
         return failed(
@@ -68,10 +100,13 @@ async def check_contract(connection: LoadingConnection) -> Check:
             "; ".join(misfits.values()),
             "Correct the mapping, or tell your vendor. See cdc-bridge contract schema",
         )
-    if (runs := await _check_code(connection, definition)) is not None:
-        return runs
-    extra = len(definition.columns) - len(column_forms())
-    return ok(_NAME, f"{len(definition.columns)} columns" + (f", {extra} beyond the contract" if extra else ""))
+    extra = len(sent := [column for column in definition.columns if not column.startswith("@")]) - len(column_forms())
+    told = f"{len(sent)} columns" + (f", {extra} beyond the contract" if extra else "")
+    if others:
+        told += f"; payloads in use beside it: {listed(others)}"
+    if code := await _code_run(connection, definition):
+        told += f"; runs code of e-Res as cdc_bridge_loader: {listed(code)}"
+    return ok(_NAME, told)
 
 
 def contract_problems(definition: PayloadDefinition) -> tuple[dict[str, str], dict[str, str]]:
@@ -101,10 +136,7 @@ async def reservation_problems(connection: Connection) -> dict[str, str]:
     return missing | misfits
 
 
-async def _check_code(connection: LoadingConnection, definition: PayloadDefinition) -> Check | None:
-    """Name what runs when reservations are loaded, and is not PostgreSQL's own."""
+async def _code_run(connection: LoadingConnection, definition: PayloadDefinition) -> list[str]:
+    """Return what runs when reservations are loaded, and is not PostgreSQL's own."""
     cursor = await connection.execute(_queries["views_read"], {"names": list(definition.reads)})
-    views = [view for (view,) in await cursor.fetchall()]
-    if not (code := [*definition.functions, *views]):
-        return None
-    return ok(_NAME, f"{len(definition.columns)} columns; runs code of e-Res as cdc_bridge_loader: {listed(code)}")
+    return [*definition.functions, *(view for (view,) in await cursor.fetchall())]

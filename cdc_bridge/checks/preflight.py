@@ -19,6 +19,7 @@ from cdc_bridge.checks.sessions import check_connections, check_pooler
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
 from cdc_bridge.checks.wake_up import check_wake_up
 from cdc_bridge.database import one_connection, problem_of
+from cdc_bridge.endpoints.store import subscriptions
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError, SettingsError
 from cdc_bridge.schema.version import INSTALL
 from cdc_bridge.sessions import LoadingConnection, connect, connect_to_load
@@ -88,7 +89,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         else:
             yield await _checked("rights", check_rights(connection))
             yield await _checked("roles", check_roles(connection))
-            yield await _checked("mapping", _check_mapping(settings.database_url.get_secret_value()))
+            yield await _checked("mapping", _check_mapping(connection, settings))
             yield await _checked("capture", check_capture(connection))
             yield await _checked("endpoints", check_endpoints(connection, settings))
             with suppress(psycopg.Error):  # The check before has reported it.
@@ -97,9 +98,10 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         yield await check_wake_up(connection, settings)
 
 
-async def _check_mapping(database_url: str) -> Check:
-    async with await connect_to_load(database_url) as loading:
-        return await check_mapping(LoadingConnection(loading))
+async def _check_mapping(connection: Connection, settings: Settings) -> Check:
+    in_use = await subscriptions(connection)
+    async with await connect_to_load(settings.database_url.get_secret_value()) as loading:
+        return await check_mapping(LoadingConnection(loading), in_use)
 
 
 async def _checked(name: str, check: Awaitable[Check]) -> Check:

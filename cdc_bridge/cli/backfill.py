@@ -38,7 +38,7 @@ def backfill(
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Send an endpoint the reservations it never received.
+    """Send an endpoint the reservations it never received, of those that its payload and conditions allow.
 
     Queues deliveries; the running daemon sends them. Safe to interrupt: run it again to continue. (With --again it
     starts over.)
@@ -81,7 +81,7 @@ async def _backfill(
     wanted: BackfillOptions,
     done: BackfillProgress,
 ) -> None:
-    total = await ReservationKeys(wanted.since).count(loading)
+    total = await ReservationKeys(wanted.since, endpoint.subscription).count(loading)
     with progress_bar(f"backfill {endpoint.name}") as bar:
 
         def show(done: BackfillProgress) -> None:

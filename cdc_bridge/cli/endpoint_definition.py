@@ -121,6 +121,8 @@ def set_(
     )
     print_warnings(changed.warnings)
     print_line(f"Endpoint {name} is changed.")
+    for consequence in changed.consequences:
+        print_line(consequence)
     if changed.secret is not None:
         _print_secret(changed.secret)
 

@@ -54,7 +54,7 @@ def given_options(parameters: Mapping[str, Any]) -> Given:
     for option in OPTIONS.values():
         value = parameters.get(option.name)
         if option.kind is Kind.LINES:
-            value = _lines(value, parameters.get(f"{option.singular}_file"))
+            value = _lines(value, parameters.get(f"{option.singular}_file") if option.secret else None)
         if value is not None:
             given[option.name] = value
     return given
@@ -92,6 +92,10 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
         return
     match option.kind:
         case Kind.LINES:
+            if not option.secret:
+                flag = typer.Option(option.flag, metavar="COLUMN=VALUE,...", help=help_text)
+                yield _parameter(option.name, Annotated[list[str] | None, flag])
+                return
             flag = typer.Option(
                 option.flag, metavar="'NAME: VALUE'", help=f"{help_text} {_READABLE_BY_ALL.format(option.singular)}"
             )
@@ -106,6 +110,11 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
         case Kind.NUMBER:
             value_type: Any = option.value_type
             yield _parameter(option.name, Annotated[value_type | None, typer.Option(option.flag, help=help_text)])
+        case Kind.CHOICE:
+            flag = typer.Option(
+                option.flag, metavar="|".join(option.choices), help=help_text, rich_help_panel=DELIVERY_PANEL
+            )
+            yield _parameter(option.name, Annotated[str | None, flag])
         case _:
             metavar = "FILE" if option.kind is Kind.FILE else "TEXT"
             flag = typer.Option(option.flag, metavar=metavar, help=help_text)

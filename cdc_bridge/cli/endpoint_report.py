@@ -52,6 +52,7 @@ def endpoint_as_json(shown: ShownEndpoint) -> dict[str, Any]:
         "pending": _count_as_json(figures.pending),
         "dead": _count_as_json(figures.dead),
         "delivered_24h": _count_as_json(figures.delivered),
+        "skipped": {reason.value: number for reason, number in record.skipped.items()},
         "backlog": _count_as_json(figures.backlog),
         "reconciled_at": record.reconciled_at,
         "reconciled_missing": record.reconciled_missing,
@@ -95,6 +96,7 @@ def _lines(shown: ShownEndpoint) -> Iterator[tuple[str, str]]:
     yield "Pending", f"{figures.pending} (deliveries that are queued or retrying)"
     yield "Dead letters", str(figures.dead)
     yield "Delivered", f"{figures.delivered} in the last 24 hours"
+    yield "Skipped", f"{record.told_skipped} (since it was added)"
     yield (
         "Reconciled",
         "never"

@@ -14,16 +14,20 @@ from cdc_bridge.deliveries.payload_preview import indented, payload_of
 
 def payload(
     reservation_id: Annotated[str, typer.Argument(metavar="ID", parser=reservation_key, help="Id of the reservation.")],
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="NAME", help="As this endpoint would get it.")
+    ] = None,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
     pretty: Annotated[bool, typer.Option("--pretty", help="Indent the JSON.")] = False,
 ) -> None:
     """Print the request body of a reservation as it is now.
 
-    Nothing is sent.
+    Nothing is sent. With --endpoint it is what that endpoint would get. Exit code 1: there is no such reservation, or
+    the endpoint does not get it.
 
     Example: cdc-bridge payload 43B39683AB734A038ADA1B27345E9C90 --pretty
     """
     url = database_url_from(config, database_url)
-    body = asyncio.run(payload_of(url, reservation_id))
+    body = asyncio.run(payload_of(url, reservation_id, endpoint))
     print_lines((indented(body) if pretty else body).decode())

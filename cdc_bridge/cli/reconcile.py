@@ -16,8 +16,9 @@ from cdc_bridge.console import print_json, print_line
 from cdc_bridge.database import one_connection, one_loading_connection
 from cdc_bridge.deliveries import reconcile as reconciliation
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
-from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState
+from cdc_bridge.deliveries.reconcile import ComparedEndpoint, ReconcileReport, SyncState
 from cdc_bridge.endpoints.lookup import EndpointRef, known_endpoints, resolve_endpoint
+from cdc_bridge.model import Events
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.sessions import LoadingConnection
 
@@ -44,8 +45,9 @@ def reconcile(
 ) -> None:
     """Find reservations that an endpoint missed or has stale.
 
-    Compares every reservation's current data with what was delivered last. Exit code 1: a reservation is missing, stale
-    (the endpoint has older data) or dead (all attempts failed). Lists 20 ids of each kind, with --json all of them.
+    Compares the current data of every reservation that the endpoint gets with what was delivered last. Exit code 1: a
+    reservation is missing, stale (the endpoint has older data) or dead (all attempts failed). Lists 20 ids of each
+    kind, with --json all of them.
 
     Example: cdc-bridge reconcile --since 2026-07-01 --repair
     """
@@ -97,7 +99,8 @@ async def _reconcile(
     found: ReconcileReport,
     repair: set[SyncState],
 ) -> None:
-    total = await ReservationKeys(since).count(loading)
+    keys = ReservationKeys(since, endpoint.subscription, created=endpoint.events is Events.CREATED)
+    total = await keys.count(loading)
     with progress_bar(f"compare {endpoint.name}") as bar:
 
         def show() -> None:
@@ -105,16 +108,24 @@ async def _reconcile(
 
         queue = Enqueuer(connection, endpoint.endpoint_id, MAX_PENDING, lambda _: show())
         await reconciliation.reconcile(
-            connection, loading, endpoint.endpoint_id, since, found, on_progress=show, repair=repair, enqueuer=queue
+            connection,
+            loading,
+            ComparedEndpoint(endpoint.endpoint_id, endpoint.subscription, endpoint.events),
+            since,
+            found,
+            on_progress=show,
+            repair=repair,
+            enqueuer=queue,
         )
 
 
 def _print(endpoint: EndpointRef, since: datetime, found: ReconcileReport, *, repair: set[SyncState]) -> None:
-    print_line(f"{endpoint.name}: {count_reservations(found.compared)} updated since {since:%Y-%m-%d %H:%M:%S} UTC")
+    changed = "created" if endpoint.events is Events.CREATED else "updated"
+    print_line(f"{endpoint.name}: {count_reservations(found.compared)} {changed} since {since:%Y-%m-%d %H:%M:%S} UTC")
     for state in SyncState:
         ids, number = found.ids.get(state, []), found.counts[state]
         more = f" and {number - len(ids):,} more" if ids and number > len(ids) else ""
-        print_line(f"  {state:<11}{number:>9,}" + (f"  {', '.join(ids)}{more}" if ids else ""))
+        print_line(f"  {state:<12}{number:>9,}" + (f"  {', '.join(ids)}{more}" if ids else ""))
     if repair:
         print_line(f"  Queued: {count_reservations(found.queued)}.")
     elif found.counts[SyncState.MISSING] or found.counts[SyncState.STALE]:

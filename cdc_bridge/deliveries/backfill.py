@@ -59,7 +59,7 @@ async def count(
     endpoint: EndpointRef,
     options: BackfillOptions,
 ) -> BackfillProgress:
-    """Return how many reservations there are, and how many of them would be delivered.
+    """Return how many reservations the endpoint gets, and how many of them would be delivered.
 
     Raises:
         BridgeError: "updated" is not a timestamp with time zone.
@@ -80,7 +80,7 @@ async def backfill(
     progress: BackfillProgress,
     on_progress: Callable[[BackfillProgress], None],
 ) -> None:
-    """Queue every reservation of which the endpoint's delivery log has nothing, or every one.
+    """Queue every reservation that the endpoint gets and of which its delivery log has nothing, or every one.
 
     Args:
         connection: To the database, autocommit.
@@ -122,7 +122,7 @@ async def _pages(
     options: BackfillOptions,
 ) -> AsyncIterator[tuple[int, list[Candidate]]]:
     """Read all reservations; yield the size of each page, and those of it to deliver."""
-    keys = ReservationKeys(options.since)
+    keys = ReservationKeys(options.since, endpoint.subscription)
     while not keys.at_end:
         page = await keys.next_page(loading, _PAGE)
         parameters = {"endpoint_id": endpoint.endpoint_id, "reservation_ids": page, "again": options.again}

@@ -7,29 +7,47 @@ import json
 import orjson
 
 from cdc_bridge.database import full_problem_of, one_loading_connection
+from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.payload.subscription import EVERYTHING
+from cdc_bridge.schema.session import command_session
 from cdc_bridge.schema.version import require_installed
 
 
-async def payload_of(database_url: str, reservation_id: str) -> bytes:
+async def payload_of(database_url: str, reservation_id: str, endpoint_name: str | None = None) -> bytes:
     """Return the reservation's body.
+
+    Args:
+        database_url: The database.
+        reservation_id: Its key.
+        endpoint_name: The endpoint that would get it; ``None``: one without options.
 
     Raises:
         DatabaseUnavailable: The database does not respond.
         InstallationError: The SQL side is not what is needed.
         PayloadInvalid: The payload does not fit e-Res's tables.
-        BridgeError: There is no such reservation.
+        BridgeError: There is no such reservation, or the endpoint does not get it; or there is no such endpoint.
     """
+    subscription = EVERYTHING
+    if endpoint_name is not None:
+        async with command_session(database_url) as session:
+            subscription = (await resolve_endpoint(session, endpoint_name)).subscription
     async with one_loading_connection(database_url) as connection:
         await require_installed(connection)
         # The operator asks for this reservation, on their terminal: the reason may have its values.
-        loaded = await ReservationLoader(describe=full_problem_of).load(connection, [ReservationId(reservation_id)])
+        loader = ReservationLoader(subscription, describe=full_problem_of)
+        loaded = await loader.load(connection, [ReservationId(reservation_id)])
     for reservation in loaded.reservations.values():
         return reservation.body
     for problem in loaded.unreadable.values():
         raise BridgeError(f"reservation {reservation_id} cannot be loaded: {problem}", "Correct it, or the mapping.")
+    if loaded.filtered:
+        raise BridgeError(
+            f"{endpoint_name} does not get reservation {reservation_id}: it gets {subscription}",
+            f"To see the whole reservation: cdc-bridge payload {reservation_id}",
+        )
     raise BridgeError(
         f"there is no reservation {reservation_id}",
         "The id is the key of the reservations table.",

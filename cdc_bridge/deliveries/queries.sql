@@ -6,7 +6,8 @@
 select from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s for no key update
 
 -- name: find_deliveries
--- A change's deliveries, at one endpoint or all, and the newest deliveries of its reservation there. (Here and below, the
+-- A change's deliveries, at one endpoint or all, and the newest deliveries of its reservation there. Here and below, the
+-- newest one is never of a change that the endpoint does not get (skip_reason "event"): that one stands for nothing. (The
 -- order names the reservation's hash so that the planner takes the index by reservation, and does not read the whole
 -- delivery log backwards.)
 select
@@ -18,6 +19,7 @@ select
     where n.endpoint_id = d.endpoint_id
       and hashtextextended(n.reservation_id, 0) = hashtextextended(d.reservation_id, 0)
       and n.reservation_id = d.reservation_id
+      and (n.skip_reason is distinct from 'event' or n.seq = d.seq)
     order by hashtextextended(n.reservation_id, 0) desc, n.seq desc
     limit 1
   ) as newest_seq,
@@ -76,16 +78,18 @@ from (
     group by hashtextextended(d.reservation_id, 0)  -- PostgreSQL 15 would sort the whole delivery log for DISTINCT ON
   ) as selected
   cross join lateral (
-    select distinct on (d.reservation_id) d.reservation_id, d.seq, d.state
+    select distinct on (d.reservation_id) d.reservation_id, d.seq, d.state, d.skip_reason
     from cdc_bridge.delivery d
     where d.endpoint_id = %(endpoint_id)s and hashtextextended(d.reservation_id, 0) = selected.hash
+      and d.skip_reason is distinct from 'event'
     order by d.reservation_id, d.seq desc
   ) as newest
   where (selected.hash > %(after_hash)s or (newest.reservation_id > %(after_id)s::text) is not false)
     and (%(reservation_ids)s::text[] is null or newest.reservation_id = any (%(reservation_ids)s::text[]))
     and (
       %(states)s::text[] is null
-      or case newest.state when 'superseded' then 'delivered' else newest.state end = any (%(states)s::text[])
+      or case when newest.state = 'superseded' or newest.skip_reason = 'unchanged' then 'delivered' else newest.state end
+        = any (%(states)s::text[])
     )
     and (
       (%(since)s::timestamptz is null and %(until)s::timestamptz is null)
@@ -180,6 +184,7 @@ where d.endpoint_id = %(endpoint_id)s and d.seq = selected.seq and d.state = sel
       and hashtextextended(newer.reservation_id, 0) = hashtextextended(selected.reservation_id, 0)
       and newer.reservation_id = selected.reservation_id
       and newer.seq > selected.seq
+      and newer.skip_reason is distinct from 'event'
     limit 1
   ) is null
 
@@ -208,20 +213,22 @@ where (
 ) is null
 
 -- name: to_backfill
--- Those of some reservations that have no delivery at an endpoint, or with "again" those that have no pending one; each with
--- its newest delivery.
+-- Those of some reservations that have no delivery at an endpoint, or whose newest one was skipped though it is in the
+-- endpoint's payload now; with "again" those that have no pending one. Each with its newest delivery.
 select r.id, coalesce(newest.seq, 0)
 from unnest(%(reservation_ids)s::text[]) as r (id)
 left join lateral (
-  select d.seq, d.state
+  select d.seq, d.state, d.skip_reason
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s
     and hashtextextended(d.reservation_id, 0) = hashtextextended(r.id, 0)
-    and d.reservation_id = r.id
+    and d.reservation_id = r.id and d.skip_reason is distinct from 'event'
   order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
   limit 1
 ) as newest on true
-where newest.seq is null or (%(again)s and newest.state not in ('queued', 'retrying'))
+where newest.seq is null
+  or newest.skip_reason in ('filtered', 'deleted')
+  or (%(again)s and newest.state not in ('queued', 'retrying'))
 
 -- name: draw_numbers
 -- Draws numbers from the change log's sequence.
@@ -239,11 +246,14 @@ where endpoint_id = %(endpoint_id)s and seq = any (%(seqs)s) and state in ('queu
 
 -- name: queue_reservations
 -- Queues deliveries under numbers drawn before, except where the reservation's newest delivery is pending or not the one
--- that was selected.
+-- that was selected. To an endpoint that gets no updates they are new reservations.
 insert into cdc_bridge.delivery (
   endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures, next_attempt_at
 )
-select %(endpoint_id)s, candidate.seq, candidate.reservation_id, 'U', now(), 'queued', 0, 0, now()
+select
+  %(endpoint_id)s, candidate.seq, candidate.reservation_id,
+  case (select e.events from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s) when 'created' then 'I'::"char" else 'U' end,
+  now(), 'queued', 0, 0, now()
 from unnest(%(seqs)s::bigint[], %(reservation_ids)s::text[], %(newest_seqs)s::bigint[])
   as candidate (seq, reservation_id, newest_seq)
 left join lateral (
@@ -251,7 +261,7 @@ left join lateral (
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s
     and hashtextextended(d.reservation_id, 0) = hashtextextended(candidate.reservation_id, 0)
-    and d.reservation_id = candidate.reservation_id
+    and d.reservation_id = candidate.reservation_id and d.skip_reason is distinct from 'event'
   order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
   limit 1
 ) as newest on true
@@ -280,7 +290,7 @@ cross join lateral (
   from cdc_bridge.delivery d
   where d.endpoint_id = %(endpoint_id)s
     and hashtextextended(d.reservation_id, 0) = hashtextextended(r.id, 0)
-    and d.reservation_id = r.id
+    and d.reservation_id = r.id and d.skip_reason is distinct from 'event'
   order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
   limit 1
 ) as newest

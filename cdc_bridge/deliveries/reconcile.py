@@ -17,15 +17,17 @@ from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.deliveries.enqueue import Candidate, Enqueuer, is_full
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
-from cdc_bridge.model import DeliveryState, EndpointId, ReservationId, Seq
+from cdc_bridge.model import DeliveryState, EndpointId, Events, ReservationId, Seq
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.transport.message import body_hash
@@ -56,6 +58,17 @@ class SyncState(StrEnum):
     """Its newest delivery is a dead letter."""
     UNREADABLE = "unreadable"
     """It cannot be loaded, so it is not compared."""
+    NOT_COMPARED = "not compared"
+    """It was never delivered, and need not have been: the endpoint gets nothing before the first update."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedEndpoint:
+    """An endpoint, and what it gets."""
+
+    endpoint_id: EndpointId
+    subscription: Subscription
+    events: Events
 
 
 OUT_OF_SYNC = (SyncState.MISSING, SyncState.STALE, SyncState.DEAD, SyncState.UNREADABLE)
@@ -112,29 +125,34 @@ class ReconcileReport:
                 ids.append(finding.reservation_id)
 
 
-def compare(last: LastDeliveries | None, current_hash: str, *, unread: bool) -> SyncState:
+def compare(last: LastDeliveries | None, current_hash: str, *, unread: bool, events: Events = Events.BOTH) -> SyncState:
     """Compare a reservation with its last delivery.
 
     Args:
         last: What the delivery log has of it; ``None``: nothing.
         current_hash: Hash of its current body.
         unread: Whether it has an unread change.
+        events: Changes that the endpoint gets.
     """
     if last is not None and last.newest_state.is_pending:
         return SyncState.PENDING
-    if last is not None and last.delivered_hash == current_hash:
+    # An endpoint that gets no updates has the reservation as it was created.
+    delivered = last is not None and last.ever_delivered
+    if (last is not None and last.delivered_hash == current_hash) or (delivered and events is Events.CREATED):
         return SyncState.IN_SYNC
     if unread:
         return SyncState.PENDING
     if last is not None and last.newest_state is DeliveryState.DEAD:
         return SyncState.DEAD
-    return SyncState.STALE if last is not None and last.ever_delivered else SyncState.MISSING
+    if delivered:
+        return SyncState.STALE
+    return SyncState.NOT_COMPARED if events is Events.UPDATED else SyncState.MISSING
 
 
 async def reconcile(
     connection: AsyncConnection[TupleRow],
     loading: LoadingConnection,
-    endpoint_id: EndpointId,
+    endpoint: ComparedEndpoint,
     since: datetime,
     report: ReconcileReport,
     *,
@@ -143,13 +161,13 @@ async def reconcile(
     enqueuer: Enqueuer,
     gently: bool = False,
 ) -> None:
-    """Compare all reservations updated since a time with their last deliveries, and queue what is to be repaired.
+    """Compare the reservations that an endpoint gets with their last deliveries, and queue what is to be repaired.
 
     Args:
         connection: To the database, autocommit.
         loading: Loads the reservations.
-        endpoint_id: The endpoint.
-        since: Lower bound of the column "updated".
+        endpoint: The endpoint.
+        since: Lower bound of the column "updated", or of "created" if the endpoint gets no updates.
         report: Kept current, so that it is right also after an interruption.
         on_progress: Called after each page.
         repair: The states whose reservations are queued.
@@ -162,7 +180,7 @@ async def reconcile(
     """
     batch: list[Candidate] = []
     started = time.monotonic()
-    async for findings in _findings(connection, loading, endpoint_id, since):
+    async for findings in _findings(connection, loading, endpoint, since):
         took_seconds = time.monotonic() - started
         report.add(findings)
         on_progress()
@@ -179,9 +197,11 @@ async def reconcile(
 
 
 async def _findings(
-    connection: AsyncConnection[TupleRow], loading: LoadingConnection, endpoint_id: EndpointId, since: datetime
+    connection: AsyncConnection[TupleRow], loading: LoadingConnection, endpoint: ComparedEndpoint, since: datetime
 ) -> AsyncIterator[list[Finding]]:
-    keys, loader = ReservationKeys(since), ReservationLoader()
+    endpoint_id, loader = endpoint.endpoint_id, ReservationLoader(endpoint.subscription)
+    keys = ReservationKeys(since, endpoint.subscription, created=endpoint.events is Events.CREATED)
+    judge = partial(compare, events=endpoint.events)
     while not keys.at_end:
         async with connection.transaction():
             await connection.execute(_queries["in_one_snapshot"])
@@ -190,12 +210,12 @@ async def _findings(
             page = await keys.next_page(loading, _PAGE, snapshot)
             hashes, unreadable = await _current_hashes(loading, loader, page, snapshot)
             last = await _last_deliveries(connection, endpoint_id, page)
-            suspects = [id_ for id_ in hashes if compare(last.get(id_), hashes[id_], unread=False) in OUT_OF_SYNC]
+            suspects = [id_ for id_ in hashes if judge(last.get(id_), hashes[id_], unread=False) in OUT_OF_SYNC]
             unread = await with_unread_changes(connection, endpoint_id, suspects)
         yield [
             Finding(
                 id_,
-                compare(last.get(id_), hashes[id_], unread=id_ in unread),
+                judge(last.get(id_), hashes[id_], unread=id_ in unread),
                 last[id_].newest_seq if id_ in last else 0,
             )
             for id_ in hashes

@@ -100,13 +100,17 @@ async def preview_request(
         BridgeError: The endpoint was removed.
     """
     endpoint, record, database, history = await sessions.read(partial(_endpoint_of, delivery))
-    loader = ReservationLoader(max_body_bytes=settings.max_body_bytes)
+    loader = ReservationLoader(endpoint.subscription, max_body_bytes=settings.max_body_bytes)
     try:
         loaded = await sessions.load(partial(loader.load, reservation_ids=[delivery.reservation_id]))
     except PayloadInvalid as error:
         return NoPreview(f"Nothing can be sent now: {error.problem}.")
     if reason := loaded.unreadable.get(delivery.reservation_id):
         return NoPreview(f"This reservation cannot be loaded: {reason}.")
+    if loaded.filtered:
+        return NoPreview(
+            "The reservation is not in the endpoint's payload, or does not meet its conditions: nothing would be sent."
+        )
     reservation = loaded.reservations.get(delivery.reservation_id)
     if reservation is None:
         return NoPreview("The reservation was deleted, so nothing would be sent.")

@@ -96,6 +96,12 @@ def _skip_reason(delivery: LoggedDelivery) -> str:
     match delivery.skip_reason:
         case SkipReason.DELETED:
             return "the reservation was deleted before it was sent"
+        case SkipReason.FILTERED:
+            return "the reservation is not in the endpoint's payload, or does not meet its conditions"
+        case SkipReason.EVENT:
+            return f"the endpoint does not get reservations that were {delivery.operation}"
+        case SkipReason.UNCHANGED:
+            return "the body is the one that was delivered last"
         case None:
             return "for an unknown reason"
         case _ as never:

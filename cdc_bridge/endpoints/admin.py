@@ -28,6 +28,7 @@ from cdc_bridge.endpoints.option_input import (
 )
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.status import when
+from cdc_bridge.endpoints.subscription_input import check_subscription, consequences
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.model import without_secrets
 from cdc_bridge.queries import load_queries
@@ -58,6 +59,8 @@ class ChangedEndpoint:
     secret: str | None
     """A new signing secret, to be shown once; ``None``: it has the same as before."""
     warnings: tuple[str, ...]
+    consequences: tuple[str, ...]
+    """What the change means for what is queued and what was delivered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,14 @@ async def add_endpoint(
     secret = new_secret() if signed else None
     options = {**checked.stored, "secret": secret}
     async with command_session(database_url) as connection:
+        warnings = await check_subscription(connection, checked.stored)
         statement = with_columns(_queries["add_endpoint"], options)
         if await _first(connection, statement, name=name, from_oldest=from_oldest, **options) is None:
             raise BridgeError(
                 f"there is an endpoint {name} already",
                 f"Look at it: cdc-bridge endpoint show {name}; change it: cdc-bridge endpoint set {name} ...",
             )
-    return AddedEndpoint(without_secrets(checked.stored["url"]), secret, checked.warnings)
+    return AddedEndpoint(without_secrets(checked.stored["url"]), secret, (*checked.warnings, *warnings))
 
 
 async def set_endpoint(
@@ -143,6 +147,7 @@ async def set_endpoint(
         checked = checked_options(given, allow_http=allow_http, before=before)
         if not keep_headers:
             require_secrets_for_new_host(checked.stored, before, new_secret=with_new_secret)
+        warnings = await check_subscription(connection, checked.stored, before)
         secret = new_secret() if with_new_secret else None
         stored = dict(checked.stored)
         if secret is not None:
@@ -150,7 +155,7 @@ async def set_endpoint(
         statement = with_columns(_queries["set_endpoint"], stored)
         if await _first(connection, statement, endpoint_id=endpoint.endpoint_id, **stored) is None:
             raise just_removed(endpoint)
-    return ChangedEndpoint(secret, checked.warnings)
+    return ChangedEndpoint(secret, (*checked.warnings, *warnings), tuple(consequences(name, before, checked.stored)))
 
 
 async def pause_endpoint(database_url: str, name: str) -> bool:

@@ -22,7 +22,7 @@ from cdc_bridge.endpoints.option_columns import SHOWN, with_columns
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.endpoints.status import when
-from cdc_bridge.model import EndpointId, Seq, Xid
+from cdc_bridge.model import EndpointId, Seq, SkipReason, Xid
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
 
@@ -45,6 +45,13 @@ class EndpointRecord:
     reconciled_at: datetime | None
     reconciled_missing: int | None
     reconciled_stale: int | None
+    skipped: Mapping[SkipReason, int]
+    """Deliveries skipped so far, by the reason."""
+
+    @property
+    def told_skipped(self) -> str:
+        """What was skipped, for people."""
+        return ", ".join(f"{number:,} {reason}" for reason, number in self.skipped.items() if number) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +105,12 @@ class ShownEndpoint:
             case Kind.SWITCH:
                 return "on" if value else "off"
             case Kind.LINES:
-                text = ", ".join(f"{name}: ***" for name in value)
+                text = ", ".join(f"{line}: ***" if option.secret else line for line in value)
             case Kind.KEY:
                 text = "set" if value else ""
             case Kind.NUMBER:
                 text = "" if value is None else f"{value:g} {option.unit}".strip()
-            case Kind.TEXT | Kind.FILE:
+            case Kind.TEXT | Kind.FILE | Kind.CHOICE:
                 text = value or ""
         return text or option.absent
 
@@ -159,6 +166,7 @@ async def record_of(connection: Connection, endpoint: EndpointRef) -> EndpointRe
         options={key: option.shown(row[key]) for option in OPTIONS.values() if (key := option.json_key) is not None},
         position=Position(Snapshot.parse(row["snapshot"]), None if xid is None else Place(Xid(xid), Seq(seq))),
         **{name: row[name] for name in ("created_at", "reconciled_at", "reconciled_missing", "reconciled_stale")},
+        skipped={reason: row[f"skipped_{reason}"] for reason in SkipReason},
     )
 
 

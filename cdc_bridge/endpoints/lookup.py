@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, class_row
+from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.errors import BridgeError, WrongUsage
-from cdc_bridge.model import EndpointId
+from cdc_bridge.model import EndpointId, Events
+from cdc_bridge.payload.subscription import Subscription, parse_conditions
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
@@ -30,6 +31,9 @@ class EndpointRef:
     name: str
     in_settings: bool
     """Declared in a daemon's settings, and changed there only."""
+    payload: str
+    only: Sequence[str]
+    events: Events
     paused: bool
     disabled: bool
     same_cluster: bool
@@ -40,6 +44,21 @@ class EndpointRef:
     """Start of a comparison where no time is given: seven days ago, or when it was added, or later if pruned."""
     delivery_log_start: datetime | None
     """Time from which its delivery log is complete; ``None``: it was never pruned."""
+
+    @property
+    def subscription(self) -> Subscription:
+        """What it gets of the reservations.
+
+        Raises:
+            BridgeError: Its conditions cannot be read, as psql wrote something else there.
+        """
+        try:
+            return Subscription(self.payload, parse_conditions(self.only))
+        except ValueError as error:
+            raise BridgeError(
+                f"endpoint {self.name} is invalid: only {error}",
+                f"cdc-bridge endpoint set {self.name} --only COLUMN=VALUE",
+            ) from None
 
     @property
     def silence(self) -> str | None:
@@ -67,9 +86,9 @@ class EndpointRef:
 
 async def known_endpoints(connection: AsyncConnection[TupleRow]) -> list[EndpointRef]:
     """Return all endpoints by name."""
-    async with connection.cursor(row_factory=class_row(EndpointRef)) as cursor:
+    async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_queries["known_endpoints"])
-        return await cursor.fetchall()
+        return [EndpointRef(**(row | {"events": Events(row["events"])})) for row in await cursor.fetchall()]
 
 
 async def resolve_endpoint(connection: AsyncConnection[TupleRow], name: str | None) -> EndpointRef:

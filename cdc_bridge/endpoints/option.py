@@ -29,6 +29,7 @@ class Kind(StrEnum):
     FILE = "file"
     NUMBER = "number"
     SWITCH = "switch"
+    CHOICE = "choice"
 
 
 _KINDS: dict[type, Kind] = {
@@ -58,6 +59,10 @@ class Option:
     maximum: float | None = None
     read: Callable[[Any], Any] | None = None
     """Converts the stored value to its usable form; raises ``ValueError`` with words that follow the option's name."""
+    write: Callable[[Any], str] = str
+    """Converts a line's usable form to the stored one."""
+    example: str = ""
+    """What a line looks like."""
     mask: Callable[[str], str] | None = None
     """Removes what must not be shown from the stored value."""
     secret: bool = False
@@ -86,7 +91,12 @@ class Option:
     @property
     def kind(self) -> Kind:
         """How its value is written and shown."""
-        return _KINDS[self.value_type]
+        return Kind.CHOICE if self.choices else _KINDS[self.value_type]
+
+    @property
+    def choices(self) -> Sequence[str]:
+        """All values that it may have; empty where there is no list of them."""
+        return [choice.value for choice in self.value_type] if issubclass(self.value_type, StrEnum) else []
 
     @property
     def description(self) -> str:
@@ -128,7 +138,21 @@ class Option:
             return None
         if self.kind is Kind.NUMBER:
             self._check_limits(stored)
+        if self.kind is Kind.CHOICE:
+            if stored not in self.choices:
+                raise ValueError(f"has to be one of {', '.join(self.choices)}")
+            return self.value_type(stored)
         return stored if self.read is None else self.read(stored)
+
+    def stored(self, usable: Any) -> Any:
+        """Return the stored form of its usable value, for an option whose two forms say the same."""
+        match usable:
+            case Path() | StrEnum():
+                return str(usable)
+            case tuple():
+                return [self.write(line) for line in usable]
+            case _:
+                return usable
 
     def shown(self, stored: Any) -> Any:
         """Return as much of its stored value as may be shown."""

@@ -170,10 +170,8 @@ def _stored(option: Option, value: Any) -> Any:
         match option.kind:
             case Kind.FILE:
                 return _file_name(value) if value else None
-            case Kind.LINES:
-                return [f"{name}: {text}" for name, text in option.usable(value)]
             case _:
-                return option.usable(value)
+                return option.stored(option.usable(value))
 
 
 def _file_name(text: str) -> str:

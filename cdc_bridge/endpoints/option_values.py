@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
+_PAYLOAD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the secret comes behind it
 _SECRET_BYTES = range(24, 65)
@@ -73,6 +74,23 @@ def header_pairs(lines: Sequence[object]) -> tuple[tuple[str, str], ...]:
     if len(set(names)) < len(names):
         raise ValueError("has the same header twice")
     return headers
+
+
+def header_line(header: tuple[str, str]) -> str:
+    """Return the line of a header."""
+    name, value = header
+    return f"{name}: {value}"
+
+
+def payload_name(text: str) -> str:
+    """Return the name of a payload definition.
+
+    Raises:
+        ValueError: None can have it.
+    """
+    if not _PAYLOAD.fullmatch(text):
+        raise ValueError("has to be the name of a payload definition: lower-case letters, digits and underscores")
+    return text
 
 
 def secret_key(text: str) -> bytes:

@@ -27,11 +27,15 @@ from cdc_bridge.endpoints.option_values import (
     admit_url,
     ca_file_path,
     check_certificate,
+    header_line,
     header_pairs,
+    payload_name,
     secret_key,
     well_formed_url,
 )
-from cdc_bridge.model import without_secrets
+from cdc_bridge.model import Events, without_secrets
+from cdc_bridge.payload.definition import RESERVATION
+from cdc_bridge.payload.subscription import Condition, Subscription, parse_conditions
 
 NAME_IN_SETTINGS = "default"
 """Name of the endpoint that the settings declare."""
@@ -58,6 +62,8 @@ class Endpoint:
             label="Headers",
             help='Header of every request, "Name: value"; can be given more than once',
             read=header_pairs,
+            write=header_line,
+            example="X-Api-Key: ...",
             secret=True,
             shown_as="header_names",
             singular="header",
@@ -104,6 +110,36 @@ class Endpoint:
             maximum=1000,
         ),
     ] = 16
+    payload: Annotated[
+        str,
+        Option(
+            label="Payload",
+            help="Payload definition that bodies are made by; the mapping defines them",
+            read=payload_name,
+        ),
+    ] = RESERVATION
+    only: Annotated[
+        tuple[Condition, ...],
+        Option(
+            label="Conditions",
+            help="Condition that a reservation has to meet, COLUMN=VALUE or COLUMN=VALUE,VALUE, on a column of the "
+            "payload; can be given more than once",
+            read=parse_conditions,
+            example="room_name=Restaurant,Terrace",
+        ),
+    ] = ()
+    events: Annotated[
+        Events,
+        Option(label="Events", help="Changes to send: reservations that were created, updated, or both"),
+    ] = Events.BOTH
+    skip_unchanged: Annotated[
+        bool,
+        Option(
+            label="Skip unchanged bodies",
+            help="Send nothing if the body is the one that was delivered last for the reservation",
+            off="--send-unchanged",
+        ),
+    ] = False
     latest_only: Annotated[
         bool,
         Option(
@@ -164,6 +200,11 @@ class Endpoint:
         return without_secrets(self.url)
 
     @property
+    def subscription(self) -> Subscription:
+        """What it gets of the reservations."""
+        return Subscription(self.payload, self.only)
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files that it names."""
         named = (getattr(self, option.name) for option in OPTIONS.values() if option.kind is Kind.FILE)
@@ -177,9 +218,11 @@ class Endpoint:
 
     def storable(self) -> dict[str, Any]:
         """Return the stored form of what may be shown: no secret, and no query of the URL."""
-        values = {option.name: getattr(self, option.name) for option in OPTIONS.values() if not option.secret}
-        texts = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-        return {name: OPTIONS[name].shown(text) for name, text in texts.items()}
+        return {
+            option.name: option.shown(option.stored(getattr(self, option.name)))
+            for option in OPTIONS.values()
+            if not option.secret
+        }
 
 
 class UnusableOption(ValueError):

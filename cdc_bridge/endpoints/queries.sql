@@ -85,6 +85,10 @@ from cdc_bridge.endpoint
 where %(endpoint_id)s::bigint is null or endpoint_id = %(endpoint_id)s
 order by endpoint_id
 
+-- name: subscriptions
+-- What the endpoints get of the reservations.
+select distinct payload, "only" from cdc_bridge.endpoint
+
 -- name: acquire_leases
 -- Leases those of some endpoints that no other daemon has leased or renewed since they were listed. Returns their
 -- positions, the server's history and their attempts of the last hour.
@@ -161,7 +165,7 @@ on conflict (name) do nothing
 returning endpoint_id
 
 -- name: endpoint_options
--- The options of an endpoint, and what else is shown beside its status. No secret and no header's value leaves the
+-- The options of an endpoint, what was skipped so far, and what else is shown beside its status. No secret and no header's value leaves the
 -- database for it.
 select
   {columns},
@@ -170,7 +174,8 @@ select
   case when previous_secret_until > now() then least(previous_secret_until, timestamptz '9999-12-30 00:00:00+00') end
     as rotating_until,
   position::text as snapshot, place_xid::text::bigint, place_seq,
-  created_at, reconciled_at, reconciled_missing, reconciled_stale
+  created_at, reconciled_at, reconciled_missing, reconciled_stale,
+  skipped_deleted, skipped_filtered, skipped_event, skipped_unchanged
 from cdc_bridge.endpoint
 where endpoint_id = %(endpoint_id)s
 
@@ -282,7 +287,7 @@ order by s.name
 -- name: known_endpoints
 -- Every endpoint by name, and what a command has to know of it. Takes no more than a reader's rights.
 select
-  e.endpoint_id, e.name, e.in_settings,
+  e.endpoint_id, e.name, e.in_settings, e.payload, e."only", e.events,
   e.paused_at is not null as paused,
   e.disabled_at is not null as disabled,
   e.cluster = (select system_identifier from pg_control_system()) as same_cluster,

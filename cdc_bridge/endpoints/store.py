@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from psycopg.rows import TupleRow, dict_row
 from cdc_bridge.endpoints.option_columns import OF_ALL, with_columns
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint
 from cdc_bridge.model import EndpointId
+from cdc_bridge.payload.subscription import EVERYTHING, Subscription, parse_conditions
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
@@ -69,6 +71,19 @@ async def list_endpoints(connection: Connection, endpoint_id: EndpointId | None 
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(with_columns(_queries["list_endpoints"], OF_ALL), {"endpoint_id": endpoint_id})
         return await cursor.fetchall()
+
+
+async def subscriptions(connection: Connection) -> list[Subscription]:
+    """Return what the endpoints get of the reservations; everything, if there is no endpoint.
+
+    An endpoint whose conditions cannot be read is invalid, and gets nothing.
+    """
+    cursor = await connection.execute(_queries["subscriptions"])
+    found = []
+    for payload, only in await cursor.fetchall():
+        with suppress(ValueError):
+            found.append(Subscription(payload, parse_conditions(only)))
+    return found or [EVERYTHING]
 
 
 async def announce(connection: Connection) -> None:

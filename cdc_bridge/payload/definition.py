@@ -24,6 +24,8 @@ class PayloadDefinition:
     """Name and shape of a payload."""
 
     name: str
+    base: str | None
+    """:data:`RESERVATION`, if it builds on that."""
     columns: Sequence[str]
     """The JSON's keys, in order; a dot nests, and ``@`` in front means that it is not sent."""
     types: Sequence[str]
@@ -40,6 +42,10 @@ class PayloadDefinition:
         """The columns with their types."""
         return dict(zip(self.columns, self.types, strict=True))
 
+    def type_of_time(self, column: str) -> str | None:
+        """Return the type of a column that may be metadata; ``None``: there is none."""
+        return self.type_of.get(column) or self.type_of.get(f"@{column}")
+
 
 async def payload_definition(connection: AsyncConnection[TupleRow], name: str) -> PayloadDefinition:
     """Return a payload's definition.
@@ -53,3 +59,9 @@ async def payload_definition(connection: AsyncConnection[TupleRow], name: str) -
     if found is None:
         raise PayloadInvalid(f'the payload "{name}" is not defined', f"Run as a DBA: {INSTALL_MAPPING}")
     return found
+
+
+async def defined_payloads(connection: AsyncConnection[TupleRow]) -> list[str]:
+    """Return the names of all payloads."""
+    cursor = await connection.execute(_queries["defined_payloads"])
+    return [name for (name,) in await cursor.fetchall()]

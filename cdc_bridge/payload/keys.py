@@ -1,4 +1,4 @@
-"""Reads the keys of all reservations, a page at a time, which is bounded in keys and in bytes.
+"""Reads the keys of the reservations that an endpoint gets, a page at a time, which is bounded in keys and in bytes.
 
 They come in the order of the payload's "id" and in that column's own type, so that the index of the key serves each
 page, whatever the type.
@@ -10,8 +10,9 @@ from datetime import datetime
 
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
-from cdc_bridge.payload.definition import RESERVATION, payload_definition
+from cdc_bridge.payload.definition import payload_definition
 from cdc_bridge.payload.isolated import run_isolated
+from cdc_bridge.payload.subscription import EVERYTHING, Subscription, condition_text
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 
@@ -21,18 +22,22 @@ _PAGE_BYTES = 1_000_000
 
 
 class ReservationKeys:
-    """A cursor over the keys of all reservations, or of those updated since a time."""
+    """A cursor over the keys of the reservations that an endpoint gets, or of those updated since a time."""
 
-    def __init__(self, since: datetime | None, payload: str = RESERVATION) -> None:
+    def __init__(
+        self, since: datetime | None, subscription: Subscription = EVERYTHING, *, created: bool = False
+    ) -> None:
         """Start before the first key.
 
         Args:
             since: Lower bound of the column "updated", or of "created" where that is null; a reservation that has
-                neither is always among them. ``None``: all reservations.
-            payload: The payload whose reservations they are.
+                neither is always among them. ``None``: no bound.
+            subscription: What the endpoint gets.
+            created: Whether it is the lower bound of "created" whatever "updated" is.
         """
         self._since = since
-        self._payload = payload
+        self._subscription = subscription
+        self._created = created
         self._checked = False
         self._last: ReservationId | None = None
         self.at_end = False
@@ -52,17 +57,11 @@ class ReservationKeys:
             snapshot: A snapshot that another transaction exported, to read in; ``None``: a new one.
 
         Raises:
-            PayloadInvalid: The payload is not defined.
+            PayloadInvalid: The payload is not defined, or a condition does not fit it.
             BridgeError: "updated" is not a timestamp with time zone.
         """
         await self._check(connection)
-        parameters = {
-            "payload": self._payload,
-            "after": self._last,
-            "since": self._since,
-            "limit": limit,
-            "max_bytes": _PAGE_BYTES,
-        }
+        parameters = self._parameters | {"after": self._last, "limit": limit, "max_bytes": _PAGE_BYTES}
         cursor = await run_isolated(connection, _queries["payload_keys"].encode(), parameters, snapshot)
         page = [ReservationId(key) for (key,) in await cursor.fetchall()]
         size = sum(len(key.encode()) for key in page)
@@ -75,23 +74,37 @@ class ReservationKeys:
         """Return the number of keys in all.
 
         Raises:
-            PayloadInvalid: The payload is not defined.
+            PayloadInvalid: The payload is not defined, or a condition does not fit it.
             BridgeError: "updated" is not a timestamp with time zone.
         """
         await self._check(connection)
-        parameters = {"payload": self._payload, "since": self._since}
-        cursor = await run_isolated(connection, _queries["count_keys"].encode(), parameters)
+        cursor = await run_isolated(connection, _queries["count_keys"].encode(), self._parameters)
         ((number,),) = await cursor.fetchall()
         return int(number)
+
+    @property
+    def _parameters(self) -> dict[str, object]:
+        return self._subscription.parameters | {"since": self._since, "created": self._created}
 
     async def _check(self, connection: LoadingConnection) -> None:
         if self._checked:
             return
-        types = (await payload_definition(connection, self._payload)).type_of
-        if self._since is not None and types.get("updated") != "timestamptz":
-            raise BridgeError(
-                f'the column "updated" of the payload "{self._payload}" is of type {types.get("updated", "(none)")}, '
-                "so it cannot be compared with a time",
-                "Cast it in the mapping, the JSON stays the same: r.updated::timestamptz as updated",
-            )
+        if self._since is not None:
+            await self._require_time(connection)
+        await condition_text(connection, self._subscription)
         self._checked = True
+
+    async def _require_time(self, connection: LoadingConnection) -> None:
+        """Make sure that there is a time to compare with, in the payload or in the one that the contract describes."""
+        column = "created" if self._created else "updated"
+        definition = await payload_definition(connection, self._subscription.payload)
+        found = definition.type_of_time(column)
+        if found != "timestamptz" and definition.base is not None:
+            definition = await payload_definition(connection, definition.base)
+            found = definition.type_of_time(column)
+        if found != "timestamptz":
+            raise BridgeError(
+                f'the column "{column}" of the payload "{definition.name}" is of type {found or "(none)"}, '
+                "so it cannot be compared with a time",
+                f"Cast it in the mapping, the JSON stays the same: r.{column}::timestamptz as {column}",
+            )

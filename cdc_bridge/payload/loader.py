@@ -1,9 +1,10 @@
-"""Loads reservations by a payload, many in one query.
+"""Loads the reservations that an endpoint gets, many in one query.
 
 One query is one snapshot: a reservation, its customer and its phone call are of one instant. It compares each key in
 the key column's type, so a key that no longer fits the table is an error and is not taken for a deleted reservation.
 One that is not found counts as deleted only if the table has its capture triggers: else it may be another table of the
-same name, and the reservation is looked for again later.
+same name, and the reservation is looked for again later. One that the payload leaves out, or that does not meet the
+endpoint's conditions, is filtered: nothing of it is kept.
 
 Memory is bounded by bytes. Most reservations have a few kilobytes: one query loads those of up to
 :data:`SMALL_BYTES`. What it leaves out is measured, without being read, and loaded one by one as far as there is room.
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
 
@@ -26,9 +28,10 @@ from cdc_bridge.database import condition_of, is_unavailable, problem_without_ro
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.builder import BodyBuilder, Column
-from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
+from cdc_bridge.payload.definition import INSTALL_MAPPING, PayloadDefinition, payload_definition
 from cdc_bridge.payload.formats import FORMATTERS, Json, form_of
 from cdc_bridge.payload.isolated import run_isolated
+from cdc_bridge.payload.subscription import EVERYTHING, Subscription, condition_text
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 
@@ -49,7 +52,7 @@ _MAX_TRIES = 5
 LONGEST_LOAD_SECONDS = 40.0
 """Time to halve in: enough to find one row among a hundred if each statement ends by its time-out, and below the limit
 of an operation (:data:`~cdc_bridge.database.OPERATION_TIMEOUT_SECONDS`)."""
-_BEFORE_THE_COLUMNS = 3  # fencing token, key, revision
+_BEFORE_THE_COLUMNS = 4  # fencing token, whether it meets the conditions, key, revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,18 @@ class Loaded:
     """Those for which there was no room in this load."""
     alone_at_fault: frozenset[ReservationId] = frozenset()
     """Those of the unreadable ones that say nothing of the others: too large, or missing where nothing is captured."""
+    filtered: frozenset[ReservationId] = frozenset()
+    """Those that the endpoint does not get."""
+
+    def without(self, filtered: AbstractSet[ReservationId]) -> Loaded:
+        """Return it without some reservations that the endpoint does not get."""
+        unreadable = {id_: why for id_, why in self.unreadable.items() if id_ not in filtered}
+        return replace(
+            self,
+            unreadable=unreadable,
+            alone_at_fault=self.alone_at_fault - filtered,
+            filtered=self.filtered | filtered,
+        )
 
     def with_more(self, later: Loaded) -> Loaded:
         """Return it with what was loaded in a later snapshot."""
@@ -84,6 +99,7 @@ class Loaded:
             self.unreadable | later.unreadable,
             self.postponed | later.postponed,
             self.alone_at_fault | later.alone_at_fault,
+            self.filtered | later.filtered,
         )
 
 
@@ -101,7 +117,7 @@ class _Shape:
 
 
 class ReservationLoader:
-    """Loads reservations by their keys.
+    """Loads those of the reservations that an endpoint gets, by their keys.
 
     The definition is read once. When the payload is defined anew, or e-Res alters a column's type, the next load
     notices and continues with the new shape.
@@ -109,7 +125,7 @@ class ReservationLoader:
 
     def __init__(
         self,
-        payload: str = RESERVATION,
+        subscription: Subscription = EVERYTHING,
         *,
         max_body_bytes: int = MAX_BODY_BYTES,
         describe: Callable[[psycopg.Error], str] = condition_of,
@@ -117,11 +133,12 @@ class ReservationLoader:
         """Prepare to load.
 
         Args:
-            payload: The payload.
+            subscription: What the endpoint gets.
             max_body_bytes: Size of a body that is not sent any more.
             describe: Words an error of a row; the default leaves out what may be a guest's.
         """
-        self._payload = payload
+        self._subscription = subscription
+        self._payload = subscription.payload
         self._max_body_bytes = max_body_bytes
         self._describe = describe
         self._shape: _Shape | None = None
@@ -135,7 +152,7 @@ class ReservationLoader:
         room_bytes: int = ROOM_BYTES,
         snapshot: str | None = None,
     ) -> Loaded:
-        """Return those of the reservations that exist; one that cannot be loaded does not hide the others.
+        """Return those of the reservations that the endpoint gets; one that cannot be loaded does not hide the others.
 
         Args:
             connection: The connection.
@@ -145,12 +162,15 @@ class ReservationLoader:
             snapshot: A snapshot that another transaction exported, to read in; ``None``: a new one for each query.
 
         Raises:
-            PayloadInvalid: The payload is not defined, or what it reads is no longer there.
+            PayloadInvalid: The payload is not defined, what it reads is no longer there, or a condition does not fit.
         """
         until = monotonic() + LONGEST_LOAD_SECONDS
         loaded = await self._load_readable(connection, reservation_ids, endpoint_id, snapshot, until=until)
-        known = loaded.reservations.keys() | loaded.unreadable.keys() | loaded.postponed
-        left = [id_ for id_ in dict.fromkeys(reservation_ids) if id_ not in known]
+        known = loaded.reservations.keys() | loaded.postponed | loaded.filtered
+        not_loaded = [id_ for id_ in dict.fromkeys(reservation_ids) if id_ not in known]
+        filtered = await self._filtered(connection, not_loaded, snapshot)
+        loaded = loaded.without({id_ for id_, exists in filtered.items() if exists})
+        left = [id_ for id_ in not_loaded if id_ not in loaded.unreadable and id_ not in loaded.filtered]
         if not left:
             return loaded
         parameters = {"payload": self._payload, "reservation_ids": left}
@@ -163,8 +183,9 @@ class ReservationLoader:
         for key, size, capture_problem in await cursor.fetchall():
             id_ = ReservationId(key)
             if size is None and capture_problem is None:
-                continue
-            if size is None or size > self._max_body_bytes:
+                if id_ in filtered:
+                    loaded = loaded.without({id_})
+            elif size is None or size > self._max_body_bytes:
                 reason = f"it is not found, but {capture_problem}" if size is None else self._too_large(size)
                 loaded = loaded.with_more(Loaded({}, None, {id_: reason}, alone_at_fault=frozenset({id_})))
             elif size > room_bytes < ROOM_BYTES:
@@ -173,6 +194,30 @@ class ReservationLoader:
                 room_bytes -= size
                 loaded = loaded.with_more(await self._load_alone(connection, id_, endpoint_id, snapshot))
         return loaded
+
+    async def _filtered(
+        self, connection: LoadingConnection, reservation_ids: Sequence[ReservationId], snapshot: str | None
+    ) -> dict[ReservationId, bool]:
+        """Return those of the reservations that the endpoint does not get, and whether they are known to exist.
+
+        What makes a row unreadable need not be in the columns that the conditions are about: a reservation that is not
+        wanted keeps nobody waiting.
+        """
+        if not reservation_ids or self._subscription == EVERYTHING:
+            return {}
+        parameters = self._subscription.parameters | {"reservation_ids": list(reservation_ids)}
+        try:
+            cursor = await run_isolated(connection, _queries["payload_filtered"].encode(), parameters, snapshot)
+        except psycopg.Error as error:
+            if _may_pass(error, connection):
+                raise
+            if len(reservation_ids) == 1:
+                return {}
+            found: dict[ReservationId, bool] = {}
+            for id_ in reservation_ids:
+                found |= await self._filtered(connection, [id_], snapshot)
+            return found
+        return {ReservationId(key): exists is not None for key, exists in await cursor.fetchall()}
 
     async def load_each(
         self,
@@ -215,7 +260,7 @@ class ReservationLoader:
         self, connection: LoadingConnection, id_: ReservationId, endpoint_id: EndpointId | None, snapshot: str | None
     ) -> Loaded:
         loaded = await self._load_readable(connection, [id_], endpoint_id, snapshot, self._max_body_bytes)
-        if not loaded.reservations and not loaded.unreadable:  # It has grown or gone meanwhile; the next load tells.
+        if loaded == Loaded({}, None):  # It has grown or gone meanwhile; the next load tells.
             return Loaded({}, None, postponed=frozenset({id_}))
         return loaded
 
@@ -271,16 +316,19 @@ class ReservationLoader:
             try:
                 cursor = await run_isolated(connection, shape.statement, parameters, snapshot)
                 rows = await cursor.fetchall()
-            except errors.UndefinedFunction:  # Dropped, or just defined anew with other columns.
-                self._shape = None
-                if await payload_definition(connection, self._payload) == shape.definition:
-                    raise
             except errors.DatatypeMismatch:  # e-Res altered a column's type.
                 self._shape = None
                 if (await self._read_shape(connection, retyped=True)).types == shape.types:
                     raise
+            except psycopg.Error as error:
+                if (
+                    _may_pass(error, connection)
+                    or await payload_definition(connection, self._payload) == shape.definition
+                ):
+                    raise
+                self._shape = None  # It was just defined anew, with other columns or types.
             else:
-                if not rows or rows[0][2] == shape.definition.revision:
+                if not rows or rows[0][3] == shape.definition.revision:
                     return self._loaded(shape, rows)
                 self._shape = None
         raise PayloadInvalid(f'the payload "{self._payload}" is defined anew all the time', "Try again.")
@@ -288,13 +336,24 @@ class ReservationLoader:
     async def _read_shape(self, connection: LoadingConnection, *, retyped: bool = False) -> _Shape:
         definition = await payload_definition(connection, self._payload)
         types = await self._present_types(connection, definition) if retyped else definition.types
+        condition = sql.SQL(_escaped(await condition_text(connection, self._subscription)))
         loader = sql.Identifier(f"load_{self._payload}")
+        names = [sql.SQL(_escaped(sql.Identifier(name).as_string(connection))) for name in definition.columns]
+        comma = sql.SQL(", ")
         if list(types) == list(definition.types):
-            statement = sql.SQL(_queries["load_reservations"]).format(loader=loader)
+            given = comma.join([sql.SQL("cdc_bridge_key, cdc_bridge_revision"), *names])
+            statement = sql.SQL(_queries["load_reservations"]).format(
+                loader=loader,
+                condition=condition,
+                names=sql.SQL("({})").format(given) if self._subscription.conditions else sql.SQL(""),
+            )
         else:
-            declared = [sql.SQL("c{} pg_catalog.{}").format(n, sql.Identifier(type_)) for n, type_ in enumerate(types)]
+            declared = [
+                sql.SQL("{} pg_catalog.{}").format(name, sql.Identifier(type_))
+                for name, type_ in zip(names, types, strict=True)
+            ]
             statement = sql.SQL(_queries["load_retyped"]).format(
-                payload=sql.Literal(self._payload), declared=sql.SQL(", ").join(declared)
+                payload=sql.Literal(self._payload), condition=condition, declared=comma.join(declared)
             )
         columns = [Column(name, type_) for name, type_ in zip(definition.columns, types, strict=True)]
         id_index = definition.columns.index("id")
@@ -339,10 +398,15 @@ class ReservationLoader:
         build, id_index, subject_of = shape.builder.build, shape.id_index, shape.subject_of
         reservations: dict[ReservationId, Reservation] = {}
         unreadable: dict[ReservationId, str] = {}
+        filtered: set[ReservationId] = set()
         for row in rows:  # This is done for every request.
             if (key := row[id_index]) is None:
                 continue
-            id_, body = row[1], build(row)
+            id_ = row[2]
+            if row[1] is None:
+                filtered.add(id_)
+                continue
+            body = build(row)
             if id_ in reservations or id_ in unreadable:
                 reservations.pop(id_, None)
                 unreadable[id_] = _SEVERAL_ROWS
@@ -352,7 +416,13 @@ class ReservationLoader:
                 reservations[id_] = Reservation(id_, subject_of(key), body)
         token = rows[0][0] if reservations else None
         alone_at_fault = frozenset(unreadable)
-        return Loaded(reservations, None if token is None else int(token), unreadable, alone_at_fault=alone_at_fault)
+        return Loaded(
+            reservations,
+            None if token is None else int(token),
+            unreadable,
+            alone_at_fault=alone_at_fault,
+            filtered=frozenset(filtered - reservations.keys() - unreadable.keys()),
+        )
 
     def _too_large(self, size: int) -> str:
         return f"its body has about {size:,} bytes, more than max_body_bytes ({self._max_body_bytes:,})"
@@ -363,6 +433,11 @@ def _may_pass(error: psycopg.Error, connection: LoadingConnection) -> bool:
     # The transaction is read-only on purpose, and the time is limited: a row that needs more is at fault itself.
     at_fault = isinstance(error, errors.ReadOnlySqlTransaction | errors.QueryCanceled)
     return connection.closed or (not at_fault and is_unavailable(error, connection))
+
+
+def _escaped(text: str) -> str:
+    """Return SQL for a statement with psycopg's parameters."""
+    return text.replace("%", "%%")
 
 
 def _subject_formatter(key_type: str) -> Callable[[Json], str]:

@@ -11,8 +11,9 @@ import psycopg
 from cdc_bridge.database import ServerDatabase
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
-from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION
+from cdc_bridge.payload.definition import INSTALL_MAPPING
 from cdc_bridge.payload.loader import LONGEST_LOAD_SECONDS, ROOM_BYTES, Loaded, ReservationLoader
+from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection, Session
 
@@ -73,6 +74,7 @@ class EndpointReservations:
         self,
         database: ServerDatabase,
         endpoint_id: EndpointId,
+        subscription: Subscription,
         *,
         max_body_bytes: int,
         suspects: SuspectReservations,
@@ -83,18 +85,20 @@ class EndpointReservations:
         Args:
             database: Has the reservations.
             endpoint_id: The endpoint.
+            subscription: What it gets.
             max_body_bytes: Size of a body that is not sent any more.
             suspects: Those whose loads failed as if the database were away.
             found_invalid: Called when the payload cannot be loaded.
         """
         self._database = database
         self._endpoint_id = endpoint_id
-        self._loader = ReservationLoader(max_body_bytes=max_body_bytes)
+        self._payload = subscription.payload
+        self._loader = ReservationLoader(subscription, max_body_bytes=max_body_bytes)
         self._suspects = suspects
         self._found_invalid = found_invalid
 
     async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
-        """Return those of the reservations that exist, and the endpoint's fencing token.
+        """Return those of the reservations that the endpoint gets, and its fencing token.
 
         Raises:
             PayloadInvalid: The payload is not defined, or what it reads is no longer there, or it fails for every row.
@@ -144,7 +148,7 @@ class EndpointReservations:
         if number <= _SAMPLE // 2:
             return loaded  # Too few to tell.
         raise PayloadInvalid(
-            f'the payload "{RESERVATION}" fails for each of {number} reservations: {next(iter(unreadable.values()))}',
+            f'the payload "{self._payload}" fails for each of {number} reservations: {next(iter(unreadable.values()))}',
             f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}",
             evidence=[*unreadable, *failed][:_SAMPLE],
         )

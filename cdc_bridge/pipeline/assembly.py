@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from cdc_bridge.capture.change_log import ChangeLog
 from cdc_bridge.capture.listener import Listener
@@ -13,6 +14,7 @@ from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId
 from cdc_bridge.payload.reservations import EndpointReservations, SuspectReservations
+from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
@@ -33,7 +35,7 @@ async def open_pipeline(
     max_body_bytes: int,
     suspects: Mapping[EndpointId, SuspectReservations],
     places: Places,
-    payload_invalid: Callable[[PayloadInvalid], None],
+    payload_invalid: Callable[[Subscription, PayloadInvalid], None],
 ) -> AsyncIterator[Pipeline]:
     """Open an endpoint's pipeline; close its connections and stop waking it at the end.
 
@@ -48,7 +50,7 @@ async def open_pipeline(
         max_body_bytes: Size of a body that is not sent any more.
         suspects: For each endpoint, the reservations that may end sessions.
         places: Those of the requests of all endpoints.
-        payload_invalid: Called when the payload cannot be loaded.
+        payload_invalid: Called when what the endpoint gets cannot be loaded.
 
     Raises:
         OSError: A certificate file cannot be read.
@@ -67,9 +69,10 @@ async def open_pipeline(
             reservations=EndpointReservations(
                 served,
                 lease.endpoint_id,
+                endpoint.subscription,
                 max_body_bytes=max_body_bytes,
                 suspects=suspects[lease.endpoint_id],
-                found_invalid=payload_invalid,
+                found_invalid=partial(payload_invalid, endpoint.subscription),
             ),
             delivery_log=DeliveryLog(served, lease),
             transport=LimitedTransport(transport, places),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import orjson
@@ -13,9 +14,10 @@ from cdc_bridge.capture.position import Position
 from cdc_bridge.database import ServerDatabase
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.errors import LeaseLost
-from cdc_bridge.model import Change, Operation, ReservationId, Seq
+from cdc_bridge.model import Change, History, Operation, ReservationId, Seq, SkipReason
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
 from cdc_bridge.queries import load_queries
+from cdc_bridge.transport.message import history_of
 
 _queries = load_queries(__name__)
 
@@ -48,11 +50,16 @@ class DeliveryLog:
             "skip_reasons": [delivery.skip_reason for delivery in deliveries],
         }
         place = position.place
-        reached = ours | {
-            "position": str(position.snapshot),
-            "place_xid": None if place is None else str(place.xid),
-            "place_seq": None if place is None else place.seq,
-        }
+        skipped = Counter(delivery.skip_reason for delivery in deliveries)
+        reached = (
+            ours
+            | {f"skipped_{reason}": skipped[reason] for reason in SkipReason}
+            | {
+                "position": str(position.snapshot),
+                "place_xid": None if place is None else str(place.xid),
+                "place_seq": None if place is None else place.seq,
+            }
+        )
 
         async def write(connection: AsyncConnection[TupleRow]) -> int:
             # All in one round trip, COMMIT included: a process that is frozen in between would leave its locks to the
@@ -66,6 +73,16 @@ class DeliveryLog:
 
         if await self._database.patiently(write) == 0:
             raise LeaseLost("another daemon has acquired the lease of the endpoint")
+
+    async def last_bodies(self, reservation_ids: Sequence[ReservationId], history: History) -> dict[ReservationId, str]:
+        """Return the hash of the body that was delivered last, of those of which the endpoint surely has no other.
+
+        Not where a request was sent since, whatever became of it. And not what was delivered in an earlier history: a
+        fail-over may have lost what was delivered after it.
+        """
+        rows = await self._rows("last_bodies", reservation_ids=list(reservation_ids))
+        delivered = ((ReservationId(id_), *message_id.split("-", 1)) for id_, message_id in rows)
+        return {id_: hash_ for id_, sequence, hash_ in delivered if history_of(int(sequence)) == history}
 
     async def with_newer_unread(self) -> set[ReservationId] | None:
         """Return the reservations with a delivery to retry and a newer change after the recorded position.

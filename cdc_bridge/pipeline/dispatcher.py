@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
@@ -27,7 +27,7 @@ from cdc_bridge.pipeline.breaker import Breaker, is_at_fault
 from cdc_bridge.pipeline.in_flight import InFlight
 from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.telemetry import Telemetry
-from cdc_bridge.transport.message import Message, compose
+from cdc_bridge.transport.message import Message, body_hash, compose
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
 _LOAD_LIMIT = 100
@@ -46,13 +46,22 @@ class Transport(Protocol):
 
 
 class Reservations(Protocol):
-    """Loads reservations."""
+    """Loads the reservations that the endpoint gets."""
 
     async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
-        """Return those of the reservations that exist, and the endpoint's fencing token in the same snapshot.
+        """Return those of the reservations that it gets, and its fencing token in the same snapshot.
 
         Those that are not small and have more than ``room_bytes`` in all are postponed.
         """
+
+
+class LastBodies(Protocol):
+    """What the endpoint has of reservations."""
+
+    async def last_bodies(
+        self, reservation_ids: Sequence[ReservationId], history: History
+    ) -> Mapping[ReservationId, str]:
+        """Return the hash of the body that was delivered last, of those of which the endpoint surely has no other."""
 
 
 class Dispatcher:
@@ -66,6 +75,7 @@ class Dispatcher:
         *,
         transport: Transport,
         reservations: Reservations,
+        last_bodies: LastBodies,
         telemetry: Telemetry,
         source: str,
         history: History,
@@ -79,6 +89,7 @@ class Dispatcher:
             lease: The right to send to it.
             transport: Sends the requests.
             reservations: Where bodies come from.
+            last_bodies: What was delivered last.
             telemetry: Gets every attempt.
             source: CloudEvents source of all requests.
             history: The server's, in front of all numbers.
@@ -89,6 +100,7 @@ class Dispatcher:
         self._lease = lease
         self._transport = transport
         self._reservations = reservations
+        self._last_bodies = last_bodies
         self._telemetry = telemetry
         self._source = source
         self._history = history
@@ -149,8 +161,12 @@ class Dispatcher:
             deliveries = await self._next_deliveries()
             self._moved_at = self._now()
             loaded = await self._load(deliveries)
+            unchanged = await self._unchanged(deliveries, loaded) if self._endpoint.skip_unchanged else ()
             for delivery in deliveries:
-                self._start(delivery, loaded)
+                if delivery in unchanged:
+                    self._skip(delivery, SkipReason.UNCHANGED)
+                else:
+                    self._start(delivery, loaded)
             self._resume_set_aside()
 
     def _resume_set_aside(self) -> None:
@@ -207,6 +223,18 @@ class Dispatcher:
             raise LeaseLost("another daemon has acquired the lease of the endpoint")
         return loaded
 
+    async def _unchanged(self, deliveries: Sequence[InFlight], loaded: Loaded) -> Collection[InFlight]:
+        """Return those of the deliveries whose body the endpoint has."""
+        candidates = {
+            delivery: loaded.reservations[delivery.change.reservation_id]
+            for delivery in deliveries
+            if delivery.may_be_unchanged and delivery.change.reservation_id in loaded.reservations
+        }
+        if not candidates:
+            return ()
+        last = await self._last_bodies.last_bodies([each.id for each in candidates.values()], self._history)
+        return {delivery for delivery, each in candidates.items() if last.get(each.id) == body_hash(each.body)}
+
     def _start(self, delivery: InFlight, loaded: Loaded) -> None:
         reservation = loaded.reservations.get(delivery.change.reservation_id)
         if reservation is None:
@@ -256,9 +284,7 @@ class Dispatcher:
             self._queue.set_aside(delivery)
             return
         if problem is None:
-            self._breaker.cancel_probe(reservation_id)
-            delivery.state, delivery.skip_reason = DeliveryState.SKIPPED, SkipReason.DELETED
-            self._queue.settle(delivery)
+            self._skip(delivery, SkipReason.FILTERED if reservation_id in loaded.filtered else SkipReason.DELETED)
             return
         failure = Failed(None, f"it cannot be loaded: {problem}")
         attempt = Attempt(None, datetime.now(UTC), 0.0, failure)
@@ -269,6 +295,11 @@ class Dispatcher:
             self._settle(delivery, attempt)
         else:
             self._conclude(delivery, attempt)
+
+    def _skip(self, delivery: InFlight, reason: SkipReason) -> None:
+        self._breaker.cancel_probe(delivery.change.reservation_id)
+        delivery.state, delivery.skip_reason = DeliveryState.SKIPPED, reason
+        self._queue.settle(delivery)
 
     def _conclude(self, delivery: InFlight, attempt: Attempt) -> None:
         self._telemetry.attempted(delivery, attempt, self._now())

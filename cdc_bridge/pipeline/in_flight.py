@@ -47,6 +47,8 @@ class InFlight:
     """The last attempt of this daemon."""
     attempted_at: float = 0.0
     """When that ended, by the event loop's clock."""
+    may_have_been_sent: bool = False
+    """Whether a daemon before this one may have sent it, or a change that it supersedes, and not recorded that."""
     suspected: bool = False
     """It failed before another one succeeded, once. If that happens again, the failure counts as its own."""
     state: DeliveryState = DeliveryState.QUEUED
@@ -87,6 +89,14 @@ class InFlight:
     def is_unsent_change(self) -> bool:
         """Whether it is a change that was never sent, and no retry, replay or backfill."""
         return self.page is not None and self.last_attempt is None
+
+    @property
+    def may_be_unchanged(self) -> bool:
+        """Whether the delivery log tells what the endpoint has of its reservation.
+
+        Not once a request was sent that may have arrived although it failed. What somebody queued is sent in any case.
+        """
+        return self.page is not None and not self.attempts and not self.may_have_been_sent
 
     @property
     def last_status(self) -> int | None:

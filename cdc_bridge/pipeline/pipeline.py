@@ -23,7 +23,7 @@ from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import PayloadInvalid, ServerReplaced
 from cdc_bridge.model import History
-from cdc_bridge.pipeline.dispatcher import Dispatcher, Reservations, Transport
+from cdc_bridge.pipeline.dispatcher import Dispatcher, LastBodies, Reservations, Transport
 from cdc_bridge.pipeline.intake import ChangeIntake, Changes, Retries, RetryIntake
 from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.recorder import Recorder, Records
@@ -35,7 +35,7 @@ _WINDOW_PAGES = 3
 _log = structlog.get_logger(__name__)
 
 
-class DeliveryLog(Retries, Records, Protocol):
+class DeliveryLog(Retries, Records, LastBodies, Protocol):
     """The delivery log of one endpoint."""
 
 
@@ -86,6 +86,7 @@ class Pipeline:
             window=_WINDOW_PAGES * page_size,
             page_size=page_size,
             latest_only=endpoint.latest_only,
+            events=endpoint.events,
         )
         self._changes = ChangeIntake(self._queue, changes, reader, position, page_size=page_size, telemetry=telemetry)
         self._retries = RetryIntake(self._queue, delivery_log)
@@ -95,6 +96,7 @@ class Pipeline:
             lease,
             transport=transport,
             reservations=reservations,
+            last_bodies=delivery_log,
             telemetry=telemetry,
             source=source,
             history=history,

@@ -2,14 +2,18 @@
 -- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: move_position
--- All changes up to this position are in the delivery log. No row: another daemon has acquired the lease.
+-- All changes up to this position are in the delivery log or skipped. No row: another daemon has acquired the lease.
 update cdc_bridge.endpoint
-set position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s
+set
+  position = %(position)s::pg_snapshot, place_xid = %(place_xid)s::text::xid8, place_seq = %(place_seq)s,
+  skipped_deleted = skipped_deleted + %(skipped_deleted)s, skipped_filtered = skipped_filtered + %(skipped_filtered)s,
+  skipped_event = skipped_event + %(skipped_event)s, skipped_unchanged = skipped_unchanged + %(skipped_unchanged)s
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
   and tableoid = %(endpoint_table)s  -- A restored dump may have the same number.
 
 -- name: record_deliveries
--- Writes the states of deliveries, if the lease is still ours; repeating it changes nothing.
+-- Writes the states of deliveries, if the lease is still ours; repeating it changes nothing. One that is skipped is written
+-- only if the delivery log has its reservation.
 insert into cdc_bridge.delivery as d (
   endpoint_id, seq, reservation_id, operation, changed_at, state, skip_reason, attempts, failures, next_attempt_at,
   last_status, last_error, message_id, last_attempt_at, duration_seconds
@@ -22,6 +26,17 @@ from json_to_recordset(%(settlements)s::json) as settled (
   failures integer, pause float8, last_status integer, last_error text, message_id text, last_attempt_at timestamptz, duration real
 )
 where exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s and e.tableoid = %(endpoint_table)s)
+  and (
+    skip_reason is null
+    or (
+      select true
+      from cdc_bridge.delivery known
+      where known.endpoint_id = %(endpoint_id)s
+        and hashtextextended(known.reservation_id, 0) = hashtextextended(settled.reservation_id, 0)
+        and known.reservation_id = settled.reservation_id
+      limit 1
+    )
+  )
 on conflict (endpoint_id, seq) do update set
   state = excluded.state,
   skip_reason = excluded.skip_reason,
@@ -37,6 +52,7 @@ on conflict (endpoint_id, seq) do update set
 
 -- name: settle_older
 -- Older pending deliveries get the state of the newest one of their reservation; while that one is retried, they wait for it.
+-- A change that the endpoint does not get, or whose body it has, settles none: what somebody queued meanwhile is sent.
 update cdc_bridge.delivery d
 set
   state = case newest.state when 'delivered' then 'superseded' else newest.state end,
@@ -50,7 +66,25 @@ where d.endpoint_id = %(endpoint_id)s
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq
   and d.state in ('queued', 'retrying')
+  and (newest.skip_reason in ('event', 'unchanged')) is not true
   and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s and e.tableoid = %(endpoint_table)s)
+
+-- name: last_bodies
+-- The webhook-id of the last delivery of some reservations: of those of which nothing was sent since, and nothing is pending.
+-- Passed over is what was superseded or skipped as unchanged, without a request.
+select wanted.id, last.message_id
+from unnest(%(reservation_ids)s::text[]) as wanted (id)
+cross join lateral (
+  select d.state, d.message_id
+  from cdc_bridge.delivery d
+  where d.endpoint_id = %(endpoint_id)s
+    and hashtextextended(d.reservation_id, 0) = hashtextextended(wanted.id, 0)
+    and d.reservation_id = wanted.id
+    and not (d.attempts = 0 and (d.state = 'superseded' or d.skip_reason = 'unchanged') is true)
+  order by hashtextextended(d.reservation_id, 0) desc, d.seq desc
+  limit 1
+) as last
+where last.state = 'delivered' and last.message_id is not null
 
 -- name: due_retries
 -- Deliveries whose next attempt is due, the longest due first, without those of reservations that are under way; no more

@@ -14,6 +14,8 @@ all; and as long as it is not recorded itself, the position does not pass it, or
 An older one whose request is in flight is not stopped, and a change that is read after a body was loaded is queued
 anew: it may lead to one more request with the same content.
 
+**Events.** A change that the endpoint does not get is settled as it is handed over. It supersedes nothing.
+
 **Window.** What is in memory is bounded, in changes and in bytes of keys: reading pauses while more than a page would
 not fit.
 
@@ -29,7 +31,7 @@ from contextlib import contextmanager
 
 from cdc_bridge.capture.change_log import PAGE_BYTES, Page
 from cdc_bridge.capture.position import Position
-from cdc_bridge.model import Change, DeliveryState, ReservationId, Seq
+from cdc_bridge.model import Change, DeliveryState, Events, ReservationId, Seq, SkipReason
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight, Stage
 from cdc_bridge.pipeline.recorded_position import RecordedPosition
 
@@ -47,7 +49,15 @@ class DeliveredMeanwhile(dict[ReservationId, Seq]):
 class DeliveryQueue:
     """The deliveries in flight, from their hand-over until they are recorded."""
 
-    def __init__(self, position: Position, *, window: int, page_size: int, latest_only: bool = False) -> None:
+    def __init__(
+        self,
+        position: Position,
+        *,
+        window: int,
+        page_size: int,
+        latest_only: bool = False,
+        events: Events = Events.BOTH,
+    ) -> None:
         """Begin empty.
 
         Args:
@@ -56,10 +66,12 @@ class DeliveryQueue:
                 exceed it.
             page_size: Maximum number of changes, and of retries, handed over at once.
             latest_only: Whether the newest change of a reservation supersedes those that are queued.
+            events: Changes that the endpoint gets.
         """
         self._window = window
         self._page_size = page_size
         self._latest_only = latest_only
+        self._events = events
         self._position = RecordedPosition(position)
         self._records: dict[Seq, InFlight] = {}
         self._queues: dict[ReservationId, list[InFlight]] = {}
@@ -128,8 +140,12 @@ class DeliveryQueue:
             raise RuntimeError(f"handed over twice: {twice}")
         under_way = self._position.hand_over(page.position, len(unrecorded))
         for logged in unrecorded:
-            superseded = logged.overtaken or meanwhile.supersedes(logged.change)
-            self._add(InFlight(logged.change, page=under_way), superseded=superseded)
+            # What was in the log at the start may have been sent by a daemon that died before it recorded that.
+            delivery = InFlight(logged.change, page=under_way, may_have_been_sent=not self._read_to_end)
+            if self._events.includes(logged.change.operation):
+                self._add(delivery, superseded=logged.overtaken or meanwhile.supersedes(logged.change))
+            else:
+                self._skip_event(delivery)
         if page.changes and not unrecorded:
             self._note_unrecorded()  # Else the position would stay in front of a page without deliveries.
         if page.at_end and not self._read_to_end:
@@ -279,7 +295,7 @@ class DeliveryQueue:
                 self._retry_bytes -= delivery.change.key_bytes
             else:
                 delivery.page.outstanding -= 1
-            if delivery.state is not DeliveryState.SUPERSEDED:
+            if delivery.state is not DeliveryState.SUPERSEDED and delivery.skip_reason is not SkipReason.EVENT:
                 self._leave(delivery)
             if delivery.state.is_pending:
                 self.schedule_changed.set()
@@ -288,13 +304,21 @@ class DeliveryQueue:
         if not self.unrecorded.is_set():
             self.all_recorded.set()
 
+    def _skip_event(self, delivery: InFlight) -> None:
+        self._keep(delivery)
+        delivery.state, delivery.skip_reason = DeliveryState.SKIPPED, SkipReason.EVENT
+        self.settle(delivery)
+
+    def _keep(self, delivery: InFlight) -> None:
+        self._records[delivery.change.seq] = delivery
+        self._key_bytes += delivery.change.key_bytes
+
     def _add(self, delivery: InFlight, *, superseded: bool) -> None:
         change = delivery.change
-        self._records[change.seq] = delivery
-        self._key_bytes += change.key_bytes
+        self._keep(delivery)
         queue = self._queues.get(change.reservation_id)
         if superseded or (queue is not None and self._is_superseded_in(queue, delivery)):
-            self._supersede(delivery)
+            self._supersede(delivery, by=None if queue is None else queue[-1])
         elif queue is None:
             self._queues[change.reservation_id] = [delivery]
             self._make_ready(change.reservation_id)
@@ -321,23 +345,25 @@ class DeliveryQueue:
         for other in queue[:-1]:
             if other.stage is Stage.QUEUED:
                 queue.remove(other)
-                self._supersede(other)
+                self._supersede(other, by=newest)
 
     def _take_place(self, held: InFlight, newest: InFlight) -> None:
         """Hold the newest change of a reservation in place of an older one, which it supersedes."""
         newest.stage, newest.suspected = Stage.HELD, held.suspected
         self._held[newest] = None
         self._queues[held.change.reservation_id].remove(held)
-        self._supersede(held)
+        self._supersede(held, by=newest)
 
     def _supersede_older(self, delivered: InFlight) -> None:
         queue = self._queues[delivered.change.reservation_id]
         if len(queue) > 1:
             for other in queue[: queue.index(delivered)]:
                 queue.remove(other)
-                self._supersede(other)
+                self._supersede(other, by=delivered)
 
-    def _supersede(self, delivery: InFlight) -> None:
+    def _supersede(self, delivery: InFlight, *, by: InFlight | None) -> None:
+        if by is not None and (delivery.may_have_been_sent or delivery.attempts):
+            by.may_have_been_sent = True
         delivery.state = DeliveryState.SUPERSEDED
         self.settle(delivery)
 

@@ -120,9 +120,12 @@ class Telemetry:
     def recorded(self, delivery: InFlight) -> None:
         """Report a delivery that is in the delivery log."""
         self._metrics.deliveries[delivery.state].inc()
+        if delivery.skip_reason is not None:
+            self._metrics.skipped[delivery.skip_reason].inc()
         if not _log.is_enabled_for(logging.DEBUG):
             return
-        _log.debug("delivery recorded", **self._delivery(delivery), state=delivery.state.value)
+        skipped = {} if delivery.skip_reason is None else {"skip_reason": delivery.skip_reason.value}
+        _log.debug("delivery recorded", **self._delivery(delivery), state=delivery.state.value, **skipped)
 
     def not_recorded(self, delivery: InFlight, reason: str) -> None:
         """Report a delivery that the delivery log rejects."""

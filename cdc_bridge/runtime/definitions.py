@@ -8,6 +8,7 @@ from typing import Any
 from cdc_bridge.endpoints.options import Endpoint, endpoint_from
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
+from cdc_bridge.payload.subscription import Subscription
 
 
 class EndpointDefinitions:
@@ -18,14 +19,14 @@ class EndpointDefinitions:
         declared: Endpoint | None,
         *,
         allow_http: bool,
-        payload_problem: Callable[[], str | None] = lambda: None,
+        payload_problem: Callable[[Subscription], str | None] = lambda _: None,
     ) -> None:
         """Start with an empty cache.
 
         Args:
             declared: The endpoint that the settings declare, if they do.
             allow_http: Whether ``http://`` to this machine is allowed.
-            payload_problem: Says why the payload cannot be loaded at present.
+            payload_problem: Says why what an endpoint gets cannot be loaded at present.
         """
         self._payload_problem = payload_problem
         self._declared = declared
@@ -45,7 +46,7 @@ class EndpointDefinitions:
             ValueError: A value is invalid, or the payload; says which one.
         """
         definition = self._definition_of(endpoint)
-        if definition is not None and (problem := self._payload_problem()):
+        if definition is not None and (problem := self._payload_problem(definition.subscription)):
             raise ValueError(problem)
         return definition
 

@@ -14,7 +14,7 @@ import structlog
 from cdc_bridge import metrics
 from cdc_bridge.database import DATABASE_ERRORS, Database, problem_of
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
-from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState, reconcile
+from cdc_bridge.deliveries.reconcile import ComparedEndpoint, ReconcileReport, SyncState, reconcile
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import load_queries
@@ -87,7 +87,7 @@ class ScheduledReconcile:
             await reconcile(
                 connection,
                 loading,
-                leased.lease.endpoint_id,
+                ComparedEndpoint(leased.lease.endpoint_id, leased.endpoint.subscription, leased.endpoint.events),
                 since,
                 found,
                 repair=_REPAIRED if self._settings.now.reconcile_repair else (),

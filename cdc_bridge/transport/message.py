@@ -100,6 +100,11 @@ def seq_of(sequence: int) -> Seq:
     return Seq(sequence % _NUMBERS_OF_A_HISTORY)
 
 
+def history_of(sequence: int) -> History:
+    """Return the history that a delivery belongs to."""
+    return History(sequence // _NUMBERS_OF_A_HISTORY)
+
+
 def message_id(sequence: int, body: bytes) -> str:
     """Return the identity of a body."""
     return f"{sequence}-{body_hash(body)}"

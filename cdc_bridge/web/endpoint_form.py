@@ -54,8 +54,8 @@ class EndpointForm:
         """Return what was typed."""
         names = [option.name for option in FIELDS]
         return cls(
-            typed={name: sent.get(name, "").strip() for name in names},
-            shown={name: sent[f"shown_{name}"].strip() for name in names if f"shown_{name}" in sent},
+            typed={name: _one_newline(sent.get(name, "")) for name in names},
+            shown={name: _one_newline(sent[f"shown_{name}"]) for name in names if f"shown_{name}" in sent},
             dropped=frozenset(name for name in names if f"drop_{name}" in sent),
             name=sent.get("name", "").strip(),
             from_oldest=sent.get("start", "").strip() == "oldest",
@@ -111,6 +111,11 @@ def number(text: str, name: str, number_type: type = float) -> Any:
         raise WrongUsage(f"{LABELS[name]} has to be a number") from None
 
 
+def _one_newline(sent: str) -> str:
+    """Return a field's text; browsers end a line with two characters, and not everywhere."""
+    return "\n".join(line.rstrip() for line in sent.strip().splitlines())
+
+
 def _text(value: Any) -> str:
     """Return the text of a field for an option's value."""
     match value:
@@ -120,5 +125,7 @@ def _text(value: Any) -> str:
             return "on" if value else ""
         case float():
             return f"{value:g}"
+        case tuple() | list():
+            return "\n".join(map(str, value))
         case _:
             return str(value)

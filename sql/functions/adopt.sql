@@ -29,6 +29,7 @@ begin
     from cdc_bridge.change c
     cross join cdc_bridge.endpoint e
     where not exists (select from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id and d.seq = c.seq)
+      and e.events in ('both', case c.operation when 'I' then 'created' else 'updated' end)
       and (
         not (pg_visible_in_snapshot(c.xid, e.position) or coalesce(c.xid = e.place_xid and c.seq <= e.place_seq, false))
         -- The position says nothing of changes captured in this cluster; their numbers are higher than any delivered.

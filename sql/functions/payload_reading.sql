@@ -2,12 +2,19 @@
 -- define_loader.sql, also for why they are volatile). The statements are put together each time: they are rare, and each
 -- needs a plan of its own.
 --
--- cdc_bridge.payload_keys(payload text, after text, since timestamptz, max_rows integer, max_bytes bigint)
---   The keys of all reservations after one, in their own order, up to max_rows and max_bytes of keys but at least one; with
---   "since" those updated since then. The time of an update is "updated", or "created" where that is null; a reservation that
---   has neither is always among them.
+-- cdc_bridge.payload_keys(
+--   payload text, conditions jsonb, after text, since timestamptz, created boolean, max_rows integer, max_bytes bigint
+-- )
+--   The keys of the reservations that meet some conditions (payload_condition) after one, in their own order, up to max_rows and
+--   max_bytes of keys but at least one; with "since" those updated since then. The time of an update is "updated", or "created"
+--   where that is null; with "created" it is always that one. A reservation that has neither is always among them. Where the
+--   payload does not have the column, not as metadata either, those of "reservation" count, if it builds on that.
 -- cdc_bridge.payload_sizes(payload text, reservation_ids text[])
---   The bytes of the variable-length values of some reservations; null: there is no such reservation.
+--   The bytes of the variable-length values of some reservations; null: the payload has no such reservation.
+-- cdc_bridge.payload_filtered(payload text, conditions jsonb, reservation_ids text[])
+--   Those of some reservations that do not meet the conditions or that the payload does not have. It reads no other columns
+--   than the conditions need. A reservation that "reservation" does not have either, if the payload is or builds on that, was
+--   deleted and is not among them. "established" is false if there is no such payload to tell.
 -- cdc_bridge.payload_types(payload text)
 --   The present types of the payload's columns, in order, as their names in pg_catalog; null: a type of somebody else.
 -- cdc_bridge.load_retyped(payload text, reservation_ids text[], max_bytes bigint)
@@ -15,7 +22,7 @@
 --   defined anew. Slower, as it is planned each time.
 
 create or replace function cdc_bridge.payload_keys(
-  payload text, after text, since timestamptz, max_rows integer, max_bytes bigint
+  payload text, conditions jsonb, after text, since timestamptz, created boolean, max_rows integer, max_bytes bigint
 ) returns setof text
   language plpgsql
   volatile
@@ -24,20 +31,34 @@ create or replace function cdc_bridge.payload_keys(
   set row_security = off
 as $keys$
 declare
+  times constant text[] := case when created then array['created'] else array['updated', 'created'] end;
   definition cdc_bridge.payload_definition;
+  base cdc_bridge.payload_definition;
   updated_at text;
 begin
   select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
-  select string_agg(format('p.%I', c.name), ', ' order by c.name desc) into updated_at
+  select 'coalesce(' || string_agg(format('p.%I', c.name), ', ' order by ltrim(c.name, '@') desc) || ')' into updated_at
   from unnest(definition.columns, definition.types) as c (name, type)
-  where c.name in ('updated', 'created') and c.type = 'timestamptz';
+  where ltrim(c.name, '@') = any (times) and c.type = 'timestamptz'
+  having bool_or(ltrim(c.name, '@') = times[1]);
+  if since is not null and updated_at is null then
+    select d.* into base from cdc_bridge.payload_definition d where d.name = cdc_bridge.payload_base(payload);
+    select format(
+      E'(select coalesce(%s) from (\n%s\n) as b where b.id = p.id limit 1)',
+      string_agg(format('b.%I', c.name), ', ' order by ltrim(c.name, '@') desc), base.expanded
+    ) into updated_at
+    from unnest(base.columns, base.types) as c (name, type)
+    where ltrim(c.name, '@') = any (times) and c.type = 'timestamptz'
+    having count(*) > 0;
+  end if;
   return query execute format(
-    E'select page.key from (select %1$s as key, sum(octet_length(%1$s)) over (order by p.id rows unbounded preceding) '
-    'as bytes from (\n%2$s\n) as p where %3$s and %4$s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
+    E'select page.key from (select %1$s as key, sum(octet_length(%1$s)) over (order by p.id rows unbounded preceding) as bytes '
+    'from (\n%2$s\n) as p where %3$s and %4$s and %5$s order by p.id limit $3) as page where page.bytes - octet_length(page.key) < $4',
     'case when pg_typeof(p.id) = ''bpchar''::regtype then rtrim(concat(p.id), '' '') else concat(p.id) end',  -- as captured
     definition.expanded,
     case when after is null then 'true' else format('p.id > $1::%s', definition.key_type) end,
-    case when since is null or updated_at is null then 'true' else format('coalesce(coalesce(%s) >= $2, true)', updated_at) end
+    case when since is null or updated_at is null then 'true' else format('coalesce(%s >= $2, true)', updated_at) end,
+    cdc_bridge.payload_condition(payload, conditions)
   ) using after, since, max_rows, max_bytes;
 end
 $keys$;
@@ -60,6 +81,38 @@ begin
   ) using reservation_ids;
 end
 $sizes$;
+
+create or replace function cdc_bridge.payload_filtered(
+  payload text, conditions jsonb, reservation_ids text[]
+) returns table (reservation_id text, established boolean)
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog, pg_temp
+  set row_security = off
+as $filtered$
+declare
+  definition cdc_bridge.payload_definition;
+  base cdc_bridge.payload_definition;
+begin
+  select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
+  select d.* into base from cdc_bridge.payload_definition d where d.name = cdc_bridge.payload_base(payload);
+  return query execute format(
+    E'select wanted.key, coalesce(not p.meets, %s) from unnest($1) as wanted (key) left join lateral (\n'
+    'select (%s) is true as meets from (\n%s\n) as p where p.id = wanted.key::%s order by 1 desc limit 1) as p on true '
+    'where p.meets is not true and %s',
+    case when base.name is null then 'false' else 'true' end,
+    cdc_bridge.payload_condition(payload, conditions), definition.expanded, definition.key_type,
+    case
+      when payload = 'reservation' then 'p.meets is not null'
+      when base.name is null then 'true'
+      else format(
+        E'(p.meets is not null or (select true from (\n%s\n) as b where b.id = wanted.key::%s limit 1))', base.expanded, base.key_type
+      )
+    end
+  ) using reservation_ids;
+end
+$filtered$;
 
 create or replace function cdc_bridge.payload_types(payload text) returns text[]
   language plpgsql
@@ -115,20 +168,22 @@ end
 $load$;
 
 revoke all on function
-  cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
-  cdc_bridge.load_retyped(text, text[], bigint)
+  cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
+  cdc_bridge.payload_filtered(text, jsonb, text[]), cdc_bridge.load_retyped(text, text[], bigint)
 from public;
 grant execute on function
-  cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
-  cdc_bridge.load_retyped(text, text[], bigint)
+  cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
+  cdc_bridge.payload_filtered(text, jsonb, text[]), cdc_bridge.load_retyped(text, text[], bigint)
 to cdc_bridge;
-comment on function cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint) is 'Keys of all reservations, a page at a time';
+comment on function cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint) is 'Keys of the reservations that meet some conditions, a page at a time';
 comment on function cdc_bridge.payload_sizes(text, text[]) is 'Bytes of some reservations';
+comment on function cdc_bridge.payload_filtered(text, jsonb, text[]) is 'Those of some reservations that an endpoint does not get';
 comment on function cdc_bridge.payload_types(text) is 'Present types of a payload''s columns';
 comment on function cdc_bridge.load_retyped(text, text[], bigint) is 'Loads reservations in the present types of a payload''s columns';
 grant create on schema cdc_bridge to cdc_bridge_loader;
-alter function cdc_bridge.payload_keys(text, text, timestamptz, integer, bigint) owner to cdc_bridge_loader;
+alter function cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_sizes(text, text[]) owner to cdc_bridge_loader;
+alter function cdc_bridge.payload_filtered(text, jsonb, text[]) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_types(text) owner to cdc_bridge_loader;
 alter function cdc_bridge.load_retyped(text, text[], bigint) owner to cdc_bridge_loader;
 revoke create on schema cdc_bridge from cdc_bridge_loader;

@@ -8,7 +8,12 @@
 --   delivered   an attempt got a 2xx response
 --   superseded  a newer delivery of the same reservation succeeded, or covers this one (latest_only)
 --   dead        dead letter: the last attempt of the schedule failed
---   skipped     there was nothing to send; skip_reason says why
+--   skipped     there was nothing to send; skip_reason says why. Such a row exists only if the reservation has another one
+--               at the endpoint: what an endpoint never gets costs no row
+--                 deleted    the reservation was deleted
+--                 filtered   it is not in the endpoint's payload, or does not meet its conditions
+--                 event      the endpoint does not get such changes
+--                 unchanged  its body is the one that was delivered last
 --
 -- There is no foreign key to endpoint: it would cost a lookup per delivery and protect nothing, as only the daemon writes
 -- here. For the vacuum setting see cdc_bridge.change.
@@ -23,7 +28,7 @@ create table if not exists cdc_bridge.delivery (
   operation        "char"      not null check (operation in ('I', 'U')),
   changed_at       timestamptz not null,
   state            text        not null check (state in ('queued', 'retrying', 'delivered', 'superseded', 'dead', 'skipped')),
-  skip_reason      text        check (skip_reason = 'deleted'),
+  skip_reason      text        check (skip_reason in ('deleted', 'filtered', 'event', 'unchanged')),
   attempts         integer     not null,
   failures         integer     not null,
   next_attempt_at  timestamptz,
@@ -48,7 +53,7 @@ create index if not exists delivery_unsettled on cdc_bridge.delivery (endpoint_i
 
 comment on table cdc_bridge.delivery is 'Delivery log: the state of each change at each endpoint';
 comment on column cdc_bridge.delivery.seq is 'Number of the change, as in cdc_bridge.change';
-comment on column cdc_bridge.delivery.skip_reason is 'Why nothing was sent: the reservation was deleted; null unless skipped';
+comment on column cdc_bridge.delivery.skip_reason is 'Why nothing was sent; null unless skipped';
 comment on column cdc_bridge.delivery.attempts is 'Attempts so far';
 comment on column cdc_bridge.delivery.failures is 'Failed attempts that count for the schedule: failures of the whole endpoint do not';
 comment on column cdc_bridge.delivery.next_attempt_at is 'Next attempt of a pending delivery; null: a newer delivery of the reservation covers it';

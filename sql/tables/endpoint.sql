@@ -29,6 +29,10 @@ create table if not exists cdc_bridge.endpoint (
   ca_file                 text,
   client_certificate_file text,
   client_key_file         text,
+  payload                 text        not null default 'reservation',
+  "only"                  text[]      not null default '{}',
+  events                  text        not null default 'both' check (events in ('both', 'created', 'updated')),
+  skip_unchanged          boolean     not null default false,
   -- set by operators, by the endpoint's 410, or by a restored dump
   paused_at               timestamptz,
   disabled_at             timestamptz,
@@ -59,6 +63,10 @@ create table if not exists cdc_bridge.endpoint (
   last_minute_at          timestamptz,
   delivered_by_minute     integer[]   check (cardinality(delivered_by_minute) = 60),
   failed_by_minute        integer[]   check (cardinality(failed_by_minute) = 60),
+  skipped_deleted         bigint      not null default 0,
+  skipped_filtered        bigint      not null default 0,
+  skipped_event           bigint      not null default 0,
+  skipped_unchanged       bigint      not null default 0,
   check ((place_xid is null) = (place_seq is null)),
   check ((previous_secret is null) = (previous_secret_until is null))
 ) with (fillfactor = 50);
@@ -74,6 +82,10 @@ comment on column cdc_bridge.endpoint.connect_timeout_seconds is 'Time limit for
 comment on column cdc_bridge.endpoint.ca_file is 'PEM file on the daemon''s machine with the CA certificates to trust; null: the system''s';
 comment on column cdc_bridge.endpoint.client_certificate_file is 'PEM file there with the certificate to present to an endpoint that asks for one';
 comment on column cdc_bridge.endpoint.client_key_file is 'PEM file there with its private key; null: it is in the certificate file';
+comment on column cdc_bridge.endpoint.payload is 'Payload definition that its bodies are made by';
+comment on column cdc_bridge.endpoint."only" is 'Conditions, each "column=value,value": it gets the reservations that meet all of them';
+comment on column cdc_bridge.endpoint.events is 'Changes that it gets: created, updated or both';
+comment on column cdc_bridge.endpoint.skip_unchanged is 'Whether nothing is sent if the body is the one that was delivered last';
 comment on column cdc_bridge.endpoint.paused_at is 'When an operator paused it';
 comment on column cdc_bridge.endpoint.disabled_at is 'When it responded with 410 Gone, which stops deliveries';
 comment on column cdc_bridge.endpoint.resumed_at is 'When it was last resumed';
@@ -102,15 +114,20 @@ comment on column cdc_bridge.endpoint.last_failure is 'Why it failed';
 comment on column cdc_bridge.endpoint.last_minute_at is 'Start of the last minute in delivered_by_minute and failed_by_minute';
 comment on column cdc_bridge.endpoint.delivered_by_minute is 'Successful attempts in each of the last 60 minutes, oldest first';
 comment on column cdc_bridge.endpoint.failed_by_minute is 'Failed attempts in each of the last 60 minutes, oldest first';
+comment on column cdc_bridge.endpoint.skipped_deleted is 'Deliveries skipped so far because the reservation was deleted';
+comment on column cdc_bridge.endpoint.skipped_filtered is 'Deliveries skipped so far because the reservation is not in its payload, or does not meet its conditions';
+comment on column cdc_bridge.endpoint.skipped_event is 'Deliveries skipped so far because it does not get such changes';
+comment on column cdc_bridge.endpoint.skipped_unchanged is 'Deliveries skipped so far because the body was the one delivered last';
 
 -- For readers: all columns but headers, secret, previous_secret and url, whose query may be secret: they find the rest of
 -- it in endpoint_status. One that is not named here cannot be read.
 grant select (
   endpoint_id, name, in_settings, created_at,
   previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
-  ca_file, client_certificate_file, client_key_file,
+  ca_file, client_certificate_file, client_key_file, payload, "only", events, skip_unchanged,
   paused_at, disabled_at, resumed_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until, released_at,
   failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,
   in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
-  last_minute_at, delivered_by_minute, failed_by_minute
+  last_minute_at, delivered_by_minute, failed_by_minute,
+  skipped_deleted, skipped_filtered, skipped_event, skipped_unchanged
 ) on cdc_bridge.endpoint to cdc_bridge_reader;

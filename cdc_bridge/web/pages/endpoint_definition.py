@@ -95,7 +95,7 @@ async def change(request: web.Request) -> web.StreamResponse:
     except BridgeError as error:
         return await _form(request, form, shown, error)
     log_change(request, "endpoint changed", endpoint=name, options=sorted(given))
-    say(request, f"Endpoint {name} is changed.", secret=changed.secret)
+    say(request, " ".join([f"Endpoint {name} is changed.", *changed.consequences]), secret=changed.secret)
     _warn(request, changed.warnings)
     raise to_endpoint(name)
 
