@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import sql_folder
 from cdc_bridge.vendor.contract import example
@@ -268,7 +269,7 @@ async def test_further_payload_of_the_guide_is_defined_and_dropped(database: Dat
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     database.execute(block)
     async with database.loading_connection() as connection:
-        loaded = await ReservationLoader("short").load(connection, [ReservationId("R")])
+        loaded = await ReservationLoader(Subscription("short")).load(connection, [ReservationId("R")])
     assert list(json.loads(loaded.reservations[ReservationId("R")].body)) == ["id", "status", "datetime"]
     database.execute(drop)
 

@@ -17,8 +17,10 @@ import pytest
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
+from cdc_bridge.model import SkipReason
 from cdc_bridge.payload.definition import PayloadDefinition, payload_definition
 from cdc_bridge.payload.isolated import run_isolated
+from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import all_queries
 from tests.support.databases import Database, create, drop
 from tests.support.plans import explained, most_rows_seen
@@ -138,7 +140,12 @@ ASKED = [
         most_rows=BIG_TRANSACTION,
         shape="a big transaction unread",
     ),
-    Asked("move_position", LEASED | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None}),
+    Asked(
+        "move_position",
+        LEASED | {"position": f"{BIG}:{BIG}:", "place_xid": None, "place_seq": None}
+        | {f"skipped_{reason}": 0 for reason in SkipReason},
+    ),
+    Asked("last_bodies", TILL | {"reservation_ids": SOME}, 200 * (CHANGES // RESERVATIONS)),
     Asked("endpoint_overviews", {"name": None}, 2 * BIG_TRANSACTION),
     Asked("assigned_statuses", {"endpoint_ids": [1, 2]}),
     by_command("known_endpoints", {}),
@@ -180,32 +187,18 @@ ASKED = [
     by_command("queue_reservations", TILL | {"seqs": [2_000_000], "reservation_ids": ["R1"], "newest_seqs": [950_001]}),
     by_command("last_deliveries", TILL | {"reservation_ids": SOME}, 200 * (CHANGES // RESERVATIONS)),
 ]  # fmt: skip
+KEYS = Subscription().parameters | {
+    "after": None, "since": None, "created": False, "limit": PAGE, "max_bytes": 1_000_000
+}  # fmt: skip
 LOADING = [
     Asked("load_reservations", {"endpoint_id": 1, "reservation_ids": SOME, "max_bytes": 65_536}, shape="a page"),
     Asked("load_reservations", {"endpoint_id": None, "reservation_ids": ["R7"], "max_bytes": 65_536}, shape="one"),
     Asked("load_retyped", {"endpoint_id": 1, "reservation_ids": SOME, "max_bytes": 65_536}),
     Asked("payload_sizes", {"payload": "reservation", "reservation_ids": SOME}),
-    Asked(
-        "payload_keys",
-        {"payload": "reservation", "after": None, "since": None, "limit": PAGE, "max_bytes": 1_000_000},
-        shape="from the first",
-    ),
-    Asked(
-        "payload_keys",
-        {"payload": "reservation", "after": "R2", "since": None, "limit": PAGE, "max_bytes": 1_000_000},
-        shape="from one on",
-    ),
-    Asked(
-        "payload_keys",
-        {
-            "payload": "reservation",
-            "after": "R2",
-            "since": datetime(2000, 1, 1, tzinfo=UTC),
-            "limit": PAGE,
-            "max_bytes": 1_000_000,
-        },
-        shape="since a time",
-    ),
+    Asked("payload_filtered", Subscription().parameters | {"reservation_ids": SOME}),
+    Asked("payload_keys", KEYS, shape="from the first"),
+    Asked("payload_keys", KEYS | {"after": "R2"}, shape="from one on"),
+    Asked("payload_keys", KEYS | {"after": "R2", "since": datetime(2000, 1, 1, tzinfo=UTC)}, shape="since a time"),
 ]
 """They run by run_isolated, and what they read is in functions."""
 FUNCTIONS = [
@@ -232,7 +225,7 @@ acquire_leases end_sessions_of_expired_leases release_lease record_problem disab
 endpoint_options set_endpoint pause_endpoint resume_endpoint remove_endpoint rotate_secret is_installed
 schema_version has_mapping blocking_sessions installed_objects locks_on_other_tables server missing_rights strange_roles
 capture_triggers partitions_without_capture captured_unread lost_tables views_read
-payload_definition payload_types lock_endpoint
+payload_definition defined_payloads payload_condition payload_types lock_endpoint subscriptions
 export_snapshot clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
 expired_secrets clear_expired_secrets
 has_related changed_rows draw_change_numbers append_related related_waiting related_keys lost_related erase
@@ -307,12 +300,17 @@ async def test_reservations_are_found_by_the_index_of_their_key(asked: Asked, la
 
 def loading_statement(name: str, definition: PayloadDefinition) -> bytes:
     """Return a statement of the loader, with the columns that it has for a payload."""
-    declared = [sql.SQL("c{} {}").format(sql.SQL(str(n)), sql.SQL(type_)) for n, type_ in enumerate(definition.types)]
+    columns = zip(definition.columns, definition.types, strict=True)
+    declared = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(type_)) for name, type_ in columns]
     if "{" not in all_queries()[name]:
         return all_queries()[name].encode()
     statement = sql.SQL(all_queries()[name]).format(
         loader=sql.Identifier("load_reservation"),
         payload=sql.Literal("reservation"),
+        condition=sql.SQL("p.room_name operator(pg_catalog.=) 'Terrace'"),
+        names=sql.SQL("({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, ["cdc_bridge_key", "cdc_bridge_revision", *definition.columns]))
+        ),
         declared=sql.SQL(", ").join(declared),
     )
     return statement.as_bytes(None)

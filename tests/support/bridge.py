@@ -193,17 +193,17 @@ class Bridges:
     def __init__(self, settings: Mapping[str, str], database: Database) -> None:
         self.settings = dict(settings)
         self._database = database
-        self._made: list[Bridge] = []
+        self.made: list[Bridge] = []
 
     def make(self, module: str = PRODUCT, **overrides: str) -> Bridge:
         bridge = Bridge(self.settings | overrides, module, database=self._database)
-        self._made.append(bridge)
+        self.made.append(bridge)
         return bridge
 
     async def start_on(self, database: Database) -> Bridge:
         """Start a daemon on another database and wait until it is up."""
         bridge = Bridge(self.settings | {"CDC_BRIDGE_DATABASE_URL": database.bridge_url}, database=database)
-        self._made.append(bridge)
+        self.made.append(bridge)
         await bridge.start()
         await bridge.wait_for_log("started")
         return bridge
@@ -216,8 +216,8 @@ class Bridges:
         return bridge
 
     async def close(self) -> None:
-        for bridge in self._made:
+        for bridge in self.made:
             await bridge.close()
             print(bridge.text)  # Shown where a test fails.
-        surprises = [line for bridge in self._made for line in bridge.log if line["event"] == SURPRISE]
+        surprises = [line for bridge in self.made for line in bridge.log if line["event"] == SURPRISE]
         assert not surprises, surprises[0]["exception"]

@@ -21,6 +21,12 @@ def another_value(option: Option) -> Any:
         Kind.FILE: f"/another/{option.name}.pem",
         Kind.SWITCH: not option.default,
     }
+    if option.kind is Kind.CHOICE:
+        return option.choices[-1]
+    if not option.secret and option.kind is Kind.LINES:
+        return ["room_name=Restaurant,Terrace"]
+    if option.name == "payload":
+        return "kitchen"
     if option.kind is Kind.NUMBER:
         return option.value_type((option.default or option.minimum or 1) + 1)
     return values[option.kind]

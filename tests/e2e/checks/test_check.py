@@ -13,6 +13,7 @@ from cdc_bridge.checks.mapping import check_mapping
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.checks.verdict import Verdict
 from cdc_bridge.errors import InstallationError
+from cdc_bridge.payload.subscription import EVERYTHING
 from cdc_bridge.sessions import connect
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
@@ -63,7 +64,7 @@ async def test_all_missing_rights_are_told_at_once(database: Database) -> None:
 async def test_right_of_the_loader_is_tried(table: str, database: Database) -> None:
     database.execute(f"revoke select on {table} from cdc_bridge_loader")
     async with database.loading_connection() as connection:
-        mapping = await check_mapping(connection)
+        mapping = await check_mapping(connection, [EVERYTHING])
     assert mapping.verdict is Verdict.FAILED
     assert f"permission denied for table {table}" in mapping.detail
     assert "grant select on TABLE to cdc_bridge_loader;" in mapping.remedy

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from cdc_bridge.deliveries.enqueue import Enqueuer
-from cdc_bridge.deliveries.reconcile import ReconcileReport, SyncState, reconcile
-from cdc_bridge.model import EndpointId
+from cdc_bridge.deliveries.reconcile import ComparedEndpoint, ReconcileReport, SyncState, reconcile
+from cdc_bridge.model import EndpointId, Events
+from cdc_bridge.payload.subscription import EVERYTHING
 from cdc_bridge.sessions import connect
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
@@ -263,6 +264,7 @@ async def test_no_false_alarm_while_writers_write(
     bridge = await bridges.start(**settings, CDC_BRIDGE_LOG_LEVEL="info")
     writing = asyncio.create_task(workload.run(writers=6, seconds=10))
     endpoint_id = EndpointId(database.value("select endpoint_id from cdc_bridge.endpoint"))
+    endpoint = ComparedEndpoint(endpoint_id, EVERYTHING, Events.BOTH)
     times, pending = 0, 0
     async with await connect(database.bridge_url) as connection, database.loading_connection() as loading:
 
@@ -270,7 +272,7 @@ async def test_no_false_alarm_while_writers_write(
             found = ReconcileReport()
             enqueuer = Enqueuer(connection, endpoint_id, 1, lambda _: None)
             since = datetime.min.replace(tzinfo=UTC)
-            await reconcile(connection, loading, endpoint_id, since, found, enqueuer=enqueuer)
+            await reconcile(connection, loading, endpoint, since, found, enqueuer=enqueuer)
             assert found.in_sync, (found.counts, found.ids)
             return found
 

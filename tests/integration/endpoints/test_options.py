@@ -101,7 +101,7 @@ async def test_change_of_an_option_in_psql_is_announced(option: Option, database
     async with database.connection() as listening, database.connection() as psql:
         await listening.execute(f"listen {CHANNEL}".encode())
         await psql.execute("update cdc_bridge.endpoint set position = pg_current_snapshot(), leased_until = now()")
-        await psql.execute(f"update cdc_bridge.endpoint set {option.name} = {option.name}".encode())
+        await psql.execute(f'update cdc_bridge.endpoint set "{option.name}" = "{option.name}"'.encode())
         assert await notifications(listening) == 1
 
 
@@ -127,12 +127,12 @@ async def test_column_has_default_and_limits_of_the_declaration(option: Option, 
         "values ('till', false, 'https://till.example', '1:1:', 1)"
     )
     if not option.required:
-        value = database.value(TILL.format(option.name))
+        value = database.value(TILL.format(f'"{option.name}"'))
         assert value == (list(option.default) if option.kind is Kind.LINES else option.default)
     limits = [(option.above, 0), (option.minimum, -1), (option.maximum, 1)]
     for wrong in [limit + beyond for limit, beyond in limits if limit is not None]:
         with pytest.raises(errors.CheckViolation):
-            database.execute(f"update cdc_bridge.endpoint set {option.name} = %s", (wrong,))
+            database.execute(f'update cdc_bridge.endpoint set "{option.name}" = %s', (wrong,))
         with pytest.raises(ValueError, match="should be"):
             option.usable(wrong)
 
@@ -151,14 +151,15 @@ async def test_what_is_stored_is_read(option: Option, database: Database) -> Non
 @pytest.mark.parametrize("option", options_for(Setter.OPERATOR), ids=lambda option: option.name)
 async def test_what_an_operator_gives_is_stored_and_shown(option: Option, database: Database) -> None:
     given = {option.name: another_value(option)}
+    database.execute("select cdc_bridge.define_payload('kitchen', 'select r.id from {reservation} r')")
     if option.name == "client_key_file":
         given["client_certificate_file"] = "/another/client.pem"
     await add_endpoint(database.bridge_url, "till", URL | given, allow_http=False, from_oldest=False, signed=False)
-    assert database.value(TILL.format(option.name)) == given[option.name]
+    assert database.value(TILL.format(f'"{option.name}"')) == given[option.name]
     default = {option.name: option.default} if option.kind is not Kind.FILE else {option.name: ""}
     await set_endpoint(database.bridge_url, "till", URL if option.required else default, allow_http=False)
     expected = checked_options(URL if option.required else default, allow_http=False).stored[option.name]
-    assert database.value(TILL.format(option.name)) == expected
+    assert database.value(TILL.format(f'"{option.name}"')) == expected
     shown = await show_endpoint(database.bridge_url, "till")
     assert shown.record.options[str(option.json_key)] == expected
 
@@ -175,7 +176,7 @@ async def test_what_the_settings_declare_is_stored_if_it_is_no_secret(
         await declare_endpoint(connection, endpoint_from("till", URL, allow_http=False), from_oldest=True)
         await declare_endpoint(connection, endpoint, from_oldest=True)
     default = [] if option.kind is Kind.LINES else option.default
-    assert database.value(TILL.format(option.name)) == (default if option.secret else another_value(option))
+    assert database.value(TILL.format(f'"{option.name}"')) == (default if option.secret else another_value(option))
 
 
 @every_option

@@ -11,6 +11,7 @@ from psycopg import errors
 
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.payload.subscription import Subscription
 from tests.support.databases import Database
 from tests.support.payloads import define_payload, query_of
 
@@ -27,7 +28,7 @@ order by 1
 async def body_of(database: Database, payload: str, reservation_id: str = "R") -> dict[str, Any] | None:
     """Return a body; ``None``: the payload has no such reservation."""
     async with database.loading_connection() as connection:
-        loaded = await ReservationLoader(payload).load(connection, [ReservationId(reservation_id)])
+        loaded = await ReservationLoader(Subscription(payload)).load(connection, [ReservationId(reservation_id)])
     assert loaded.unreadable == {}
     for reservation in loaded.reservations.values():
         body: dict[str, Any] = json.loads(reservation.body)

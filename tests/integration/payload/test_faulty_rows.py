@@ -16,6 +16,7 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
 from cdc_bridge.payload.loader import ROOM_BYTES, Loaded, ReservationLoader
 from cdc_bridge.payload.reservations import EndpointReservations, SuspectReservations
+from cdc_bridge.payload.subscription import EVERYTHING
 from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from tests.support.databases import Database
 from tests.support.payloads import replace_in_payload
@@ -96,6 +97,7 @@ def reservations(served: ServerDatabase, suspects: SuspectReservations | None = 
     return EndpointReservations(
         served,
         EndpointId(1),
+        EVERYTHING,
         max_body_bytes=1_000_000,
         suspects=suspects or SuspectReservations(),
         found_invalid=lambda _: None,
@@ -268,16 +270,16 @@ async def test_payload_at_fault_stays_invalid_until_a_reservation_can_be_loaded(
     opened = DaemonDatabase(database.bridge_url)
     await opened.open()
     monitor = MappingMonitor(opened)
-    monitor.found_invalid(raised.value)
+    monitor.found_invalid(EVERYTHING, raised.value)
     for _ in range(2):
         await monitor.look()
-        assert monitor.payload_problem == raised.value.problem
+        assert monitor.problem_of(EVERYTHING) == raised.value.problem
     database.execute(
         "create or replace function public.trouble(note text) returns text language plpgsql as "
         "$$ begin if note <> '' then raise exception 'no'; end if; return note; end $$"
     )
     await monitor.look()
-    assert monitor.payload_problem is None
+    assert monitor.problem_of(EVERYTHING) is None
     await opened.close()
 
 

@@ -426,7 +426,7 @@ READING = {
     "load": "select count(*) from cdc_bridge.load_reservation('{R}', 100000) l, "
     "jsonb_object_keys(jsonb_strip_nulls(to_jsonb(l)))",
     "measure": "select coalesce(sum(bytes), 0) from cdc_bridge.payload_sizes('reservation', '{R}')",
-    "list": "select count(*) * 9 from cdc_bridge.payload_keys('reservation', null, null, 10, 1000)",
+    "list": "select count(*) * 9 from cdc_bridge.payload_keys('reservation', null, null, null, false, 10, 1000)",
 }
 
 

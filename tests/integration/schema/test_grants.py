@@ -72,8 +72,9 @@ DEFINE = [
 ]
 CREATE = ["create table cdc_bridge.mine (x int)", "create table public.mine (x int)", "create schema mine"]
 LOADING = [
-    "select cdc_bridge.payload_keys('reservation', null, null, 10, 1000)",
+    "select cdc_bridge.payload_keys('reservation', null, null, null, false, 10, 1000)",
     "select cdc_bridge.payload_sizes('reservation', '{R}')",
+    "select cdc_bridge.payload_filtered('reservation', null, '{R}')",
     "select cdc_bridge.payload_types('reservation')",
 ]
 OTHER_ROLES = {role: [f"set role {other}" for other in ROLES if other != role] for role in ROLES}
@@ -398,7 +399,7 @@ def test_reader_sees_no_secret_and_all_else_of_an_endpoint(column: str, database
         columns = database.execute(
             "select attname::text from pg_attribute where attrelid = 'cdc_bridge.endpoint'::regclass and attnum > 0"
         )
-        others = ", ".join(name for (name,) in columns if name not in SECRET_COLUMNS)
+        others = ", ".join(f'"{name}"' for (name,) in columns if name not in SECRET_COLUMNS)
         connection.execute(f"select {others} from cdc_bridge.endpoint".encode())
 
 

@@ -16,7 +16,7 @@ from cdc_bridge.endpoints.details import Count, EndpointFigures, EndpointRecord,
 from cdc_bridge.endpoints.option import Kind, Option, Setter
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, endpoint_from, options_for
 from cdc_bridge.endpoints.store import ListedEndpoint
-from cdc_bridge.model import EndpointId
+from cdc_bridge.model import EndpointId, SkipReason
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, settings_example
 from cdc_bridge.runtime.assignment import plan
 from cdc_bridge.settings import PREFIX, Settings
@@ -58,6 +58,7 @@ def shown_endpoint(*, in_settings: bool = False) -> ShownEndpoint:
         options={str(option.json_key): another_value(option) for option in SHOWN} | of_secrets,
         position=Position(Snapshot.parse("1:1:"), None),
         created_at=NOON, reconciled_at=None, reconciled_missing=None, reconciled_stale=None,
+        skipped=dict.fromkeys(SkipReason, 0),
     )  # fmt: skip
     none = Count(0)
     return ShownEndpoint(endpoint_overview(in_settings=in_settings), record, EndpointFigures(none, none, none, none))

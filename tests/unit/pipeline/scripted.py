@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from cdc_bridge.capture.change_log import LoggedChange, Page
 from cdc_bridge.capture.position import Position, Snapshot
@@ -131,6 +131,10 @@ class ScriptedStore:
         self.newer_unread: set[ReservationId] | None = set()
         self.loaded: list[list[ReservationId]] = []
         self.deleted: set[str] = set()
+        self.filtered: set[str] = set()
+        self.bodies: dict[str, str] = {}
+        """Hash of what was delivered last, by the reservation."""
+        self.asked_for_bodies: list[list[ReservationId]] = []
         self.unreadable: set[str] = set()
         self.body_bytes: dict[str, int] = {}
         """Size of the bodies that are not small."""
@@ -207,7 +211,7 @@ class ScriptedStore:
         postponed = {id_ for id_ in reservation_ids if self._vanishes(id_)}
         for id_ in reservation_ids:
             size = self.body_bytes.get(id_, 2)
-            if id_ in self.deleted or id_ in unreadable:
+            if id_ in self.deleted or id_ in self.filtered or id_ in unreadable:
                 continue
             if size > SMALL_BYTES and size > room_bytes < ROOM_BYTES:
                 postponed.add(id_)
@@ -215,7 +219,14 @@ class ScriptedStore:
             room_bytes -= size if size > SMALL_BYTES else 0
             found[id_] = Reservation(id_, id_, b" " * size)
         self.bytes_loaded.append(ROOM_BYTES - room_bytes)
-        return Loaded(found, self.fencing_token if found else None, unreadable, frozenset(postponed))
+        filtered = frozenset(id_ for id_ in reservation_ids if id_ in self.filtered)
+        token = self.fencing_token if found else None
+        return Loaded(found, token, unreadable, frozenset(postponed), filtered=filtered)
+
+    async def last_bodies(self, reservation_ids: Sequence[ReservationId], history: History) -> dict[ReservationId, str]:
+        assert history == HISTORY
+        self.asked_for_bodies.append(list(reservation_ids))
+        return {id_: self.bodies[id_] for id_ in reservation_ids if id_ in self.bodies}
 
     def _vanishes(self, id_: str) -> bool:
         if id_ not in self.vanishing:
@@ -273,7 +284,7 @@ class ObservedPipeline(Pipeline):
 class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
     """A pipeline that runs within the context; whatever it raised, :meth:`stop` raises."""
 
-    def __init__(self, *, max_in_flight: int = 4, latest_only: bool = False, page_size: int = 100) -> None:
+    def __init__(self, *, max_in_flight: int = 4, page_size: int = 100, **options: Any) -> None:
         self.happened = Happened()
         self.reader = Reader(asyncio.Event())
         self.transport = ScriptedTransport(self.happened)
@@ -283,7 +294,7 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
         self.state_changes = 0
         self._stopping = asyncio.Event()
         self.pipeline = ObservedPipeline(
-            replace(TILL, max_in_flight=max_in_flight, latest_only=latest_only),
+            replace(TILL, max_in_flight=max_in_flight, **options),
             self.lease,
             position(0),
             reader=self.reader,

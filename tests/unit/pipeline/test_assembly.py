@@ -38,7 +38,7 @@ async def test_closed_pipeline_does_not_keep_the_listener_from_sleeping(error: t
             max_body_bytes=1_000_000,
             suspects={EndpointId(1): SuspectReservations()},
             places=Places(1024),
-            payload_invalid=lambda _: None,
+            payload_invalid=lambda *_: None,
         ):
             assert not listener._all_idle()
             if error is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from cdc_bridge.capture.change_log import LoggedChange, Page
 from cdc_bridge.capture.position import Position, Snapshot
-from cdc_bridge.model import Change, DeliveryState, Operation, ReservationId, Seq, Xid
+from cdc_bridge.model import Change, DeliveryState, Events, Operation, ReservationId, Seq, Xid
 from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
 from cdc_bridge.pipeline.queue import DeliveredMeanwhile, DeliveryQueue
 
@@ -32,8 +33,10 @@ def change(seq: int, reservation: str = "r") -> Change:
 class Queue(DeliveryQueue):
     """A queue, with short words for what tests do with it."""
 
-    def __init__(self, *, window: int = 1000, page_size: int = 100, latest_only: bool = False) -> None:
-        super().__init__(position(0), window=window, page_size=page_size, latest_only=latest_only)
+    def __init__(
+        self, *, window: int = 1000, page_size: int = 100, latest_only: bool = False, events: Events = Events.BOTH
+    ) -> None:
+        super().__init__(position(0), window=window, page_size=page_size, latest_only=latest_only, events=events)
         self.pages = 0
 
     def add(self, *changes: Change, overtaken: bool = False, at_end: bool = False) -> None:
@@ -586,3 +589,87 @@ def test_position_does_not_pass_what_is_set_aside() -> None:
     queue.settle_as(queue.take_one(), DELIVERED)
     queue.record()
     assert queue.reached == 0
+
+
+def created(seq: int, reservation: str = "r") -> Change:
+    return replace(change(seq, reservation), operation=Operation.CREATED)
+
+
+def test_change_that_the_endpoint_does_not_get_is_skipped_and_stands_in_nobody_s_way() -> None:
+    queue = Queue(events=Events.CREATED)
+    queue.add(created(1), change(2))
+    assert queue.taken() == [1]
+    assert queue.record() == [(2, "skipped")]
+    assert queue.reached == 0  # The first one is under way.
+    queue = Queue(events=Events.UPDATED)
+    queue.add(created(1), change(2))
+    assert queue.taken() == [2]
+
+
+@pytest.mark.parametrize("latest_only", [False, True])
+def test_change_that_the_endpoint_does_not_get_supersedes_nothing(*, latest_only: bool) -> None:
+    queue = Queue(events=Events.CREATED, latest_only=latest_only)
+    queue.add(created(1), change(2), change(3))
+    delivery = queue.take_one()
+    assert delivery.change.seq == 1
+    queue.settle_as(delivery, DELIVERED)
+    assert sorted(queue.record()) == [(1, "delivered"), (2, "skipped"), (3, "skipped")]
+    assert queue.reached == 1
+
+
+def test_retry_is_sent_whatever_the_endpoint_gets_of_the_log() -> None:
+    queue = Queue(events=Events.CREATED)
+    queue.retry(change(1))
+    assert queue.taken() == [1]
+
+
+def test_only_what_was_read_after_the_end_of_the_log_was_surely_not_sent_before() -> None:
+    queue = Queue()
+    queue.add(change(1, "a"))
+    queue.add(change(2, "b"), at_end=True)
+    queue.add(change(3, "c"))
+    assert {delivery.change.seq: delivery.may_be_unchanged for delivery in queue.take(3)} == {
+        1: False,
+        2: False,
+        3: True,
+    }
+
+
+def test_what_was_queued_by_hand_or_tried_is_not_taken_for_unchanged() -> None:
+    queue = Queue()
+    queue.add(at_end=True)
+    queue.retry(change(1, "a"))
+    queue.add(change(2, "b"))
+    retry, fresh = queue.take(2)
+    assert not retry.may_be_unchanged
+    fresh.attempts = 1
+    assert not fresh.may_be_unchanged
+
+
+def test_change_that_supersedes_one_that_may_have_been_sent_may_have_been_sent_itself() -> None:
+    queue = Queue(latest_only=True)
+    queue.add(change(1), at_end=True)
+    queue.add(change(2))
+    newest = queue.take_one()
+    assert newest.change.seq == 2
+    assert not newest.may_be_unchanged
+
+
+def test_change_that_supersedes_one_that_failed_may_have_been_sent_itself() -> None:
+    queue = Queue(latest_only=True)
+    queue.add(at_end=True)
+    queue.add(change(1))
+    failed = queue.take_one()
+    failed.attempts = 1
+    queue.hold(failed)
+    queue.add(change(2))
+    (newest,) = queue.release_held()
+    assert newest.change.seq == 2
+    assert not newest.may_be_unchanged
+
+
+def test_older_change_that_comes_late_tells_the_newer_one_that_it_may_have_been_sent() -> None:
+    queue = Queue(latest_only=True)
+    queue.add(change(5), at_end=False)
+    queue.add(change(3), at_end=True)
+    assert not queue.take_one().may_be_unchanged

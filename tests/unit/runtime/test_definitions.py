@@ -44,7 +44,7 @@ def test_endpoint_of_the_settings_is_defined_by_the_settings_that_declare_it() -
 
 def test_every_definition_is_invalid_while_the_payload_cannot_be_loaded_and_valid_as_soon_as_it_can() -> None:
     problem: str | None = "the payload does not fit"
-    known = EndpointDefinitions(TILL, allow_http=False, payload_problem=lambda: problem)
+    known = EndpointDefinitions(TILL, allow_http=False, payload_problem=lambda _: problem)
     for endpoint in (listed(), listed(in_settings=True)):
         with pytest.raises(ValueError, match="the payload does not fit"):
             known.of(endpoint)
