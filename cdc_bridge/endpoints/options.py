@@ -31,6 +31,7 @@ from cdc_bridge.endpoints.option_values import (
     secret_key,
     well_formed_url,
 )
+from cdc_bridge.endpoints.proxy_address import shown_proxy, usable_proxy
 from cdc_bridge.model import without_secrets
 
 NAME_IN_SETTINGS = "default"
@@ -132,6 +133,17 @@ class Endpoint:
             maximum=300,
         ),
     ] = 5
+    proxy: Annotated[
+        str | None,
+        Option(
+            label="Proxy",
+            help="HTTP proxy to connect through, http://user:password@proxy:3128, or none; without this option, "
+            "HTTPS_PROXY and NO_PROXY of the environment decide",
+            read=usable_proxy,
+            mask=shown_proxy,
+            absent="as HTTPS_PROXY and NO_PROXY of the daemon's environment say",
+        ),
+    ] = field(default=None, repr=False)
     ca_file: Annotated[
         Path | None,
         Option(
@@ -176,7 +188,7 @@ class Endpoint:
         return tuple(key for key in keys if key is not None)
 
     def storable(self) -> dict[str, Any]:
-        """Return the stored form of what may be shown: no secret, and no query of the URL."""
+        """Return the stored form of what may be shown: no secret, no query of the URL and no password of a proxy."""
         values = {option.name: getattr(self, option.name) for option in OPTIONS.values() if not option.secret}
         texts = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
         return {name: OPTIONS[name].shown(text) for name, text in texts.items()}
