@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, UnusableOption, endpoint_from
 from cdc_bridge.endpoints.proxy_address import ProxyAddress, proxy_address, shown_proxy, usable_proxy
@@ -80,6 +82,19 @@ def test_what_cannot_be_used_is_rejected_without_a_word_of_its_credentials(text:
     assert USER not in str(unusable.value)
     assert PASSWORD not in str(unusable.value)
     assert shown_proxy(text) == "***"
+
+
+@given(
+    st.text(st.sampled_from("ap0:/@[]?#%. \n\\-") | st.characters(), max_size=20).map(f"http://{CREDENTIALS}".__add__)
+)
+def test_no_text_is_shown_or_rejected_with_its_credentials(text: str) -> None:
+    told = shown_proxy(text)
+    try:
+        told += str(proxy_address(text)) + repr(proxy_address(text))
+    except ValueError as error:
+        told += str(error)
+    assert USER not in told
+    assert PASSWORD not in told
 
 
 @pytest.mark.parametrize(("text", "stored"), [("", None), ("  ", None), ("none", "none"), (" NONE ", "none")])

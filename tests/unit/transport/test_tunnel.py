@@ -14,6 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
@@ -182,6 +184,25 @@ async def test_what_the_proxy_responds_is_never_the_endpoint_s_response(
         assert again is not None
         assert again.outcome == Delivered(200)
     assert len(receiver.requests) == 1
+
+
+BYTES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 410 Gone\r\n", b"HTTP/1.1 100 Continue\r\n", b"HTTP/1.1 101 Upgrade\r\n",
+        b"HTTP/1.1 422 No\r\n\r\n", b"HTTP/1.1 ", b"content-length: 0\r\n", b"retry-after: 9\r\n", b"\r\n", b"\n",
+        OK, b"\x16\x03\x03", b"\0",
+    ]
+)  # fmt: skip
+
+
+@given(parts=st.lists(BYTES | st.binary(max_size=20), max_size=6))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whatever_the_proxy_sends_is_the_endpoint_s_fault_at_most(
+    parts: list[bytes], certificates: Certificates
+) -> None:
+    async with ScriptedProxy(responding(*parts)) as proxy:
+        till = replace(TILL, url="https://till.example/", ca_file=certificates.ca_file, proxy=proxy.url)
+        assert proxy.url in told_by(await attempt_at(till))
 
 
 async def test_credentials_that_the_proxy_does_not_accept_are_told_and_not_repeated(receiver: Receiver) -> None:
