@@ -229,11 +229,7 @@ class EndpointConnector(aiohttp.TCPConnector):
             async with asyncio.timeout(timeout.sock_connect) as limit:
                 connected = await self._connected(self._proxy, addresses)
                 stage = f"no response from the proxy {self._proxy} for a connection to {host}:{port}"
-                try:
-                    await request_tunnel(connected, self._proxy, host, port)
-                except BaseException:
-                    connected.close()
-                    raise
+                await request_tunnel(connected, self._proxy, host, port)
                 stage = f"no TLS with the endpoint through the proxy {self._proxy}"
                 _, connection = await self._wrap_existing_connection(
                     self._factory,

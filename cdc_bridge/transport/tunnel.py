@@ -43,7 +43,7 @@ async def request_tunnel(connected: socket.socket, proxy: ProxyAddress, host: st
     """Have a proxy connect to a host; after that, what is sent to the socket goes there.
 
     Args:
-        connected: A connection to the proxy.
+        connected: A connection to the proxy; it is closed if there is no tunnel.
         proxy: The proxy.
         host: Name or address of the endpoint's host, as in its URL.
         port: The endpoint's port.
@@ -51,9 +51,18 @@ async def request_tunnel(connected: socket.socket, proxy: ProxyAddress, host: st
     Raises:
         ProxyFailed: The proxy rejects it, closes the connection or does not speak HTTP.
     """
-    loop = asyncio.get_running_loop()
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    received = b""
+    try:
+        status, rest = await _response(connected, proxy, target)
+        _require_tunnel(status, rest, proxy, target)
+    except BaseException:
+        connected.close()
+        raise
+
+
+async def _response(connected: socket.socket, proxy: ProxyAddress, target: str) -> tuple[int, bytes]:
+    """Return status and what follows the head of the response."""
+    loop, received = asyncio.get_running_loop(), b""
     try:
         await loop.sock_sendall(connected, _request(target, proxy.credentials))
         while (found := _status(received)) is None:
@@ -67,9 +76,13 @@ async def request_tunnel(connected: socket.socket, proxy: ProxyAddress, host: st
             received += data
     except OSError as error:
         raise ProxyFailed(f"the proxy {proxy} reset the connection without a response") from error
-    status, rest = found
+    return found
+
+
+def _require_tunnel(status: int, rest: bytes, proxy: ProxyAddress, target: str) -> None:
     if not 200 <= status < 300:
-        raise ProxyFailed(f"the proxy {proxy} rejected the connection: HTTP {status}{_meaning(status, proxy, target)}")
+        meaning = _meaning(status, proxy, target)
+        raise ProxyFailed(f"the proxy {proxy} rejected the connection: HTTP {status}{meaning}")
     if rest:  # In TLS the client speaks first.
         raise ProxyFailed(
             f"the proxy {proxy} sent bytes before TLS with the endpoint began: it is no proxy, or no TLS is spoken at "
