@@ -107,6 +107,8 @@ def _is_secret(name: str, value: object) -> bool:
             return bool(conninfo_parameters(str(value)).get("password"))
         case "endpoint_url":
             return without_secrets(str(value)) != value
+        case "endpoint_proxy":
+            return "@" in str(value)
         case _:
             return "SecretStr" in str(Settings.model_fields[name].annotation)
 

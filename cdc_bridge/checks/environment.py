@@ -58,18 +58,22 @@ async def _check_one(endpoint: Endpoint) -> Check:
         reached = await reach(endpoint)
     except OSError as error:  # of a certificate's file
         return failed(name, f"certificate file cannot be read: {error.strerror or error}", "Check its permissions.")
+    except ValueError as error:  # of the environment's proxy
+        return failed(name, str(error), f"Correct it, or: cdc-bridge endpoint set {endpoint.name} --proxy ...")
     if isinstance(reached, Unreached):
-        return failed(name, reached.reason, f"When that is fixed: cdc-bridge endpoint test {endpoint.name}")
+        reason = reached.reason if reached.route.proxy else f"{reached.reason} ({reached.route})"
+        return failed(name, reason, f"When that is fixed: cdc-bridge endpoint test {endpoint.name}")
+    way = f"{reached.address}, {reached.route}"
     if reached.certificate_ends_at is None:
-        return ok(name, f"{reached.address}, without TLS")
+        return ok(name, f"{way}, without TLS")
     left, day = reached.certificate_ends_at - datetime.now(UTC), f"{reached.certificate_ends_at:%Y-%m-%d}"
     if left < _CERTIFICATE_EXPIRES_SOON:
         return warning(
             name,
-            f"{reached.address}; certificate expires on {day}, in {max(left.days, 0)} days",
+            f"{way}; certificate expires on {day}, in {max(left.days, 0)} days",
             "Have its owner renew it: no request succeeds once it has expired.",
         )
-    return ok(name, f"{reached.address}; certificate verified, valid until {day}")
+    return ok(name, f"{way}; certificate verified, valid until {day}")
 
 
 async def check_clock(connection: Connection) -> Check:

@@ -22,7 +22,7 @@ from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformanc
 _MAX_IN_FLIGHT = 100
 
 
-@with_flags_for("headers", "ca_file", "client_certificate_file", "client_key_file", "timeout_seconds")
+@with_flags_for("headers", "ca_file", "client_certificate_file", "client_key_file", "proxy", "timeout_seconds")
 def conformance(
     url: Annotated[str, typer.Argument(metavar="URL", help="URL of your endpoint, https://...", show_default=False)],
     secret_file: Annotated[

@@ -152,7 +152,8 @@ def send_test(
         print_json(asdict(result))
     else:
         response = f"HTTP {result.status}" if result.delivered else result.reason
-        print_line(f"{result.name}, {result.url}: {response}, after {result.milliseconds} ms. {result.meaning}")
+        sent = f"{result.name}, {result.url}, {result.route}"
+        print_line(f"{sent}: {response}, after {result.milliseconds} ms. {result.meaning}")
     raise typer.Exit(0 if result.delivered else 1)
 
 

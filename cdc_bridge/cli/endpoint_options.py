@@ -11,8 +11,9 @@ import typer
 
 from cdc_bridge.console import print_line
 from cdc_bridge.endpoints.option import Kind, Option, Setter
-from cdc_bridge.endpoints.option_input import Given, header_lines_of
+from cdc_bridge.endpoints.option_input import Given, header_lines_of, line_of
 from cdc_bridge.endpoints.options import OPTIONS, options_for
+from cdc_bridge.errors import WrongUsage
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.", show_default=False)]
 
@@ -48,13 +49,15 @@ def given_options(parameters: Mapping[str, Any]) -> Given:
     """Return the options among a command's parameters, only those that were given.
 
     Raises:
-        WrongUsage: A file of header lines cannot be read, or has none.
+        WrongUsage: A file cannot be read, or does not hold what it should; or an option is given twice.
     """
     given = {}
     for option in OPTIONS.values():
         value = parameters.get(option.name)
         if option.kind is Kind.LINES:
             value = _lines(value, parameters.get(f"{option.singular}_file") if option.secret else None)
+        elif option.read_from_file:
+            value = _text(option, value, parameters.get(f"{option.name}_file"))
         if value is not None:
             given[option.name] = value
     return given
@@ -71,6 +74,14 @@ def _lines(lines: list[str] | None, file: Path | None) -> tuple[str, ...] | None
     if not lines and file is None:
         return None
     return (*filter(None, lines or ()), *(() if file is None else header_lines_of(file)))
+
+
+def _text(option: Option, text: str | None, file: Path | None) -> str | None:
+    if file is None:
+        return text
+    if text is not None:
+        raise WrongUsage(f"{option.flag} and {option.flag}-file exclude each other")
+    return line_of(file, f"{option.flag}-file")
 
 
 def _with_parameters(command: Command, parameters: list[inspect.Parameter]) -> Command:
@@ -100,10 +111,7 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
                 option.flag, metavar="'NAME: VALUE'", help=f"{help_text} {_READABLE_BY_ALL.format(option.singular)}"
             )
             yield _parameter(option.name, Annotated[list[str] | None, flag])
-            from_file = typer.Option(
-                f"{option.flag}-file", allow_dash=True, help="File with such lines; - is standard input."
-            )
-            yield _parameter(f"{option.singular}_file", Annotated[Path | None, from_file])
+            yield _file_parameter(option.singular, "File with such lines; - is standard input.")
         case Kind.SWITCH:
             flag = typer.Option(f"{option.flag}/{option.off}", help=help_text, rich_help_panel=DELIVERY_PANEL)
             yield _parameter(option.name, Annotated[bool | None, flag])
@@ -119,6 +127,17 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
             metavar = "FILE" if option.kind is Kind.FILE else "TEXT"
             flag = typer.Option(option.flag, metavar=metavar, help=help_text)
             yield _parameter(option.name, Annotated[str | None, flag])
+            if option.read_from_file:
+                yield _file_parameter(
+                    option.name,
+                    f"File with a line for {option.flag}; - is standard input. Every user of this machine can read a "
+                    "command line: give a password this way.",
+                )
+
+
+def _file_parameter(name: str, help_text: str) -> inspect.Parameter:
+    flag = typer.Option(f"--{name.replace('_', '-')}-file", allow_dash=True, help=help_text)
+    return _parameter(f"{name}_file", Annotated[Path | None, flag])
 
 
 def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:

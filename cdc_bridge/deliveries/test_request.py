@@ -28,6 +28,8 @@ class TestResult:
     name: str
     url: str
     """Without its query."""
+    route: str
+    """How the request went: directly, or through which proxy, and which environment variable said so."""
     delivered: bool
     status: int | None
     milliseconds: int
@@ -55,7 +57,7 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
         accepts = await _accepts_deliveries(connection, name)
     try:
         transport = HttpTransport(endpoint, may_send=lambda: True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unusable_here(name, str(error)) from error
     try:
         compose = compose_sample if sample else compose_test_request
@@ -68,6 +70,7 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
     return TestResult(
         name=name,
         url=endpoint.shown_url,
+        route=str(transport.route),
         delivered=isinstance(outcome, Delivered),
         status=outcome.status,
         milliseconds=round(attempt.duration_seconds * 1000),
@@ -109,5 +112,6 @@ async def _accepts_deliveries(connection: AsyncConnection[TupleRow], name: str) 
 def _unusable_here(name: str, problem: str) -> BridgeError:
     return BridgeError(
         f"endpoint {name} cannot be used from here: {problem}",
-        "Files are those of the machine where this runs. On the daemon's machine, run it as the daemon's user.",
+        "Files and environment are those of the machine where this runs. On the daemon's machine, run it as the "
+        "daemon's user.",
     )

@@ -128,6 +128,11 @@ class Option:
         """Whether a form may show its value to whoever changes it."""
         return not self.secret and self.mask is None
 
+    @property
+    def read_from_file(self) -> bool:
+        """Whether a flag reads its value from a file: every user of the machine can read a command line."""
+        return self.kind is Kind.LINES or (self.mask is not None and not self.required)
+
     def usable(self, stored: Any) -> Any:
         """Return the usable form of its stored value.
 

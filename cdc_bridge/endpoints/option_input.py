@@ -32,7 +32,7 @@ _STANDARD_INPUT = Path("-")
 _CERTIFICATE, _KEY = "client_certificate_file", "client_key_file"
 
 Given = Mapping[str, Any]
-"""Options by name, only those that were given. An empty file name, or no header line at all, removes what there was."""
+"""Options by name, only those that were given. An empty text, or no header line at all, removes what there was."""
 
 
 class SecretsForNewHostMissing(WrongUsage):
@@ -139,16 +139,36 @@ def header_lines_of(file: Path) -> tuple[str, ...]:
     Raises:
         WrongUsage: It cannot be read, or has none.
     """
-    try:
-        data = sys.stdin.buffer.read() if file == _STANDARD_INPUT else file.read_bytes()
-        lines = tuple(line for line in data.decode().splitlines() if line.strip())
-    except OSError as error:
-        raise WrongUsage(f"--header-file {file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise WrongUsage(f"--header-file {file} is not UTF-8") from None
+    lines = _lines_of(file, "--header-file")
     if not lines:
         raise WrongUsage(f"--header-file {file} has no header in it", "To remove all headers: --header ''")
     return lines
+
+
+def line_of(file: Path, flag: str) -> str:
+    """Return the only line in a file; ``-`` is standard input.
+
+    Args:
+        file: The file.
+        flag: The flag that names it.
+
+    Raises:
+        WrongUsage: It cannot be read, or has none or several.
+    """
+    lines = _lines_of(file, flag)
+    if len(lines) != 1:
+        raise WrongUsage(f"{flag} {file} has to hold one line, not {len(lines)}")
+    return lines[0]
+
+
+def _lines_of(file: Path, flag: str) -> tuple[str, ...]:
+    try:
+        data = sys.stdin.buffer.read() if file == _STANDARD_INPUT else file.read_bytes()
+        return tuple(line for line in data.decode().splitlines() if line.strip())
+    except OSError as error:
+        raise WrongUsage(f"{flag} {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise WrongUsage(f"{flag} {file} is not UTF-8") from None
 
 
 @contextmanager

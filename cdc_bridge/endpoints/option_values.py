@@ -187,11 +187,11 @@ def well_formed_url(text: str) -> str:
         raise ValueError("has to begin with https://")
     if port == 0:
         raise ValueError("has port 0, which nothing can listen at")
-    _require_host(host)
+    require_host(host)
     return text.strip()
 
 
-def _require_host(host: str) -> None:
+def require_host(host: str) -> None:
     """Check that a host is a name that DNS can hold, or an address in its full form.
 
     Resolvers take ``127.1``, ``0x7f.0.0.1`` and ``2130706433`` for addresses, and the client refuses them.
@@ -230,13 +230,14 @@ def admit_url(url: str, *, allow_http: bool) -> None:
         raise ValueError(
             "has to begin with https://; for development on this machine, CDC_BRIDGE_ALLOW_HTTP=true allows http://localhost"
         )
-    if not _is_loopback(address.hostname or ""):
+    if not is_loopback(address.hostname or ""):
         raise ValueError(
             "has to begin with https://; http:// is allowed to this machine only (localhost, 127.0.0.1, [::1])"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name or address is this machine's own, whatever the resolver says."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

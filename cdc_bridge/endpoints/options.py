@@ -33,6 +33,7 @@ from cdc_bridge.endpoints.option_values import (
     secret_key,
     well_formed_url,
 )
+from cdc_bridge.endpoints.proxy_address import shown_proxy, usable_proxy
 from cdc_bridge.model import Events, without_secrets
 from cdc_bridge.payload.definition import RESERVATION
 from cdc_bridge.payload.subscription import Condition, Subscription, parse_conditions
@@ -168,6 +169,17 @@ class Endpoint:
             maximum=300,
         ),
     ] = 5
+    proxy: Annotated[
+        str | None,
+        Option(
+            label="Proxy",
+            help="HTTP proxy to connect through, http://user:password@proxy:3128, or none; without this option, "
+            "HTTPS_PROXY and NO_PROXY of the environment decide",
+            read=usable_proxy,
+            mask=shown_proxy,
+            absent="as HTTPS_PROXY and NO_PROXY of the daemon's environment say",
+        ),
+    ] = field(default=None, repr=False)
     ca_file: Annotated[
         Path | None,
         Option(
@@ -217,7 +229,7 @@ class Endpoint:
         return tuple(key for key in keys if key is not None)
 
     def storable(self) -> dict[str, Any]:
-        """Return the stored form of what may be shown: no secret, and no query of the URL."""
+        """Return the stored form of what may be shown: no secret, no query of the URL and no password of a proxy."""
         return {
             option.name: option.shown(option.stored(getattr(self, option.name)))
             for option in OPTIONS.values()

@@ -9,6 +9,7 @@ from cdc_bridge.endpoints.options import Endpoint, endpoint_from
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
 from cdc_bridge.payload.subscription import Subscription
+from cdc_bridge.transport.proxy import route_of
 
 
 class EndpointDefinitions:
@@ -43,7 +44,7 @@ class EndpointDefinitions:
         """Return an endpoint's definition; ``None``: another daemon's settings declare it.
 
         Raises:
-            ValueError: A value is invalid, or the payload; says which one.
+            ValueError: A value is invalid, the environment's proxy or the payload; says which one.
         """
         definition = self._definition_of(endpoint)
         if definition is not None and (problem := self._payload_problem(definition.subscription)):
@@ -52,11 +53,11 @@ class EndpointDefinitions:
 
     def _definition_of(self, endpoint: ListedEndpoint) -> Endpoint | None:
         if endpoint.in_settings:
-            return self._declared if self._declared and self._declared.name == endpoint.name else None
+            return _routable(self._declared) if self._declared and self._declared.name == endpoint.name else None
         known = self._known.get(endpoint.endpoint_id)
         if known is None or known[0] != endpoint.stored:
-            known = endpoint.stored, endpoint_from(endpoint.name, endpoint.row, allow_http=self._allow_http)
-            self._known[endpoint.endpoint_id] = known
+            definition = endpoint_from(endpoint.name, endpoint.row, allow_http=self._allow_http)
+            known = self._known[endpoint.endpoint_id] = endpoint.stored, _routable(definition)
         return known[1]
 
     def forget(self, endpoint_id: EndpointId) -> None:
@@ -66,6 +67,16 @@ class EndpointDefinitions:
     def forget_all_but(self, endpoint_ids: Collection[EndpointId]) -> None:
         """Drop the definitions of removed endpoints."""
         self._known = {endpoint_id: known for endpoint_id, known in self._known.items() if endpoint_id in endpoint_ids}
+
+
+def _routable(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint that this process can send to, as far as its environment goes.
+
+    Raises:
+        ValueError: The environment names a proxy that cannot be used.
+    """
+    route_of(endpoint)
+    return endpoint
 
 
 def certificates_of(endpoint: Endpoint) -> list[bytes]:

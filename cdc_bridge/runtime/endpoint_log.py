@@ -47,10 +47,10 @@ class EndpointLog:
             self._logged[endpoint_id] = problem
             _log.error("endpoint invalid", endpoint=name, problem=problem)
 
-    def assigned(self, endpoint_id: EndpointId, name: str, url: str) -> None:
-        """Log that this daemon delivers to an endpoint from now on."""
+    def assigned(self, endpoint_id: EndpointId, name: str, url: str, route: str) -> None:
+        """Log that this daemon delivers to an endpoint from now on, directly or through a proxy."""
         self._logged.pop(endpoint_id, None)
-        _log.info("endpoint assigned", endpoint=name, url=url)
+        _log.info("endpoint assigned", endpoint=name, url=url, route=route)
 
     def lost(self, endpoint_id: EndpointId, name: str) -> None:
         """Note a lost lease; the next list tells whether another daemon has it or the endpoint was removed."""

@@ -24,6 +24,7 @@ from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.leased_endpoint import EndpointPipeline, LeasedEndpoint
 from cdc_bridge.tasks import end
 from cdc_bridge.transport.exhaustion import exhausted_resource
+from cdc_bridge.transport.proxy import route_of
 
 RESTART_AFTER_SECONDS = 5.0
 RELEASE_WITHIN_SECONDS = 5.0
@@ -117,7 +118,8 @@ class Supervisor:
             return False
         leased = self._leased[lease.endpoint_id] = LeasedEndpoint(endpoint, lease, pipeline, certificates)
         self._deliveries[lease.endpoint_id] = self._spawn(self._deliver(leased, opened))
-        self._endpoint_log.assigned(lease.endpoint_id, endpoint.name, endpoint.shown_url)
+        route = str(route_of(endpoint))
+        self._endpoint_log.assigned(lease.endpoint_id, endpoint.name, endpoint.shown_url, route)
         return True
 
     def stop(self, endpoint_id: EndpointId) -> None:

@@ -1,8 +1,7 @@
 """Sends one request: a POST over verified TLS, and returns its outcome.
 
-The bytes sent are the bytes signed. Redirects are not followed, cookies are not kept and the environment's proxies are
-not used. The URL is sent as it was given. Of a response only the status counts: a short body is read, so that the
-connection can be reused, and dropped.
+The bytes sent are the bytes signed. Redirects are not followed and cookies are not kept. The URL is sent as it was
+given. Of a response only the status counts: a short body is read, so that the connection can be reused, and dropped.
 
 An endpoint may give up an idle connection at any time, and a request may find that out. It is then sent once more at
 once, on a new connection. The endpoint may have got it, and gets it twice: at least once allows that, and the
@@ -36,6 +35,7 @@ from cdc_bridge.transport.address_guard import guarded_socket_factory
 from cdc_bridge.transport.connection import EndpointConnection, EndpointConnector, connection_of
 from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome, judge
+from cdc_bridge.transport.proxy import route_of
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
 from cdc_bridge.transport.resolver import CACHE_SECONDS, EndpointResolver
 from cdc_bridge.transport.response_head import BODY_CUT_OFF, BODY_TOO_LONG
@@ -67,13 +67,16 @@ class HttpTransport:
 
         Raises:
             OSError: A certificate file cannot be read, or holds none (``ssl.SSLError`` is an ``OSError``).
+            ValueError: The environment names a proxy that cannot be used.
         """
+        self.route = route_of(endpoint)
         self._endpoint = endpoint
         self._may_send = may_send
         self._may_keep_connection = may_keep_connection
         self._limits = _limits(endpoint, endpoint.timeout_seconds)
         self._url = _request_url(endpoint.url)
         self._connector = EndpointConnector(
+            self.route.proxy,
             limit=endpoint.max_in_flight,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             resolver=EndpointResolver(endpoint.connect_timeout_seconds),
@@ -135,7 +138,7 @@ class HttpTransport:
                 return _Result(outcome, connection.flaw or flaw)
         except TimeoutError as error:
             if body.connection is None or (head := body.connection.head) is None:
-                return _Result(Failed(None, timeout_reason(error, self._endpoint)))
+                return _Result(Failed(None, timeout_reason(error, self._endpoint, self.route)))
             early = not body.connection.has_written
             return _Result(_judge(head.status, dict(head.headers), early=early), head.flaw)
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
@@ -147,7 +150,7 @@ class HttpTransport:
                 dead = isinstance(error, _ENDS) and not isinstance(error, aiohttp.ClientConnectorError)
             else:
                 dead = body.connection.is_dead
-            return _Result(Failed(None, reason_of(error)), found_dead_connection=dead)
+            return _Result(Failed(None, reason_of(error, self.route)), found_dead_connection=dead)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,9 @@ deliveries, so :class:`EndpointConnection` watches the raw bytes, in four places
 * After a 5xx or 408 the connection is not used again: a gateway that gave up waiting may still pass on what comes late.
 
 A connection also has a maximum age, so that requests follow a name that gets another address.
+
+Through a proxy, such a connection is made once the tunnel is there (:mod:`~cdc_bridge.transport.tunnel`), and gets
+nothing of what the proxy sent.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from __future__ import annotations
 import asyncio
 import random
 import select
+import socket
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import aiohappyeyeballs
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
@@ -32,7 +37,12 @@ from aiohttp.http import HttpVersion11, RawResponseMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from cdc_bridge.endpoints.proxy_address import ProxyAddress
 from cdc_bridge.transport.response_head import BYTES_BEHIND, BYTES_UNASKED, ResponseHead, read_head
+from cdc_bridge.transport.tunnel import ProxyFailed, ProxyUnreachable, request_tunnel
+
+if TYPE_CHECKING:
+    from aiohttp.tracing import Trace
 
 MAX_AGE_SECONDS = 60.0
 _AGE_JITTER = 0.1
@@ -181,9 +191,15 @@ class EndpointConnection(ResponseHandler):
 class EndpointConnector(aiohttp.TCPConnector):
     """Connects to an endpoint and keeps its connections."""
 
-    def __init__(self, **options: Any) -> None:
-        """Prepare to connect, with the options of aiohttp's connector."""
+    def __init__(self, proxy: ProxyAddress | None = None, **options: Any) -> None:
+        """Prepare to connect.
+
+        Args:
+            proxy: The proxy to connect through, for TLS only; ``None``: none.
+            options: Those of aiohttp's connector.
+        """
         super().__init__(**options)
+        self._proxy = proxy
         self._factory = partial(self._new_connection)
         # Its parameter is deprecated, and without it TLS is not closed in order when the connector is closed.
         self._ssl_shutdown_timeout = _TLS_CLOSE_SECONDS
@@ -196,6 +212,57 @@ class EndpointConnector(aiohttp.TCPConnector):
             for connection, _ in connections:
                 connection.close()
         self._conns.clear()
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
+    ) -> ResponseHandler:
+        """Connect, as aiohttp does, or through the proxy."""
+        if self._proxy is None:
+            return await super()._create_connection(req, traces, timeout)
+        host, port = req.url.raw_host or "", req.url.port or 443
+        stage = f"no connection with the proxy {self._proxy}"
+        addresses = await self._addresses_of(self._proxy)
+        try:
+            async with asyncio.timeout(timeout.sock_connect) as limit:
+                connected = await self._connected(self._proxy, addresses)
+                stage = f"no response from the proxy {self._proxy} for a connection to {host}:{port}"
+                await request_tunnel(connected, self._proxy, host, port)
+                stage = f"no TLS with the endpoint through the proxy {self._proxy}"
+                _, connection = await self._wrap_existing_connection(
+                    self._factory,
+                    sock=connected,
+                    ssl=self._get_ssl_context(req),
+                    ssl_shutdown_timeout=_TLS_CLOSE_SECONDS,
+                    server_hostname=host.rstrip("."),
+                    req=req,
+                    timeout=aiohttp.ClientTimeout(),
+                )
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise ProxyFailed(f"{stage} within {timeout.sock_connect:g} s") from None
+        return connection
+
+    async def _addresses_of(self, proxy: ProxyAddress) -> list[aiohappyeyeballs.AddrInfoType]:
+        try:
+            return self._convert_hosts_to_addr_infos(await self._resolve_host(proxy.host, proxy.port))
+        except OSError as error:
+            raise ProxyUnreachable(proxy, error) from error
+
+    async def _connected(self, proxy: ProxyAddress, addresses: list[aiohappyeyeballs.AddrInfoType]) -> socket.socket:
+        try:
+            return await aiohappyeyeballs.start_connection(
+                addresses,
+                happy_eyeballs_delay=self._happy_eyeballs_delay,
+                interleave=self._interleave,
+                loop=self._loop,
+                socket_factory=self._socket_factory,
+            )
+        except OSError as error:
+            raise ProxyUnreachable(proxy, error) from error
 
     def _new_connection(self) -> ResponseHandler:
         age = MAX_AGE_SECONDS * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)

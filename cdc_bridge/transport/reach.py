@@ -12,6 +12,7 @@ from aiohttp.connector import Connection
 
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.client import HttpTransport
+from cdc_bridge.transport.proxy import Route
 from cdc_bridge.transport.reasons import reason_of
 
 
@@ -20,6 +21,8 @@ class Reached:
     """The connection was established."""
 
     address: str
+    """Of the endpoint; of the proxy, if the route leads through one."""
+    route: Route
     certificate_ends_at: datetime | None
     """``None``: without TLS."""
 
@@ -29,6 +32,7 @@ class Unreached:
     """The connection failed."""
 
     reason: str
+    route: Route
 
 
 async def reach(endpoint: Endpoint) -> Reached | Unreached:
@@ -36,21 +40,22 @@ async def reach(endpoint: Endpoint) -> Reached | Unreached:
 
     Raises:
         OSError: A certificate file cannot be read.
+        ValueError: The environment names a proxy that cannot be used.
     """
     transport = HttpTransport(endpoint, may_send=lambda: False)
     try:
         async with asyncio.timeout(endpoint.timeout_seconds) as whole:
-            return _reached(await transport.connect())
+            return _reached(await transport.connect(), transport.route)
     except TimeoutError:
         seconds = endpoint.timeout_seconds if whole.expired() else endpoint.connect_timeout_seconds
-        return Unreached(f"no connection within {seconds:g} s")
+        return Unreached(transport.route.told(f"no connection within {seconds:g} s"), transport.route)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return Unreached(reason_of(error))
+        return Unreached(reason_of(error, transport.route), transport.route)
     finally:
         await transport.close()
 
 
-def _reached(connection: Connection) -> Reached:
+def _reached(connection: Connection, route: Route) -> Reached:
     try:
         if connection.transport is None:
             raise ConnectionResetError
@@ -60,4 +65,4 @@ def _reached(connection: Connection) -> Reached:
         connection.close()
     ends = certificate.get("notAfter")
     ends_at = None if ends is None else datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
-    return Reached(f"{address}:{port}", ends_at)
+    return Reached(f"{address}:{port}", route, ends_at)

@@ -13,6 +13,8 @@ import aiohttp
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.address_guard import ForbiddenAddress
 from cdc_bridge.transport.connection import UnaskedBytes
+from cdc_bridge.transport.proxy import DIRECTLY, Route
+from cdc_bridge.transport.tunnel import ProxyFailed, ProxyUnreachable
 
 _CA_FILE = "endpoint_ca_file in the settings, or --ca-file FILE with cdc-bridge endpoint set NAME and conformance"
 _UNKNOWN_ISSUER = {18, 19, 20, 21}  # X509_V_ERR_..._SELF_SIGNED_CERT, ..._UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ...
@@ -42,15 +44,29 @@ _UNREACHABLE = {
 }
 
 
-def timeout_reason(error: TimeoutError, endpoint: Endpoint) -> str:
+def timeout_reason(error: TimeoutError, endpoint: Endpoint, route: Route = DIRECTLY) -> str:
     """Return which of an endpoint's time-outs an attempt ran into."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return f"no connection within {endpoint.connect_timeout_seconds:g} s"
-    return f"no response within {endpoint.timeout_seconds:g} s"
+        return route.told(f"no connection within {endpoint.connect_timeout_seconds:g} s")
+    return route.told(f"no response within {endpoint.timeout_seconds:g} s")
 
 
-def reason_of(error: Exception) -> str:  # noqa: C901, PLR0911 - one for each kind of failure
+def reason_of(error: Exception, route: Route = DIRECTLY) -> str:
     """Return why an attempt failed."""
+    match error:
+        case ProxyUnreachable(os_error=ForbiddenAddress() as forbidden):
+            return f"address of the proxy {error.proxy} not allowed: {forbidden}"
+        case ProxyUnreachable(os_error=socket.gaierror() as unknown):
+            return f"the name of the proxy {error.proxy} cannot be resolved: {_words(unknown)}"
+        case ProxyUnreachable():
+            return f"{error}: {_why_no_connection(error.os_error)}"
+        case ProxyFailed():
+            return str(error)
+        case _:
+            return route.told(_why(error))
+
+
+def _why(error: Exception) -> str:  # noqa: C901, PLR0911 - one for each kind of failure
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return certificate_reason(error.certificate_error)

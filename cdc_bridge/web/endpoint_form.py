@@ -1,7 +1,7 @@
 """The form of an endpoint's options: what was typed into it, and the options that follow.
 
-What is secret or may be, the values of headers and the query of a URL, is never sent back: those fields are empty, and
-leave things as they are unless something is typed.
+What is secret or may be, the values of headers, the query of a URL and a proxy's password, is never sent back: those
+fields are empty, and leave things as they are unless something is typed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class EndpointForm:
     """What stood in the fields when the form was shown: only what differs is a change, so that of two people who change
     one endpoint at once neither takes back what the other did."""
     dropped: frozenset[str] = frozenset()
-    """Options whose lines are all to be removed."""
+    """Options that are to have no value any more."""
     name: str = ""
     from_oldest: bool = False
     signed: bool = True

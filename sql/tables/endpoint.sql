@@ -26,6 +26,7 @@ create table if not exists cdc_bridge.endpoint (
   latest_only             boolean     not null default false,
   timeout_seconds         float8      not null default 15 check (timeout_seconds > 0 and timeout_seconds <= 300),
   connect_timeout_seconds float8      not null default 5 check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
+  proxy                   text,
   ca_file                 text,
   client_certificate_file text,
   client_key_file         text,
@@ -79,6 +80,7 @@ comment on column cdc_bridge.endpoint.max_in_flight is 'Maximum number of reques
 comment on column cdc_bridge.endpoint.latest_only is 'Whether one request with the current data is sent for all queued changes of a reservation';
 comment on column cdc_bridge.endpoint.timeout_seconds is 'Time limit for a request, connection included';
 comment on column cdc_bridge.endpoint.connect_timeout_seconds is 'Time limit for establishing a connection';
+comment on column cdc_bridge.endpoint.proxy is 'HTTP proxy to connect through, http://user:password@proxy:3128, or none; null: as the daemon''s environment says';
 comment on column cdc_bridge.endpoint.ca_file is 'PEM file on the daemon''s machine with the CA certificates to trust; null: the system''s';
 comment on column cdc_bridge.endpoint.client_certificate_file is 'PEM file there with the certificate to present to an endpoint that asks for one';
 comment on column cdc_bridge.endpoint.client_key_file is 'PEM file there with its private key; null: it is in the certificate file';
@@ -119,8 +121,8 @@ comment on column cdc_bridge.endpoint.skipped_filtered is 'Deliveries skipped so
 comment on column cdc_bridge.endpoint.skipped_event is 'Deliveries skipped so far because it does not get such changes';
 comment on column cdc_bridge.endpoint.skipped_unchanged is 'Deliveries skipped so far because the body was the one delivered last';
 
--- For readers: all columns but headers, secret, previous_secret and url, whose query may be secret: they find the rest of
--- it in endpoint_status. One that is not named here cannot be read.
+-- For readers: all columns but headers, secret, previous_secret, proxy, which may hold a password, and url, whose query
+-- may be secret: they find the rest of it in endpoint_status. One that is not named here cannot be read.
 grant select (
   endpoint_id, name, in_settings, created_at,
   previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,

@@ -26,8 +26,16 @@ where leased_until > now() and split_part(daemon_name, ':', 2) = %s::text
 """
 
 
+PROXY_VARIABLES = {"http_proxy", "https_proxy", "no_proxy", "all_proxy"}
+
+
+def is_setting(variable: str) -> bool:
+    """Return whether the product does something else for a variable of the environment."""
+    return variable.startswith("CDC_BRIDGE_") or variable.lower() in PROXY_VARIABLES
+
+
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("CDC_BRIDGE_")}
+    own = {name: value for name, value in os.environ.items() if not is_setting(name)}
     return own | {"CDC_BRIDGE_CONFIG": os.devnull} | dict(settings)
 
 

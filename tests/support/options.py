@@ -13,6 +13,8 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def another_value(option: Option) -> Any:
     """Return a value in stored form that is not the default."""
+    if option.name == "proxy":
+        return "http://another.example:3128"
     values: dict[Kind, Any] = {
         Kind.TEXT: "https://another.example/x",
         Kind.LINES: ["x-another: header"],

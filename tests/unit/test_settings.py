@@ -62,6 +62,8 @@ EXPOSED = [
     ('database_url = "postgresql://u:p@localhost/d"', ["database_url"]),
     ('database_url = "host=localhost password=p"', ["database_url"]),
     (f'endpoint_url = "{URL}?key=a"', ["endpoint_url"]),
+    ('endpoint_proxy = "user:password@proxy:3128"', ["endpoint_proxy"]),
+    ('endpoint_proxy = "http://proxy:3128"', []),
     (f'database_url = "postgresql://u@localhost/d"\nendpoint_url = "{URL}"\nbatch_size = 7\nweb_token = ""', []),
 ]
 

@@ -51,12 +51,14 @@ async def run_conformance_test(endpoint: Endpoint) -> AsyncIterator[Result]:
     """Test every requirement in order; skip the rest if not even a valid request is accepted.
 
     Raises:
-        BridgeError: A certificate file cannot be read.
+        BridgeError: A certificate file cannot be read, or the environment names a proxy that cannot be used.
     """
     try:
         sender = HttpTransport(endpoint, may_send=lambda: True)
     except OSError as error:
         raise BridgeError(f"a certificate file cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BridgeError(str(error)) from None
     requests, accepts = RequestFactory(), True
     try:
         for number, requirement in enumerate(REQUIREMENTS):

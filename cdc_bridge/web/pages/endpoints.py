@@ -95,7 +95,7 @@ async def test(request: web.Request) -> web.StreamResponse:
         result = await send_test_request(site_of(request).settings.now, name)
         log_change(request, "endpoint tested", endpoint=name, status=result.status)
         response = f"HTTP {result.status}" if result.delivered else result.reason
-        text = f"Test request: {response}, after {result.milliseconds} ms. {result.meaning}"
+        text = f"Test request, {result.route}: {response}, after {result.milliseconds} ms. {result.meaning}"
         say(request, text, good=result.delivered)
     raise to_endpoint(name)
 

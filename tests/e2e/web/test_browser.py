@@ -102,7 +102,7 @@ class Manager:
         self.receiver.script = lambda _: Response()
         await self.page.get_by_role("link", name="till", exact=True).click()
         await self.page.get_by_role("button", name="Send a test request").click()
-        await expect(self.page.get_by_text("Test request: HTTP 200")).to_be_visible()
+        await expect(self.page.get_by_text("Test request, directly: HTTP 200")).to_be_visible()
         await expect(self.page.locator("#status .state")).to_have_text("healthy", timeout=PATIENCE_MILLISECONDS)
 
     async def sends_a_dead_letter_again(self) -> None:

@@ -232,7 +232,7 @@ async def test_test_request_shows_the_response(operator: Visitor, receiver: Rece
     for status in [200, 401, 503]:
         receiver.script = lambda _, status=status: Response(status=status)  # type: ignore[misc]
         answer = await operator.send("/endpoints/default/test")
-        assert f"Test request: HTTP {status}" in answer.text
+        assert f"Test request, directly: HTTP {status}" in answer.text
         assert receiver.requests[-1].headers["ce-type"] == "cdc-bridge.test"
 
 

@@ -57,7 +57,9 @@ WRITE_E_RES = [
     "drop trigger cdc_bridge_update on reservations",
 ]
 READ_E_RES = [f"select * from {table}" for table in E_RES_TABLES]
-READ_SECRETS = [f"select {column} from cdc_bridge.endpoint" for column in ("headers", "secret", "previous_secret")]
+READ_SECRETS = [
+    f"select {column} from cdc_bridge.endpoint" for column in ("headers", "secret", "previous_secret", "proxy")
+]
 INSERT_CHANGE = "insert into cdc_bridge.change (reservation_id, operation, changed_at) values ('R', 'U', now())"
 DEFINE = [
     OWN_PAYLOAD,
@@ -388,7 +390,7 @@ def test_capture_does_not_run_what_hangs_on_a_keys_type(database: Database, e_re
     assert database.value("select reservation_id from cdc_bridge.change order by seq desc limit 1") == "B"
 
 
-SECRET_COLUMNS = ("headers", "secret", "previous_secret", "url")
+SECRET_COLUMNS = ("headers", "secret", "previous_secret", "proxy", "url")
 
 
 @pytest.mark.parametrize("column", SECRET_COLUMNS)

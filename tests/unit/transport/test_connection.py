@@ -19,6 +19,7 @@ from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.message import Message, compose
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 from tests.support.certificates import Certificates
+from tests.support.http_proxy import ScriptedProxy, establishing
 from tests.support.scripted_connections import OK, ScriptedConnection, ScriptedReceiver, accept_all
 from tests.support.waiting import until
 from tests.unit.runtime.scripted import TILL
@@ -33,12 +34,21 @@ GONE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
 Send = Callable[[Message], Coroutine[Any, Any, Attempt]]
 
 
-@pytest.fixture
-async def transport(scripted_receiver: ScriptedReceiver, certificates: Certificates) -> AsyncIterator[HttpTransport]:
-    till = replace(TILL, url=scripted_receiver.url, ca_file=certificates.ca_file, timeout_seconds=3)
-    transport = HttpTransport(till, may_send=lambda: True)
-    yield transport
-    await transport.close()
+@pytest.fixture(params=["directly", "through a proxy"])
+async def transport(
+    scripted_receiver: ScriptedReceiver, certificates: Certificates, request: pytest.FixtureRequest
+) -> AsyncIterator[HttpTransport]:
+    async with ScriptedProxy(establishing(scripted_receiver.port)) as proxy:
+        till = replace(
+            TILL,
+            url=scripted_receiver.url,
+            ca_file=certificates.ca_file,
+            timeout_seconds=3,
+            proxy="none" if request.param == "directly" else proxy.url,
+        )
+        transport = HttpTransport(till, may_send=lambda: True)
+        yield transport
+        await transport.close()
 
 
 @pytest.fixture
@@ -49,6 +59,10 @@ def send(transport: HttpTransport) -> Send:
         return attempt
 
     return send
+
+
+directly_alone = pytest.mark.parametrize("transport", ["directly"], indirect=True)
+"""For a test that needs to know what has arrived at our end, or that is about the name; through a proxy it cannot."""
 
 
 def after_one(response: bytes, *further: bytes) -> Callable[[ScriptedConnection], Awaitable[None]]:
@@ -100,6 +114,7 @@ async def test_what_arrives_on_an_idle_connection_is_no_response_to_the_next_req
     assert (await send(MESSAGE)).flaw is None  # told once
 
 
+@directly_alone
 async def test_response_that_arrives_while_the_next_request_is_prepared_is_not_its_own(
     send: Send, scripted_receiver: ScriptedReceiver
 ) -> None:
@@ -121,6 +136,7 @@ async def test_connection_is_not_used_again_after_a_503(send: Send, scripted_rec
     assert [number for number, _ in scripted_receiver.requests] == [0, 1]
 
 
+@directly_alone
 async def test_endpoint_that_speaks_first_is_not_believed(
     send: Send, scripted_receiver: ScriptedReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,6 +438,7 @@ async def test_connection_is_closed_after_the_response_when_its_maximum_age_is_o
     await scripted_receiver.wait_until_closed(0)
 
 
+@directly_alone
 async def test_name_that_moves_to_another_address_is_followed(
     send: Send, scripted_receiver: ScriptedReceiver, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

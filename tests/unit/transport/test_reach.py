@@ -11,6 +11,7 @@ import pytest
 
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.outcome import Delivered, Failed
+from cdc_bridge.transport.proxy import DIRECTLY
 from cdc_bridge.transport.reach import Reached, Unreached, reach
 from tests.support.certificates import Certificates
 from tests.support.scripted_connections import ScriptedReceiver, accept_all
@@ -62,13 +63,13 @@ async def test_request_and_connection_test_agree(
     else:
         assert isinstance(attempt.outcome, Failed)
         assert problem in attempt.outcome.reason
-        assert reached == Unreached(attempt.outcome.reason)
+        assert reached == Unreached(attempt.outcome.reason, DIRECTLY)
 
 
 async def test_name_that_is_not_resolved_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: never.wait())
     try:
-        assert await reach(replace(TILL, timeout_seconds=0.2)) == Unreached("no connection within 0.2 s")
+        assert await reach(replace(TILL, timeout_seconds=0.2)) == Unreached("no connection within 0.2 s", DIRECTLY)
     finally:
         never.set()

@@ -19,6 +19,7 @@ from yarl import URL
 
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.outcome import Failed
+from cdc_bridge.transport.proxy import DIRECTLY
 from cdc_bridge.transport.reach import Unreached, reach
 from cdc_bridge.transport.reasons import reason_of
 from tests.support.blocking_receiver import BlockingReceiver
@@ -76,7 +77,7 @@ async def test_end_of_the_handshake_is_told_in_the_same_words_by_request_and_che
         told = await reason(url, certificates)
         found = await reach(replace(TILL, url=url))
     assert words in told
-    assert found == Unreached(told)
+    assert found == Unreached(told, DIRECTLY)
 
 
 @pytest.mark.parametrize(
