@@ -102,7 +102,8 @@ def set_(
 ) -> None:
     """Change the options of an endpoint that are given, and no others.
 
-    Headers given replace all existing ones. An empty value removes a file, or all headers: --ca-file '', --header ''.
+    Headers given replace all existing ones. An empty value removes a file, a limit, or all headers: --ca-file '',
+    --max-per-second '', --header ''.
 
     A URL of another server, by scheme, host or port, needs headers and signing secret anew, or --keep-headers.
 

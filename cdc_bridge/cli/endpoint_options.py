@@ -103,6 +103,11 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
         case Kind.SWITCH:
             flag = typer.Option(f"{option.flag}/{option.off}", help=help_text, rich_help_panel=DELIVERY_PANEL)
             yield _parameter(option.name, Annotated[bool | None, flag])
+        case Kind.NUMBER if option.optional:
+            flag = typer.Option(
+                option.flag, metavar="NUMBER", help=f"{help_text} Empty: {option.absent}.", parser=_number_or_nothing
+            )
+            yield _parameter(option.name, Annotated[Any, flag])
         case Kind.NUMBER:
             value_type: Any = option.value_type
             yield _parameter(option.name, Annotated[value_type | None, typer.Option(option.flag, help=help_text)])
@@ -110,6 +115,15 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
             metavar = "FILE" if option.kind is Kind.FILE else "TEXT"
             flag = typer.Option(option.flag, metavar=metavar, help=help_text)
             yield _parameter(option.name, Annotated[str | None, flag])
+
+
+def _number_or_nothing(text: str) -> float | str:
+    if not text:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a valid float.") from None
 
 
 def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:

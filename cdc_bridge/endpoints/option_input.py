@@ -32,7 +32,7 @@ _STANDARD_INPUT = Path("-")
 _CERTIFICATE, _KEY = "client_certificate_file", "client_key_file"
 
 Given = Mapping[str, Any]
-"""Options by name, only those that were given. An empty file name, or no header line at all, removes what there was."""
+"""Options by name, only those that were given. An empty text, or no header line at all, removes what there was."""
 
 
 class SecretsForNewHostMissing(WrongUsage):
@@ -166,10 +166,12 @@ def unusable_flag(error: UnusableOption) -> WrongUsage:
 
 def _stored(option: Option, value: Any) -> Any:
     """Return the stored form of a value that was given."""
+    if option.optional and (value is None or value == ""):
+        return None
     with blaming(option):
         match option.kind:
             case Kind.FILE:
-                return _file_name(value) if value else None
+                return _file_name(value)
             case Kind.LINES:
                 return [f"{name}: {text}" for name, text in option.usable(value)]
             case _:

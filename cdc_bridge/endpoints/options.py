@@ -104,6 +104,16 @@ class Endpoint:
             maximum=1000,
         ),
     ] = 16
+    max_per_second: Annotated[
+        float | None,
+        Option(
+            label="Rate limit",
+            help="Maximum rate of requests, retries and probes included",
+            unit="requests per second",
+            above=0,
+            maximum=10_000,
+        ),
+    ] = None
     latest_only: Annotated[
         bool,
         Option(

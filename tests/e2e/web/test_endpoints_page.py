@@ -296,6 +296,23 @@ async def test_rejected_booking_and_the_result_of_a_reconcile_are_shown(
     await until_on_page(operator, "/endpoints/default", "17 missing, 3 stale")
 
 
+async def test_rate_limit_is_the_reason_of_the_lag_until_it_is_removed(
+    operator: Visitor, database: Database, receiver: Receiver, certificates: Certificates
+) -> None:
+    form = TILL | {"url": receiver.url, "ca_file": str(certificates.ca_file), "max_per_second": "0.01"}
+    await operator.send("/endpoints/new", form)
+    await operator.send("/endpoints/default/pause")
+    database.execute(BOOKING, ("R1",))
+    database.execute(BOOKING, ("R2",))
+    await until_on_page(operator, "/", "limited to 0.01 requests a second")
+    await until_on_page(operator, "/endpoints/till", "healthy: limited to 0.01 requests a second")
+    changed = form | {"max_per_second": "many"}
+    assert "Rate limit has to be a number." in (await operator.send("/endpoints/till/change", changed)).text
+    await operator.send("/endpoints/till/change", form | {"max_per_second": ""})
+    await receiver.wait_for_delivered(2)
+    assert database.value("select max_per_second from cdc_bridge.endpoint where name = 'till'") is None
+
+
 async def test_daemon_on_standby_does_not_say_that_there_are_no_problems(operator: Visitor, bridges: Bridges) -> None:
     port = free_port()
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_WEB_TOKEN=TOKEN)

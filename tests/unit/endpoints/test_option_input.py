@@ -52,6 +52,9 @@ def test_what_is_not_given_has_its_default() -> None:
         ({"headers": (f"x-a: {MARK}\r\nx-b: c",)}, "control character"),
         ({"max_in_flight": 0}, "--max-in-flight should be greater than or equal to 1"),
         ({"max_in_flight": 1001}, "--max-in-flight should be less than or equal to 1000"),
+        ({"max_per_second": 0.0}, "--max-per-second should be greater than 0"),
+        ({"max_per_second": 10_001.0}, "--max-per-second should be less than or equal to 10000"),
+        ({"max_per_second": float("nan")}, "--max-per-second should be"),
         ({"timeout_seconds": 0.0}, "--timeout-seconds should be greater than 0"),
         ({"timeout_seconds": float("nan")}, "--timeout-seconds should be"),
         ({"connect_timeout_seconds": float("inf")}, "--connect-timeout-seconds should be less than or equal to 300"),
@@ -71,6 +74,11 @@ def test_refused_in_words_without_the_value(given: dict[str, Any], words: str) -
         checked_options(given, allow_http=False)
     assert words in raised.value.problem
     assert MARK not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [option.name for option in options_for(Setter.OPERATOR) if option.optional])
+def test_empty_text_removes_an_option_that_may_be_without_a_value(name: str) -> None:
+    assert checked_options({name: ""}, allow_http=False).stored[name] is None
 
 
 def test_headers_come_out_tidy() -> None:

@@ -167,6 +167,15 @@ def test_form_has_its_field_and_gives_what_is_typed_into_it(option: Option, show
     assert LABELS[option.singular or option.name]
 
 
+@pytest.mark.parametrize("option", [option for option in OF_OPERATOR if option.optional], ids=name_of)
+def test_emptied_field_removes_the_value_and_one_that_was_empty_changes_nothing(option: Option) -> None:
+    before = shown_endpoint().record
+    emptied = EndpointForm.sent({**EndpointForm.of(before).typed, option.name: ""})
+    assert emptied.given(before) == {option.name: ""}
+    without = replace(before, options={**before.options, option.name: None})
+    assert option.name not in EndpointForm.sent(EndpointForm.of(without).typed).given(without)
+
+
 @every_shown_option
 def test_show_and_json_have_it(option: Option, capsys: pytest.CaptureFixture[str]) -> None:
     shown = shown_endpoint()

@@ -90,6 +90,8 @@ class ScriptedTransport:
         self.script: Script = lambda _: OK
         self.sent: list[tuple[str, int]] = []
         """Reservation and number of each request, in order."""
+        self.sent_at: list[float] = []
+        """When each was sent, by the loop's clock."""
         self.under_way = self.most_under_way = 0
         self.withheld = 0
         """So many of the next requests find that the lease has ended."""
@@ -106,6 +108,7 @@ class ScriptedTransport:
         assert message.subject is not None
         assert message.sequence is not None
         self.sent.append((message.subject, seq_of(message.sequence)))
+        self.sent_at.append(asyncio.get_running_loop().time())
         self.under_way += 1
         self.most_under_way = max(self.under_way, self.most_under_way)
         await self.gate.pass_through(self._happened)
@@ -273,7 +276,14 @@ class ObservedPipeline(Pipeline):
 class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
     """A pipeline that runs within the context; whatever it raised, :meth:`stop` raises."""
 
-    def __init__(self, *, max_in_flight: int = 4, latest_only: bool = False, page_size: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        max_in_flight: int = 4,
+        max_per_second: float | None = None,
+        latest_only: bool = False,
+        page_size: int = 100,
+    ) -> None:
         self.happened = Happened()
         self.reader = Reader(asyncio.Event())
         self.transport = ScriptedTransport(self.happened)
@@ -283,7 +293,7 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
         self.state_changes = 0
         self._stopping = asyncio.Event()
         self.pipeline = ObservedPipeline(
-            replace(TILL, max_in_flight=max_in_flight, latest_only=latest_only),
+            replace(TILL, max_in_flight=max_in_flight, max_per_second=max_per_second, latest_only=latest_only),
             self.lease,
             position(0),
             reader=self.reader,
