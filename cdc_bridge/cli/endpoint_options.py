@@ -11,10 +11,21 @@ import typer
 
 from cdc_bridge.console import print_line
 from cdc_bridge.endpoints.option import Kind, Option, Setter
-from cdc_bridge.endpoints.option_input import Given, header_lines_of
+from cdc_bridge.endpoints.option_input import STANDARD_INPUT, Given, header_lines_of, secret_of
 from cdc_bridge.endpoints.options import OPTIONS, options_for
+from cdc_bridge.own_files import everybody_reads
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.", show_default=False)]
+
+SecretFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--secret-file",
+        metavar="FILE",
+        allow_dash=True,
+        help="File with a signing secret that the vendor made, whsec_...; - is standard input. It is not printed.",
+    ),
+]
 
 DELIVERY_PANEL = "Deliveries"
 """Panel of the help for flags with two names, which would leave the others no room for their text."""
@@ -58,6 +69,20 @@ def given_options(parameters: Mapping[str, Any]) -> Given:
         if value is not None:
             given[option.name] = value
     return given
+
+
+def given_secret(file: Path | None) -> str | None:
+    """Return the signing secret in a file, and warn if every user of this machine can read it.
+
+    Raises:
+        WrongUsage: The file cannot be read, or has no secret in it.
+    """
+    if file is None:
+        return None
+    secret = secret_of(file)
+    if file != STANDARD_INPUT and everybody_reads(file):
+        print_warnings([f"--secret-file: every user of this machine can read {file}; withdraw that: chmod o-r {file}"])
+    return secret
 
 
 def print_warnings(warnings: Iterable[str]) -> None:

@@ -237,6 +237,10 @@ where endpoint_id = %(endpoint_id)s
   )
 returning true
 
+-- name: is_signed_with
+-- A row: an endpoint's requests are signed with a secret already.
+select true from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s and secret = %(secret)s
+
 -- name: rotate_secret
 -- Gives an endpoint a new secret and keeps the one before for some hours. No row: a rotation is in progress, and not to
 -- be cut short.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from base64 import b64encode
 
 import pytest
 
@@ -206,6 +207,28 @@ async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor
     for wrong in ("", "many", "-1", "1e9", "nan"):
         refused = await operator.send(path, {"keep_old_hours": wrong})
         assert "Overlap has to be" in refused.text
+
+
+async def test_rotation_takes_a_secret_that_the_vendor_made_and_never_shows_it(
+    operator: Visitor, database: Database
+) -> None:
+    first = WHSEC.findall((await operator.send("/endpoints/new", TILL)).html)[0]
+    path = "/endpoints/till/rotate-secret"
+    secret = "whsec_" + b64encode(b"v" * 32).decode()
+    columns = "select secret, previous_secret from cdc_bridge.endpoint where name = 'till'"
+    assert "Vendor's secret" in (await operator.get(path)).text
+    for wrong, words in (
+        ("a-secret-without-its-mark", "Vendor's secret has to begin with whsec_."),
+        (first, "Requests are signed with this secret already."),
+    ):
+        answer = await operator.send(path, {"keep_old_hours": "24", "vendor_secret": wrong})
+        assert words in answer.text
+        assert wrong not in answer.html + (await operator.get(path)).html
+    assert database.execute(columns) == [(first, None)]
+    answer = await operator.send(path, {"keep_old_hours": "24", "vendor_secret": f" {secret} "})
+    assert "Requests to till are signed with the vendor's secret, and with the previous one until " in answer.text
+    assert secret not in answer.html + (await operator.get(path)).html
+    assert database.execute(columns) == [(secret, first)]
 
 
 async def test_what_removing_loses_is_said_before(operator: Visitor, database: Database) -> None:

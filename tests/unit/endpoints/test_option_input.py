@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdc_bridge.endpoints.option import Setter
-from cdc_bridge.endpoints.option_input import checked_name, checked_options, header_lines_of, with_defaults
+from cdc_bridge.endpoints.option_input import (
+    checked_name,
+    checked_options,
+    checked_secret,
+    header_lines_of,
+    secret_of,
+    with_defaults,
+)
 from cdc_bridge.endpoints.options import options_for
 from cdc_bridge.errors import WrongUsage
 from tests.support.certificates import Certificates
 
 MARK = "an-unmistakable-word"
+SECRET = "whsec_" + b64encode(b"s" * 32).decode()
 
 
 @pytest.mark.parametrize("name", ["till", "t", "0", "till-2", "kitchen_screen", "a" * 63])
@@ -138,3 +147,43 @@ def test_file_without_headers_is_refused_and_takes_none_away(tmp_path: Path, con
         header_lines_of(file)
     with pytest.raises(WrongUsage, match="cannot be read"):
         header_lines_of(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f"\n  {SECRET} \r\n\n"])
+def test_file_of_a_secret(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(content)
+    assert checked_secret(secret_of(file)) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "has no secret in it"),
+        (b" \n\n", "has no secret in it"),
+        (f"{SECRET}\n{MARK}\n".encode(), "has 2 lines, but has to hold the secret alone"),
+        (MARK.encode(), "has to begin with whsec_"),
+        (f"WHSEC_{MARK}".encode(), "has to begin with whsec_"),
+        (f"whsec_{MARK}!".encode(), "has to be base64 after whsec_"),
+        (f"whsec_{MARK}ü".encode(), "has to be base64 after whsec_"),
+        (f"{SECRET} {MARK}".encode(), "has to be base64 after whsec_"),
+        (b"whsec_" + b64encode(b"x" * 23), "has to hold 24 to 64 bytes, not 23"),
+        (b"whsec_" + b64encode(b"x" * 65), "has to hold 24 to 64 bytes, not 65"),
+        (b"\xff", "is not UTF-8"),
+    ],
+)
+def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with pytest.raises(WrongUsage) as raised:
+        checked_secret(secret_of(file))
+    told = str(raised.value)
+    assert told.startswith("--secret-file ")
+    assert words in told
+    assert MARK not in told
+    assert b64encode(b"x" * 15).decode() not in told
+
+
+def test_file_of_a_secret_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match=r"^--secret-file .* cannot be read: No such file or directory"):
+        secret_of(tmp_path / "nothing")

@@ -111,7 +111,11 @@ def test_endpoint_of_the_settings_has_its_value(option: Option, monkeypatch: pyt
     monkeypatch.setenv("CDC_BRIDGE_DATABASE_URL", "host=localhost")
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_URL", URL["url"])
     monkeypatch.setenv(option.variable, value[0] if isinstance(value, list) else str(value))
-    expected = endpoint_from("default", URL | {option.name: value}, allow_http=False)
+    beside = {}
+    if option.name == "previous_secret":  # It makes no sense alone.
+        beside = {"secret": another_value(OPTIONS["secret"])}
+        monkeypatch.setenv(OPTIONS["secret"].variable, beside["secret"])
+    expected = endpoint_from("default", URL | beside | {option.name: value}, allow_http=False)
     assert Settings().endpoint() == expected  # type: ignore[call-arg]  # it comes from the environment
 
 
