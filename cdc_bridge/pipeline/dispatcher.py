@@ -196,7 +196,7 @@ class Dispatcher:
         return self._probe_at
 
     def _note_rate_limit(self) -> None:
-        """Note since when requests have had to wait for tokens; being in flight for long is another reason to wait."""
+        """Note since when requests have had to wait for tokens, also if in between they waited for others to end."""
         now = self._now()
         if (request_at := self._request_at(now)) is not None and request_at <= now and not self._bucket.available(now):
             self.rate_limited_since = self.rate_limited_since or datetime.now(UTC)

@@ -8,8 +8,8 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.e2e.test_endpoints_while_running import verifies
 from tests.support.bridge import Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
@@ -45,14 +45,6 @@ def exposed_file(secret_file: Path) -> Path:
 def verified_by(request: ReceivedRequest) -> set[str]:
     """Return those of the two secrets that verify a request."""
     return {secret for secret in (FIRST, SECOND) if verifies(request, secret)}
-
-
-def verifies(request: ReceivedRequest, secret: str) -> bool:
-    try:
-        Webhook(secret).verify(request.body.decode(), dict(request.headers))
-    except WebhookVerificationError:
-        return False
-    return True
 
 
 def without_endpoint(bridges: Bridges) -> None:
