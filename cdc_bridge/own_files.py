@@ -47,6 +47,15 @@ def refuse_link(path: Path) -> None:
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
 
 
+def everybody_reads(file: Path) -> bool:
+    """Return whether every user of this machine can read a file.
+
+    Raises:
+        OSError: It is not there.
+    """
+    return bool(file.stat().st_mode & stat.S_IROTH)
+
+
 def read_own(file: Path) -> bytes:
     """Return the content of a file that holds a secret, and withdraw others' rights to it.
 

@@ -229,7 +229,8 @@ class Settings(_EndpointSettings):
         """Return the endpoint that the settings declare, if they do.
 
         Raises:
-            SettingsError: It lacks its URL, the URL is not allowed or the certificate cannot be used.
+            SettingsError: It lacks its URL, the URL is not allowed, the certificate cannot be used, or the previous
+                secret is the only one or the same.
         """
         url = OPTIONS["url"]
         if not self.declares_endpoint:
@@ -241,9 +242,15 @@ class Settings(_EndpointSettings):
             return None
         stored = {option.name: _stored(self._value_of(option)) for option in options_for(Setter.SETTINGS)}
         try:
-            return endpoint_from(NAME_IN_SETTINGS, stored, allow_http=self.allow_http)
+            endpoint = endpoint_from(NAME_IN_SETTINGS, stored, allow_http=self.allow_http)
         except UnusableOption as error:
             raise SettingsError(f"{error.option.variable} {error.problem}") from None
+        secret, previous = OPTIONS["secret"].variable, OPTIONS["previous_secret"].variable
+        if endpoint.previous_secret is not None and endpoint.secret is None:
+            raise SettingsError(f"{previous} is set, but {secret} is not", f"Set {secret} to the new secret.")
+        if endpoint.previous_secret is not None and endpoint.previous_secret == endpoint.secret:
+            raise SettingsError(f"{previous} and {secret} are the same", f"Set {secret} to the new secret.")
+        return endpoint
 
     def _value_of(self, option: Option) -> Any:
         return getattr(self, option.setting)

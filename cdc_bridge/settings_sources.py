@@ -12,7 +12,6 @@ and no message repeats a value that may be secret.
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from pydantic_settings import (
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import without_secrets
+from cdc_bridge.own_files import everybody_reads
 from cdc_bridge.settings import PREFIX, Settings, conninfo_parameters
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -79,7 +79,7 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
 
 
 def _exposed_in_file(file: Path | None) -> Iterator[str]:
-    if file is None or not _everybody_reads(file):
+    if file is None or not everybody_reads(file):
         return
     values = tomllib.loads(file.read_text(encoding="utf-8"))
     if names := [name for name, value in values.items() if value and _is_secret(name, value)]:
@@ -92,12 +92,8 @@ def _exposed_credentials() -> Iterator[str]:
         return
     for path in sorted(Path(directory).iterdir()):
         name = path.name.lower().removeprefix(PREFIX.lower())
-        if name in Settings.model_fields and _everybody_reads(path) and _is_secret(name, path.read_text().strip()):
+        if name in Settings.model_fields and everybody_reads(path) and _is_secret(name, path.read_text().strip()):
             yield str(path)
-
-
-def _everybody_reads(file: Path) -> bool:
-    return bool(file.stat().st_mode & stat.S_IROTH)
 
 
 def _is_secret(name: str, value: object) -> bool:

@@ -39,7 +39,10 @@ def check_declared_endpoint(settings: Settings) -> Check:
             "Set CDC_BRIDGE_ENDPOINT_SECRET=whsec_...: "
             "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
         )
-    return ok(name, f"endpoint {endpoint.name}, {endpoint.shown_url}")
+    told = f"endpoint {endpoint.name}, {endpoint.shown_url}"
+    if endpoint.previous_secret is not None:
+        told += "; a rotation is in progress: requests are signed with the previous secret as well"
+    return ok(name, told)
 
 
 async def check_endpoints(connection: Connection, settings: Settings) -> Check:

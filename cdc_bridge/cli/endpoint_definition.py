@@ -11,7 +11,9 @@ import typer
 from cdc_bridge.cli.endpoint_options import (
     DELIVERY_PANEL,
     NameArgument,
+    SecretFileOption,
     given_options,
+    given_secret,
     print_warnings,
     with_flags_for_all_options,
 )
@@ -25,6 +27,7 @@ from cdc_bridge.cli.options import (
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.status import when
+from cdc_bridge.errors import WrongUsage
 
 
 class _Start(StrEnum):
@@ -43,18 +46,21 @@ def add(
         ),
     ] = _Start.now,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Make no secret; requests are not signed.")] = False,
+    secret_file: SecretFileOption = None,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
     json_: JsonOption = False,
     **options: Any,
 ) -> None:
-    """Add an endpoint, and print its signing secret, once.
+    """Add an endpoint, and print its signing secret, once, unless it comes from a file.
 
     An option that is not given has the default of its setting: CDC_BRIDGE_ENDPOINT_MAX_IN_FLIGHT and so on.
 
     Example: cdc-bridge endpoint add till https://till.example/reservations --header-file /run/till-headers
     """
+    _require_at_most_one(("--unsigned", unsigned), ("--secret-file", secret_file is not None))
     settings = settings_from(config, database_url)
+    secret = given_secret(secret_file)
     added = asyncio.run(
         admin.add_endpoint(
             settings.database_url.get_secret_value(),
@@ -63,6 +69,7 @@ def add(
             allow_http=settings.allow_http,
             from_oldest=start is _Start.oldest,
             signed=not unsigned,
+            secret=secret,
         )
     )
     print_warnings(added.warnings)
@@ -77,8 +84,10 @@ def add(
             "It begins with what is committed from now on. To send it the existing reservations: "
             f"cdc-bridge backfill {name}"
         )
-    if added.secret is None:
+    if unsigned:
         print_line("Requests to it are not signed.")
+    elif added.secret is None:
+        print_line("Requests to it are signed with the secret given.")
     else:
         _print_secret(added.secret)
 
@@ -96,19 +105,24 @@ def set_(
     new_secret: Annotated[
         bool, typer.Option("--new-secret", help="With --url: make a new signing secret, and print it, once.")
     ] = False,
+    secret_file: SecretFileOption = None,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
     **options: Any,
 ) -> None:
     """Change the options of an endpoint that are given, and no others.
 
-    Headers given replace all existing ones. An empty value removes a file, or all headers: --ca-file '', --header ''.
+    Headers given replace all existing ones. An empty value removes a file, a limit, or all headers: --ca-file '',
+    --max-per-second '', --header ''.
 
-    A URL of another server, by scheme, host or port, needs headers and signing secret anew, or --keep-headers.
+    A URL of another server, by scheme, host or port, needs headers and signing secret anew, or --keep-headers. The
+    secret is made (--new-secret) or comes from the vendor (--secret-file).
 
     Example: cdc-bridge endpoint set till --url https://till.example/v2 --timeout-seconds 30
     """
+    _require_at_most_one(("--new-secret", new_secret), ("--secret-file", secret_file is not None))
     settings = settings_from(config, database_url)
+    secret = given_secret(secret_file)
     changed = asyncio.run(
         admin.set_endpoint(
             settings.database_url.get_secret_value(),
@@ -117,6 +131,7 @@ def set_(
             allow_http=settings.allow_http,
             keep_headers=keep_headers,
             with_new_secret=new_secret,
+            secret=secret,
         )
     )
     print_warnings(changed.warnings)
@@ -135,25 +150,41 @@ def rotate_secret(
     now: Annotated[
         bool, typer.Option("--now", help="Drop the older secret of a rotation in progress at once.")
     ] = False,
+    secret_file: SecretFileOption = None,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Give an endpoint a new signing secret, and print it, once. One that has none gets its first.
+    """Give an endpoint a new signing secret, and print it, once, unless it comes from a file.
+
+    An endpoint that has no secret gets its first. With --secret-file, "secret" is null in JSON.
 
     Example: cdc-bridge endpoint rotate-secret till --keep-old-hours 72
     """
     url = database_url_from(config, database_url)
-    rotated = asyncio.run(admin.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now))
+    secret = given_secret(secret_file)
+    rotated = asyncio.run(admin.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now, secret=secret))
     until = rotated.old_until
     if json_:
         print_json({"name": name, "secret": rotated.secret, "old_until": until})
         return
-    signed = f"Requests to {name} are signed with a new secret"
+    signed = f"Requests to {name} are signed with {'a new secret' if secret is None else 'the secret given'}"
     print_line(
         f"{signed} from now on." if until is None else f"{signed}, and with the previous one until {when(until)}."
     )
-    _print_secret(rotated.secret)
+    if rotated.secret is not None:
+        _print_secret(rotated.secret)
+
+
+def _require_at_most_one(*flags: tuple[str, bool]) -> None:
+    """Make sure that at most one of some flags was given.
+
+    Raises:
+        WrongUsage: More were.
+    """
+    given = [flag for flag, is_given in flags if is_given]
+    if len(given) > 1:
+        raise WrongUsage(f"{' and '.join(given)} exclude each other", "Give one of them.")
 
 
 def _print_secret(secret: str) -> None:

@@ -11,11 +11,22 @@ import typer
 
 from cdc_bridge.console import print_line
 from cdc_bridge.endpoints.option import Kind, Option, Setter
-from cdc_bridge.endpoints.option_input import Given, header_lines_of, line_of
+from cdc_bridge.endpoints.option_input import STANDARD_INPUT, Given, header_lines_of, line_of
 from cdc_bridge.endpoints.options import OPTIONS, options_for
 from cdc_bridge.errors import WrongUsage
+from cdc_bridge.own_files import everybody_reads
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.", show_default=False)]
+
+SecretFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--secret-file",
+        metavar="FILE",
+        allow_dash=True,
+        help="File with a signing secret that the vendor made, whsec_...; - is standard input. It is not printed.",
+    ),
+]
 
 DELIVERY_PANEL = "Deliveries"
 """Panel of the help for flags with two names, which would leave the others no room for their text."""
@@ -61,6 +72,20 @@ def given_options(parameters: Mapping[str, Any]) -> Given:
         if value is not None:
             given[option.name] = value
     return given
+
+
+def given_secret(file: Path | None) -> str | None:
+    """Return the signing secret in a file, and warn if every user of this machine can read it.
+
+    Raises:
+        WrongUsage: The file cannot be read, or has no secret in it.
+    """
+    if file is None:
+        return None
+    secret = line_of(file, "--secret-file").strip()
+    if file != STANDARD_INPUT and everybody_reads(file):
+        print_warnings([f"--secret-file: every user of this machine can read {file}; withdraw that: chmod o-r {file}"])
+    return secret
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
@@ -115,6 +140,11 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
         case Kind.SWITCH:
             flag = typer.Option(f"{option.flag}/{option.off}", help=help_text, rich_help_panel=DELIVERY_PANEL)
             yield _parameter(option.name, Annotated[bool | None, flag])
+        case Kind.NUMBER if option.optional:
+            flag = typer.Option(
+                option.flag, metavar="NUMBER", help=f"{help_text} Empty: {option.absent}.", parser=_number_or_nothing
+            )
+            yield _parameter(option.name, Annotated[Any, flag])
         case Kind.NUMBER:
             value_type: Any = option.value_type
             yield _parameter(option.name, Annotated[value_type | None, typer.Option(option.flag, help=help_text)])
@@ -138,6 +168,15 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
 def _file_parameter(name: str, help_text: str) -> inspect.Parameter:
     flag = typer.Option(f"--{name.replace('_', '-')}-file", allow_dash=True, help=help_text)
     return _parameter(f"{name}_file", Annotated[Path | None, flag])
+
+
+def _number_or_nothing(text: str) -> float | str:
+    if not text:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a valid float.") from None
 
 
 def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:

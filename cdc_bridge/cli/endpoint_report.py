@@ -37,6 +37,8 @@ def overview_as_json(endpoint: EndpointOverview) -> dict[str, Any]:
         "since": endpoint.since,
         "next_probe_at": endpoint.next_probe_at,
         "reason": endpoint.reason,
+        "lag_reason": endpoint.lag_reason,
+        "rate_limited_since": endpoint.rate_limited_since,
         "daemon": endpoint.daemon,
     }
 
@@ -69,7 +71,7 @@ def print_table(endpoints: Sequence[EndpointOverview]) -> None:
             (endpoint.status.value, colour_of(endpoint)),
             when(endpoint.since) or "",
             endpoint.daemon or "",
-            endpoint.reason or "",
+            endpoint.reasons,
         )
         for endpoint in endpoints
     )

@@ -90,7 +90,8 @@ def _cells(endpoint: EndpointOverview, at: datetime) -> tuple[Piece, ...]:
 def _status(endpoint: EndpointOverview) -> str:
     if endpoint.status in {EndpointStatus.FAILING, EndpointStatus.DEGRADED}:  # The last failure says why.
         probe = endpoint.next_probe_at
-        return str(endpoint.status) if probe is None else f"failing, next attempt {probe.astimezone():%H:%M:%S}"
+        text = str(endpoint.status) if probe is None else f"failing, next attempt {probe.astimezone():%H:%M:%S}"
+        return f"{text}, {endpoint.lag_reason}" if endpoint.lag_reason else text
     return endpoint.sentence()
 
 
@@ -133,6 +134,8 @@ def _endpoint_as_json(endpoint: EndpointOverview) -> dict[str, Any]:
         "daemon": endpoint.daemon,
         "notifications_received": endpoint.listening,
         "lag_seconds": None if endpoint.backlog is None else endpoint.lag_seconds or 0.0,
+        "lag_reason": endpoint.lag_reason,
+        "rate_limited_since": endpoint.rate_limited_since,
         "backlog": endpoint.backlog,
         "pending": endpoint.pending,
         "dead": endpoint.dead,

@@ -23,9 +23,11 @@ from cdc_bridge.endpoints.option_input import (
     Given,
     checked_name,
     checked_options,
+    checked_secret,
     require_secrets_for_new_host,
     with_defaults,
 )
+from cdc_bridge.endpoints.option_values import SECRET_PREFIX
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.status import when
 from cdc_bridge.endpoints.subscription_input import check_subscription, consequences
@@ -48,7 +50,7 @@ class AddedEndpoint:
 
     shown_url: str
     secret: str | None
-    """To be shown once; ``None``: requests to it are not signed."""
+    """Made here, to be shown once; ``None``: requests are not signed, or with a secret that was given."""
     warnings: tuple[str, ...]
 
 
@@ -57,7 +59,7 @@ class ChangedEndpoint:
     """An endpoint whose options changed."""
 
     secret: str | None
-    """A new signing secret, to be shown once; ``None``: it has the same as before."""
+    """A new signing secret made here, to be shown once; ``None``: none was made."""
     warnings: tuple[str, ...]
     consequences: tuple[str, ...]
     """What the change means for what is queued and what was delivered."""
@@ -67,19 +69,26 @@ class ChangedEndpoint:
 class RotatedSecret:
     """A new secret."""
 
-    secret: str
-    """To be shown once."""
+    secret: str | None
+    """Made here, to be shown once; ``None``: it was given."""
     old_until: datetime | None
     """Until when requests are signed with the one before as well; ``None``: they are not."""
 
 
 def new_secret() -> str:
     """Return a signing secret."""
-    return "whsec_" + b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+    return SECRET_PREFIX + b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 async def add_endpoint(
-    database_url: str, name: str, given: Given, *, allow_http: bool, from_oldest: bool, signed: bool
+    database_url: str,
+    name: str,
+    given: Given,
+    *,
+    allow_http: bool,
+    from_oldest: bool,
+    signed: bool,
+    secret: str | None = None,
 ) -> AddedEndpoint:
     """Add an endpoint.
 
@@ -89,16 +98,17 @@ async def add_endpoint(
         given: Its options, the URL among them.
         allow_http: Whether ``http://`` to this machine is allowed.
         from_oldest: Whether it begins with the oldest change in the log, else with what is committed from now on.
-        signed: Whether to generate a signing secret.
+        signed: Whether requests are signed.
+        secret: Secret that the vendor made, to sign them with; ``None``: one is generated.
 
     Raises:
-        WrongUsage: Name or options cannot be used.
+        WrongUsage: Name, options or secret cannot be used.
         BridgeError: The name is taken, or the database cannot be used.
     """
     checked_name(name)
     checked = checked_options(with_defaults(given), allow_http=allow_http)
-    secret = new_secret() if signed else None
-    options = {**checked.stored, "secret": secret}
+    made = new_secret() if signed and secret is None else None
+    options = {**checked.stored, "secret": made if secret is None else checked_secret(secret)}
     async with command_session(database_url) as connection:
         warnings = await check_subscription(connection, checked.stored)
         statement = with_columns(_queries["add_endpoint"], options)
@@ -107,7 +117,7 @@ async def add_endpoint(
                 f"there is an endpoint {name} already",
                 f"Look at it: cdc-bridge endpoint show {name}; change it: cdc-bridge endpoint set {name} ...",
             )
-    return AddedEndpoint(without_secrets(checked.stored["url"]), secret, (*checked.warnings, *warnings))
+    return AddedEndpoint(without_secrets(checked.stored["url"]), made, (*checked.warnings, *warnings))
 
 
 async def set_endpoint(
@@ -118,6 +128,7 @@ async def set_endpoint(
     allow_http: bool,
     keep_headers: bool = False,
     with_new_secret: bool = False,
+    secret: str | None = None,
 ) -> ChangedEndpoint:
     """Change those options of an endpoint that are given.
 
@@ -127,17 +138,20 @@ async def set_endpoint(
         given: Its options that change.
         allow_http: Whether ``http://`` to this machine is allowed.
         keep_headers: Whether another server gets the same headers, signed with the same secret.
-        with_new_secret: Whether it gets a new signing secret, without an overlap.
+        with_new_secret: Whether a new signing secret is generated for it, without an overlap.
+        secret: Secret that the vendor made, to use instead.
 
     Raises:
-        WrongUsage: An option cannot be used, none is given, or the URL leads to another server and the secrets for it
-            were not given.
+        WrongUsage: An option or the secret cannot be used, none is given, or the URL leads to another server and the
+            secrets for it were not given.
         BridgeError: There is no such endpoint, it is that of the settings, or the database cannot be used.
     """
-    if with_new_secret and "url" not in given:
-        raise WrongUsage(
-            "--new-secret needs --url", f"For a new secret alone: cdc-bridge endpoint rotate-secret {name}"
-        )
+    for is_given, flag, rotation in (
+        (with_new_secret, "--new-secret", "rotate-secret"),
+        (secret is not None, "--secret-file", "rotate-secret --secret-file FILE"),
+    ):
+        if is_given and "url" not in given:
+            raise WrongUsage(f"{flag} needs --url", f"For a new secret alone: cdc-bridge endpoint {rotation} {name}")
     if not given:
         raise WrongUsage("nothing to change was given", "See what can be: cdc-bridge endpoint set --help")
     async with command_session(database_url) as connection:
@@ -146,16 +160,17 @@ async def set_endpoint(
         before = (await record_of(connection, endpoint)).options
         checked = checked_options(given, allow_http=allow_http, before=before)
         if not keep_headers:
-            require_secrets_for_new_host(checked.stored, before, new_secret=with_new_secret)
+            new = with_new_secret or secret is not None
+            require_secrets_for_new_host(checked.stored, before, new_secret=new)
         warnings = await check_subscription(connection, checked.stored, before)
-        secret = new_secret() if with_new_secret else None
+        made = new_secret() if with_new_secret else None
         stored = dict(checked.stored)
-        if secret is not None:
-            stored |= {"secret": secret, "previous_secret": None, "previous_secret_until": None}
+        if (used := made if secret is None else checked_secret(secret)) is not None:
+            stored |= {"secret": used, "previous_secret": None, "previous_secret_until": None}
         statement = with_columns(_queries["set_endpoint"], stored)
         if await _first(connection, statement, endpoint_id=endpoint.endpoint_id, **stored) is None:
             raise just_removed(endpoint)
-    return ChangedEndpoint(secret, (*checked.warnings, *warnings), tuple(consequences(name, before, checked.stored)))
+    return ChangedEndpoint(made, (*checked.warnings, *warnings), tuple(consequences(name, before, checked.stored)))
 
 
 async def pause_endpoint(database_url: str, name: str) -> bool:
@@ -212,7 +227,9 @@ async def remove_endpoint(database_url: str, name: str) -> None:
             raise just_removed(endpoint)
 
 
-async def rotate_secret(database_url: str, name: str, *, keep_old_hours: float, cut_short: bool) -> RotatedSecret:
+async def rotate_secret(
+    database_url: str, name: str, *, keep_old_hours: float, cut_short: bool, secret: str | None = None
+) -> RotatedSecret:
     """Give an endpoint a new signing secret; for a while requests are signed with the one before as well.
 
     Args:
@@ -220,23 +237,30 @@ async def rotate_secret(database_url: str, name: str, *, keep_old_hours: float, 
         name: The endpoint's name.
         keep_old_hours: How long that is.
         cut_short: Whether to drop the older secret of a rotation in progress now.
+        secret: Secret that the vendor made; ``None``: one is generated.
 
     Raises:
-        WrongUsage: The hours make no sense.
+        WrongUsage: The hours make no sense, or the secret cannot be used or is the present one.
         BridgeError: There is no such endpoint, it is that of the settings, a rotation is in progress, or the database
             cannot be used.
     """
     if not 0 <= keep_old_hours <= MAX_KEEP_HOURS:
         raise WrongUsage(f"--keep-old-hours has to be from 0 to {MAX_KEEP_HOURS:g}")
+    made = new_secret() if secret is None else None
+    used = made if secret is None else checked_secret(secret)
     async with command_session(database_url) as connection:
         endpoint = await resolve_endpoint(connection, name)
-        _require_not_of_settings(endpoint, ["secret"])
-        secret = new_secret()
+        _require_not_of_settings(endpoint, ["secret", "previous_secret"])
+        if (
+            await _first(connection, _queries["is_signed_with"], endpoint_id=endpoint.endpoint_id, secret=used)
+            is not None
+        ):
+            raise WrongUsage("requests are signed with this secret already", "Nothing was changed.")
         rotated = await _first(
             connection,
             _queries["rotate_secret"],
             endpoint_id=endpoint.endpoint_id,
-            secret=secret,
+            secret=used,
             keep_old_hours=keep_old_hours,
             cut_short=cut_short,
         )
@@ -246,7 +270,7 @@ async def rotate_secret(database_url: str, name: str, *, keep_old_hours: float, 
                 f"a rotation is in progress: until {when(until)} requests are signed with the secret before as well",
                 f"Wait until then; or drop that one now: cdc-bridge endpoint rotate-secret {name} --now",
             )
-    return RotatedSecret(secret, rotated[0])
+    return RotatedSecret(made, rotated[0])
 
 
 async def _first(connection: Connection, statement: sql.Composed | str, **parameters: Any) -> TupleRow | None:

@@ -22,6 +22,8 @@ class EndpointState:
     failing_since: datetime | None = None
     next_probe_at: datetime | None = None
     problem: str | None = None
+    rate_limited_since: datetime | None = None
+    """Since when requests have had to wait for ``max_per_second``."""
     in_flight: int = 0
     """Requests in flight."""
     deliveries_per_second: float = 0.0

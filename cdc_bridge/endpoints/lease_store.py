@@ -134,6 +134,7 @@ class DatabaseLeaseStore:
             "failing_since": [state.failing_since for state in states],
             "next_probe_at": [state.next_probe_at for state in states],
             "problems": [state.problem for state in states],
+            "rate_limited_since": [state.rate_limited_since for state in states],
             "in_flight": [state.in_flight for state in states],
             "deliveries_per_second": [state.deliveries_per_second for state in states],
             "listening": listening,

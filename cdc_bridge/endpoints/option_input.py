@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cdc_bridge.endpoints.option import Kind, Option, Setter
-from cdc_bridge.endpoints.option_values import admit_url, same_origin
+from cdc_bridge.endpoints.option_values import SECRET_PREFIX, admit_url, same_origin, secret_key
 from cdc_bridge.endpoints.options import (
     NAME_IN_SETTINGS,
     OPTIONS,
@@ -28,7 +29,7 @@ from cdc_bridge.endpoints.options import (
 from cdc_bridge.errors import WrongUsage
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
-_STANDARD_INPUT = Path("-")
+STANDARD_INPUT = Path("-")
 _CERTIFICATE, _KEY = "client_certificate_file", "client_key_file"
 
 Given = Mapping[str, Any]
@@ -106,7 +107,7 @@ def require_secrets_for_new_host(given: Given, before: Mapping[str, Any], *, new
     Args:
         given: The options that change.
         before: What is shown of the endpoint's options so far.
-        new_secret: Whether it gets a new signing secret.
+        new_secret: Whether it gets a new signing secret, made here or by the vendor.
 
     Raises:
         SecretsForNewHostMissing: The URL leads to another server, and headers or signing secret were not given anew.
@@ -122,7 +123,8 @@ def require_secrets_for_new_host(given: Given, before: Mapping[str, Any], *, new
         raise SecretsForNewHostMissing(
             f"URL leads to another server; {' and '.join(missing)} were meant for the one before, and have to be given "
             "anew or kept explicitly",
-            "New headers: --header (for none: --header ''). New secret: --new-secret. To keep both: --keep-headers",
+            "New headers: --header (for none: --header ''). New secret: --new-secret or --secret-file. To keep both: "
+            "--keep-headers",
         )
 
 
@@ -161,9 +163,25 @@ def line_of(file: Path, flag: str) -> str:
     return lines[0]
 
 
-def _lines_of(file: Path, flag: str) -> tuple[str, ...]:
+def checked_secret(secret: str) -> str:
+    """Return a signing secret that the vendor made, as it is stored.
+
+    Raises:
+        WrongUsage: It is not one. Repeats nothing of it.
+    """
     try:
-        data = sys.stdin.buffer.read() if file == _STANDARD_INPUT else file.read_bytes()
+        return SECRET_PREFIX + b64encode(secret_key(secret)).decode()
+    except ValueError as error:
+        raise WrongUsage(
+            f"--secret-file {error}",
+            "A secret is whsec_ and 24 to 64 random bytes in base64, as Standard Webhooks has it.",
+        ) from None
+
+
+def _lines_of(file: Path, flag: str) -> tuple[str, ...]:
+    """Return the lines in a file but the empty ones; ``-`` is standard input."""
+    try:
+        data = sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
         return tuple(line for line in data.decode().splitlines() if line.strip())
     except OSError as error:
         raise WrongUsage(f"{flag} {file} cannot be read: {error.strerror}") from None
@@ -186,10 +204,12 @@ def unusable_flag(error: UnusableOption) -> WrongUsage:
 
 def _stored(option: Option, value: Any) -> Any:
     """Return the stored form of a value that was given."""
+    if option.optional and (value is None or value == ""):
+        return None
     with blaming(option):
         match option.kind:
             case Kind.FILE:
-                return _file_name(value) if value else None
+                return _file_name(value)
             case _:
                 return option.stored(option.usable(value))
 

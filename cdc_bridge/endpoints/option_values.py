@@ -6,7 +6,6 @@ secret.
 
 from __future__ import annotations
 
-import binascii
 import errno
 import re
 import ssl
@@ -21,7 +20,7 @@ from yarl import URL
 
 _PAYLOAD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - the secret comes behind it
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the secret comes behind it
 _SECRET_BYTES = range(24, 65)
 _MAX_FILE_BYTES = 4 * 1024 * 1024
 
@@ -99,11 +98,11 @@ def secret_key(text: str) -> bytes:
     Raises:
         ValueError: It is not one.
     """
-    if not text.startswith(_SECRET_PREFIX):
+    if not text.startswith(SECRET_PREFIX):
         raise ValueError("has to begin with whsec_")
     try:
-        key = b64decode(text.removeprefix(_SECRET_PREFIX), validate=True)
-    except binascii.Error:
+        key = b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+    except ValueError:
         raise ValueError("has to be base64 after whsec_") from None
     if len(key) not in _SECRET_BYTES:
         raise ValueError(f"has to hold 24 to 64 bytes, not {len(key)}")

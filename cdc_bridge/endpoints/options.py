@@ -79,18 +79,18 @@ class Endpoint:
             read=secret_key,
             secret=True,
             shown_as="signed",
-            setters=(Setter.SETTINGS,),  # For endpoints in the database the bridge makes it.
+            setters=(Setter.SETTINGS,),  # In the database it is made, or taken from a file (admin.py).
         ),
     ] = field(default=None, repr=False)
     previous_secret: Annotated[
         bytes | None,
         Option(
             label="Previous signing secret",
-            help="Secret before the last rotation, which signs requests as well until it expires",
+            help="Secret before a rotation, which signs requests as well as long as it is set",
             read=secret_key,
             secret=True,
             shown_as=None,
-            setters=(),
+            setters=(Setter.SETTINGS,),  # In the database a rotation keeps it, and says until when.
         ),
     ] = field(default=None, repr=False)
     previous_secret_until: Annotated[
@@ -141,6 +141,16 @@ class Endpoint:
             off="--send-unchanged",
         ),
     ] = False
+    max_per_second: Annotated[
+        float | None,
+        Option(
+            label="Rate limit",
+            help="Maximum rate of requests, retries and probes included",
+            unit="requests per second",
+            above=0,
+            maximum=10_000,
+        ),
+    ] = None
     latest_only: Annotated[
         bool,
         Option(
@@ -224,7 +234,7 @@ class Endpoint:
 
     def secrets_at(self, now: datetime) -> tuple[bytes, ...]:
         """Return the keys that sign a request, the current one first."""
-        rotating = self.previous_secret_until is not None and now < self.previous_secret_until
+        rotating = self.previous_secret_until is None or now < self.previous_secret_until
         keys = (self.secret, self.previous_secret if rotating else None)
         return tuple(key for key in keys if key is not None)
 

@@ -57,6 +57,9 @@ class EndpointOverview:
     last_success_at: datetime | None
     last_failure_at: datetime | None
     last_failure: str | None
+    rate_limited_since: datetime | None
+    """Since when its requests have had to wait for ``max_per_second``; ``None``: they have not."""
+    max_per_second: float | None
     last_hour: LastHour
     """Attempts by the minute, up to the present one."""
     reconciled_missing: int | None
@@ -88,6 +91,18 @@ class EndpointOverview:
         """Changes that are unread or pending; ``None``: not known."""
         return None if self.unread is None else self.unread + self.pending
 
+    @property
+    def lag_reason(self) -> str | None:
+        """Why it lags though nothing is wrong; ``None``: there is no such reason."""
+        if self.rate_limited_since is None or self.max_per_second is None:
+            return None
+        return f"limited to {self.max_per_second:g} request{'' if self.max_per_second == 1 else 's'} a second"
+
+    @property
+    def reasons(self) -> str:
+        """Why it has its status, and why it lags; empty if there is nothing to say."""
+        return "; ".join(filter(None, (self.reason, self.lag_reason)))
+
     def sentence(self, zone: tzinfo | None = None) -> str:
         """Return the status in a few words, with times in a time zone; ``None``: this machine's."""
         text = str(self.status)
@@ -95,7 +110,7 @@ class EndpointOverview:
             text += f" since {when(self.since, zone)}"
         if self.next_probe_at is not None:
             text += f", next attempt at {self.next_probe_at.astimezone(zone):%H:%M:%S %Z}"
-        return text if self.reason is None else f"{text}: {self.reason}"
+        return f"{text}: {self.reasons}" if self.reasons else text
 
 
 async def endpoint_overviews(connection: AsyncConnection[TupleRow], name: str | None = None) -> list[EndpointOverview]:

@@ -28,6 +28,7 @@ with renewed as (
     failing_since = ours.failing_since,
     next_probe_at = ours.next_probe_at,
     problem = ours.problem,
+    rate_limited_since = ours.rate_limited_since,
     in_flight = ours.in_flight,
     listening = %(listening)s,
     deliveries_per_second = ours.deliveries_per_second,
@@ -40,12 +41,13 @@ with renewed as (
   from unnest(
     %(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[],
     %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[],
-    %(in_flight)s::integer[], %(deliveries_per_second)s::real[],
+    %(rate_limited_since)s::timestamptz[], %(in_flight)s::integer[], %(deliveries_per_second)s::real[],
     %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
     %(last_minute_at)s::timestamptz[], %(delivered_by_minute)s::text[], %(failed_by_minute)s::text[]
   ) as ours (
-    endpoint_id, fencing_token, failing_since, next_probe_at, problem, in_flight, deliveries_per_second,
-    last_success_at, last_failure_at, last_failure, last_minute_at, delivered_by_minute, failed_by_minute
+    endpoint_id, fencing_token, failing_since, next_probe_at, problem, rate_limited_since, in_flight,
+    deliveries_per_second, last_success_at, last_failure_at, last_failure, last_minute_at, delivered_by_minute,
+    failed_by_minute
   )
   where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token and e.leased_until is not null
   returning e.endpoint_id
@@ -101,7 +103,8 @@ set
   released_at = null,
   failing_since = null,
   next_probe_at = null,
-  problem = null
+  problem = null,
+  rate_limited_since = null
 where e.endpoint_id in (
   select free.endpoint_id
   from unnest(%(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[]) as listed (endpoint_id, fencing_token)
@@ -133,7 +136,7 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 update cdc_bridge.endpoint
 set
   daemon_number = null, daemon_name = null, leased_until = null, released_at = now(), failing_since = null, next_probe_at = null,
-  problem = %(problem)s, in_flight = null, listening = null, deliveries_per_second = null,
+  problem = %(problem)s, rate_limited_since = null, in_flight = null, listening = null, deliveries_per_second = null,
   last_success_at = coalesce(%(last_success_at)s, last_success_at),
   last_failure_at = coalesce(%(last_failure_at)s, last_failure_at),
   last_failure = coalesce(%(last_failure)s, last_failure),
@@ -145,7 +148,7 @@ where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 -- name: record_problem
 -- Records why an endpoint is invalid; what its last daemon reported before it was killed no longer holds.
 update cdc_bridge.endpoint
-set problem = %(problem)s, failing_since = null, next_probe_at = null
+set problem = %(problem)s, failing_since = null, next_probe_at = null, rate_limited_since = null
 where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
 
 -- name: disable_endpoint
@@ -239,6 +242,10 @@ where endpoint_id = %(endpoint_id)s
   )
 returning true
 
+-- name: is_signed_with
+-- A row: an endpoint's requests are signed with a secret already.
+select true from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s and secret = %(secret)s
+
 -- name: rotate_secret
 -- Gives an endpoint a new secret and keeps the one before for some hours. No row: a rotation is in progress, and not to
 -- be cut short.
@@ -261,6 +268,7 @@ select
   s.status, s.since, s.reason, s.next_probe_at, s.daemon, s.unread, s.pending, s.dead,
   extract(epoch from s.lag)::float8 as lag_seconds,
   s.in_flight, s.listening, s.deliveries_per_second, s.last_success_at, s.last_failure_at, s.last_failure,
+  s.rate_limited_since, e.max_per_second,
   e.last_minute_at, e.delivered_by_minute, e.failed_by_minute, e.reconciled_missing, e.reconciled_stale,
   oldest.seq as oldest_pending_seq,
   oldest.reservation_id as oldest_pending_reservation,

@@ -4,7 +4,7 @@ Reservations are loaded just before sending, for as many deliveries as there are
 reservation as it is when the request is sent.
 
 The breaker says how many requests may be in flight, and whether a failure counts as the delivery's own. The lease says
-whether any may be sent at all.
+whether any may be sent at all, and the token bucket how many a second.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from cdc_bridge.pipeline.breaker import Breaker, is_at_fault
 from cdc_bridge.pipeline.in_flight import InFlight
 from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.telemetry import Telemetry
+from cdc_bridge.pipeline.token_bucket import TokenBucket
 from cdc_bridge.transport.message import Message, body_hash, compose
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
@@ -111,6 +112,9 @@ class Dispatcher:
         """Of the bodies in memory that are not small."""
         self.failing_since: datetime | None = None
         """Start of the present failure of the endpoint; ``None``: it is not failing."""
+        self._bucket = TokenBucket(endpoint.max_per_second, self._now())
+        self.rate_limited_since: datetime | None = None
+        """Since when requests have had to wait for ``max_per_second``; ``None``: they have not."""
         self._moved_at = self._now()
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with the exception of a request task that crashed."""
@@ -136,14 +140,16 @@ class Dispatcher:
     @property
     def stalled_since(self) -> float | None:
         """Start of the time without progress, by the event loop's clock; ``None``: there is no work."""
-        queue, probe_at = self._queue, self._probe_at
-        # What was made ready just now is taken as soon as the event is seen.
-        ready = queue.has_ready and not self._breaker.is_open and not queue.dispatchable.is_set()
-        if queue.sending or ready:
+        queue, since, now = self._queue, self._probe_at, self._now()
+        if queue.sending:
             return self._moved_at
-        if probe_at is not None and probe_at < self._now():
-            return max(self._moved_at, probe_at)
-        return None
+        # What was made ready just now is taken as soon as the event is seen.
+        if queue.has_ready and not self._breaker.is_open and not queue.dispatchable.is_set():
+            since = self._moved_at
+        if since is None:
+            return None
+        since = max(self._moved_at, since, self._bucket.next_at(now))
+        return since if since <= now else None
 
     def probe_now(self) -> None:
         """Send the next probe at once, if one is waiting."""
@@ -183,6 +189,7 @@ class Dispatcher:
         while True:
             await self._lease.until_valid()
             self._queue.dispatchable.clear()
+            self._note_rate_limit()
             if deliveries := self._take():
                 return deliveries
             with suppress(TimeoutError):
@@ -191,9 +198,26 @@ class Dispatcher:
 
     @property
     def _idle_seconds(self) -> float | None:
-        """Time until a probe or a verdict is due; ``None``: there is nothing to wait for."""
-        times = [at for at in (self._probe_at, self._breaker.verdict_at) if at is not None]
-        return max(0.0, min(times) - self._now()) if times else None
+        """Time until a request or a verdict is due; ``None``: there is nothing to wait for."""
+        now, verdict_at = self._now(), self._breaker.verdict_at
+        if (request_at := self._request_at(now)) is not None:
+            request_at = max(request_at, self._bucket.next_at(now))
+        times = [at for at in (request_at, verdict_at) if at is not None]
+        return max(0.0, min(times) - now) if times else None
+
+    def _request_at(self, now: float) -> float | None:
+        """Return when the next request is due, if there is a token for it; ``None``: nothing may be sent."""
+        if self._queue.has_ready and self._breaker.allows(self._queue.sending):
+            return now
+        return self._probe_at
+
+    def _note_rate_limit(self) -> None:
+        """Note since when requests have had to wait for tokens, also if in between they waited for others to end."""
+        now = self._now()
+        if (request_at := self._request_at(now)) is not None and request_at <= now and not self._bucket.available(now):
+            self.rate_limited_since = self.rate_limited_since or datetime.now(UTC)
+        elif self._bucket.is_wasting(now) or not self._queue.has_ready:
+            self.rate_limited_since = None
 
     @property
     def _probe_at(self) -> float | None:
@@ -207,13 +231,16 @@ class Dispatcher:
 
     def _take(self) -> list[InFlight]:
         self._decide()
+        tokens = self._bucket.available(self._now())
+        if not tokens:
+            return []
         if (probe_at := self._probe_at) is not None and probe_at <= self._now():
             # The held ones may be at fault themselves: an open breaker tries one that never failed, if there is any.
             probe = self._queue.take_probe(ready_first=self._breaker.is_open)
             if probe is not None:
                 self._breaker.begin_probe(probe.change.reservation_id)
                 return [probe]
-        return self._queue.take(min(self._breaker.allows(self._queue.sending), _LOAD_LIMIT))
+        return self._queue.take(min(self._breaker.allows(self._queue.sending), tokens, _LOAD_LIMIT))
 
     async def _load(self, deliveries: list[InFlight]) -> Loaded:
         ids = [delivery.change.reservation_id for delivery in deliveries]
@@ -241,7 +268,8 @@ class Dispatcher:
             self._conclude_without_request(delivery, loaded)
             return
         self._large_bytes += _large_bytes(reservation)
-        request = asyncio.create_task(self._send(delivery, reservation))
+        token = self._bucket.spend(self._now())
+        request = asyncio.create_task(self._send(delivery, reservation, token))
         self._requests.add(request)
         request.add_done_callback(self._on_request_ended)
 
@@ -250,20 +278,16 @@ class Dispatcher:
         if not request.cancelled() and (error := request.exception()) and not self.crashed.done():
             self.crashed.set_exception(error)
 
-    async def _send(self, delivery: InFlight, reservation: Reservation) -> None:
-        while (attempt := await self._attempt(delivery, reservation)) is None:
+    async def _send(self, delivery: InFlight, reservation: Reservation, token: int) -> None:
+        attempt = await self._attempt(delivery, reservation)
+        self._moved_at = self._now()
+        if attempt is None:
             # The lease ended before the body was written, or this process ran out of something; what was loaded may be
             # old by now.
-            await self._lease.until_valid()
-            self._moved_at = self._now()
-            loaded = await self._load([delivery])
-            if delivery.change.reservation_id not in loaded.reservations:
-                self._conclude_without_request(delivery, loaded)
-                self._resume_set_aside()
-                return
-            reservation = loaded.reservations[delivery.change.reservation_id]
-            self._large_bytes += _large_bytes(reservation)
-        self._moved_at = self._now()
+            self._bucket.give_back(token)
+            self._breaker.cancel_probe(delivery.change.reservation_id)
+            self._queue.take_back(delivery)
+            return
         delivery.attempts += 1
         self._conclude(delivery, attempt)
 

@@ -120,6 +120,7 @@ class Pipeline:
             failing_since=dispatcher.failing_since,
             next_probe_at=probe_at if failing else None,
             problem=dispatcher.problem if failing else self._recorder.problem or self._problem_of_process(),
+            rate_limited_since=None if failing else dispatcher.rate_limited_since,
             in_flight=len(dispatcher.requests),
             deliveries_per_second=telemetry.delivered_per_second(asyncio.get_running_loop().time()),
             last_success_at=telemetry.last_success_at,

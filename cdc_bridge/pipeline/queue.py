@@ -247,6 +247,12 @@ class DeliveryQueue:
         delivery.stage = Stage.QUEUED
         self._make_ready(delivery.change.reservation_id)
 
+    def take_back(self, delivery: InFlight) -> None:
+        """Queue a delivery that was taken and not sent, in front of all others."""
+        self._end_sending()
+        delivery.stage = Stage.QUEUED
+        self._ready.appendleft(delivery.change.reservation_id)
+
     def set_aside(self, delivery: InFlight) -> None:
         """Take back a delivery that was taken, with all of its reservation, until :meth:`resume_set_aside`."""
         self._end_sending()

@@ -86,6 +86,12 @@ class HealthCollector(Collector):
             (([one.endpoint.name], one.pipeline.state.failing_since is not None) for one in snapshot.leased),
         )
         yield _labelled(
+            "cdc_bridge_rate_limited",
+            "1 while requests to an endpoint wait for its max_per_second, else 0; from the daemon that leases it",
+            ["endpoint"],
+            (([one.endpoint.name], one.pipeline.state.rate_limited_since is not None) for one in snapshot.leased),
+        )
+        yield _labelled(
             "cdc_bridge_in_flight_requests",
             "Requests in flight to an endpoint; from the daemon that leases it",
             ["endpoint"],

@@ -135,7 +135,7 @@ def _lasts(endpoint: EndpointOverview, seconds: float) -> bool:
 def _behind(endpoint: EndpointOverview, lag_seconds: float) -> Problem:
     name = endpoint.name
     backlog = "unknown" if endpoint.backlog is None else f"{endpoint.backlog:,}"
-    detail = f"{endpoint.status}, backlog {backlog}"
+    detail = ", ".join(filter(None, (endpoint.status, endpoint.lag_reason, f"backlog {backlog}")))
     if endpoint.oldest_pending_seq is not None:
         detail += (
             f", oldest delivery of reservation {endpoint.oldest_pending_reservation} after "

@@ -89,7 +89,7 @@ class EndpointForm:
     def _value(self, option: Option) -> Any:
         text = self.typed[option.name]
         match option.kind:
-            case Kind.NUMBER:
+            case Kind.NUMBER if text or not option.optional:
                 return number(text, option.name, option.value_type)
             case Kind.SWITCH:
                 return bool(text)

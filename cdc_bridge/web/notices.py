@@ -57,6 +57,7 @@ def error_text(error: BridgeError) -> str:
 LABELS = {
     "name": "Name",
     "keep_old_hours": "Overlap",
+    "secret_file": "Vendor's secret",
     **{option.singular or option.name: option.singular.capitalize() or option.label for option in OPTIONS.values()},
 }
 """Labels of form fields, by option."""

@@ -26,8 +26,8 @@ do $trigger$
 declare
   written_by_daemons constant text[] := array[
     'position', 'place_xid', 'place_seq', 'fencing_token', 'daemon_number', 'daemon_name', 'leased_until', 'released_at',
-    'failing_since', 'next_probe_at', 'problem', 'reconciled_at', 'reconciled_missing', 'reconciled_stale', 'pruned_until',
-    'in_flight', 'listening', 'deliveries_per_second', 'last_success_at', 'last_failure_at', 'last_failure',
+    'failing_since', 'next_probe_at', 'problem', 'rate_limited_since', 'reconciled_at', 'reconciled_missing', 'reconciled_stale',
+    'pruned_until', 'in_flight', 'listening', 'deliveries_per_second', 'last_success_at', 'last_failure_at', 'last_failure',
     'last_minute_at', 'delivered_by_minute', 'failed_by_minute',
     'skipped_deleted', 'skipped_filtered', 'skipped_event', 'skipped_unchanged'
   ];

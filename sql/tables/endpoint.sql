@@ -23,6 +23,7 @@ create table if not exists cdc_bridge.endpoint (
   previous_secret         text,
   previous_secret_until   timestamptz,
   max_in_flight           integer     not null default 16 check (max_in_flight between 1 and 1000),
+  max_per_second          float8      check (max_per_second > 0 and max_per_second <= 10000),
   latest_only             boolean     not null default false,
   timeout_seconds         float8      not null default 15 check (timeout_seconds > 0 and timeout_seconds <= 300),
   connect_timeout_seconds float8      not null default 5 check (connect_timeout_seconds > 0 and connect_timeout_seconds <= 300),
@@ -51,6 +52,7 @@ create table if not exists cdc_bridge.endpoint (
   failing_since           timestamptz,
   next_probe_at           timestamptz,
   problem                 text,
+  rate_limited_since      timestamptz,
   reconciled_at           timestamptz,
   reconciled_missing      bigint,
   reconciled_stale        bigint,
@@ -77,6 +79,7 @@ comment on column cdc_bridge.endpoint.headers is 'Headers of every request, each
 comment on column cdc_bridge.endpoint.secret is 'Signing secret, whsec_...; null: requests are not signed';
 comment on column cdc_bridge.endpoint.previous_secret is 'Secret before the last rotation, which signs requests as well until previous_secret_until';
 comment on column cdc_bridge.endpoint.max_in_flight is 'Maximum number of requests in flight at the same time';
+comment on column cdc_bridge.endpoint.max_per_second is 'Maximum number of requests per second; null: no limit';
 comment on column cdc_bridge.endpoint.latest_only is 'Whether one request with the current data is sent for all queued changes of a reservation';
 comment on column cdc_bridge.endpoint.timeout_seconds is 'Time limit for a request, connection included';
 comment on column cdc_bridge.endpoint.connect_timeout_seconds is 'Time limit for establishing a connection';
@@ -103,6 +106,7 @@ comment on column cdc_bridge.endpoint.released_at is 'When its lease was release
 comment on column cdc_bridge.endpoint.failing_since is 'When its daemon found it failing; null: it is not failing';
 comment on column cdc_bridge.endpoint.next_probe_at is 'Next probe of a failing endpoint';
 comment on column cdc_bridge.endpoint.problem is 'What is wrong, for people';
+comment on column cdc_bridge.endpoint.rate_limited_since is 'Since when its requests have had to wait for max_per_second; null: they have not';
 comment on column cdc_bridge.endpoint.reconciled_at is 'End of the last scheduled reconcile';
 comment on column cdc_bridge.endpoint.reconciled_missing is 'Reservations it found that were never delivered';
 comment on column cdc_bridge.endpoint.reconciled_stale is 'Reservations it found that differ from their last delivery';
@@ -125,10 +129,10 @@ comment on column cdc_bridge.endpoint.skipped_unchanged is 'Deliveries skipped s
 -- may be secret: they find the rest of it in endpoint_status. One that is not named here cannot be read.
 grant select (
   endpoint_id, name, in_settings, created_at,
-  previous_secret_until, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
+  previous_secret_until, max_in_flight, max_per_second, latest_only, timeout_seconds, connect_timeout_seconds,
   ca_file, client_certificate_file, client_key_file, payload, "only", events, skip_unchanged,
   paused_at, disabled_at, resumed_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until, released_at,
-  failing_since, next_probe_at, problem, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,
+  failing_since, next_probe_at, problem, rate_limited_since, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,
   in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
   last_minute_at, delivered_by_minute, failed_by_minute,
   skipped_deleted, skipped_filtered, skipped_event, skipped_unchanged

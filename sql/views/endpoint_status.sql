@@ -27,8 +27,11 @@
 --   dead        dead letters, counted up to 100,000
 --   lag         age of the oldest change that is unread or pending; of a delivery that was queued by hand, the time since
 --               then. null: there is none
---   in_flight, listening, deliveries_per_second
+--   in_flight, listening, deliveries_per_second, rate_limited_since
 --               as of the daemon's last heartbeat, some seconds ago; null without a live daemon
+--
+--   rate_limited_since
+--               since when its requests have had to wait for max_per_second, which is then the reason for its lag
 --
 --   url         without user, password, query and fragment: any of them may be a secret, and readers see this view
 --
@@ -86,7 +89,8 @@ select
   e.last_failure_at,
   e.last_failure,
   e.reconciled_at,
-  regexp_replace(regexp_replace(regexp_replace(e.url, '#.*', ''), '[?].*', '?...'), '^([^/?#]*//)?[^/?#]*@', '\1') as url
+  regexp_replace(regexp_replace(regexp_replace(e.url, '#.*', ''), '[?].*', '?...'), '^([^/?#]*//)?[^/?#]*@', '\1') as url,
+  case when here.live then e.rate_limited_since end as rate_limited_since
 from cdc_bridge.endpoint e
 cross join lateral (
   select

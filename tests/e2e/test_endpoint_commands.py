@@ -68,6 +68,18 @@ async def test_all_options_are_stored_shown_changed_and_taken_away(
     assert row(database, columns) == (f"{URL}/v2", [], False, None, 3)
 
 
+async def test_rate_limit_is_set_shown_and_removed(database: Database, endpoint: EndpointCommands) -> None:
+    await endpoint.run("add", "till", URL, "--max-per-second", "2.5")
+    assert row(database, "max_per_second") == (2.5,)
+    assert re.search("^Rate limit +2.5 requests per second$", await endpoint.run("show", "till"), re.MULTILINE)
+    assert "'many' is not a valid float." in await endpoint.run("set", "till", "--max-per-second", "many", code=2)
+    for wrong in ("0", "-1", "nan", "10001"):
+        assert "--max-per-second" in await endpoint.refused("set", "till", f"--max-per-second={wrong}", code=2)
+    await endpoint.run("set", "till", "--max-per-second", "")
+    assert row(database, "max_per_second") == (None,)
+    assert re.search("^Rate limit +none$", await endpoint.run("show", "till"), re.MULTILINE)
+
+
 OTHER_SERVERS = (
     "https://other.example/",
     "https://till.example.evil.example/reservations",

@@ -69,6 +69,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("endpoint", "list"),
         ("endpoint", "show", "default"),
         ("endpoint", "add", ID, "https://till.example"),
+        ("endpoint", "add", "till", "https://till.example", "--secret-file", ID),
         ("endpoint", "add", "till", f"https://{ID}"),
         ("endpoint", "add", "till", "https://till.example", "--header", ID),
         ("endpoint", "add", "till", "https://till.example", "--ca-file", ID),

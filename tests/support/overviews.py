@@ -36,6 +36,8 @@ def endpoint_overview(**changes: Any) -> EndpointOverview:
         last_success_at=None,
         last_failure_at=None,
         last_failure=None,
+        rate_limited_since=None,
+        max_per_second=None,
         last_hour=LastHour(NOON),
         reconciled_missing=None,
         reconciled_stale=None,

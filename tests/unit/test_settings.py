@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from cdc_bridge.checks.endpoints import check_declared_endpoint
+from cdc_bridge.checks.verdict import Verdict
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
@@ -285,6 +288,38 @@ def test_ca_file_has_to_hold_a_certificate(
     assert "holds no PEM certificate" in problem(monkeypatch, endpoint_ca_file=str(tmp_path / "empty.pem"))
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_CA_FILE", str(certificates.ca_file))
     assert declared().ca_file == certificates.ca_file
+
+
+def test_previous_secret_signs_as_well_for_as_long_as_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    previous = "whsec_" + b64encode(b"p" * 32).decode()
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_SECRET", SECRET)
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_PREVIOUS_SECRET", previous)
+    assert declared().secrets_at(datetime(9000, 1, 1, tzinfo=UTC)) == (b"s" * 32, b"p" * 32)
+    told = check_declared_endpoint(load_settings())
+    assert told.verdict is Verdict.OK
+    assert "a rotation is in progress" in told.detail
+    assert previous not in repr(load_settings()) + repr(declared()) + told.detail
+    monkeypatch.delenv("CDC_BRIDGE_ENDPOINT_PREVIOUS_SECRET")
+    assert "rotation" not in check_declared_endpoint(load_settings()).detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"endpoint_previous_secret": SECRET},
+            "CDC_BRIDGE_ENDPOINT_PREVIOUS_SECRET is set, but CDC_BRIDGE_ENDPOINT_SECRET",
+        ),
+        ({"endpoint_previous_secret": SECRET, "endpoint_secret": SECRET}, "are the same"),
+        ({"endpoint_previous_secret": MARK, "endpoint_secret": SECRET}, "PREVIOUS_SECRET has to begin with whsec_"),
+    ],
+)
+def test_previous_secret_that_makes_no_sense_is_rejected_without_being_shown(
+    settings: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = problem(monkeypatch, **settings)
+    assert words in told
+    assert [secret for secret in settings.values() if secret in told] == []
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

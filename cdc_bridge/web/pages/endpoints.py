@@ -118,10 +118,15 @@ async def rotate(request: web.Request) -> web.StreamResponse:
     with errors_as_notices(request):
         hours = number(sent.get("keep_old_hours", ""), "keep_old_hours")
         rotated = await admin.rotate_secret(
-            site_of(request).database_url, name, keep_old_hours=hours, cut_short="cut_short" in sent
+            site_of(request).database_url,
+            name,
+            keep_old_hours=hours,
+            cut_short="cut_short" in sent,
+            secret=sent.get("vendor_secret", "").strip() or None,
         )
         log_change(request, "secret rotated", endpoint=name, old_until=rotated.old_until and str(rotated.old_until))
-        text = f"Requests to {name} are signed with a new secret"
+        which = "the vendor's secret" if rotated.secret is None else "a new secret"
+        text = f"Requests to {name} are signed with {which}"
         if rotated.old_until is not None:
             text += f", and with the previous one until {when(rotated.old_until, UTC)}"
         say(request, f"{text}.", secret=rotated.secret)

@@ -134,7 +134,7 @@ class Manager:
         await page.get_by_role("link", name="till", exact=True).click()
         await page.get_by_role("link", name="New secret").click()
         await self.picture("rotate")
-        await page.get_by_role("button", name="Make a new secret").click()
+        await page.get_by_role("button", name="Change the secret").click()
         await expect(page.locator("#secret")).to_be_visible()
         assert await page.locator("#secret").inner_text() != secret
         await self.picture("endpoint")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from base64 import b64encode
 
 import pytest
 
@@ -208,6 +209,28 @@ async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor
         assert "Overlap has to be" in refused.text
 
 
+async def test_rotation_takes_a_secret_that_the_vendor_made_and_never_shows_it(
+    operator: Visitor, database: Database
+) -> None:
+    first = WHSEC.findall((await operator.send("/endpoints/new", TILL)).html)[0]
+    path = "/endpoints/till/rotate-secret"
+    secret = "whsec_" + b64encode(b"v" * 32).decode()
+    columns = "select secret, previous_secret from cdc_bridge.endpoint where name = 'till'"
+    assert "Vendor's secret" in (await operator.get(path)).text
+    for wrong, words in (
+        ("a-secret-without-its-mark", "Vendor's secret has to begin with whsec_."),
+        (first, "Requests are signed with this secret already."),
+    ):
+        answer = await operator.send(path, {"keep_old_hours": "24", "vendor_secret": wrong})
+        assert words in answer.text
+        assert wrong not in answer.html + (await operator.get(path)).html
+    assert database.execute(columns) == [(first, None)]
+    answer = await operator.send(path, {"keep_old_hours": "24", "vendor_secret": f" {secret} "})
+    assert "Requests to till are signed with the vendor's secret, and with the previous one until " in answer.text
+    assert secret not in answer.html + (await operator.get(path)).html
+    assert database.execute(columns) == [(secret, first)]
+
+
 async def test_what_removing_loses_is_said_before(operator: Visitor, database: Database) -> None:
     await operator.send("/endpoints/new", TILL)
     await operator.send("/endpoints/till/pause")
@@ -294,6 +317,23 @@ async def test_rejected_booking_and_the_result_of_a_reconcile_are_shown(
     )
     await until_on_page(operator, "/", "default had 20 reservations missing or stale at the last reconcile")
     await until_on_page(operator, "/endpoints/default", "17 missing, 3 stale")
+
+
+async def test_rate_limit_is_the_reason_of_the_lag_until_it_is_removed(
+    operator: Visitor, database: Database, receiver: Receiver, certificates: Certificates
+) -> None:
+    form = TILL | {"url": receiver.url, "ca_file": str(certificates.ca_file), "max_per_second": "0.01"}
+    await operator.send("/endpoints/new", form)
+    await operator.send("/endpoints/default/pause")
+    database.execute(BOOKING, ("R1",))
+    database.execute(BOOKING, ("R2",))
+    await until_on_page(operator, "/", "limited to 0.01 requests a second")
+    await until_on_page(operator, "/endpoints/till", "healthy: limited to 0.01 requests a second")
+    changed = form | {"max_per_second": "many"}
+    assert "Rate limit has to be a number." in (await operator.send("/endpoints/till/change", changed)).text
+    await operator.send("/endpoints/till/change", form | {"max_per_second": ""})
+    await receiver.wait_for_delivered(2)
+    assert database.value("select max_per_second from cdc_bridge.endpoint where name = 'till'") is None
 
 
 async def test_daemon_on_standby_does_not_say_that_there_are_no_problems(operator: Visitor, bridges: Bridges) -> None:

@@ -106,11 +106,11 @@ async def test_change_of_an_option_in_psql_is_announced(option: Option, database
 
 
 async def test_second_install_announces_an_option_that_was_added(database: Database) -> None:
-    database.execute("alter table cdc_bridge.endpoint add column max_per_second float8")
-    assert "max_per_second" not in names(database, ANNOUNCED)
+    database.execute("alter table cdc_bridge.endpoint add column priority integer")
+    assert "priority" not in names(database, ANNOUNCED)
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute((sql_folder() / "functions" / "announce_endpoint.sql").read_bytes())
-    assert names(database, ANNOUNCED) == set(OPTIONS) | BESIDE_OPTIONS | {"max_per_second"}
+    assert names(database, ANNOUNCED) == set(OPTIONS) | BESIDE_OPTIONS | {"priority"}
 
 
 async def test_install_of_what_is_there_locks_no_endpoint(database: Database) -> None:
@@ -156,7 +156,7 @@ async def test_what_an_operator_gives_is_stored_and_shown(option: Option, databa
         given["client_certificate_file"] = "/another/client.pem"
     await add_endpoint(database.bridge_url, "till", URL | given, allow_http=False, from_oldest=False, signed=False)
     assert database.value(TILL.format(f'"{option.name}"')) == given[option.name]
-    default = {option.name: option.default} if option.kind is not Kind.FILE else {option.name: ""}
+    default = {option.name: "" if option.optional else option.default}
     await set_endpoint(database.bridge_url, "till", URL if option.required else default, allow_http=False)
     expected = checked_options(URL if option.required else default, allow_http=False).stored[option.name]
     assert database.value(TILL.format(f'"{option.name}"')) == expected

@@ -32,7 +32,7 @@ from tests.support.bridge import run_command
 
 PROGRAM = Path(sys.executable).parent / "cdc-bridge"
 UNIT = unit_text(PROGRAM)
-SECRET = "whsec_" + b64encode(b"s" * 32).decode()
+SECRET, PREVIOUS_SECRET = ("whsec_" + b64encode(letter * 32).decode() for letter in (b"s", b"p"))
 DATABASE_URL = "host=localhost port=1 dbname=eres user=cdc_bridge"
 OF_THE_UNIT = dict(re.findall(r"^(\w+)=(.*)$", UNIT, flags=re.MULTILINE))
 CREDENTIALS = dict(pair.split(":") for pair in re.findall(r"^LoadCredential=(.*)$", UNIT, flags=re.MULTILINE))
@@ -117,6 +117,7 @@ async def test_secrets_are_read_from_the_files_that_unit_and_example_name(tmp_pa
     values = {
         "database_url": DATABASE_URL,
         "endpoint_secret": SECRET,
+        "endpoint_previous_secret": PREVIOUS_SECRET,
         "endpoint_header": "authorization: Bearer xyz",
         "web_token": "to see and change everything",
         "web_view_token": "to see states and nothing more",
@@ -131,7 +132,9 @@ async def test_secrets_are_read_from_the_files_that_unit_and_example_name(tmp_pa
         "check", CREDENTIALS_DIRECTORY=str(tmp_path), CDC_BRIDGE_ENDPOINT_URL="https://till.example/reservations"
     )
     assert not errors
-    assert re.search(r"✓ settings +endpoint default, https://till.example/reservations\n", output)
+    assert re.search(
+        r"✓ settings +endpoint default, https://till.example/reservations; a rotation is in progress: ", output
+    )
     assert "port 1 failed" in output
 
 

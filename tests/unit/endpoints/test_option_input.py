@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdc_bridge.endpoints.option import Setter
-from cdc_bridge.endpoints.option_input import checked_name, checked_options, header_lines_of, with_defaults
+from cdc_bridge.endpoints.option_input import (
+    checked_name,
+    checked_options,
+    checked_secret,
+    header_lines_of,
+    secret_of,
+    with_defaults,
+)
 from cdc_bridge.endpoints.options import options_for
 from cdc_bridge.errors import WrongUsage
 from tests.support.certificates import Certificates
 
 MARK = "an-unmistakable-word"
+SECRET = "whsec_" + b64encode(b"s" * 32).decode()
 
 
 @pytest.mark.parametrize("name", ["till", "t", "0", "till-2", "kitchen_screen", "a" * 63])
@@ -52,6 +61,9 @@ def test_what_is_not_given_has_its_default() -> None:
         ({"headers": (f"x-a: {MARK}\r\nx-b: c",)}, "control character"),
         ({"max_in_flight": 0}, "--max-in-flight should be greater than or equal to 1"),
         ({"max_in_flight": 1001}, "--max-in-flight should be less than or equal to 1000"),
+        ({"max_per_second": 0.0}, "--max-per-second should be greater than 0"),
+        ({"max_per_second": 10_001.0}, "--max-per-second should be less than or equal to 10000"),
+        ({"max_per_second": float("nan")}, "--max-per-second should be"),
         ({"timeout_seconds": 0.0}, "--timeout-seconds should be greater than 0"),
         ({"timeout_seconds": float("nan")}, "--timeout-seconds should be"),
         ({"connect_timeout_seconds": float("inf")}, "--connect-timeout-seconds should be less than or equal to 300"),
@@ -71,6 +83,11 @@ def test_refused_in_words_without_the_value(given: dict[str, Any], words: str) -
         checked_options(given, allow_http=False)
     assert words in raised.value.problem
     assert MARK not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [option.name for option in options_for(Setter.OPERATOR) if option.optional])
+def test_empty_text_removes_an_option_that_may_be_without_a_value(name: str) -> None:
+    assert checked_options({name: ""}, allow_http=False).stored[name] is None
 
 
 def test_headers_come_out_tidy() -> None:
@@ -130,3 +147,43 @@ def test_file_without_headers_is_refused_and_takes_none_away(tmp_path: Path, con
         header_lines_of(file)
     with pytest.raises(WrongUsage, match="cannot be read"):
         header_lines_of(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("content", [SECRET, f"{SECRET}\n", f"\n  {SECRET} \r\n\n"])
+def test_file_of_a_secret(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(content)
+    assert checked_secret(secret_of(file)) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "has no secret in it"),
+        (b" \n\n", "has no secret in it"),
+        (f"{SECRET}\n{MARK}\n".encode(), "has 2 lines, but has to hold the secret alone"),
+        (MARK.encode(), "has to begin with whsec_"),
+        (f"WHSEC_{MARK}".encode(), "has to begin with whsec_"),
+        (f"whsec_{MARK}!".encode(), "has to be base64 after whsec_"),
+        (f"whsec_{MARK}ü".encode(), "has to be base64 after whsec_"),
+        (f"{SECRET} {MARK}".encode(), "has to be base64 after whsec_"),
+        (b"whsec_" + b64encode(b"x" * 23), "has to hold 24 to 64 bytes, not 23"),
+        (b"whsec_" + b64encode(b"x" * 65), "has to hold 24 to 64 bytes, not 65"),
+        (b"\xff", "is not UTF-8"),
+    ],
+)
+def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with pytest.raises(WrongUsage) as raised:
+        checked_secret(secret_of(file))
+    told = str(raised.value)
+    assert told.startswith("--secret-file ")
+    assert words in told
+    assert MARK not in told
+    assert b64encode(b"x" * 15).decode() not in told
+
+
+def test_file_of_a_secret_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match=r"^--secret-file .* cannot be read: No such file or directory"):
+        secret_of(tmp_path / "nothing")

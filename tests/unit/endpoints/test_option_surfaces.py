@@ -112,7 +112,11 @@ def test_endpoint_of_the_settings_has_its_value(option: Option, monkeypatch: pyt
     monkeypatch.setenv("CDC_BRIDGE_DATABASE_URL", "host=localhost")
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_URL", URL["url"])
     monkeypatch.setenv(option.variable, value[0] if isinstance(value, list) else str(value))
-    expected = endpoint_from("default", URL | {option.name: value}, allow_http=False)
+    beside = {}
+    if option.name == "previous_secret":  # It makes no sense alone.
+        beside = {"secret": another_value(OPTIONS["secret"])}
+        monkeypatch.setenv(OPTIONS["secret"].variable, beside["secret"])
+    expected = endpoint_from("default", URL | beside | {option.name: value}, allow_http=False)
     assert Settings().endpoint() == expected  # type: ignore[call-arg]  # it comes from the environment
 
 
@@ -166,6 +170,15 @@ def test_form_has_its_field_and_gives_what_is_typed_into_it(option: Option, show
     sent = EndpointForm.sent({**EndpointForm.empty().typed, **URL, option.name: typed(value)})
     assert sent.given()[option.name] == (tuple(value) if isinstance(value, list) else value)
     assert LABELS[option.singular or option.name]
+
+
+@pytest.mark.parametrize("option", [option for option in OF_OPERATOR if option.optional], ids=name_of)
+def test_emptied_field_removes_the_value_and_one_that_was_empty_changes_nothing(option: Option) -> None:
+    before = shown_endpoint().record
+    emptied = EndpointForm.sent({**EndpointForm.of(before).typed, option.name: ""})
+    assert emptied.given(before) == {option.name: ""}
+    without = replace(before, options={**before.options, option.name: None})
+    assert option.name not in EndpointForm.sent(EndpointForm.of(without).typed).given(without)
 
 
 @every_shown_option

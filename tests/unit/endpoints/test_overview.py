@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 
 import pytest
@@ -24,6 +25,23 @@ def test_sentence_has_times_in_the_time_zone_of_the_reader() -> None:
     )
     here = failing.sentence(timezone(timedelta(hours=1), "HERE"))
     assert here.startswith("failing since 2026-06-01 13:00:00 HERE, next attempt at 13:00:42 HERE:")
+
+
+@pytest.mark.parametrize(
+    ("max_per_second", "reason"),
+    [
+        (5.0, "limited to 5 requests a second"),
+        (1.0, "limited to 1 request a second"),
+        (0.01, "limited to 0.01 requests a second"),
+    ],
+)
+def test_limit_of_requests_is_the_reason_of_the_lag_and_changes_no_status(max_per_second: float, reason: str) -> None:
+    limited = endpoint_overview(rate_limited_since=NOON, max_per_second=max_per_second)
+    assert limited.lag_reason == reason
+    assert limited.sentence(UTC) == f"healthy: {reason}"
+    assert replace(limited, rate_limited_since=None).sentence(UTC) == "healthy"
+    rejected = replace(limited, status=EndpointStatus.DEGRADED, reason="HTTP 422")
+    assert rejected.sentence(UTC) == f"degraded: HTTP 422; {reason}"
 
 
 @pytest.mark.parametrize("status", list(EndpointStatus))

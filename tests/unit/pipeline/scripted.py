@@ -90,6 +90,8 @@ class ScriptedTransport:
         self.script: Script = lambda _: OK
         self.sent: list[tuple[str, int]] = []
         """Reservation and number of each request, in order."""
+        self.sent_at: list[float] = []
+        """When each was sent, by the loop's clock."""
         self.under_way = self.most_under_way = 0
         self.withheld = 0
         """So many of the next requests find that the lease has ended."""
@@ -106,6 +108,7 @@ class ScriptedTransport:
         assert message.subject is not None
         assert message.sequence is not None
         self.sent.append((message.subject, seq_of(message.sequence)))
+        self.sent_at.append(asyncio.get_running_loop().time())
         self.under_way += 1
         self.most_under_way = max(self.under_way, self.most_under_way)
         await self.gate.pass_through(self._happened)

@@ -557,6 +557,31 @@ def test_reservation_that_is_set_aside_is_taken_again_once_it_is_resumed_and_oth
     assert queue.taken() == [3]
 
 
+def test_delivery_that_is_taken_back_is_the_next_one_and_its_reservation_keeps_its_order() -> None:
+    queue = Queue()
+    queue.add(change(1, "a"), change(2, "b"), change(3, "a"))
+    first = queue.take_one()
+    queue.dispatchable.clear()
+    queue.take_back(first)
+    assert queue.sending == 0
+    assert queue.dispatchable.is_set()
+    assert queue.taken() == [1, 2]
+    queue.settle_as(first, DELIVERED)
+    assert queue.record() == [(1, "delivered")]
+    assert queue.taken() == [3]
+
+
+def test_newest_change_takes_the_place_of_one_that_was_taken_back_with_latest_only() -> None:
+    queue = Queue(latest_only=True)
+    queue.add(change(1, "a"))
+    delivery = queue.take_one()
+    queue.add(change(2, "a"))
+    queue.take_back(delivery)
+    queue.add(change(3, "a"))
+    assert sorted(queue.record()) == [(1, "superseded"), (2, "superseded")]
+    assert queue.taken() == [3]
+
+
 def test_those_that_were_set_aside_first_are_resumed_first_and_no_more_than_asked_for() -> None:
     queue = Queue()
     queue.add(*(change(seq, f"r{seq}") for seq in range(1, 6)))

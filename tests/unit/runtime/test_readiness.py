@@ -53,6 +53,16 @@ def test_lag_is_reported_with_status_and_reason() -> None:
     ]
 
 
+def test_lag_of_a_limited_endpoint_names_the_limit() -> None:
+    limited = replace(HEALTHY, unread=7, lag_seconds=400.0, rate_limited_since=HEALTHY.read_at, max_per_second=5.0)
+    assert lines(endpoints=[limited]) == [
+        (
+            "lag: till is 7 min behind: healthy, limited to 5 requests a second, backlog 7 "
+            "-> cdc-bridge endpoint show till"
+        )
+    ]
+
+
 def test_lag_of_a_pending_delivery_names_it() -> None:
     assert lines(endpoints=[OLDEST]) == [
         (
