@@ -82,7 +82,7 @@ def given_secret(file: Path | None) -> str | None:
     """
     if file is None:
         return None
-    secret = line_of(file, "--secret-file").strip()
+    secret = line_of(file, "--secret-file")
     if file != STANDARD_INPUT and everybody_reads(file):
         print_warnings([f"--secret-file: every user of this machine can read {file}; withdraw that: chmod o-r {file}"])
     return secret

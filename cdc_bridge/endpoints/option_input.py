@@ -148,7 +148,7 @@ def header_lines_of(file: Path) -> tuple[str, ...]:
 
 
 def line_of(file: Path, flag: str) -> str:
-    """Return the only line in a file; ``-`` is standard input.
+    """Return the only line in a file, which may hold a secret; ``-`` is standard input.
 
     Args:
         file: The file.
@@ -160,7 +160,7 @@ def line_of(file: Path, flag: str) -> str:
     lines = _lines_of(file, flag)
     if len(lines) != 1:
         raise WrongUsage(f"{flag} {file} has to hold one line, not {len(lines)}")
-    return lines[0]
+    return lines[0].strip()
 
 
 def checked_secret(secret: str) -> str:

@@ -14,7 +14,7 @@ from cdc_bridge.endpoints.option_input import (
     checked_options,
     checked_secret,
     header_lines_of,
-    secret_of,
+    line_of,
     with_defaults,
 )
 from cdc_bridge.endpoints.options import options_for
@@ -153,15 +153,15 @@ def test_file_without_headers_is_refused_and_takes_none_away(tmp_path: Path, con
 def test_file_of_a_secret(tmp_path: Path, content: str) -> None:
     file = tmp_path / "secret"
     file.write_text(content)
-    assert checked_secret(secret_of(file)) == SECRET
+    assert checked_secret(line_of(file, "--secret-file")) == SECRET
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "has no secret in it"),
-        (b" \n\n", "has no secret in it"),
-        (f"{SECRET}\n{MARK}\n".encode(), "has 2 lines, but has to hold the secret alone"),
+        (b"", "has to hold one line, not 0"),
+        (b" \n\n", "has to hold one line, not 0"),
+        (f"{SECRET}\n{MARK}\n".encode(), "has to hold one line, not 2"),
         (MARK.encode(), "has to begin with whsec_"),
         (f"WHSEC_{MARK}".encode(), "has to begin with whsec_"),
         (f"whsec_{MARK}!".encode(), "has to be base64 after whsec_"),
@@ -176,7 +176,7 @@ def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, c
     file = tmp_path / "file"
     file.write_bytes(content)
     with pytest.raises(WrongUsage) as raised:
-        checked_secret(secret_of(file))
+        checked_secret(line_of(file, "--secret-file"))
     told = str(raised.value)
     assert told.startswith("--secret-file ")
     assert words in told
@@ -186,4 +186,4 @@ def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, c
 
 def test_file_of_a_secret_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match=r"^--secret-file .* cannot be read: No such file or directory"):
-        secret_of(tmp_path / "nothing")
+        line_of(tmp_path / "nothing")
