@@ -112,7 +112,7 @@ async def test_secret_that_cannot_be_used_changes_nothing_and_is_not_repeated(
     short = "whsec_" + b64encode(b"s" * 16).decode()
     for content, words in (
         ("", "has to hold one line, not 0"),
-        (f"{SECOND}\n{SECOND}\n", "has 2 lines"),
+        (f"{SECOND}\n{SECOND}\n", "has to hold one line, not 2"),
         (SECOND.removeprefix("whsec_"), "has to begin with whsec_"),
         (short, "has to hold 24 to 64 bytes, not 16"),
     ):

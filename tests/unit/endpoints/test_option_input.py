@@ -186,4 +186,4 @@ def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, c
 
 def test_file_of_a_secret_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match=r"^--secret-file .* cannot be read: No such file or directory"):
-        line_of(tmp_path / "nothing")
+        line_of(tmp_path / "nothing", "--secret-file")
