@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,16 @@ from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import sql_folder
 from cdc_bridge.vendor.contract import example
 from tests.e2e.test_payload import with_exact_numbers
-from tests.support.bridge import Bridges, run_command
+from tests.support.bridge import Bridge, Bridges, run_command
+from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.plans import explained
 from tests.support.receiver import Receiver
+from tests.support.waiting import until
 
 SHIPPED = (sql_folder() / "mapping.sql").read_text(encoding="utf-8")
 GUIDE = guide_text(Guide.MAPPING)
+FURTHER = GUIDE.partition("\n## Further payloads\n")[2].partition("\n## ")[0]
 COLUMNS = {
     "Keys are integers": {"reference": "id"},
     "Tables and columns have other names": {"id": "booking_number", "adults": "covers"},
@@ -56,9 +61,14 @@ def cases() -> list[Case]:
     worked = GUIDE.partition("## Worked cases")[2].partition("\n## ")[0]
     found = []
     for section in worked.split("\n### ")[1:]:
-        blocks = dict(re.findall(r"^```(sql|diff)\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL))
+        blocks = blocks_of(section)
         found.append(Case(section.splitlines()[0], blocks["sql"], changed(blocks.get("diff", ""))))
     return found
+
+
+def blocks_of(section: str) -> dict[str, str]:
+    """Return the blocks of a section, by their language."""
+    return dict(re.findall(r"^```(sql|diff|sh)\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL))
 
 
 def changed(diff: str) -> str:
@@ -262,9 +272,8 @@ async def test_key_is_renamed_as_the_guide_says_and_every_booking_is_captured(da
 
 
 async def test_further_payload_of_the_guide_is_defined_and_dropped(database: Database) -> None:
-    section = GUIDE.partition("\n## Further payloads\n")[2].partition("\n## ")[0]
-    (block,) = re.findall(r"^```sql\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
-    (drop,) = re.findall(r"`(select cdc_bridge\.drop_payload.*?)`", section)
+    block = blocks_of(FURTHER.partition("\n### ")[0])["sql"]
+    (drop,) = re.findall(r"`(select cdc_bridge\.drop_payload.*?)`", FURTHER)
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     database.execute(block)
@@ -272,6 +281,159 @@ async def test_further_payload_of_the_guide_is_defined_and_dropped(database: Dat
         loaded = await ReservationLoader(Subscription("short")).load(connection, [ReservationId("R")])
     assert list(json.loads(loaded.reservations[ReservationId("R")].body)) == ["id", "status", "datetime"]
     database.execute(drop)
+
+
+class Vendors:
+    """The endpoints of a case, each with a receiver of its own."""
+
+    def __init__(self, title: str, certificates: Certificates) -> None:
+        (section,) = (each for each in FURTHER.split("\n### ") if each.startswith(f"{title}\n"))
+        self._blocks = blocks_of(section)
+        self._certificates = certificates
+        self._receivers: dict[str, Receiver] = {}
+
+    @property
+    def e_res(self) -> str:
+        """How e-Res's tables differ, in SQL; empty where the SQL is of the mapping."""
+        return self._blocks["sql"] if "diff" in self._blocks else ""
+
+    @property
+    def mapping(self) -> str:
+        """The mapping with the case's lines."""
+        return changed(self._blocks["diff"]) if "diff" in self._blocks else SHIPPED + self._blocks["sql"]
+
+    def __getitem__(self, name: str) -> Receiver:
+        return self._receivers[name]
+
+    async def add(self, bridge: Bridge, settings: Mapping[str, str]) -> None:
+        """Add the endpoints by the case's commands, and wait until they are assigned."""
+        for command in self._blocks["sh"].splitlines():
+            program, *arguments = shlex.split(command)
+            receiver = self._receivers[arguments[2]] = Receiver(self._certificates.good)
+            await receiver.start()
+            arguments[3] = receiver.url
+            ca_file = str(self._certificates.ca_file)
+            code, _, errors = await run_command(*arguments, "--ca-file", ca_file, **settings)
+            assert (program, arguments[:2], code, errors) == ("cdc-bridge", ["endpoint", "add"], 0, "")
+        await bridge.until_assigned(*self._receivers)
+
+    async def stop(self) -> None:
+        for receiver in self._receivers.values():
+            await receiver.stop()
+
+
+@pytest.fixture
+async def vendors(request: pytest.FixtureRequest, certificates: Certificates) -> AsyncIterator[Vendors]:
+    """The endpoints of the case that the test names as its parameter."""
+    found = Vendors(request.param, certificates)
+    yield found
+    await found.stop()
+
+
+async def serve(
+    vendors: Vendors, database: Database, bridges: Bridges, mapping_file: Path, customer: str = "C"
+) -> Bridge:
+    """Install the mapping of a case, and have a daemon serve its endpoints."""
+    if vendors.e_res:
+        database.execute(vendors.e_res)
+    await install_mapping(database, vendors.mapping, mapping_file)
+    database.execute("insert into customers (id, surname, phone) values (%s, 'Chapman', '0123 456')", (customer,))
+    bridge = await bridges.start()
+    await vendors.add(bridge, bridges.settings)
+    return bridge
+
+
+async def until_skipped(database: Database, endpoint: str, **numbers: int) -> None:
+    """Wait until so many deliveries of an endpoint were skipped, by the reason."""
+    columns = ", ".join(f"skipped_{reason}" for reason in numbers)
+    statement = f"select {columns} from cdc_bridge.endpoint where name = %s"
+    await until(
+        lambda: database.execute(statement, (endpoint,)) == [tuple(numbers.values())], f"{endpoint} skipped {numbers}"
+    )
+
+
+@pytest.mark.parametrize("vendors", ["Two restaurants in one database"], indirect=True)
+async def test_each_of_two_restaurants_gets_its_own_reservations_as_the_contract_has_them(
+    vendors: Vendors, database: Database, bridges: Bridges, receiver: Receiver, mapping_file: Path
+) -> None:
+    north, south = re.findall(r"@restaurant_id=(\w+)", FURTHER)
+    await serve(vendors, database, bridges, mapping_file)
+    booking = "insert into reservations (id, cust_id, reference, restaurant_id) values (%s, 'C', 1, %s)"
+    for id_, restaurant in [("N1", north), ("S1", south), ("N2", north), ("S2", south)]:
+        database.execute(booking, (id_, restaurant))
+    for name in ("north", "south"):
+        await until_skipped(database, name, filtered=2)
+        await vendors[name].wait_for_delivered(2)
+    assert {request.reservation_id for request in vendors["north"].requests} == {"N1", "N2"}
+    assert {request.reservation_id for request in vendors["south"].requests} == {"S1", "S2"}
+    whole = {request.reservation_id: request.json for request in await receiver.wait_for_delivered(4)}
+    assert whole["N1"].keys() == example().keys()
+    assert [r.json for r in vendors["north"].requests] == [whole[r.reservation_id] for r in vendors["north"].requests]
+
+    database.execute("update reservations set restaurant_id = %s where id = 'N1'", (south,))
+    await vendors["south"].wait_for_delivered(3)
+    moved = vendors["south"].delivered[-1]
+    assert (moved.reservation_id, moved.headers["ce-type"]) == ("N1", "reservation.updated")
+    await until_skipped(database, "north", filtered=3)
+    assert len(vendors["north"].requests) == 2
+    code, output, _ = await run_command("payload", "N1", "--endpoint", "north", **bridges.settings)
+    assert (code, output) == (1, "")
+
+
+@pytest.mark.departs_from_contract("its payload is another one")
+@pytest.mark.parametrize("vendors", ["A kitchen screen without contact data"], indirect=True)
+async def test_kitchen_gets_no_contact_data(
+    vendors: Vendors, database: Database, bridges: Bridges, receiver: Receiver, mapping_file: Path
+) -> None:
+    await serve(vendors, database, bridges, mapping_file)
+    database.execute(
+        "insert into reservations (id, cust_id, reference, allergies, notes) values ('R', 'C', 1, 'nuts', '0123 456')"
+    )
+    (request,) = await vendors["kitchen"].wait_for_delivered(1)
+    assert list(request.json) == [
+        "id", "datetime", "adults", "children", "tables", "meal_name", "allergies", "high_chair", "cancelled", "arrived"
+    ]  # fmt: skip
+    assert (request.json["allergies"], request.json["adults"]) == ("nuts", 2)
+    (whole,) = await receiver.wait_for_delivered(1)
+    assert whole.json["customer"]["surname"] == "Chapman"
+    assert request.json.items() <= whole.json.items()
+    code, output, _ = await run_command("payload", "R", "--endpoint", "kitchen", **bridges.settings)
+    assert (code, output.encode()) == (0, request.body + b"\n")
+
+
+@pytest.mark.departs_from_contract("its payload is another one")
+@pytest.mark.parametrize("vendors", ["A till that needs only times, covers and tables"], indirect=True)
+async def test_till_gets_times_covers_and_tables_only_when_they_change(
+    vendors: Vendors, database: Database, bridges: Bridges, receiver: Receiver, mapping_file: Path
+) -> None:
+    await serve(vendors, database, bridges, mapping_file)
+    till, update = vendors["till"], "update reservations set {}, updated = now() where id = 'R'"
+    database.execute("insert into reservations (id, cust_id, reference, adults) values ('R', 'C', 1, 2)")
+    await till.wait_for_delivered(1)
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 2, "both are recorded")
+    for number, change in enumerate(["notes = 'by the window'", "status = 'Seated'", "children = 1", "notes = ''"], 1):
+        database.execute(update.format(change))
+        await receiver.wait_for_delivered(1 + number)
+        await until_skipped(database, "till", unchanged=min(number, 2) + (number == 4))
+        await till.wait_for_delivered(2 if number > 2 else 1)
+        await until(
+            lambda: (
+                database.value("select count(*) from cdc_bridge.delivery where state = 'delivered'")
+                == len(receiver.delivered) + len(till.delivered)
+            ),
+            "they are recorded",
+        )
+    assert [list(request.json) for request in till.requests] == [
+        ["id", "datetime", "duration", "covers", "tables", "cancelled"]
+    ] * 2
+    assert [request.json["covers"] for request in till.requests] == [2, 3]
+    code, output, _ = await run_command(
+        "deliveries", "--endpoint", "till", "--state", "skipped", "--json", **bridges.settings
+    )
+    assert code == 0
+    assert [delivery["skip_reason"] for delivery in json.loads(output)["deliveries"]] == ["unchanged"] * 3
+    code, output, _ = await run_command("reconcile", "--endpoint", "till", **bridges.settings)
+    assert code == 0, output
 
 
 async def test_commands_of_the_guide_work(
