@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cdc_bridge.endpoints.option import Kind
 from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.endpoints.options import OPTIONS
 from tests.support.bridge import clean_environment
@@ -38,7 +39,9 @@ async def test_added_endpoint_has_the_defaults_of_the_settings_and_begins_now(
     assert "from now on" in told
     assert "cdc-bridge backfill till" in told
     others = [option for option in OPTIONS.values() if not option.secret and not option.required]
-    assert row(database, ", ".join(option.name for option in others)) == tuple(option.default for option in others)
+    assert row(database, ", ".join(f'"{option.name}"' for option in others)) == tuple(
+        [] if option.kind is Kind.LINES else option.default for option in others
+    )
     assert row(database, "in_settings, url, headers") == (False, URL, [])
     assert (await endpoint.json("show", "till"))["backlog"] == {"number": 0, "exact": True}
 
