@@ -8,36 +8,17 @@ from itertools import pairwise
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
-from cdc_bridge.payload.formats import TEXT_TYPES
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
-from cdc_bridge.vendor.contract import column_forms
+from cdc_bridge.vendor.contract import column_forms, is_written_in
 
 _queries = load_queries(__name__)
 
 _NAME = "mapping"
 _ROWS_LOOKED_AT = 5000
-
-_WHOLE_NUMBERS = frozenset({"int2", "int4", "int8"})
-_NUMBERS = _WHOLE_NUMBERS | {"numeric", "float4", "float8"}
-_JSON = frozenset({"json", "jsonb"})  # only their values say what they are written as
-
-_FITTING = {
-    form: types | _JSON
-    for form, types in {
-        "text": TEXT_TYPES | {"uuid", "date", "timestamptz", "bool"},
-        "key": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
-        "keyOrNone": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
-        "flag": TEXT_TYPES | {"bool"},
-        "instant": frozenset({"timestamptz"}),
-        "count": _NUMBERS,
-        "amount": _NUMBERS,
-    }.items()
-}
-"""By form of the contract's schema: column types that are, or may be, written in it."""
 
 
 async def check_mapping(connection: LoadingConnection, in_use: Collection[Subscription]) -> Check:
@@ -116,7 +97,7 @@ def contract_problems(definition: PayloadDefinition) -> tuple[dict[str, str], di
     misfits = {
         key: f"{key} is {types[key]}, not {form}"
         for key, form in forms.items()
-        if key in types and types[key] not in _FITTING[form]
+        if key in types and not is_written_in(form, types[key])
     }
     present = [key for key in forms if key in types]
     for key, other in zip((key for key in types if key in forms), present, strict=True):

@@ -12,11 +12,13 @@ import typer
 from cdc_bridge.cli.conformance_report import as_json, as_markdown, lines, summary
 from cdc_bridge.cli.endpoint_options import given_options, with_flags_for
 from cdc_bridge.cli.options import JsonOption
+from cdc_bridge.cli.schema_file import SchemaOption, schema_in
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints.option_input import Given, unusable_flag
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, UnusableOption, endpoint_from
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.own_files import write_own
+from cdc_bridge.vendor.conformance.requests import RequestFactory
 from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformance_test
 
 _MAX_IN_FLIGHT = 100
@@ -37,6 +39,7 @@ def conformance(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a report into a file too (Markdown).")
     ] = None,
+    schema: SchemaOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     json_: JsonOption = False,
     **options: Any,
@@ -49,13 +52,14 @@ def conformance(
     Example: cdc-bridge conformance https://till.example/test --secret-file secret --report report.md
     """
     endpoint = _endpoint(url, secret_file, given_options(options))
+    requests = RequestFactory(None if schema is None else schema_in(schema))
     if not yes:
         if not sys.stdin.isatty():
             print_line("Nothing was sent. To go ahead: cdc-bridge conformance URL --yes", err=True)
             raise typer.Exit(2)
         print_line(f"This posts some seventy invented reservations to {endpoint.shown_url}.")
         typer.confirm("Go ahead?", abort=True)
-    results = asyncio.run(_run(endpoint, show=not json_))
+    results = asyncio.run(_run(endpoint, requests, show=not json_))
     if json_:
         print_json(as_json(endpoint, results))
     else:
@@ -67,9 +71,9 @@ def conformance(
     raise typer.Exit(1 if any(result.verdict is Verdict.NOT_MET for result in results) else 0)
 
 
-async def _run(endpoint: Endpoint, *, show: bool) -> list[Result]:
+async def _run(endpoint: Endpoint, requests: RequestFactory, *, show: bool) -> list[Result]:
     results = []
-    async for result in run_conformance_test(endpoint):
+    async for result in run_conformance_test(endpoint, requests):
         results.append(result)
         if show:
             for each in lines(result):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,26 +10,50 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 from cdc_bridge.console import print_document, print_line
+from cdc_bridge.endpoints.subscription_input import known_payload
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.own_files import refuse_link
+from cdc_bridge.payload.definition import PayloadDefinition
+from cdc_bridge.schema.session import command_session
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, text_of
+from cdc_bridge.vendor.payload_schema import schema_of_payload
 
 app = typer.Typer(
     name="contract",
-    help="Print what an EPOS vendor builds against. Needs no settings.",
+    help="Print what an EPOS vendor builds against. Needs no settings, but for schema --payload.",
     no_args_is_help=True,
 )
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    payload: Annotated[
+        str | None,
+        typer.Option("--payload", metavar="NAME", help="Of this payload, as the database defines it."),
+    ] = None,
+    config: ConfigOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
     """Print the JSON Schema (2020-12) of a request body.
+
+    With --payload it is derived from the columns and types of that payload, and needs the database: for a vendor who
+    agreed on other bodies than those of the contract.
 
     Example: cdc-bridge contract schema > reservation.schema.json
     """
-    _print(SCHEMA_FILE)
+    if payload is None:
+        _print(SCHEMA_FILE)
+    else:
+        definition = asyncio.run(_definition(database_url_from(config, database_url), payload))
+        print_document(json.dumps(schema_of_payload(definition), indent=2, ensure_ascii=False) + "\n")
+
+
+async def _definition(database_url: str, payload: str) -> PayloadDefinition:
+    async with command_session(database_url) as connection:
+        return await known_payload(connection, payload)
 
 
 @app.command()

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from jsonschema import Draft202012Validator
 
+from cdc_bridge.cli.schema_file import SchemaOption, schema_in, unusable_schema
 from cdc_bridge.console import print_line, print_lines
 from cdc_bridge.endpoints.option_values import secret_key
 from cdc_bridge.errors import BridgeError, WrongUsage
@@ -21,6 +23,7 @@ from cdc_bridge.own_files import own_folder
 from cdc_bridge.vendor.receive.identity import Identity, identity_in
 from cdc_bridge.vendor.receive.receiver import Behaviour, ReceivedRequest, Receiver
 from cdc_bridge.vendor.receive.server import ReceiverServer
+from cdc_bridge.vendor.receive.violations import validator_of
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
 
@@ -53,6 +56,7 @@ def receive(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="DIR", help="Save headers and body of each request in a file.")
     ] = None,
+    schema: SchemaOption = None,
     pretty: Annotated[
         bool, typer.Option("--pretty", help="Print each body too, as indented JSON, and every violation of the schema.")
     ] = False,
@@ -61,7 +65,7 @@ def receive(
 
     Prints URL, secret and CA file first: give them to the bridge or to cdc-bridge conformance. Then prints a line per
     request: whether the signature is valid, whether it is a duplicate or out of order, where the body violates the
-    contract's schema. Use --save and --pretty with invented data only: bodies are guests' data.
+    schema. Use --save and --pretty with invented data only: bodies are guests' data.
 
     Example: cdc-bridge receive --fail 503 --every 3
     """
@@ -69,11 +73,21 @@ def receive(
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cdc-bridge-receive-")))
         secret = None if secret_file is None else _read(secret_file)
+        validator = None if schema is None else _validator(schema)
         names = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
-        asyncio.run(_serve(host, port, identity_in(folder, names, secret), behaviour, pretty=pretty))
+        identity = identity_in(folder, names, secret)
+        asyncio.run(_serve(host, port, identity, behaviour, validator, pretty=pretty))
 
 
-async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour, *, pretty: bool) -> None:
+async def _serve(
+    host: str,
+    port: int,
+    identity: Identity,
+    behaviour: Behaviour,
+    validator: Draft202012Validator | None,
+    *,
+    pretty: bool,
+) -> None:
     def show(received: ReceivedRequest) -> None:
         print_line(_line(received))
         if pretty:
@@ -81,7 +95,7 @@ async def _serve(host: str, port: int, identity: Identity, behaviour: Behaviour,
                 print_line(f"  {violation}")
             print_lines(_indented(received.body))
 
-    server = ReceiverServer(Receiver(identity.secret, behaviour, show), identity.tls, host, port)
+    server = ReceiverServer(Receiver(identity.secret, behaviour, show, validator), identity.tls, host, port)
     await server.start()
     try:
         name = "localhost" if host in {"127.0.0.1", "::1"} else socket.gethostname()
@@ -134,6 +148,13 @@ def _folder(folder: Path) -> Path:
     except OSError as error:
         raise BridgeError(f"--save {folder} cannot be used: {error.strerror}", "Choose another folder.") from None
     return folder
+
+
+def _validator(file: Path) -> Draft202012Validator:
+    try:
+        return validator_of(schema_in(file))
+    except ValueError as error:
+        raise unusable_schema(file, str(error)) from None
 
 
 def _read(file: Path) -> str:

@@ -11,8 +11,8 @@ from psycopg.rows import TupleRow
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.errors import PayloadInvalid, WrongUsage
-from cdc_bridge.payload.definition import defined_payloads, payload_definition
-from cdc_bridge.payload.subscription import Subscription, condition_text, parse_conditions
+from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition, defined_payloads, payload_definition
+from cdc_bridge.payload.subscription import EVERYTHING, Subscription, condition_text, parse_conditions
 
 _LIKELY_TO_CHANGE = frozenset({"status", "cancelled", "deleted", "arrived", "departed"})
 _OF_SUBSCRIPTION = ("payload", "only", "events")
@@ -34,17 +34,13 @@ async def check_subscription(
     if stored.keys().isdisjoint(("payload", "only")):
         return []
     together = {**(before or {}), **stored}
-    subscription = Subscription(together["payload"], parse_conditions(together["only"]))
-    payloads = await defined_payloads(connection)
-    if subscription.payload not in payloads:
-        if before is None and subscription.payload == OPTIONS["payload"].default and not subscription.conditions:
-            return []  # There is no mapping yet. The status will say so.
-        raise WrongUsage(
-            f"{OPTIONS['payload'].flag} {subscription.payload}: the mapping defines no such payload"
-            f"{did_you_mean(subscription.payload, payloads)}",
-            f"There are: {', '.join(payloads) or 'none'}",
-        )
-    columns = (await payload_definition(connection, subscription.payload)).columns
+    try:
+        subscription = Subscription(together["payload"], parse_conditions(together["only"]))
+    except ValueError as error:  # psql wrote that there.
+        raise WrongUsage(f"{OPTIONS['only'].flag} {error}", f"To remove it: {OPTIONS['only'].flag} ''") from None
+    if before is None and subscription == EVERYTHING and RESERVATION not in await defined_payloads(connection):
+        return []  # There is no mapping yet. The status will say so.
+    columns = (await known_payload(connection, subscription.payload)).columns
     for condition in subscription.conditions:
         if condition.column not in columns:
             raise WrongUsage(
@@ -58,6 +54,21 @@ async def check_subscription(
         raise WrongUsage(f"{OPTIONS['only'].flag}: {error.problem}") from None
     columns = [condition.column for condition in subscription.conditions]
     return [_changing(column) for column in columns if _is_likely_to_change(column)]
+
+
+async def known_payload(connection: AsyncConnection[TupleRow], name: str) -> PayloadDefinition:
+    """Return the definition of a payload that was named.
+
+    Raises:
+        WrongUsage: There is no such payload.
+    """
+    payloads = await defined_payloads(connection)
+    if name not in payloads:
+        raise WrongUsage(
+            f"{OPTIONS['payload'].flag} {name}: the mapping defines no such payload{did_you_mean(name, payloads)}",
+            f"There are: {', '.join(payloads) or 'none'}",
+        )
+    return await payload_definition(connection, name)
 
 
 def consequences(name: str, before: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:

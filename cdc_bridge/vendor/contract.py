@@ -10,6 +10,8 @@ import json
 from importlib.resources import files
 from typing import Any
 
+from cdc_bridge.payload.formats import TEXT_TYPES
+
 EXAMPLES = {
     "announcement": "reservation-example.json",
     "no-call": "reservation-no-call.json",
@@ -26,6 +28,24 @@ RECEIVERS = {
     "node": ("receivers/node/receiver.mjs", "receivers/node/package.json", "receivers/node/package-lock.json"),
 }
 """Names and files of the example receivers: the program, and its list of dependencies."""
+
+_WHOLE_NUMBERS = frozenset({"int2", "int4", "int8"})
+_NUMBERS = _WHOLE_NUMBERS | {"numeric", "float4", "float8"}
+_JSON = frozenset({"json", "jsonb"})  # only their values say what they are written as
+
+_FITTING = {
+    form: types | _JSON
+    for form, types in {
+        "text": TEXT_TYPES | {"uuid", "date", "timestamptz", "bool"},
+        "key": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
+        "keyOrNone": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
+        "flag": TEXT_TYPES | {"bool"},
+        "instant": frozenset({"timestamptz"}),
+        "count": _NUMBERS,
+        "amount": _NUMBERS,
+    }.items()
+}
+"""By form of the schema: column types that are, or may be, written in it."""
 
 _LOCAL, _BUNDLED = "#/$defs/", "#/components/schemas/"
 
@@ -71,13 +91,19 @@ def column_forms() -> dict[str, str]:
     forms: dict[str, str] = {}
     for key, value in schema()["properties"].items():
         if "properties" in value:
-            forms |= {f"{key}.{nested}": _form(inner) for nested, inner in value["properties"].items()}
+            forms |= {f"{key}.{nested}": form_in_contract(inner) for nested, inner in value["properties"].items()}
         else:
-            forms[key] = _form(value)
+            forms[key] = form_in_contract(value)
     return forms
 
 
-def _form(value: dict[str, Any]) -> str:
+def is_written_in(form: str, type_: str) -> bool:
+    """Return whether a column's type is, or may be, written in a form of the schema."""
+    return type_ in _FITTING[form]
+
+
+def form_in_contract(value: dict[str, Any]) -> str:
+    """Return the form of a property of the schema."""
     return str(value["$ref"]).removeprefix(_LOCAL) if "$ref" in value else "text"
 
 

@@ -59,6 +59,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("payload", ID),
         ("payload", ID, "--pretty"),
         ("payload", f"no {ID}"),
+        ("payload", ID, "--endpoint", ID),
         ("reconcile",),
         ("reconcile", "--endpoint", ID),
         ("replay", "--reservation", f"{LETTERS}\u00a0"),
@@ -73,6 +74,11 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("endpoint", "add", "till", f"https://{ID}"),
         ("endpoint", "add", "till", "https://till.example", "--header", ID),
         ("endpoint", "add", "till", "https://till.example", "--ca-file", ID),
+        ("endpoint", "add", "till", "https://till.example", "--payload", ID),
+        ("endpoint", "add", "till", "https://till.example", "--only", ID),
+        ("endpoint", "add", "till", "https://till.example", "--only", f"{ID}={ID}"),
+        ("endpoint", "add", "till", "https://till.example", "--only", f"adults={LETTERS}"),
+        ("endpoint", "add", "till", "https://till.example", "--events", ID),
         *(
             ("endpoint", command, ID)
             for command in ("show", "set", "pause", "resume", "remove", "rotate-secret", "test")
@@ -81,12 +87,14 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("mapping", "check", ID),
         ("uninstall", "--database-url", f"host=/{ID}"),
         ("systemd", "install", "--root", f"/nowhere/{ID}"),
+        ("contract", "schema", "--payload", ID),
         ("contract", "example", ID),
         ("contract", "receiver", ID),
         ("contract", "receiver", "python", "--save", f"/nowhere/{ID}"),
         ("guide", ID),
         ("receive", "--slow", ID),
         ("receive", "--secret-file", ID),
+        ("receive", "--schema", ID),
         ("receive", "--forward-to", ID),
         ("conformance", f"https://{ID}", "--yes"),
         ("conformance", "https://localhost:1", "--secret-file", ID),
@@ -109,7 +117,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
     assert {each: found for each, text in printed.items() if (found := raw_in(text))} == {}
     assert [each for each, text in printed.items() if "Traceback" in text] == []
     named = {" ".join(each[: len(command.split())]) for each in printed for command in COMMANDS}
-    assert set(COMMANDS) - named <= {"systemd print", "contract schema", "contract openapi", "contract vector", "demo"}
+    assert set(COMMANDS) - named <= {"systemd print", "contract openapi", "contract vector", "demo"}
     assert "PWNED" in printed["deliveries",]
     assert LETTERS.split()[0] in printed["deliveries",]
     await until(lambda: any("PWNED" in line for line in bridge.output), "the log names the reservation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from typing import Any
 
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.transport.signature import sign
+from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import example
 from cdc_bridge.vendor.test_message import compose_test_request
 
@@ -66,8 +67,22 @@ class RequestFactory:
     them for floating-point numbers cannot tell them apart.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, schema: Mapping[str, Any] | None = None) -> None:
+        """Prepare to make requests.
+
+        Args:
+            schema: Schema of the bodies; ``None``: the contract's.
+        """
         self._sequence = time.time_ns()
+        self._example = example()
+        if schema is not None:
+            known = contract.schema()["properties"]
+            self._example = _shaped(self._example, schema, schema.get("$defs", {}), known)
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The keys of every body."""
+        return self._example.keys()
 
     def reservation(
         self,
@@ -83,12 +98,13 @@ class RequestFactory:
             signature: How it is signed.
             updated: Sent as an update, not as a creation.
             sequence: The change's number; ``None`` takes the next one.
-            changes: Keys of the reservation and their values; a mapping is merged.
+            changes: Keys of the reservation and their values; a mapping is merged. Those of the contract that bodies do
+                not have are left out.
         """
         if sequence is None:
             self._sequence += 1
             sequence = self._sequence
-        body = json.dumps(_reservation(changes), ensure_ascii=False, separators=(",", ":")).encode()
+        body = json.dumps(self._reservation(changes), ensure_ascii=False, separators=(",", ":")).encode()
         return SignedMessage(
             id=message_id(sequence, body),
             type="reservation.updated" if updated else "reservation.created",
@@ -99,6 +115,9 @@ class RequestFactory:
             sequence=sequence,
             signature=signature,
         )
+
+    def _reservation(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        return _merged(deepcopy(self._example), {"id": new_id(), "notes": NOTES, **changes}, example())
 
     @staticmethod
     def test() -> Message:
@@ -111,12 +130,38 @@ def new_id() -> str:
     return token_hex(16).upper()
 
 
-def _reservation(changes: dict[str, Any]) -> dict[str, Any]:
-    reservation = deepcopy(example())
-    reservation |= {"id": new_id(), "notes": NOTES}
+def _merged(reservation: dict[str, Any], changes: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
+        if key in known and key not in reservation:
+            continue
         if isinstance(value, dict) and isinstance(reservation.get(key), dict):
-            reservation[key] |= value
+            _merged(reservation[key], value, known.get(key) or {})
         else:
             reservation[key] = value
     return reservation
+
+
+def _shaped(
+    value: Mapping[str, Any], schema: Mapping[str, Any], forms: Mapping[str, Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return an object of a schema: what is described as in the contract is the example's, the rest invented."""
+    shaped: dict[str, Any] = {}
+    for key, described in schema["properties"].items():
+        inner, as_known = value.get(key), known.get(key, {})
+        if "properties" in described:
+            of_example = inner if isinstance(inner, dict) else {}
+            shaped[key] = _shaped(of_example, described, forms, as_known.get("properties", {}))
+        else:
+            shaped[key] = inner if described == as_known else _invented(described, forms)
+    return shaped
+
+
+def _invented(described: Mapping[str, Any], forms: Mapping[str, Any]) -> Any:
+    form = forms.get(str(described.get("$ref", "")).rpartition("/")[2], described)
+    for values in (form.get("enum"), form.get("examples")):
+        if values:
+            return values[0]
+    types = form.get("type", "null")
+    return {"string": "", "integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}.get(
+        types if isinstance(types, str) else types[0]
+    )

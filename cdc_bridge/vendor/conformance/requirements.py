@@ -37,6 +37,8 @@ class Requirement:
     """All requests are sent at the same time, and all are judged."""
     needs_secret: bool = False
     """Skipped if requests are not signed."""
+    about: str | None = None
+    """Skipped if bodies do not have this key."""
 
 
 def _duplicate(requests: RequestFactory) -> Sequence[Message]:
@@ -133,6 +135,7 @@ REQUIREMENTS = (
         "Accepts newer content under a ce-sequence it has",
         "A retry carries the reservation's current data: ce-sequence is the same, webhook-id is not.",
         _same_sequence,
+        about="adults",
     ),
     Requirement(
         "Ignores unknown keys",
@@ -143,21 +146,25 @@ REQUIREMENTS = (
         "Accepts a reservation without a phone call",
         '"call" is null if the booking was not made by telephone.',
         lambda requests: [requests.reservation(call=None)],
+        about="call",
     ),
     Requirement(
         "Accepts a reservation without a customer",
         '"customer" is null if e-Res has none.',
         lambda requests: [requests.reservation(customer=None)],
+        about="customer",
     ),
     Requirement(
         "Accepts 20 kB of notes",
         "Notes are free text of any length. Allow bodies of 1 MB.",
         lambda requests: [requests.reservation(notes=_LARGE_NOTES)],
+        about="notes",
     ),
     Requirement(
         "Accepts emoji and all scripts",
         "The body is UTF-8. Verify and parse its bytes, and store Unicode (MySQL: utf8mb4).",
         lambda requests: [requests.reservation(**_MANY_SCRIPTS)],
+        about="notes",
     ),
     Requirement(
         "Handles a test request",

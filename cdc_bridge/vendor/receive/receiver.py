@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
+from jsonschema import Draft202012Validator
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from cdc_bridge.own_files import write_own
@@ -56,7 +57,7 @@ class ReceivedRequest:
     remarks: tuple[str, ...]
     """What a till has to handle: a duplicate, an older change, a test request."""
     violations: tuple[str, ...]
-    """Where the body departs from the contract's schema."""
+    """Where the body departs from the schema."""
     status: int | None
     """The response; ``None``: none was sent."""
     body: bytes = field(repr=False)
@@ -75,17 +76,25 @@ class ReceivedRequest:
 class Receiver:
     """Handles requests, and remembers which it has accepted."""
 
-    def __init__(self, secret: str, behaviour: Behaviour, on_request: Callable[[ReceivedRequest], None]) -> None:
+    def __init__(
+        self,
+        secret: str,
+        behaviour: Behaviour,
+        on_request: Callable[[ReceivedRequest], None],
+        validator: Draft202012Validator | None = None,
+    ) -> None:
         """Prepare to receive.
 
         Args:
             secret: The signing secret, ``whsec_...``.
             behaviour: How to respond.
             on_request: Called for each request, with the response decided.
+            validator: Of another schema than the contract's.
         """
         self._verifier = Webhook(secret)
         self._behaviour = behaviour
         self._on_request = on_request
+        self._validator = validator
         self._number = 0
         self._accepted: dict[str, bool] = {}
         self._highest_sequence: dict[str, str] = {}
@@ -121,7 +130,7 @@ class Receiver:
                 message_id=headers.get("webhook-id", ""),
                 signature=signature,
                 remarks=tuple(remarks),
-                violations=() if is_test else violations_of(body),
+                violations=() if is_test else violations_of(body, self._validator),
                 status=status,
                 body=body,
             )

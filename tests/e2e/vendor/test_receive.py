@@ -18,6 +18,7 @@ import pytest
 from tests.support.bridge import Bridges, clean_environment, run_command
 from tests.support.databases import Database
 from tests.support.hostile import HOSTILE, raw_in
+from tests.support.payloads import define_payload
 from tests.support.receiver import Receiver
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -230,6 +231,51 @@ async def test_body_that_violates_the_schema_is_reported_with_the_violation(
     if pretty:
         for where in ("$.customer.id", "$.id", "$.cust_id"):
             await receiving.wait_for(f"  {where} fails pattern ")
+
+
+@pytest.mark.departs_from_contract("its payload is another one")
+async def test_bodies_that_were_agreed_on_are_held_to_their_own_schema(
+    receive: Start, database: Database, bridges: Bridges, tmp_path: Path
+) -> None:
+    define_payload(database, "select r.id, r.adults + r.children as covers, r.datetime from {reservation} r", "kitchen")
+    code, schema, _ = await run_command("contract", "schema", "--payload", "kitchen", **bridges.settings)
+    assert code == 0
+    file, secret = tmp_path / "kitchen.schema.json", tmp_path / "secret"
+    file.write_text(schema)
+    receiving = await receive("--schema", str(file))
+    await bridges.start(**receiving.settings | {"CDC_BRIDGE_ENDPOINT_PAYLOAD": "kitchen"})
+    book(database, R)
+    assert (await receiving.wait_for(f"reservation.created {R} #")).endswith(": signature valid")
+    secret.write_text(receiving.told("secret"))
+    options = ["--secret-file", str(secret), "--ca-file", receiving.told("CA file"), "--yes"]
+    code, output, _ = await run_command("conformance", receiving.told("URL"), *options, "--schema", str(file))
+    assert code == 0, output
+    for key in ("notes", "customer", "call", "adults"):
+        assert f"bodies have no {key}" in output
+    assert [line for line in receiving.lines if "violates" in line] == []
+    code, output, _ = await run_command("conformance", receiving.told("URL"), *options)
+    assert code == 0, output
+    await receiving.wait_for("violates the schema: $ lacks covers")
+
+
+async def test_schema_that_is_none_is_told(bridges: Bridges, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    for text, told in [
+        ("{", "is not JSON"),
+        ("[]", 'has no property "id"'),
+        ('{"properties": {"id": {"type": 7}}}', "is no JSON Schema: $.properties.id.type fails"),
+    ]:
+        file.write_text(text)
+        code, _, errors = await run_command("receive", "--port", "0", "--schema", str(file))
+        assert (code, told in errors) == (2, True), errors
+    code, _, errors = await run_command("conformance", "https://localhost:1", "--yes", "--schema", f"{file}.not")
+    assert (code, "cannot be read: No such file" in errors) == (2, True)
+    code, _, errors = await run_command("contract", "schema", "--payload", "kitchn", **bridges.settings)
+    assert (code, "the mapping defines no such payload" in errors, "There are: reservation" in errors) == (
+        2,
+        True,
+        True,
+    )
 
 
 async def test_valid_requests_are_forwarded_unchanged(

@@ -27,6 +27,7 @@ def test_there_is_none_in_the_contracts_examples(name: str) -> None:
         ({"call": SURNAME}, '$.call fails type ["object","null"]'),
         ({"id": SURNAME}, '$.id fails pattern "^[0-9A-F]{32}$"'),
         ({"datetime": "2021-02-30T22:30:00.000Z"}, '$.datetime fails format "date-time"'),
+        ({"@restaurant_id": SURNAME}, '$ fails pattern "^[^@]"'),
     ],
 )
 def test_place_keyword_and_expectation_are_said(changes: dict[str, Any], told: str) -> None:
