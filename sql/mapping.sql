@@ -17,7 +17,7 @@
 -- A timestamp without time zone needs its zone: r.datetime at time zone 'Europe/London'.
 -- If all columns of a nested object are null, as in "call" for a booking made on the web, the object is null.
 -- "id" must be the reservations table's key itself, without an expression, so that its index finds the rows.
--- Examples for other tables and columns: mapping-guide.md.
+-- Examples for other tables and columns, and for further payloads with fewer columns or reservations: mapping-guide.md.
 
 -- Reservations are loaded as cdc_bridge_loader. No other role of ours has a right on e-Res's tables.
 grant usage on schema public to cdc_bridge_loader;

@@ -1,10 +1,11 @@
 -- cdc_bridge.define_payload(name text, query text)
 --
 -- Defines a payload: what becomes the body of a request.
---   name   lower-case letters, digits and underscores; 'reservation' is the one that every endpoint gets
+--   name   lower-case letters, digits and underscores; 'reservation' is the one that endpoints get by default
 --   query  a SELECT with one row per reservation. Its columns, in order, are the JSON's keys, and a dot nests. A column whose
---          name begins with @ is not sent. "id" is the reservations table's key itself. {other} in place of a table stands
---          for another payload: select r.id, r.status from {reservation} r where r.cancelled = 'F'
+--          name begins with @ is metadata: not sent, but an endpoint can be limited to some of its values. "id" is the
+--          reservations table's key itself. {other} in place of a table stands for another payload:
+--          select r.id, r.status from {reservation} r where r.walkin = 'F'
 -- Returns nothing. Safe to repeat: a definition that is in place is not touched. With another query it replaces the
 -- definition, and those that build on it are defined anew. Running daemons continue with the new one.
 -- Rejects, before it changes anything, a query that cannot be a payload, and one that cdc_bridge_loader may not read.

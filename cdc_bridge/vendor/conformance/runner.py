@@ -61,13 +61,9 @@ async def run_conformance_test(endpoint: Endpoint, requests: RequestFactory) -> 
         sender = HttpTransport(endpoint, may_send=lambda: True)
     except OSError as error:
         raise BridgeError(f"a certificate file cannot be read: {error.strerror or error}") from error
-<<<<<<< HEAD
     except ValueError as error:
         raise BridgeError(str(error)) from None
-    requests, accepts = RequestFactory(), True
-=======
     accepts = True
->>>>>>> 4bf873e (Derive the schema of another payload, and hold receive and conformance to it; no body has an @ key)
     try:
         for number, requirement in enumerate(REQUIREMENTS):
             if not accepts:
