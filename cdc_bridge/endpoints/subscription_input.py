@@ -51,7 +51,7 @@ async def check_subscription(
     try:
         await condition_text(connection, subscription)
     except PayloadInvalid as error:
-        raise WrongUsage(f"{OPTIONS['only'].flag}: {error.problem}") from None
+        raise WrongUsage(error.problem) from None
     columns = [condition.column for condition in subscription.conditions]
     return [_changing(column) for column in columns if _is_likely_to_change(column)]
 

@@ -109,7 +109,7 @@ async def condition_text(connection: AsyncConnection[TupleRow], subscription: Su
         raise
     except (errors.UndefinedColumn, errors.FeatureNotSupported, errors.DataError) as error:
         raise PayloadInvalid(
-            f"the option only does not fit: {error.diag.message_primary}",
+            f"a condition (option only) does not fit: {error.diag.message_primary}",
             "See the payload's columns in the mapping. To change it: cdc-bridge endpoint set NAME --only COLUMN=VALUE",
         ) from None
     ((text,),) = await cursor.fetchall()

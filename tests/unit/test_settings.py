@@ -11,6 +11,8 @@ from cdc_bridge.checks.endpoints import check_declared_endpoint
 from cdc_bridge.checks.verdict import Verdict
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import SettingsError
+from cdc_bridge.model import Events
+from cdc_bridge.payload.subscription import Condition, Subscription
 from cdc_bridge.settings import Settings
 from cdc_bridge.settings_sources import load_settings
 from tests.support.certificates import Certificates
@@ -128,6 +130,50 @@ def test_file_may_list_several_headers(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('endpoint_header = ["X-One: 1", "X-Two:  b:c "]\n')
     assert declared(file).headers == (("X-One", "1"), ("X-Two", "b:c"))
+
+
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ('"room_name=Bar,Terrace"', (Condition("room_name", ("Bar", "Terrace")),)),
+        (
+            "['room_name=\"Bar, Terrace\"', 'adults=2']",
+            (Condition("room_name", ("Bar, Terrace",)), Condition("adults", ("2",))),
+        ),
+        ("[]", ()),
+    ],
+)
+def test_file_says_what_the_endpoint_gets(text: str, conditions: tuple[Condition, ...], tmp_path: Path) -> None:
+    (file := tmp_path / "config.toml").write_text(
+        f'endpoint_only = {text}\nendpoint_payload = "kitchen"\n'
+        'endpoint_events = "created"\nendpoint_skip_unchanged = true\n'
+    )
+    endpoint = declared(file)
+    assert endpoint.subscription == Subscription("kitchen", conditions)
+    assert (endpoint.events, endpoint.skip_unchanged) == (Events.CREATED, True)
+
+
+def test_environment_says_what_the_endpoint_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_ONLY", "room_name=Bar,Terrace")
+    assert declared().only == (Condition("room_name", ("Bar", "Terrace")),)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("only", "room_name", "has to be COLUMN=VALUE"),
+        ("only", 'room_name="Bar', "has a double quote out of place"),
+        ("payload", "Kitchen", "has to be the name of a payload definition"),
+        ("events", "deleted", "'both', 'created' or 'updated'"),
+        ("skip_unchanged", "perhaps", "boolean"),
+    ],
+)
+def test_what_the_endpoint_cannot_get_is_told(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = problem(monkeypatch, **{f"endpoint_{name}": value})
+    assert told.startswith(f"CDC_BRIDGE_ENDPOINT_{name.upper()} ")
+    assert words in told
 
 
 def test_file_is_also_found_by_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from cdc_bridge.endpoints.details import ShownEndpoint
 from cdc_bridge.endpoints.option_input import SecretsForNewHostMissing
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
 from cdc_bridge.web.endpoint_form import FIELDS, EndpointForm
-from cdc_bridge.web.notices import error_text, say
+from cdc_bridge.web.notices import error_text, say, sentence
 from cdc_bridge.web.pages.endpoints import changeable_endpoint, to_endpoint
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import form_of, log_change, site_of
@@ -102,4 +102,4 @@ async def change(request: web.Request) -> web.StreamResponse:
 
 def _warn(request: web.Request, warnings: Sequence[str]) -> None:
     for warning in warnings:
-        say(request, f"Warning: {warning}", good=False)
+        say(request, f"Warning: {sentence(warning)}", good=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64encode
+from html import unescape
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.http import free_port
 from tests.support.page import TOKEN, Visitor
+from tests.support.payloads import define_payload
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.waiting import until
@@ -29,6 +31,12 @@ TILL = {
     "timeout_seconds": "2.5",
     "connect_timeout_seconds": "1",
 }
+LEFT = {
+    "payload": "reservation",
+    "events": "both",
+    **{name: TILL[name] for name in ("max_in_flight", "timeout_seconds", "connect_timeout_seconds")},
+}
+"""What stands in the fields of the form that changes it, as long as nothing else is typed."""
 ROW = (
     "select url, headers, max_in_flight, timeout_seconds, latest_only, secret from cdc_bridge.endpoint "
     "where name = 'till'"
@@ -133,6 +141,53 @@ async def test_wrong_value_is_told_by_the_fields_name_and_what_was_typed_stays(
         assert database.value("select count(*) from cdc_bridge.endpoint") == 1
 
 
+def sent_by_a_browser(html: str) -> dict[str, str]:
+    """Return what a browser sends of the form on a page if nothing is touched."""
+    sent = {name: unescape(value) for name, value in re.findall(r'<input [^>]*name="(\w+)"[^>]* value="([^"]*)"', html)}
+    for name, text in re.findall(r'<textarea [^>]*name="(\w+)"[^>]*>([^<]*)</textarea>', html):
+        sent[name] = unescape(text)
+    for name, options in re.findall(r'<select [^>]*name="(\w+)"[^>]*>(.*?)</select>', html):
+        (sent[name],) = re.findall(r"<option selected>(\w+)</option>", options)
+    sent |= dict.fromkeys(re.findall(r'<input [^>]*name="(\w+)" type="checkbox" checked', html), "on")
+    return {name: value.replace("\n", "\r\n") for name, value in sent.items() if name != "form_token"}
+
+
+async def test_what_an_endpoint_gets_is_typed_and_comes_back_as_it_was(operator: Visitor, database: Database) -> None:
+    define_payload(database, "select r.id, r.room_name, r.status from {reservation} r", "kitchen")
+    conditions = 'room_name="Bar, ""Terrace""",Restaurant\r\nstatus=<b>'
+    typed = {"payload": "kitchen", "only": conditions, "events": "created", "skip_unchanged": "on"}
+    columns = "select payload, \"only\", events, skip_unchanged from cdc_bridge.endpoint where name = 'till'"
+    answer = await operator.send("/endpoints/new", TILL | typed)
+    assert "Warning: Conditions status: when status changes" in answer.text
+    assert database.execute(columns) == [("kitchen", conditions.split("\r\n"), "created", True)]
+    assert f"Conditions {conditions.replace(chr(13) + chr(10), ' and ')}" in answer.text
+    assert "Events created" in answer.text
+    assert "Skipped none" in answer.text
+
+    form = await operator.get("/endpoints/till/change")
+    browser = sent_by_a_browser(form.html)
+    assert (browser["only"], browser["shown_only"]) == (conditions, conditions)
+    assert (browser["events"], browser["skip_unchanged"]) == ("created", "on")
+    assert "Nothing was changed." in (await operator.send("/endpoints/till/change", browser)).text
+
+    for field, value, words in [
+        ("payload", "kitchn", "Payload kitchn: the mapping defines no such payload; did you mean kitchen?"),
+        ("only", "room_nam=Bar", "has no column &#34;room_nam&#34;; did you mean room_name?"),
+        ("only", "room_name", "Conditions has to be COLUMN=VALUE"),
+        ("events", "deleted", "Events has to be one of both, created, updated"),
+    ]:
+        refused = await operator.send("/endpoints/till/change", browser | {field: value})
+        assert refused.status == 400
+        assert unescape(words) in refused.text
+        assert f">{value}</textarea>" in refused.html or field != "only"
+    assert database.execute(columns) == [("kitchen", conditions.split("\r\n"), "created", True)]
+
+    changed = await operator.send("/endpoints/till/change", browser | {"only": "", "events": "both"})
+    assert "Endpoint till is changed." in changed.text
+    assert "cdc-bridge backfill till" in changed.text
+    assert database.execute(columns) == [("kitchen", [], "both", True)]
+
+
 async def test_name_that_is_taken_is_told(operator: Visitor) -> None:
     await operator.send("/endpoints/new", TILL)
     answer = await operator.send("/endpoints/new", TILL)
@@ -144,7 +199,7 @@ async def test_change_leaves_what_was_left_empty_and_takes_away_what_is_to_go(
     operator: Visitor, database: Database, page_bridge: Bridge
 ) -> None:
     await operator.send("/endpoints/new", TILL)
-    form = {"max_in_flight": "4", "timeout_seconds": "2.5", "connect_timeout_seconds": "1"}
+    form = LEFT
     answer = await operator.send("/endpoints/till/change", form)
     assert "Nothing was changed." in answer.text
     answer = await operator.send("/endpoints/till/change", form | {"latest_only": "on", "max_in_flight": "8"})
@@ -167,12 +222,7 @@ async def test_other_server_gets_no_headers_and_no_secret_unless_that_is_said(
     await operator.send("/endpoints/new", TILL)
     columns = "select url, headers, secret from cdc_bridge.endpoint where name = 'till'"
     before = database.execute(columns)
-    form = {
-        "max_in_flight": "4",
-        "timeout_seconds": "2.5",
-        "connect_timeout_seconds": "1",
-        "url": "https://other.example/",
-    }
+    form = LEFT | {"url": "https://other.example/"}
     for given in ({}, {"headers": "x-new: 1"}, {"new_secret": "on"}):
         asked = await operator.send("/endpoints/till/change", form | given)
         assert asked.status == 400
@@ -298,9 +348,8 @@ async def test_two_who_change_one_endpoint_take_nothing_back_of_one_another(
     form = await operator.get("/endpoints/till/change")
     shown = dict(re.findall(r'name="(shown_[a-z_]+)" value="([^"]*)"', form.html))
     assert shown["shown_timeout_seconds"] == "2.5"
-    typed = {"max_in_flight": "4", "timeout_seconds": "2.5", "connect_timeout_seconds": "1"}
-    await operator.send("/endpoints/till/change", shown | typed | {"timeout_seconds": "20"})
-    await operator.send("/endpoints/till/change", shown | typed | {"latest_only": "on"})
+    await operator.send("/endpoints/till/change", shown | LEFT | {"timeout_seconds": "20"})
+    await operator.send("/endpoints/till/change", shown | LEFT | {"latest_only": "on"})
     ((_, _, max_in_flight, timeout_seconds, latest_only, _),) = database.execute(ROW)
     assert (max_in_flight, timeout_seconds, latest_only) == (4, 20, True)
 
