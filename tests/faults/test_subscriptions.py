@@ -406,7 +406,9 @@ async def test_each_endpoint_gets_what_sql_says_and_no_more(
         if compared["endpoint"] in {endpoint.name for endpoint in endpoints if endpoint.events == "both"}:
             assert (compared["missing"], compared["stale"]) == (0, 0), compared
     assert database.value(ONLY_SKIPPED) == 0
-    assert_nothing_of_guests(endpoints, by_endpoint, database, "".join(line for bridge in bridges.made for line in bridge.output))
+    assert_nothing_of_guests(
+        endpoints, by_endpoint, database, "".join(line for bridge in bridges.made for line in bridge.output)
+    )
     skipped = database.execute(
         "select sum(skipped_filtered), sum(skipped_event), sum(skipped_unchanged), sum(skipped_deleted) "
         "from cdc_bridge.endpoint"
