@@ -38,10 +38,10 @@ def backfill(
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
 ) -> None:
-    """Send an endpoint the reservations it never received, of those that its payload and conditions allow.
+    """Send an endpoint the reservations it never received.
 
-    Queues deliveries; the running daemon sends them. Safe to interrupt: run it again to continue. (With --again it
-    starts over.)
+    Those that are in its payload and meet its conditions. Queues deliveries; the running daemon sends them. Safe to
+    interrupt: run it again to continue. (With --again it starts over.)
 
     Example: cdc-bridge backfill till --since 2026-01-01 --dry-run
     """
