@@ -145,14 +145,9 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
                 option.flag, metavar="NUMBER", help=f"{help_text} Empty: {option.absent}.", parser=_number_or_nothing
             )
             yield _parameter(option.name, Annotated[Any, flag])
-        case Kind.NUMBER:
+        case Kind.NUMBER | Kind.CHOICE:
             value_type: Any = option.value_type
             yield _parameter(option.name, Annotated[value_type | None, typer.Option(option.flag, help=help_text)])
-        case Kind.CHOICE:
-            flag = typer.Option(
-                option.flag, metavar="|".join(option.choices), help=help_text, rich_help_panel=DELIVERY_PANEL
-            )
-            yield _parameter(option.name, Annotated[str | None, flag])
         case _:
             metavar = "FILE" if option.kind is Kind.FILE else "TEXT"
             flag = typer.Option(option.flag, metavar=metavar, help=help_text)

@@ -277,8 +277,13 @@ async def test_further_payload_of_the_guide_is_defined_and_dropped(database: Dat
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     database.execute(block)
-    async with database.loading_connection() as connection:
+    async with database.loading_connection(as_superuser=True) as connection:
+        plans = await explained(connection)
+        await connection.execute("set auto_explain.log_nested_statements = on")
         loaded = await ReservationLoader(Subscription("short")).load(connection, [ReservationId("R")])
+    (plan,) = [plan for plan in plans if "wanted" in plan and "unnest" in plan]
+    read = plan.partition("Query Text")[2].rpartition("offset 0")[2]
+    assert ("Scan" in read, re.findall(r"on (customers|calls)", read)) == (True, []), "what is left out is not read"
     assert list(json.loads(loaded.reservations[ReservationId("R")].body)) == ["id", "status", "datetime"]
     database.execute(drop)
 
