@@ -14,7 +14,12 @@ from cdc_bridge.errors import PayloadInvalid, WrongUsage
 from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition, defined_payloads, payload_definition
 from cdc_bridge.payload.subscription import EVERYTHING, Subscription, condition_text, parse_conditions
 
-_LIKELY_TO_CHANGE = frozenset({"status", "cancelled", "deleted", "arrived", "departed"})
+_LIKELY_TO_CHANGE = frozenset(
+    {
+        "status", "cancelled", "deleted", "arrived", "departed",
+        "datetime", "duration", "adults", "children", "room_id", "room_name", "tables", "updated",
+    }
+)  # fmt: skip
 _OF_SUBSCRIPTION = ("payload", "only", "events")
 
 
