@@ -32,9 +32,19 @@ def schema_in(file: Path) -> dict[str, Any]:
         raise unusable_schema(file, f"cannot be read: {error.strerror}") from None
     except ValueError:
         raise unusable_schema(file, "is not JSON") from None
-    if not isinstance(parsed, dict) or "id" not in (parsed.get("properties") or ()):
+    if not _describes_objects(parsed) or "id" not in parsed["properties"]:
         raise unusable_schema(file, 'does not describe a reservation: it has no property "id"')
-    return parsed
+    schema: dict[str, Any] = parsed
+    return schema
+
+
+def _describes_objects(schema: Any) -> bool:
+    """Return whether it describes an object, and objects in that, in the form that everybody reads."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return isinstance(properties, dict) and all(
+        isinstance(each, dict) and ("properties" not in each or _describes_objects(each))
+        for each in properties.values()
+    )
 
 
 def unusable_schema(file: Path, problem: str) -> WrongUsage:

@@ -263,6 +263,7 @@ async def test_schema_that_is_none_is_told(bridges: Bridges, tmp_path: Path) -> 
     for text, told in [
         ("{", "is not JSON"),
         ("[]", 'has no property "id"'),
+        ('{"properties": ["id"]}', 'has no property "id"'),
         ('{"properties": {"id": {"type": 7}}}', "is no JSON Schema: $.properties.id.type fails"),
     ]:
         file.write_text(text)
