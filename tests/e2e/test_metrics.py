@@ -102,4 +102,4 @@ async def test_every_metric_is_named_as_prometheus_wants_it_and_says_what_it_is(
         assert re.fullmatch(r"[a-z_]+", family.name)
         assert len(family.documentation) > 15
         labels = {label for sample in family.samples for label in sample.labels}
-        assert labels <= {"endpoint", "state", "status", "by", "part", "le", "version", "python"}, family.name
+        assert labels <= {"endpoint", "state", "reason", "status", "by", "part", "le", "version", "python"}, family.name
