@@ -166,7 +166,7 @@ async def test_dashboard_takes_a_proxy_shows_it_without_its_password_and_takes_i
         tested = await operator.send("/endpoints/till/test")
         assert f"Test request, through the proxy {proxy.url}: HTTP 200, after " in tested.text
         assert PASSWORD not in shown.html + form.html + tested.html
-        kept = TYPED | {"ca_file": str(certificates.ca_file), "proxy": ""}
+        kept = TYPED | {"ca_file": str(certificates.ca_file), "proxy": "", "payload": "reservation", "events": "both"}
         await operator.send("/endpoints/till/change", kept)
         assert database.value(PROXY, ("till",)) == with_credentials(proxy.url)
         await operator.send("/endpoints/till/change", kept | {"drop_proxy": "on"})

@@ -378,6 +378,7 @@ async def test_rate_limit_is_the_reason_of_the_lag_until_it_is_removed(
     database.execute(BOOKING, ("R2",))
     await until_on_page(operator, "/", "limited to 0.01 requests a second")
     await until_on_page(operator, "/endpoints/till", "healthy: limited to 0.01 requests a second")
+    form |= {"payload": "reservation", "events": "both"}
     changed = form | {"max_per_second": "many"}
     assert "Rate limit has to be a number." in (await operator.send("/endpoints/till/change", changed)).text
     await operator.send("/endpoints/till/change", form | {"max_per_second": ""})
