@@ -285,6 +285,7 @@ class Dispatcher:
             # The lease ended before the body was written, or this process ran out of something; what was loaded may be
             # old by now.
             self._bucket.give_back(token)
+            delivery.may_have_been_sent = True  # over a connection that turned out to be dead, before it was withheld
             self._breaker.cancel_probe(delivery.change.reservation_id)
             self._queue.take_back(delivery)
             return

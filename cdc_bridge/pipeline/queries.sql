@@ -52,7 +52,8 @@ on conflict (endpoint_id, seq) do update set
 
 -- name: settle_older
 -- Older pending deliveries get the state of the newest one of their reservation; while that one is retried, they wait for it.
--- A change that the endpoint does not get, or whose body it has, settles none: what somebody queued meanwhile is sent.
+-- A change that the endpoint does not get, or whose body it has, settles none: what somebody queued meanwhile is sent. Nor
+-- does a superseded one: that is left to the one that supersedes it, whose body may be the one that was delivered last.
 update cdc_bridge.delivery d
 set
   state = case newest.state when 'delivered' then 'superseded' else newest.state end,
@@ -66,6 +67,7 @@ where d.endpoint_id = %(endpoint_id)s
   and d.reservation_id = newest.reservation_id
   and d.seq < newest.seq
   and d.state in ('queued', 'retrying')
+  and newest.state <> 'superseded'
   and (newest.skip_reason in ('event', 'unchanged')) is not true
   and exists (select from cdc_bridge.endpoint e where e.endpoint_id = %(endpoint_id)s and e.fencing_token = %(fencing_token)s and e.tableoid = %(endpoint_table)s)
 

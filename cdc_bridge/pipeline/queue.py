@@ -368,8 +368,8 @@ class DeliveryQueue:
                 self._supersede(other, by=delivered)
 
     def _supersede(self, delivery: InFlight, *, by: InFlight | None) -> None:
-        if by is not None and (delivery.may_have_been_sent or delivery.attempts):
-            by.may_have_been_sent = True
+        if by is not None and not delivery.may_be_unchanged:
+            by.may_have_been_sent = True  # or is sent in place of what somebody queued
         delivery.state = DeliveryState.SUPERSEDED
         self.settle(delivery)
 

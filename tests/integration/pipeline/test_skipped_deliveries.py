@@ -104,6 +104,18 @@ async def test_older_pending_deliveries_are_skipped_with_the_newest_if_there_is_
     assert states(database)[1] == (("retrying", None) if stays else ("skipped", reason.value))
 
 
+async def test_superseded_change_leaves_what_was_queued_by_hand_to_the_one_that_supersedes_it(
+    delivery_log: DeliveryLog, database: Database
+) -> None:
+    """Else the newest change would pass for unchanged, and nothing would be sent of what somebody queued."""
+    log(database, 1, "delivered", attempts=1)
+    log(database, 2, "queued")
+    superseded = InFlight(Change(Seq(3), ReservationId("R"), Operation.UPDATED, NOW), state=DeliveryState.SUPERSEDED)
+    await delivery_log.record([superseded], REACHED)
+    assert states(database)[2] == ("queued", None)
+    assert await body_of_r(delivery_log) is None
+
+
 async def test_delivery_that_was_queued_by_hand_and_is_skipped_says_so(
     delivery_log: DeliveryLog, database: Database
 ) -> None:

@@ -95,6 +95,8 @@ class ScriptedTransport:
         self.under_way = self.most_under_way = 0
         self.withheld = 0
         """So many of the next requests find that the lease has ended."""
+        self.on_withheld: Callable[[], None] = lambda: None
+        """Called by each of these."""
         self.gate = Gate()
 
     @property
@@ -104,6 +106,7 @@ class ScriptedTransport:
     async def send(self, message: Message) -> Attempt | None:
         if self.withheld:
             self.withheld -= 1
+            self.on_withheld()
             return None
         assert message.subject is not None
         assert message.sequence is not None

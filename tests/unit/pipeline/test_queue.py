@@ -693,6 +693,20 @@ def test_change_that_supersedes_one_that_failed_may_have_been_sent_itself() -> N
     assert not newest.may_be_unchanged
 
 
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_change_that_supersedes_what_somebody_queued_is_sent_in_its_place(attempts: int) -> None:
+    """Its body may be the one delivered last: somebody wants that sent again. And a daemon that died may have sent it."""
+    queue = Queue(latest_only=True)
+    queue.add(at_end=True)
+    with queue.reading() as meanwhile:
+        queue.hand_over_due([DueRetry(change(1), attempts, 0, overtaken=False)], meanwhile)
+    queue.add(change(2))
+    queue.add(change(3))
+    newest = queue.take_one()
+    assert newest.change.seq == 3
+    assert not newest.may_be_unchanged
+
+
 def test_older_change_that_comes_late_tells_the_newer_one_that_it_may_have_been_sent() -> None:
     queue = Queue(latest_only=True)
     queue.add(change(5), at_end=False)

@@ -110,3 +110,15 @@ async def test_attempt_that_failed_is_repeated_though_the_body_is_that_of_before
         await run.until(lambda: len(run.store.states) == 1)
     assert len(run.transport.sent) > 1
     assert run.store.recorded == [(1, DeliveryState.DELIVERED.value)]
+
+
+@in_virtual_time
+async def test_body_that_was_withheld_in_the_end_may_have_been_sent_before() -> None:
+    """A request that met a dead connection is repeated at once. If the lease ends in between, nobody knows what arrived."""
+    async with ScriptedPipeline(skip_unchanged=True) as run:
+        await run.until(lambda: run.pipeline.at_rest)
+        run.transport.withheld = 1
+        run.transport.on_withheld = lambda: run.store.bodies.update({ReservationId("r"): SAME})
+        run.store.commit(change(1, "r"))
+        await run.until(lambda: len(run.store.states) == 1)
+    assert run.transport.seqs == [1]
