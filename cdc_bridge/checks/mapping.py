@@ -10,7 +10,7 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.payload.loader import ReservationLoader
-from cdc_bridge.payload.subscription import Subscription
+from cdc_bridge.payload.subscription import Subscription, condition_text
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.vendor.contract import column_forms, is_written_in
@@ -23,27 +23,33 @@ _ROWS_LOOKED_AT = 5000
 
 async def check_mapping(connection: LoadingConnection, in_use: Collection[Subscription]) -> Check:
     """The payloads in use can be loaded, with one row for each reservation, and keep the contract."""
+    payloads = {subscription.payload for subscription in in_use}
     invalid: list[PayloadInvalid] = []
-    for subscription in in_use:
+    for payload in sorted(payloads):  # Ten thousand endpoints may have conditions of their own: nothing is read for each.
         try:
-            await ReservationLoader(subscription).require_valid(connection)
-            await _require_single_rows(connection, subscription)
+            await ReservationLoader(Subscription(payload)).require_valid(connection)
+            await _require_single_rows(connection, payload)
         except PayloadInvalid as error:
             invalid.append(error)
-    return await check_contract(connection, {subscription.payload for subscription in in_use}, invalid)
+    for subscription in in_use:
+        try:
+            await condition_text(connection, subscription)
+        except PayloadInvalid as error:
+            invalid.append(error)
+    return await check_contract(connection, payloads, invalid)
 
 
-async def _require_single_rows(connection: LoadingConnection, subscription: Subscription) -> None:
+async def _require_single_rows(connection: LoadingConnection, payload: str) -> None:
     """Make sure that no reservation has several rows, among the first ones.
 
     Raises:
         PayloadInvalid: One has.
     """
-    page = await ReservationKeys(None, subscription).next_page(connection, _ROWS_LOOKED_AT)
+    page = await ReservationKeys(None, Subscription(payload)).next_page(connection, _ROWS_LOOKED_AT)
     for key, following in pairwise(page):
         if key == following:
             raise PayloadInvalid(
-                f'the payload "{subscription.payload}" has several rows for reservation {key}; '
+                f'the payload "{payload}" has several rows for reservation {key}; '
                 "a join has more than one match",
                 f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}",
             )

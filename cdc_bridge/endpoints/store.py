@@ -73,17 +73,17 @@ async def list_endpoints(connection: Connection, endpoint_id: EndpointId | None 
         return await cursor.fetchall()
 
 
-async def subscriptions(connection: Connection) -> list[Subscription]:
+async def subscriptions(connection: Connection) -> set[Subscription]:
     """Return what the endpoints get of the reservations; everything, if there is no endpoint.
 
     An endpoint whose conditions cannot be read is invalid, and gets nothing.
     """
     cursor = await connection.execute(_queries["subscriptions"])
-    found = []
+    found = set()
     for payload, only in await cursor.fetchall():
         with suppress(ValueError):
-            found.append(Subscription(payload, parse_conditions(only)))
-    return found or [EVERYTHING]
+            found.add(Subscription(payload, parse_conditions(only)))
+    return found or {EVERYTHING}
 
 
 async def announce(connection: Connection) -> None:

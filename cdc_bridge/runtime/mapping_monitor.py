@@ -8,7 +8,8 @@ mended. Their changes are kept, and no retry is used up. Other endpoints are not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 import structlog
@@ -96,7 +97,7 @@ class MappingMonitor:
         return mapping, capture
 
     async def _find_invalid(
-        self, connection: LoadingConnection, in_use: Collection[Subscription]
+        self, connection: LoadingConnection, in_use: AbstractSet[Subscription]
     ) -> dict[Subscription, PayloadInvalid]:
         payloads = {subscription.payload for subscription in in_use}
         self._loaders = {payload: self._loaders.get(payload) or _loader(payload) for payload in payloads}

@@ -3,7 +3,8 @@
 -- Returns the conditions that an endpoint's option "only" makes, as an expression over p, a row of a payload.
 --   conditions  an object: for each column of the payload the list of its values, as text; null or {}: no condition
 -- Each value is compared in the column's type; null text counts as '', which it is in the JSON. Fails if there is no such
--- column, if its type has no equality (json), or if a value cannot be one of its type. Reads no table of e-Res. Locks: none.
+-- column, if its type has no equality (json), if a value cannot be one of its type, or if it is another one tomorrow
+-- ("today"): daemons ask once. Reads no table of e-Res. Locks: none.
 --
 -- cdc_bridge.payload_base(payload text)
 --
@@ -37,6 +38,12 @@ begin
     end if;
     if column_type in ('varchar', 'name') then
       column_type := 'text';
+    end if;
+    if column_type in ('date', 'timestamptz')
+      and array_to_string(condition.given, ' ') ~* '\m(now|today|tomorrow|yesterday)\M'
+    then
+      raise exception 'column "%" of payload "%" cannot have such a value: it is another one each day', condition.name, payload
+        using errcode = 'invalid_parameter_value', hint = 'Put it into the payload: where ...';
     end if;
     begin
       execute format('select %L::pg_catalog.%I[]::text', condition.given, column_type) into list;

@@ -112,6 +112,8 @@ async def test_metadata_is_not_in_the_body(typed: Database) -> None:
         ("nothing", "x", 'payload "typed" has no column "nothing"'),
         ("adults", "three", 'column "adults" of payload "typed" cannot have such a value'),
         ("at", "yesterday evening", "cannot have such a value"),
+        ("at", "Today 18:00", "cannot have such a value: it is another one each day"),
+        ("day", "tomorrow", "cannot have such a value: it is another one each day"),
         ("uuid", "x", "cannot have such a value"),
         ("document", "{}", "is of type jsonb, which cannot be compared"),
         ("flag", "x", "cannot have such a value"),
