@@ -178,6 +178,12 @@ begin
   if problem is null then
     select format('column "%s" has an empty key', c) into problem from unnest(after.columns) as c where '' = any (string_to_array(c, '.')) limit 1;
   end if;
+  if problem is null then
+    select format('column "%s" would be sent: metadata has its @ in front, as in "@%s"', c, replace(c, '.@', '.')) into problem
+    from unnest(after.columns) as c
+    where c not like '@%' and c like '%.@%'
+    limit 1;
+  end if;
   if problem is not null then
     raise exception 'payload "%": %', name, problem using errcode = 'invalid_column_definition';
   end if;

@@ -91,6 +91,10 @@ REJECTED: dict[str, tuple[str, str, type[psycopg.Error], str, str]] = {
     "empty key": (
         "till", selecting('r.id, r.notes as "extras."'), errors.InvalidColumnDefinition, '"extras." has an empty', "",
     ),
+    "metadata in an object, which would be sent": (
+        "till", selecting('r.id, r.notes as "extras.@notes"'), errors.InvalidColumnDefinition,
+        'column "extras.@notes" would be sent: metadata has its @ in front, as in "@extras.notes"', "",
+    ),
     "unknown table": ("till", "select id from public.nowhere", errors.UndefinedTable, "public.nowhere", ""),
     "name without a schema": ("till", "select id from reservations", errors.UndefinedTable, '"reservations"', ""),
     "no query": ("till", "drop table public.calls", errors.SyntaxError, "syntax error", ""),
