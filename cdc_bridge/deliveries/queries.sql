@@ -190,18 +190,19 @@ where d.endpoint_id = %(endpoint_id)s and d.seq = selected.seq and d.state = sel
 
 -- name: unread_changes
 -- Those of some reservations that have an unread change: not in the endpoint's delivery log, and after its position. Reads
--- only the end of the change log.
+-- only the end of the change log. A change that the endpoint does not get is none: nobody waits for it.
 with unread as materialized (
   select c.seq, c.reservation_id
   from cdc_bridge.endpoint e
   cross join lateral (
-    select c.xid, c.seq, c.reservation_id
+    select c.xid, c.seq, c.reservation_id, c.operation
     from cdc_bridge.change c
     where c.xid >= pg_snapshot_xmin(e.position)
     order by c.xid
   ) as c
   join unnest(%(reservation_ids)s::text[]) as wanted (reservation_id) using (reservation_id)
   where e.endpoint_id = %(endpoint_id)s
+    and e.events in ('both', case c.operation when 'I' then 'created' else 'updated' end)
     and not case c.xid when e.place_xid then c.seq <= e.place_seq else pg_visible_in_snapshot(c.xid, e.position) end
 )
 select distinct unread.reservation_id

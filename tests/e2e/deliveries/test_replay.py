@@ -152,6 +152,22 @@ async def test_reservation_with_a_change_on_its_way_is_left_out(
     assert database.execute("select reservation_id from cdc_bridge.delivery where state = 'queued'") == [("R2",)]
 
 
+async def test_change_on_its_way_that_the_endpoint_does_not_get_leaves_nothing_out(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    bridge = await bridges.start(CDC_BRIDGE_ENDPOINT_EVENTS="created")
+    database.execute(BOOKINGS.format(2))
+    await until(lambda: database.value(DELIVERED) == 2, "both are delivered")
+    await bridge.terminate()
+    database.execute("update reservations set adults = 9 where id = 'R1'")
+    output = await replay(bridges, "--state", "delivered")
+    assert output == "Queued for default: 2 reservations.\n"
+    receiver.delivered.clear()
+    await bridges.start(CDC_BRIDGE_ENDPOINT_EVENTS="created")
+    await until(lambda: database.value(DELIVERED) == 2, "both are delivered again")
+    assert {request.reservation_id for request in receiver.delivered} == {"R1", "R2"}
+
+
 async def test_only_the_newest_delivery_of_a_reservation_is_queued(
     database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:
