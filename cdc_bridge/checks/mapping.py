@@ -25,7 +25,9 @@ async def check_mapping(connection: LoadingConnection, in_use: Collection[Subscr
     """The payloads in use can be loaded, with one row for each reservation, and keep the contract."""
     payloads = {subscription.payload for subscription in in_use}
     invalid: list[PayloadInvalid] = []
-    for payload in sorted(payloads):  # Ten thousand endpoints may have conditions of their own: nothing is read for each.
+    for payload in sorted(
+        payloads
+    ):  # Ten thousand endpoints may have conditions of their own: nothing is read for each.
         try:
             await ReservationLoader(Subscription(payload)).require_valid(connection)
             await _require_single_rows(connection, payload)
@@ -49,8 +51,7 @@ async def _require_single_rows(connection: LoadingConnection, payload: str) -> N
     for key, following in pairwise(page):
         if key == following:
             raise PayloadInvalid(
-                f'the payload "{payload}" has several rows for reservation {key}; '
-                "a join has more than one match",
+                f'the payload "{payload}" has several rows for reservation {key}; a join has more than one match',
                 f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}",
             )
 

@@ -1,7 +1,8 @@
 """Changes in the change log that an endpoint's daemon has not recorded yet: neither delivered nor behind its position.
 
-The daemon delivers them, unless they are filtered or leave the body as it is, so commands that queue deliveries leave out their reservations. Otherwise a daemon
-that is killed after it sent such a change, and before it recorded it, would send it again after something newer.
+The daemon delivers them, unless they are filtered or leave the body as it is, so commands that queue deliveries leave
+out their reservations. Otherwise a daemon that is killed after it sent such a change, and before it recorded it, would
+send it again after something newer.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class ShownEndpoint:
             case Kind.SWITCH:
                 return "on" if value else "off"
             case Kind.LINES:
-                text = ", ".join(f"{line}: ***" for line in value) if option.secret else " and ".join(value)
+                text = ", ".join(f"{line}: ***" for line in value) if option.secret else " and ".join(map(str, value))
             case Kind.KEY:
                 text = "set" if value else ""
             case Kind.NUMBER:

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.errors import PayloadInvalid, WrongUsage
+from cdc_bridge.model import without_secrets
 from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition, defined_payloads, payload_definition
 from cdc_bridge.payload.subscription import EVERYTHING, Subscription, condition_text, parse_conditions
 
@@ -77,17 +78,22 @@ async def known_payload(connection: AsyncConnection[TupleRow], name: str) -> Pay
 
 
 def consequences(name: str, before: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
-    """Return what a change of payload, conditions or events means for what is queued and for what was delivered.
+    """Return what a change of options means for what is queued and for what was delivered.
 
     Args:
         name: The endpoint's name.
         before: What is shown of its options so far.
         stored: The options that are given, in stored form.
     """
+    told = []
+    if "url" in stored and without_secrets(stored["url"]) != before["url"] and {**before, **stored}["skip_unchanged"]:
+        told.append(
+            "What was delivered to the URL before counts as delivered: a reservation is sent to the new one when its "
+            f"body changes. To send all reservations: cdc-bridge backfill {name} --again"
+        )
     changed = {option for option in _OF_SUBSCRIPTION if option in stored and stored[option] != before[option]}
-    if not changed:
-        return []
-    told = ["Changes that are not delivered yet are sent, or skipped, by the new options."]
+    if changed:
+        told.append("Changes that are not delivered yet are sent, or skipped, by the new options.")
     if "payload" in changed:
         told.append(
             "What was delivered before keeps the old content. To send all reservations again: "

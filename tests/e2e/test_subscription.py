@@ -81,6 +81,9 @@ async def test_condition_and_payload_are_checked_together_with_what_stays(
     told = await endpoint.refused("set", "till", "--payload", "reservation", code=2)
     assert "--only has to be COLUMN=VALUE" in told
     assert "To remove it: --only ''" in told
+    for written in ("{NULL}", "{{a=1},{b=2}}"):
+        database.execute('update cdc_bridge.endpoint set "only" = %s', (written,))
+        await endpoint.run("show", "till")
     await endpoint.run("set", "till", "--only", "")
     assert database.execute(COLUMNS) == [("kitchen", [], "both", False)]
 
@@ -105,6 +108,13 @@ async def test_condition_on_what_is_likely_to_change_is_warned_of(endpoint: Endp
         (("--events", "both", "--only", "adults=2", "--payload", "reservation"), [], ["not delivered yet", "backfill"]),
         (("--skip-unchanged",), [], ["not delivered yet", "backfill"]),
         (("--max-in-flight", "3"), [], ["not delivered yet", "backfill"]),
+        (("--url", f"{URL}/v2"), [], ["backfill"]),
+        (
+            ("--url", f"{URL}/v2", "--skip-unchanged"),
+            ["counts as delivered", "backfill till --again"],
+            ["not delivered yet"],
+        ),
+        (("--url", URL, "--skip-unchanged"), [], ["backfill"]),
     ],
 )
 async def test_change_says_what_it_means_for_what_is_queued_and_what_was_delivered(

@@ -695,7 +695,7 @@ def test_change_that_supersedes_one_that_failed_may_have_been_sent_itself() -> N
 
 @pytest.mark.parametrize("attempts", [0, 1])
 def test_change_that_supersedes_what_somebody_queued_is_sent_in_its_place(attempts: int) -> None:
-    """Its body may be the one delivered last: somebody wants that sent again. And a daemon that died may have sent it."""
+    """Its body may be the one delivered last: somebody wants it again. And a daemon that died may have sent another."""
     queue = Queue(latest_only=True)
     queue.add(at_end=True)
     with queue.reading() as meanwhile:

@@ -114,7 +114,7 @@ async def test_attempt_that_failed_is_repeated_though_the_body_is_that_of_before
 
 @in_virtual_time
 async def test_body_that_was_withheld_in_the_end_may_have_been_sent_before() -> None:
-    """A request that met a dead connection is repeated at once. If the lease ends in between, nobody knows what arrived."""
+    """A request that met a dead connection is repeated at once. If the lease ends in between, it may have arrived."""
     async with ScriptedPipeline(skip_unchanged=True) as run:
         await run.until(lambda: run.pipeline.at_rest)
         run.transport.withheld = 1
