@@ -51,7 +51,10 @@ class MappingMonitor:
 
     def problem_of(self, subscription: Subscription) -> str | None:
         """Return why an endpoint's payload cannot be loaded; ``None``: it can, as far as is known."""
-        error = self._invalid.get(Subscription(subscription.payload)) or self._invalid.get(subscription)
+        of_payload = self._invalid.get(Subscription(subscription.payload))
+        if of_payload is not None and of_payload.evidence:
+            of_payload = None  # It fails for some reservations, which others that have conditions need not get.
+        error = of_payload or self._invalid.get(subscription)
         return None if error is None else error.problem
 
     def found_invalid(self, subscription: Subscription, error: PayloadInvalid) -> None:

@@ -177,6 +177,30 @@ async def test_row_that_cannot_be_loaded_keeps_only_those_waiting_who_want_it(da
     assert found.filtered == {"ELSEWHERE"}
 
 
+async def test_row_whose_condition_cannot_be_told_does_not_hide_that_another_is_filtered(database: Database) -> None:
+    book(database, "UNTOLD", notes="x", status="1")
+    book(database, "OTHER", notes="1", status="x")
+    define_payload(database, "select r.id, r.notes::integer as n, r.status::integer as s from {reservation} r", "cast")
+    found = await load(database, Subscription("cast", (Condition("n", ("5",)),)), "UNTOLD", "OTHER")
+    assert (set(found.unreadable), set(found.filtered)) == ({"UNTOLD"}, {"OTHER"})
+
+
+async def test_reservation_with_several_rows_is_filtered_only_if_none_meets_the_conditions(database: Database) -> None:
+    database.execute(
+        "create table dishes (reservation_id text, dish text); grant select on dishes to cdc_bridge_loader"
+    )
+    for id_, dishes in {"ONE": "cake,soup", "TWO": "cake,soup,soup", "NONE": "cake,cake"}.items():
+        book(database, id_)
+        database.execute("insert into dishes select %s, unnest(string_to_array(%s, ','))", (id_, dishes))
+    define_payload(
+        database, "select r.id, d.dish from {reservation} r join public.dishes d on d.reservation_id = r.id", "fed"
+    )
+    found = await load(database, Subscription("fed", (Condition("dish", ("soup",)),)), "ONE", "TWO", "NONE")
+    assert found.reservations.keys() == {"ONE"}
+    assert "several rows" in found.unreadable[ReservationId("TWO")]
+    assert found.filtered == {"NONE"}
+
+
 async def test_large_reservation_of_others_is_neither_loaded_nor_too_large(database: Database) -> None:
     book(database, "LARGE", room_name="Terrace", notes="n" * 300_000)
     book(database, "R", room_name="Bar")
