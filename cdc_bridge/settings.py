@@ -5,7 +5,9 @@ The settings of the endpoint that a daemon may declare, ``endpoint_...``, follow
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -67,7 +69,10 @@ def _field_of(option: Option) -> Any:
     if option.optional or option.required:
         value_type = value_type | None
     default = None if option.required else option.stored(option.default) if option.choices else option.default
-    field = Field(default, description=option.description, gt=option.above, ge=option.minimum, le=option.maximum)
+    shown = option.mask is None
+    field = Field(
+        default, description=option.description, repr=shown, gt=option.above, ge=option.minimum, le=option.maximum
+    )
     return Annotated[(value_type, *checks)] if checks else value_type, field
 
 
@@ -81,9 +86,12 @@ def _checked(option: Option) -> Callable[[Any], Any]:
 
 
 def _one_or_many(value: object) -> object:
-    """Return one line or a list of them as a list."""
+    """Return one line or a list of them as a list; an environment variable has a list as JSON."""
     if value is None or value == "":
         return ()
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError):
+            return json.loads(value)
     return (value,) if isinstance(value, str) else value
 
 

@@ -156,6 +156,8 @@ def test_file_says_what_the_endpoint_gets(text: str, conditions: tuple[Condition
 def test_environment_says_what_the_endpoint_gets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_ONLY", "room_name=Bar,Terrace")
     assert declared().only == (Condition("room_name", ("Bar", "Terrace")),)
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_ONLY", '["room_name=Bar,Terrace", "adults=2"]')
+    assert declared().only == (Condition("room_name", ("Bar", "Terrace")), Condition("adults", ("2",)))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,7 @@ def test_environment_says_what_the_endpoint_gets(monkeypatch: pytest.MonkeyPatch
     [
         ("only", "room_name", "has to be COLUMN=VALUE"),
         ("only", 'room_name="Bar', "has a double quote out of place"),
+        ("only", '["room_name"]', "has to be COLUMN=VALUE"),
         ("payload", "Kitchen", "has to be the name of a payload definition"),
         ("events", "deleted", "'both', 'created' or 'updated'"),
         ("skip_unchanged", "perhaps", "boolean"),
@@ -372,6 +375,10 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_BRIDGE_DATABASE_URL", f"postgresql://cdc_bridge:{MARK}@localhost/eres")
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_HEADER", f"authorization: {MARK}")
     monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_SECRET", SECRET)
+    monkeypatch.setenv("CDC_BRIDGE_ENDPOINT_PROXY", f"http://user:{MARK}@proxy:3128")
+    settings = load_settings()
+    assert MARK not in f"{settings!r} {settings} {settings.endpoint()!r}"
+    monkeypatch.delenv("CDC_BRIDGE_ENDPOINT_PROXY")
     settings = load_settings()
     shown = f"{settings!r} {settings} {settings.endpoint()!r} {settings.model_dump()!r} {settings.model_dump_json()}"
     assert MARK not in shown
