@@ -66,8 +66,8 @@ async def check_contract(
         payloads: Those in use. The contract is about one of them only.
         invalid: Why others, or conditions on them, cannot be used.
     """
-    for error in invalid:
-        return failed(_NAME, error.problem, error.remedy)
+    if problems := {error.problem: error.remedy for error in invalid}:
+        return failed(_NAME, listed(list(problems)), next(iter(problems.values())))
     others = sorted(set(payloads) - {RESERVATION})
     if RESERVATION not in payloads:
         return ok(_NAME, f"payloads in use: {listed(others)}")

@@ -256,6 +256,11 @@ async def test_check_names_what_is_wrong_with_a_payload_that_an_endpoint_gets(
     database.execute(breaks)
     verdict, detail = await mapping()
     assert (verdict, words in detail) == ("failed", True), detail
+    database.execute("update cdc_bridge.endpoint set payload = 'screen' where name = 'bar'")
+    _, detail = await mapping()
+    assert words in detail
+    assert 'the payload "screen" is not defined' in detail
+    database.execute("update cdc_bridge.endpoint set payload = 'reservation' where name = 'bar'")
     await endpoint.run("remove", "till", "--yes")
     assert await mapping() == ("ok", "69 columns")
 
