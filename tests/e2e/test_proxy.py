@@ -24,7 +24,10 @@ BOOKING = (
 )
 PROXY = "select proxy from cdc_bridge.endpoint where name = %s"
 REASON = "select last_failure from cdc_bridge.endpoint where failing_since is not null"
-TYPED = {"max_in_flight": "16", "timeout_seconds": "15", "connect_timeout_seconds": "5"}
+TYPED = {
+    "max_in_flight": "16", "timeout_seconds": "15", "connect_timeout_seconds": "5",
+    "payload": "reservation", "events": "both",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -166,6 +169,10 @@ async def test_dashboard_takes_a_proxy_shows_it_without_its_password_and_takes_i
         tested = await operator.send("/endpoints/till/test")
         assert f"Test request, through the proxy {proxy.url}: HTTP 200, after " in tested.text
         assert PASSWORD not in shown.html + form.html + tested.html
+        again = TYPED | {"max_in_flight": "many", "proxy": with_credentials(proxy.url)}
+        rejected = await operator.send("/endpoints/till/change", again)
+        assert "Concurrency limit has to be a number" in rejected.text
+        assert PASSWORD not in rejected.html
         kept = TYPED | {"ca_file": str(certificates.ca_file), "proxy": "", "payload": "reservation", "events": "both"}
         await operator.send("/endpoints/till/change", kept)
         assert database.value(PROXY, ("till",)) == with_credentials(proxy.url)

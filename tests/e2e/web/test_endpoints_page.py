@@ -37,6 +37,7 @@ LEFT = {
     **{name: TILL[name] for name in ("max_in_flight", "timeout_seconds", "connect_timeout_seconds")},
 }
 """What stands in the fields of the form that changes it, as long as nothing else is typed."""
+LEASED = "select leased_until from cdc_bridge.endpoint where name = %s"
 ROW = (
     "select url, headers, max_in_flight, timeout_seconds, latest_only, secret from cdc_bridge.endpoint "
     "where name = 'till'"
@@ -371,9 +372,10 @@ async def test_rejected_booking_and_the_result_of_a_reconcile_are_shown(
 async def test_rate_limit_is_the_reason_of_the_lag_until_it_is_removed(
     operator: Visitor, database: Database, receiver: Receiver, certificates: Certificates
 ) -> None:
-    form = TILL | {"url": receiver.url, "ca_file": str(certificates.ca_file), "max_per_second": "0.01"}
+    form = TILL | LEFT | {"url": receiver.url, "ca_file": str(certificates.ca_file), "max_per_second": "0.01"}
     await operator.send("/endpoints/new", form)
     await operator.send("/endpoints/default/pause")
+    await until(lambda: database.value(LEASED, ("default",)) is None, "the other one sends nothing")
     database.execute(BOOKING, ("R1",))
     database.execute(BOOKING, ("R2",))
     await until_on_page(operator, "/", "limited to 0.01 requests a second")
