@@ -25,9 +25,8 @@ async def check_mapping(connection: LoadingConnection, in_use: Collection[Subscr
     """The payloads in use can be loaded, with one row for each reservation, and keep the contract."""
     payloads = {subscription.payload for subscription in in_use}
     invalid: list[PayloadInvalid] = []
-    for payload in sorted(
-        payloads
-    ):  # Ten thousand endpoints may have conditions of their own: nothing is read for each.
+    # Ten thousand endpoints may have conditions of their own: no reservation is read for each.
+    for payload in sorted(payloads):
         try:
             await ReservationLoader(Subscription(payload)).require_valid(connection)
             await _require_single_rows(connection, payload)
