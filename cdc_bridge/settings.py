@@ -168,7 +168,10 @@ class Settings(_EndpointSettings):
         7, ge=1, le=3650, description="Time for which changes and settled deliveries are kept, in days"
     )
     dead_letter_retention_days: float = Field(
-        30, ge=1, le=3650, description="Time for which dead letters are kept, to be sent again, in days"
+        30,
+        ge=1,
+        le=3650,
+        description="Time for which dead letters are kept, to be sent again, in days; at least retention_days",
     )
     web_port: int = Field(
         0, ge=0, le=65_535, description="Port of the dashboard, of /metrics, /healthz and /readyz; 0: none"

@@ -69,7 +69,7 @@ async def check_contract(
         return failed(_NAME, listed(list(problems)), next(iter(problems.values())))
     others = sorted(set(payloads) - {RESERVATION})
     if RESERVATION not in payloads:
-        return ok(_NAME, f"payloads in use: {listed(others)}")
+        return ok(_NAME, f"payloads in use: {listed(others)}{await _told_code(connection, payloads)}")
     try:
         definition = await payload_definition(connection, RESERVATION)
     except PayloadInvalid as error:
@@ -91,9 +91,7 @@ async def check_contract(
     told = f"{len(sent)} columns" + (f", {extra} beyond the contract" if extra else "")
     if others:
         told += f"; payloads in use beside it: {listed(others)}"
-    if code := await _code_run(connection, definition):
-        told += f"; runs code of e-Res as cdc_bridge_loader: {listed(code)}"
-    return ok(_NAME, told)
+    return ok(_NAME, told + await _told_code(connection, payloads))
 
 
 def contract_problems(definition: PayloadDefinition) -> tuple[dict[str, str], dict[str, str]]:
@@ -123,7 +121,11 @@ async def reservation_problems(connection: Connection) -> dict[str, str]:
     return missing | misfits
 
 
-async def _code_run(connection: LoadingConnection, definition: PayloadDefinition) -> list[str]:
-    """Return what runs when reservations are loaded, and is not PostgreSQL's own."""
-    cursor = await connection.execute(_queries["views_read"], {"names": list(definition.reads)})
-    return [*definition.functions, *(view for (view,) in await cursor.fetchall())]
+async def _told_code(connection: LoadingConnection, payloads: Iterable[str]) -> str:
+    """Say what runs when reservations are loaded, and is not PostgreSQL's own."""
+    code: dict[str, None] = {}
+    for payload in sorted(payloads):
+        definition = await payload_definition(connection, payload)
+        cursor = await connection.execute(_queries["views_read"], {"names": list(definition.reads)})
+        code |= dict.fromkeys([*definition.functions, *(view for (view,) in await cursor.fetchall())])
+    return f"; runs code of e-Res as cdc_bridge_loader: {listed(list(code))}" if code else ""

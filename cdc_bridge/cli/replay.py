@@ -91,6 +91,7 @@ async def _replay(url: str, name: str | None, selection: Selection, done: Replay
         if done.left_out:
             print_line(
                 f"Not queued: {count_reservations(done.left_out)}, delivered meanwhile or with a change in the log."
+                " That change is sent, unless the endpoint skips unchanged bodies: then run it again in a while."
             )
         if endpoint.silence:
             print_line(endpoint.silence, err=True)

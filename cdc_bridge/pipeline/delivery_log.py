@@ -31,7 +31,9 @@ class DeliveryLog:
         self._lease = lease
 
     async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
-        """Write deliveries and the position that they allow, in one transaction. Repeating it changes nothing.
+        """Write deliveries and the position that they allow, in one transaction.
+
+        Repeating it, where it is not known whether it was committed, changes nothing but the counts of what is skipped.
 
         Raises:
             LeaseLost: Another daemon has acquired the lease; nothing was written.

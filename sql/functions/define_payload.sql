@@ -179,6 +179,9 @@ begin
     select format('column "%s" has an empty key', c) into problem from unnest(after.columns) as c where '' = any (string_to_array(c, '.')) limit 1;
   end if;
   if problem is null then
+    select format('column "%s" has a name that is ours', c) into problem from unnest(after.columns) as c where starts_with(c, 'cdc_bridge_') limit 1;
+  end if;
+  if problem is null then
     select format('column "%s" would be sent: metadata has its @ in front, as in "@%s"', c, replace(c, '.@', '.')) into problem
     from unnest(after.columns) as c
     where c not like '@%' and c like '%.@%'

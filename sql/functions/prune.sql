@@ -62,7 +62,7 @@ comment on function cdc_bridge.prune_changes(interval, xid8, bigint, integer) is
 -- keep_dead, and pending deliveries only if the endpoint was removed.
 --   of_endpoint  the endpoint's id
 --   keep         retention of settled deliveries
---   keep_dead    retention of dead letters
+--   keep_dead    retention of dead letters; at least keep
 --   after_seq    where the previous page ended
 --   at_most      rows to read
 -- Returns where this page ended, how many rows were deleted, and whether no old row is left. Sets the endpoint's
@@ -88,7 +88,8 @@ begin atomic
     using page
     where d.endpoint_id = of_endpoint and d.seq = page.seq and page.is_old
       and case
-        when d.state = 'dead' then d.recorded_at < now() - greatest(keep_dead, interval '0')
+        -- What may have arrived is not forgotten before what was delivered earlier: last_bodies relies on it.
+        when d.state = 'dead' then d.recorded_at < now() - greatest(keep, keep_dead, interval '0')
         when d.state in ('queued', 'retrying') then
           d.recorded_at < now() - greatest(keep, interval '0') and not exists (select from cdc_bridge.endpoint e where e.endpoint_id = of_endpoint)
         else d.recorded_at < now() - greatest(keep, interval '0')
@@ -151,7 +152,7 @@ comment on function cdc_bridge.prunable_delivery_logs(interval) is 'Endpoints wh
 --
 -- Prunes the change log and the delivery log, each page in a transaction of its own, pausing after it as long as it took.
 --   keep       retention of changes and settled deliveries
---   keep_dead  retention of dead letters, which can be replayed until then
+--   keep_dead  retention of dead letters, which can be replayed until then; at least keep
 -- Returns how many rows of each log were deleted. Safe to interrupt, to repeat and to run in several sessions.
 -- Locks: the rows of a page, until that page is done. Cannot run inside a transaction.
 

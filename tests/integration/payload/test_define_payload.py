@@ -95,6 +95,10 @@ REJECTED: dict[str, tuple[str, str, type[psycopg.Error], str, str]] = {
         "till", selecting('r.id, r.notes as "extras.@notes"'), errors.InvalidColumnDefinition,
         'column "extras.@notes" would be sent: metadata has its @ in front, as in "@extras.notes"', "",
     ),
+    "name of ours": (
+        "till", selecting("r.id, r.notes as cdc_bridge_key"), errors.InvalidColumnDefinition,
+        'column "cdc_bridge_key" has a name that is ours', "",
+    ),
     "unknown table": ("till", "select id from public.nowhere", errors.UndefinedTable, "public.nowhere", ""),
     "name without a schema": ("till", "select id from reservations", errors.UndefinedTable, '"reservations"', ""),
     "no query": ("till", "drop table public.calls", errors.SyntaxError, "syntax error", ""),
