@@ -1,4 +1,4 @@
-"""Keys of 100 kB, many in one transaction: they are delivered, and memory is bounded by bytes."""
+"""Keys of 120 kB, many in one transaction: they are delivered, and memory is bounded by bytes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.waiting import until
 
-NUMBER, LENGTH = 1500, 100_000
+NUMBER, LENGTH = 1000, 120_000
 PATIENCE = 300.0
 """It takes a minute on an idle machine."""
 MOST_BYTES = 90_000_000
-"""Keys and bodies of a window, and what Python needs around them; all of them together have 150 MB of keys alone."""
+"""Keys and bodies of a window, and what Python needs around them; all of them together have 120 MB of keys alone."""
 COUNT = "select count(*) from cdc_bridge.delivery where state = '{}'"
 
 
