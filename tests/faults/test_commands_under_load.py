@@ -53,7 +53,7 @@ class Operator:
         some = [f"--reservation=R0{self._chance.randrange(40):02}" for _ in range(5)]
         return self._chance.choice(
             (
-                ("backfill", "default", "--at-most", "100"),
+                ("backfill", "default", "--at-most", "1000"),
                 ("backfill", "default", "--again"),
                 ("reconcile", "--since", "2020-01-01", "--repair"),
                 ("replay", "--state", "delivered"),
