@@ -121,7 +121,7 @@ async def _pages(
     endpoint: EndpointRef,
     options: BackfillOptions,
 ) -> AsyncIterator[tuple[int, list[Candidate]]]:
-    """Read all reservations; yield the size of each page, and those of it to deliver."""
+    """Read the reservations that the endpoint gets; yield the size of each page, and those of it to deliver."""
     keys = ReservationKeys(options.since, endpoint.subscription)
     while not keys.at_end:
         page = await keys.next_page(loading, _PAGE)

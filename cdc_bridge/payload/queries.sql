@@ -17,7 +17,7 @@ select name from cdc_bridge.payload_definition order by name
 select cdc_bridge.payload_condition(%(payload)s, %(conditions)s::text::jsonb)
 
 -- name: load_reservations
--- Some reservations, each led by an endpoint's fencing token in the same snapshot, null if it does not meet the endpoint's
+-- Some reservations, each led by an endpoint's fencing token in the same snapshot, a mark, null if it does not meet the endpoint's
 -- conditions, its key as it was given and the definition's revision. The columns are null where there is no such reservation
 -- or it has more bytes.
 select
@@ -42,7 +42,8 @@ select sizes.reservation_id, sizes.bytes, (select cdc_bridge.problem_of_capture(
 from cdc_bridge.payload_sizes(%(payload)s::pg_catalog.text, %(reservation_ids)s::pg_catalog.text[]) as sizes
 
 -- name: payload_filtered
--- Those of some reservations that an endpoint does not get; null if they are not known to exist.
+-- Those of some reservations that an endpoint does not get, and whether they are known to exist; null: they are not. (A
+-- session that loads reservations reads booleans as the text that bodies have.)
 select filtered.reservation_id, case when filtered.established then 'exists' end
 from cdc_bridge.payload_filtered(
   %(payload)s::pg_catalog.text, %(conditions)s::pg_catalog.jsonb, %(reservation_ids)s::pg_catalog.text[]
