@@ -12,7 +12,7 @@ TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-faults test-matrix bench bench-quick check format man package lock clean
+.PHONY: help install demo test test-unit test-faults test-matrix soak bench bench-quick check format man package lock clean
 
 help:  ## Print this help
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -47,10 +47,13 @@ test-faults: $(READY)  ## Run the fault tests at full length (about 20 minutes)
 test-matrix: $(READY)  ## Run the database tests on PostgreSQL 15, 17 and 18: VERSIONS="15 18" TESTS="tests/e2e"
 	@$(BIN)/python -m tests.support.matrix $(if $(VERSIONS),--versions $(VERSIONS)) -- $(TESTS)
 
-bench: $(READY)  ## Run the benchmark (about 20 minutes)
+soak: $(READY)  ## Run 10,000 endpoints for 30 minutes while things break: SOAK_FLAGS="--minutes 5 --endpoints 100"
+	@$(BIN)/python -m tests.soak $(SOAK_FLAGS)
+
+bench: $(READY)  ## Run the benchmark (about an hour)
 	@$(BIN)/python -m tests.bench $(BENCH_FLAGS)
 
-bench-quick: $(READY)  ## Run a short benchmark (about three minutes), to compare two versions
+bench-quick: $(READY)  ## Run a short benchmark (about ten minutes), to compare two versions
 	@$(BIN)/python -m tests.bench --quick $(BENCH_FLAGS)
 
 check: $(READY)  ## Check format, lint, types, imports and SQL

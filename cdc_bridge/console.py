@@ -25,9 +25,9 @@ def print_line(text: str = "", *, err: bool = False) -> None:
     typer.echo(escaped(text), err=err)
 
 
-def print_lines(text: str) -> None:
+def print_lines(text: str, *, err: bool = False) -> None:
     """Print a text whose line breaks are its own, such as indented JSON."""
-    typer.echo(escaped(text, keep="\n"))
+    typer.echo(escaped(text, keep="\n"), err=err)
 
 
 def print_document(text: str) -> None:

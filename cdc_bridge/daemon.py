@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, NoReturn
 import structlog
 
 from cdc_bridge import __version__
+from cdc_bridge.alerts.alerter import Alerter
+from cdc_bridge.alerts.channels import AlertChannels
 from cdc_bridge.capture.listener import SAFETY_READ_SECONDS, Listener
 from cdc_bridge.checks.preflight import require_ready, require_sessions
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
-from cdc_bridge.payload.reservations import SuspectReservations
-from cdc_bridge.pipeline.assembly import open_pipeline
+from cdc_bridge.payload.suspects import SuspectReservations
 from cdc_bridge.runtime.definitions import EndpointDefinitions
+from cdc_bridge.runtime.delivering import Environment, SharedDelivering
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.health import HealthMonitor
 from cdc_bridge.runtime.heartbeat import Heartbeat
@@ -42,6 +44,8 @@ from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.tasks import run_together
 from cdc_bridge.transport.exhaustion import descriptor_limit
 from cdc_bridge.transport.places import Places
+from cdc_bridge.transport.pools import ConnectionPools
+from cdc_bridge.transport.tls import use_small_buffers
 from cdc_bridge.web.connections import most_connections
 from cdc_bridge.web.listen_settings import listen_settings
 from cdc_bridge.web.server import web_server
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
 
     from cdc_bridge.settings import Settings
 
-_ALLOCATIONS_A_COLLECTION = 2_000
+_ALLOCATIONS_A_COLLECTION = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -75,14 +79,17 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     listen = listen_settings(settings)
     warn_of_exposed(settings)
     collect_garbage_seldom()
+    use_small_buffers()
     descriptors = descriptor_limit()
     places = Places(descriptors, reserved=sum(most_connections()) if listen is not None else 0)
+    pools = ConnectionPools()
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)
     database = Database(settings.database_url.get_secret_value())
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
+        stack.push_async_callback(pools.close)
         await require_sessions(settings.database_url.get_secret_value())
         await database.open()
         await database.patiently(require_ready)
@@ -101,18 +108,20 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         leases = DatabaseLeaseStore(heartbeat, database, settings.lease_seconds)
         endpoint_log = EndpointLog()
         mapping = MappingMonitor(database)
+        environment = Environment(
+            database,
+            listener,
+            places,
+            pools,
+            source=source,
+            page_size=settings.batch_size,
+            max_body_bytes=settings.max_body_bytes,
+            hard_to_route=defaultdict(SuspectReservations),
+            hard_to_load=defaultdict(SuspectReservations),
+            payload_invalid=mapping.found_invalid,
+        )
         supervisor = Supervisor(
-            partial(
-                open_pipeline,
-                database,
-                listener,
-                source=source,
-                page_size=settings.batch_size,
-                max_body_bytes=settings.max_body_bytes,
-                suspects=defaultdict(SuspectReservations),
-                places=places,
-                payload_invalid=mapping.found_invalid,
-            ),
+            partial(SharedDelivering, environment),
             leases,
             endpoint_log,
             finish_within_seconds=settings.shutdown_timeout_seconds,
@@ -126,7 +135,8 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             lease_seconds=settings.lease_seconds,
         )
 
-        mapping.changed = supervisor.changed.set
+        mapping.changed = coordinator.plan_anew
+        mapping.endpoints = coordinator
         status_line = StatusLine(database, listener, coordinator, supervisor)
 
         def notify_service_manager() -> None:
@@ -147,11 +157,19 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         )
         # Until here a signal ends the process: it has nothing to finish yet.
         stopping = _stop_on_signals(service_manager)
+        channels = AlertChannels()
+        health = HealthMonitor(
+            database,
+            listener,
+            coordinator,
+            supervisor,
+            mapping=mapping,
+            places=places,
+            settings=current,
+            alerts=channels.problem,
+        )
+        stack.push_async_callback(health.close)
         if listen is not None:
-            health = HealthMonitor(
-                database, listener, coordinator, supervisor, mapping=mapping, places=places, settings=current
-            )
-            stack.push_async_callback(health.close)
             await stack.enter_async_context(web_server(listen, health, current))
         stack.push_async_callback(
             heartbeat.close
@@ -167,6 +185,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             *([status_line.run()] if service_manager else []),
             ScheduledReconcile(database, supervisor, current).run(),
             Pruner(database, current).run(),
+            Alerter(database, health, channels, current, source.removeprefix("/cdc-bridge/")).run(),
             reload.run(reload_asked),
         )
         _log.info("stopped")
@@ -177,7 +196,8 @@ def collect_garbage_seldom() -> None:
     """Have Python collect garbage less often, and not among what stays for good.
 
     A request leaves some garbage (aiohttp's request and response refer to one another), and collecting it took a
-    quarter of a busy daemon's time. It must not be put off for long: a connection that broke leaves buffers of 256 kB.
+    quarter of a busy daemon's time; with ten thousand endpoints, whose pipelines outlive each collection, a half. It
+    must not be put off for long: a connection that broke leaves its buffers.
     """
     gc.collect()
     gc.freeze()

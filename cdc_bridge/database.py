@@ -32,6 +32,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from cdc_bridge.backoff import Backoff
+from cdc_bridge.connection_problem import ConnectionProblem, connection_problem
 from cdc_bridge.errors import DatabaseUnavailable, ServerReplaced, StatementFailed, shortened
 from cdc_bridge.metrics import DATABASE_RECONNECTS
 from cdc_bridge.queries import load_queries
@@ -188,10 +189,7 @@ class Database:
         try:
             await (await self.connect()).close()
         except psycopg.Error as error:
-            raise DatabaseUnavailable(
-                f"the database cannot be reached: {problem_of(error)}",
-                "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right; try it with: cdc-bridge check",
-            ) from error
+            raise unreachable(error) from error
         await self._pool.open()
         await self._loading_pool.open()
 
@@ -345,10 +343,7 @@ async def _errors_translated(connecting: Awaitable[C]) -> AsyncIterator[C]:
     try:
         connection = await connecting
     except psycopg.Error as error:
-        raise DatabaseUnavailable(
-            f"the database cannot be reached: {problem_of(error)}",
-            "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
-        ) from error
+        raise unreachable(error) from error
     async with connection:
         try:
             yield connection
@@ -358,6 +353,16 @@ async def _errors_translated(connecting: Awaitable[C]) -> AsyncIterator[C]:
             raise DatabaseUnavailable(
                 f"the database was lost: {problem_of(error)}", "Run the command again."
             ) from error
+
+
+def unreachable(error: psycopg.Error) -> DatabaseUnavailable:
+    """Return the error to raise when no connection can be made."""
+    cause = connection_problem(str(error))
+    if cause is None:
+        cause = ConnectionProblem(
+            problem_of(error), "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right."
+        )
+    return DatabaseUnavailable(f"the database cannot be reached: {cause.problem}", cause.remedy)
 
 
 def statement_failed(error: BaseException) -> StatementFailed:

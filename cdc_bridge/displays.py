@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from cdc_bridge.escaping import escaped
+from cdc_bridge.table_layout import TableTexts, lay_out, wrap
 
 Piece = str | tuple[str, str]
 """A text, or a text and its style."""
-Display = Text | Table
-"""A line or a table, already escaped."""
 Columns = Mapping[str, Literal["left", "right"]]
 """Heading and side of each column."""
 
-_WIDTH_WITHOUT_TERMINAL = 300
+_LONG_TABLE = 500
+"""Rows from which on a table has no colours."""
 
 
 def line(*pieces: Piece) -> Text:
@@ -33,26 +33,64 @@ def line(*pieces: Piece) -> Text:
     return Text.assemble(*((escaped(text), style) for text, style in map(_with_style, pieces)))
 
 
-def table(columns: Columns, rows: Iterable[Sequence[Piece]]) -> Table:
-    """Return a table; without any heading, none is shown."""
-    made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(map(str.strip, columns)))
-    for heading, side in columns.items():
-        made.add_column(heading, overflow="fold", justify=side)
-    for row in rows:
-        made.add_row(*map(line, row))
-    return made
+class TableDisplay:
+    """A table, which takes the width that there is."""
+
+    def __init__(self, texts: TableTexts) -> None:
+        self._texts = texts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Yield its lines, for rich: on a terminal within its width, elsewhere a row on a line."""
+        yield self.text(options.max_width if console.is_terminal else None)
+
+    def text(self, width: int | None) -> Text:
+        """Return it with line breaks."""
+        lines = lay_out(self._texts, width, cell_len)
+        if len(self._texts.rows) > _LONG_TABLE:  # rich takes a millisecond for each row with a style.
+            return Text("\n".join("".join(text for text, _ in each) for each in lines))
+        return Text("\n").join(Text.assemble(*each) for each in lines)
+
+
+Display = Text | TableDisplay
+"""A line or a table, already escaped."""
+
+
+def table(columns: Columns, rows: Iterable[Sequence[Piece]], below: Sequence[str] = ()) -> Display:
+    """Return a table; without any heading, none is shown.
+
+    Args:
+        columns: Heading and side of each column.
+        rows: Their cells.
+        below: Headings of the columns that may stand below their row where there is no room, the first before others.
+    """
+    cells = [[(escaped(text), style) for text, style in map(_with_style, row)] for row in rows]
+    return TableDisplay(TableTexts(columns, cells, below))
+
+
+def print_labelled(lines: Iterable[tuple[str, str]]) -> None:
+    """Print labels and values, a line each; on a terminal a value wraps beside its label."""
+    console = _console()
+    lines = [(escaped(label), escaped(value)) for label, value in lines]
+    width = max(cell_len(label) for label, _ in lines) + 2
+    for label, value in lines:
+        room = console.width - width
+        parts = wrap(value, room, cell_len) if console.is_terminal and room > 0 else [value]
+        for number, part in enumerate(parts):
+            shown = label + " " * (width - cell_len(label)) if number == 0 else " " * width
+            console.print(Text.assemble((shown, "bold"), part), soft_wrap=True)
 
 
 def print_styled(*pieces: Piece) -> None:
-    """Print a line."""
-    show(line(*pieces))
+    """Print a line, however long: a terminal wraps it, and a command in it can be copied."""
+    _console().print(line(*pieces), soft_wrap=True)
 
 
 def show(*displays: Display) -> None:
-    """Print lines and tables."""
+    """Print lines and tables; on a terminal a line wraps between words."""
     console = _console()
     for each in displays:
-        console.print(each, soft_wrap=isinstance(each, Text))
+        text = each.text(console.width if console.is_terminal else None) if isinstance(each, TableDisplay) else each
+        console.print(text, soft_wrap=not console.is_terminal or isinstance(each, TableDisplay))
 
 
 @contextmanager
@@ -101,9 +139,7 @@ def bar(title: str) -> Iterator[Bar | None]:
 
 
 def _console() -> Console:
-    # Where there is no terminal, no cell is wrapped: a line is a line, for grep.
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_WITHOUT_TERMINAL)
+    return Console(highlight=False)
 
 
 def _with_style(piece: Piece) -> tuple[str, str]:

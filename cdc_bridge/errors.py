@@ -3,6 +3,9 @@
     BridgeError                       exit code 1
     ├── SettingsError                 exit code 78: a setting is missing, unknown or wrong
     ├── WrongUsage                    exit code 2: the command line is wrong, or lacks what only the database could tell
+    │   └── FaultyInput               exit code 2: some of the values that were given cannot be used
+    ├── NotFound                      exit code 1: what was named does not exist
+    ├── Conflict                      exit code 1: it does not go with the state of what was named
     ├── DatabaseUnavailable           exit code 1: PostgreSQL cannot be reached now; trying again may help
     ├── InstallationError             exit code 1: the SQL side is missing, too old, too new or short of a right
     │   └── StatementFailed           exit code 1: PostgreSQL rejected a statement, or a row in it
@@ -16,7 +19,9 @@ an :class:`~cdc_bridge.transport.outcome.Outcome`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 _MAX_CHARACTERS = 500
 
@@ -54,6 +59,72 @@ class WrongUsage(BridgeError):
     exit_code = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A value that was given and cannot be used."""
+
+    name: str
+    """Of the option or argument, as JSON has it: ``max_in_flight``."""
+    flag: str
+    """The same as the command line has it: ``--max-in-flight``."""
+    problem: str
+    """Words that follow the name; they repeat nothing that may be secret."""
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.flag} {self.problem}"
+
+
+class FaultyInput(WrongUsage):
+    """Values that were given cannot be used; each is named."""
+
+    def __init__(self, *faults: Fault) -> None:
+        """Word the faults.
+
+        Args:
+            faults: What is wrong, at least one.
+        """
+        first, *more = [line for fault in faults for line in (str(fault), fault.remedy) if line]
+        if len(faults) == 1:
+            super().__init__(first, faults[0].remedy)
+        else:
+            super().__init__(first, more=more)
+        self.faults = faults
+
+
+class Faults:
+    """Collects what is wrong with several values, so that all of it is named at once."""
+
+    def __init__(self, found: Iterable[Fault] = ()) -> None:
+        """Begin with what was found before."""
+        self._found = list(found)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep what is wrong with a value, and go on behind the block."""
+        try:
+            yield
+        except FaultyInput as error:
+            self._found += error.faults
+
+    def raise_any(self) -> None:
+        """End here if anything is wrong.
+
+        Raises:
+            FaultyInput: Something is.
+        """
+        if self._found:
+            raise FaultyInput(*self._found)
+
+
+class NotFound(BridgeError):
+    """What was named does not exist, or does not any more."""
+
+
+class Conflict(BridgeError):
+    """What was asked for does not go with the present state of what was named."""
+
+
 class DatabaseUnavailable(BridgeError):
     """PostgreSQL does not respond, rejects the login or is read-only at present."""
 
@@ -79,6 +150,10 @@ class PayloadInvalid(BridgeError):
         """
         super().__init__(problem, remedy)
         self.evidence = evidence
+
+
+class RowsLocked(BridgeError):
+    """Somebody else has locked rows for longer than is waited for them; nothing was written."""
 
 
 class LeaseLost(BridgeError):

@@ -1,13 +1,17 @@
 """Prometheus metrics that count as the daemon works.
 
-Every label has a bounded set of values: endpoint names are the only ones that grow, and the series of an endpoint end
-when it is removed. What the database is asked for at each scrape (status, lag, backlog) is in
-:mod:`cdc_bridge.runtime.metrics_collector`.
+Every label has a bounded set of values. An endpoint has series of its own if there are no more than a hundred endpoints
+when the first of them is needed: when something is delivered to it. It keeps them until it is removed, so that nothing
+counts backwards or ends when others are added. All other endpoints share the series of :data:`OTHERS`: the sum over all
+endpoints is always the sum of all that was done.
+
+What the database is asked for at each scrape (status, lag, backlog) is in :mod:`cdc_bridge.runtime.metrics_collector`.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +31,11 @@ from cdc_bridge.model import DeliveryState, SkipReason
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LONG_SECONDS = (*_SECONDS, 300, 1800, 3600, 21_600, 86_400)
+
+OWN_SERIES_UP_TO = 100
+"""As long as there are no more endpoints, each has series of its own. They take some 30 kB of memory."""
+OTHERS = "_others"
+"""Value of the label ``endpoint`` for all that have none of their own; no endpoint can have this name."""
 
 REGISTRY = CollectorRegistry()
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -55,13 +64,13 @@ _COMMIT_TO_DELIVERED_SECONDS = Histogram(
     buckets=_LONG_SECONDS,
     registry=REGISTRY,
 )
-RECONCILED = Gauge(
+_RECONCILED = Gauge(
     "cdc_bridge_reconciled_reservations",
-    "Reservations by the state in which the last reconcile found them",
+    "Reservations by the state in which the last reconcile found them; of _others, all together",
     ["endpoint", "state"],
     registry=REGISTRY,
 )
-RECONCILED_AT = Gauge(
+_RECONCILED_AT = Gauge(
     "cdc_bridge_reconciled_timestamp_seconds", "Time of the last reconcile", ["endpoint"], registry=REGISTRY
 )
 WAKE_UPS = Counter(
@@ -86,8 +95,8 @@ _PER_ENDPOINT = (
     _SKIPPED,
     _REQUEST_SECONDS,
     _COMMIT_TO_DELIVERED_SECONDS,
-    RECONCILED,
-    RECONCILED_AT,
+    _RECONCILED,
+    _RECONCILED_AT,
 )
 
 Info("cdc_bridge_build", "Version of cdc-bridge and of Python", registry=REGISTRY).info(
@@ -98,20 +107,72 @@ PlatformCollector(registry=REGISTRY)
 
 
 class EndpointMetrics:
-    """The metrics of one endpoint, labelled."""
+    """The metrics of one endpoint, or of all others, labelled."""
 
-    def __init__(self, endpoint: str) -> None:
-        self.changes_read = _CHANGES_READ.labels(endpoint)
-        self.deliveries = {state: _DELIVERIES.labels(endpoint, state.value) for state in DeliveryState}
-        self.skipped = {reason: _SKIPPED.labels(endpoint, reason.value) for reason in SkipReason}
-        self.request_seconds = _REQUEST_SECONDS.labels(endpoint)
-        self.commit_to_delivered_seconds = _COMMIT_TO_DELIVERED_SECONDS.labels(endpoint)
+    def __init__(self, label: str) -> None:
+        self.changes_read = _CHANGES_READ.labels(label)
+        self.deliveries = {state: _DELIVERIES.labels(label, state.value) for state in DeliveryState}
+        self.skipped = {reason: _SKIPPED.labels(label, reason.value) for reason in SkipReason}
+        self.request_seconds = _REQUEST_SECONDS.labels(label)
+        self.commit_to_delivered_seconds = _COMMIT_TO_DELIVERED_SECONDS.labels(label)
 
 
-def forget_endpoint(endpoint: str) -> None:
-    """End the series of an endpoint that was removed."""
-    for metric in _PER_ENDPOINT:
-        metric.remove_by_labels({"endpoint": endpoint})
+class Series:
+    """Says which series an endpoint is counted in."""
+
+    def __init__(self) -> None:
+        self.number_of_endpoints = 0
+        """How many there are, as far as is known."""
+        self._own: dict[str, EndpointMetrics | None] = {}
+        self._of_others: EndpointMetrics | None = None
+        self._reconciled_of_others: dict[str, Mapping[str, int]] = {}
+
+    def of(self, endpoint: str) -> EndpointMetrics:
+        """Return the metrics that an endpoint is counted in."""
+        if self._label(endpoint) == OTHERS:
+            self._of_others = self._of_others or EndpointMetrics(OTHERS)
+            return self._of_others
+        metrics = self._own[endpoint] = self._own[endpoint] or EndpointMetrics(endpoint)
+        return metrics
+
+    def reconciled(self, endpoint: str, counts: Mapping[str, int]) -> None:
+        """Note what a reconcile has found.
+
+        Args:
+            endpoint: The endpoint's name.
+            counts: Number of reservations by their state.
+        """
+        label = self._label(endpoint)
+        before = self._reconciled_of_others.get(endpoint, {})
+        if label == OTHERS:
+            self._reconciled_of_others[endpoint] = counts
+        for state, number in counts.items():
+            gauge = _RECONCILED.labels(label, state)
+            if label == OTHERS:
+                gauge.inc(number - before.get(state, 0))
+            else:
+                gauge.set(number)
+        _RECONCILED_AT.labels(label).set_to_current_time()
+
+    def forget(self, endpoint: str) -> None:
+        """End the series of an endpoint that was removed."""
+        for state, number in self._reconciled_of_others.pop(endpoint, {}).items():
+            _RECONCILED.labels(OTHERS, state).dec(number)
+        if endpoint in self._own:
+            del self._own[endpoint]
+            for metric in _PER_ENDPOINT:
+                metric.remove_by_labels({"endpoint": endpoint})
+
+    def _label(self, endpoint: str) -> str:
+        if endpoint not in self._own:
+            if self.number_of_endpoints > OWN_SERIES_UP_TO or len(self._own) >= OWN_SERIES_UP_TO:
+                return OTHERS
+            self._own[endpoint] = None
+        return endpoint
+
+
+SERIES = Series()
+"""Those of this process."""
 
 
 def exposition(collector: Collector) -> bytes:

@@ -56,6 +56,20 @@ def everybody_reads(file: Path) -> bool:
     return bool(file.stat().st_mode & stat.S_IROTH)
 
 
+def others_read(file: Path) -> bool:
+    """Return whether somebody else than a file's owner and root's group can read it.
+
+    A group by which this process itself reads it, as it is not the owner, is meant to.
+
+    Raises:
+        OSError: It is not there.
+    """
+    found = file.stat()
+    by_group = bool(found.st_mode & stat.S_IRGRP) and found.st_gid != 0
+    meant = found.st_uid != os.geteuid() and found.st_gid in {os.getegid(), *os.getgroups()}
+    return bool(found.st_mode & stat.S_IROTH) or (by_group and not meant)
+
+
 def read_own(file: Path) -> bytes:
     """Return the content of a file that holds a secret, and withdraw others' rights to it.
 
@@ -71,6 +85,23 @@ def read_own(file: Path) -> bytes:
         if mode & _OTHERS:
             os.fchmod(descriptor, stat.S_IMODE(mode) & ~_OTHERS)
         return opened.read()
+
+
+def create_own(file: Path, content: bytes) -> None:
+    """Write a new file, and see it on the disk.
+
+    Raises:
+        OSError: There is something in its place, or it cannot be written.
+    """
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 def write_own(file: Path, content: bytes, mode: int = 0o600) -> None:

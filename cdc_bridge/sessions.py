@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from cdc_bridge.queries import load_queries
+from cdc_bridge.text_arrays import TextListDumper
 
 _queries = load_queries(__name__)
 
@@ -95,6 +96,7 @@ def loading_parameters(database_url: str) -> dict[str, Any]:
 
 async def set_up(session: Session) -> None:
     """Set everything that a session depends on; read which server it leads to."""
+    session.adapters.register_dumper(list, TextListDumper)
     # Time limits come first, and all in one message: they can end the very next statement.
     parts = ["set statement_timeout to 0", "set idle_session_timeout to 0"]
     if session.info.server_version >= _HAS_TRANSACTION_TIMEOUT:

@@ -6,10 +6,14 @@ The settings of the endpoint that a daemon may declare, ``endpoint_...``, follow
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -17,10 +21,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cdc_bridge.endpoints.option import Kind, Option, Setter
+from cdc_bridge.endpoints.option_values import admit_url, well_formed_url
 from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint, UnusableOption, endpoint_from, options_for
 from cdc_bridge.errors import SettingsError
 
 PREFIX = "CDC_BRIDGE_"
+_HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:]+")
 
 
 def conninfo_parameters(text: str) -> dict[str, object]:
@@ -42,6 +48,45 @@ def conninfo_parameters(text: str) -> dict[str, object]:
 def _conninfo(value: SecretStr) -> SecretStr:
     conninfo_parameters(value.get_secret_value())
     return value
+
+
+def _alert_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        url = value.get_secret_value()
+        if "@" in url.partition("//")[2].partition("/")[0]:
+            raise ValueError("has a user name or password in it, which cannot be sent; see the operator guide")
+        admit_url(well_formed_url(url), allow_http=True)
+    return value
+
+
+def _alert_command(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        program = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into program and arguments: {error}") from None
+    if not program:
+        raise ValueError("has no program in it")
+    return value
+
+
+def _web_url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    example = "https:// and a host, such as https://bridge.example, and nothing behind it"
+    try:
+        parts = urlsplit(text.strip().removesuffix("/"))
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"has to be {example}") from None
+    local = parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    rest = (parts.path, parts.query, parts.fragment, parts.username, parts.password)
+    allowed = (parts.scheme == "https" or local) and text.strip().isprintable()  # urlsplit drops line ends.
+    if not allowed or _HOST.fullmatch(parts.hostname or "") is None or any(rest):
+        raise ValueError(f"has to be {example}")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
 
 
 class _DatabaseSettings(BaseSettings):
@@ -118,6 +163,19 @@ else:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ExposedFile:
+    """A file that holds secrets and that others than its owner can read."""
+
+    path: Path
+    names: Sequence[str]
+    """The settings that are secrets."""
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        return f"{self.path} ({', '.join(self.names)})"
+
+
 class Settings(_EndpointSettings):
     """All settings."""
 
@@ -174,22 +232,29 @@ class Settings(_EndpointSettings):
         description="Time for which dead letters are kept, to be sent again, in days; at least retention_days",
     )
     web_port: int = Field(
-        0, ge=0, le=65_535, description="Port of the dashboard, of /metrics, /healthz and /readyz; 0: none"
+        0,
+        ge=0,
+        le=65_535,
+        description="Port of the dashboard, of the HTTP API, of /metrics, /healthz and /readyz; 0: none",
     )
     web_address: str = Field(
         "127.0.0.1",
-        description="Address of this machine to serve them on; one that other machines reach needs web_token, and "
+        description="Address of this machine to serve them on; one that other machines reach needs a token, and "
         "web_certificate_file or web_proxy_address",
     )
     web_token: SecretStr | None = Field(
         None,
         description="Token to sign in to the dashboard with, to see and change everything: 20 characters or more, such "
-        "as those that openssl rand -hex 24 makes; without one there is no dashboard",
+        "as those that openssl rand -hex 24 makes; without it, only named tokens open the dashboard",
     )
-    web_view_token: SecretStr | None = Field(
+    web_api_token: SecretStr | None = Field(
         None,
-        description="Token to sign in to the dashboard with, to see states but no reservation's content; must "
-        "differ from web_token",
+        description="Token of programs that see and change everything through the HTTP API; made as web_token, and "
+        "different; without it, only named tokens open the API",
+    )
+    web_url: Annotated[str | None, AfterValidator(_web_url)] = Field(
+        None,
+        description="URL at which vendors reach the dashboard, such as https://bridge.example, for links to the portal",
     )
     web_certificate_file: Path | None = Field(
         None, description="PEM file with the certificate to serve them over HTTPS with"
@@ -199,7 +264,7 @@ class Settings(_EndpointSettings):
     )
     web_proxy_address: str | None = Field(
         None,
-        description="Address or network of the HTTPS proxy in front of the dashboard; only the address that it adds to "
+        description="Address or network of the HTTPS proxy in front of them; only the address that it adds to "
         "X-Forwarded-For is believed",
     )
     max_lag_seconds: float = Field(
@@ -208,6 +273,22 @@ class Settings(_EndpointSettings):
         le=31_536_000,
         description="Lag of an active endpoint, or time for which it is failing or unassigned, from which /readyz "
         "reports a problem, in seconds",
+    )
+    alert_url: Annotated[SecretStr | None, AfterValidator(_alert_url)] = Field(
+        None,
+        description="URL of a chat's incoming webhook that alerts go to, as JSON with a text: when health turns "
+        "red, and when it is green again; as secret as a password",
+    )
+    alert_command: Annotated[str | None, AfterValidator(_alert_command)] = Field(
+        None,
+        description="Command that is run for alerts, without a shell; it gets the text on standard input and as the "
+        "variable ALERT_TEXT",
+    )
+    alert_after_seconds: float = Field(
+        60,
+        ge=1,
+        le=86_400,
+        description="Time for which health has to be red, or green again, before there is an alert, in seconds",
     )
     source: str | None = Field(
         None,
@@ -219,14 +300,14 @@ class Settings(_EndpointSettings):
         "auto", description="For people (console) or for machines (json); auto: for people on a terminal"
     )
 
-    _exposed: tuple[str, ...] = PrivateAttr(())
+    _exposed: tuple[ExposedFile, ...] = PrivateAttr(())
 
     @property
-    def exposed(self) -> tuple[str, ...]:
-        """Each file that every user of this machine can read and that holds secrets, and which those are."""
+    def exposed(self) -> tuple[ExposedFile, ...]:
+        """The files that hold secrets and that others than their owner can read."""
         return self._exposed
 
-    def with_exposed(self, exposed: Iterable[str]) -> Self:
+    def with_exposed(self, exposed: Iterable[ExposedFile]) -> Self:
         """Note such files; return the settings."""
         self._exposed = tuple(exposed)
         return self

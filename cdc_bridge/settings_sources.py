@@ -29,8 +29,8 @@ from pydantic_settings import (
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import without_secrets
-from cdc_bridge.own_files import everybody_reads
-from cdc_bridge.settings import PREFIX, Settings, conninfo_parameters
+from cdc_bridge.own_files import others_read
+from cdc_bridge.settings import PREFIX, ExposedFile, Settings, conninfo_parameters
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_CONFIG = Path("/etc/cdc-bridge/config.toml")
@@ -78,22 +78,22 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
     return settings.with_exposed([*_exposed_in_file(file), *_exposed_credentials()])
 
 
-def _exposed_in_file(file: Path | None) -> Iterator[str]:
-    if file is None or not everybody_reads(file):
+def _exposed_in_file(file: Path | None) -> Iterator[ExposedFile]:
+    if file is None or not others_read(file):
         return
     values = tomllib.loads(file.read_text(encoding="utf-8"))
     if names := [name for name, value in values.items() if value and _is_secret(name, value)]:
-        yield f"{file} ({', '.join(names)})"
+        yield ExposedFile(file, names)
 
 
-def _exposed_credentials() -> Iterator[str]:
+def _exposed_credentials() -> Iterator[ExposedFile]:
     directory = os.environ.get(CREDENTIALS_VARIABLE)
     if not directory:
         return
     for path in sorted(Path(directory).iterdir()):
         name = path.name.lower().removeprefix(PREFIX.lower())
-        if name in Settings.model_fields and everybody_reads(path) and _is_secret(name, path.read_text().strip()):
-            yield str(path)
+        if name in Settings.model_fields and others_read(path) and _is_secret(name, path.read_text().strip()):
+            yield ExposedFile(path, [name])
 
 
 def _is_secret(name: str, value: object) -> bool:

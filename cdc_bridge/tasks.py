@@ -15,6 +15,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     Once is not enough: before Python 3.12 ``asyncio.wait_for``, which psycopg uses, drops a cancellation that arrives
     as its wait ends (https://github.com/python/cpython/issues/81839). The task would never end.
     """
+    tasks = list(tasks)
     running = {task for task in tasks if not task.done()}
     cancelled: asyncio.CancelledError | None = None
     while running:
@@ -25,6 +26,9 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         except asyncio.CancelledError as error:  # Our own cancellation waits until these have ended.
             cancelled = error
         running = {task for task in running if not task.done()}
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # asyncio would log it as never retrieved.
     if cancelled is not None:
         raise cancelled
 

@@ -32,12 +32,19 @@ select set_config('cdc_bridge.role_before', current_setting('role'), true);
 set local role cdc_bridge_owner;
 \ir tables/schema_version.sql
 \ir tables/change.sql
+\ir tables/daemon.sql
 \ir tables/endpoint.sql
+\ir tables/access_token.sql
+\ir tables/audit.sql
 \ir tables/history.sql
 \ir tables/delivery.sql
+\ir tables/attempt.sql
 \ir tables/payload_definition.sql
 \ir tables/captured_table.sql
 \ir tables/related_table.sql
+\ir views/endpoint_position.sql
+\ir tables/idempotency_key.sql
+\ir tables/alert.sql
 \ir functions/define_capture.sql
 \ir functions/define_related.sql
 \ir functions/attach.sql
@@ -49,9 +56,11 @@ set local role cdc_bridge_owner;
 \ir functions/define_loader.sql
 \ir functions/define_payload.sql
 \ir functions/drop_payload.sql
+\ir functions/canonical.sql
 \ir functions/payload_condition.sql
 \ir functions/payload_reading.sql
-\ir functions/fencing_token.sql
+\ir functions/is_registered.sql
+\ir functions/end_daemon.sql
 \ir functions/history_of.sql
 \ir functions/announce_endpoint.sql
 \ir functions/adopt.sql

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,13 +26,13 @@ _UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class LoggedChange:
-    """A change, and what the delivery log knew of it when it was read."""
+    """A change, and what an endpoint's delivery log knew of it when it was read."""
 
     xid: Xid
     change: Change
-    recorded: bool
+    recorded: bool = False
     """The delivery log has it: an earlier run settled it, or left it to be retried."""
-    overtaken: bool
+    overtaken: bool = False
     """A newer change of its reservation was delivered, so a request now would go back in time."""
 
 
@@ -46,26 +47,27 @@ class Page:
 
 
 class ChangeLog:
-    """The change log, as the pipeline of one endpoint reads it."""
+    """The change log, as the daemon reads it."""
 
-    def __init__(self, database: ServerDatabase, endpoint_id: EndpointId) -> None:
+    def __init__(self, database: ServerDatabase) -> None:
         self._database = database
-        self._endpoint_id = endpoint_id
 
     async def read_page(self, position: Position, limit: int) -> Page:
         """Return the changes after a position, at most ``limit`` rows of the log."""
-        return await self._database.patiently(
-            partial(read_page, endpoint_id=self._endpoint_id, position=position, limit=limit)
-        )
+        return await self._database.patiently(partial(read_page, position=position, limit=limit))
+
+    async def known(self, changes: Mapping[EndpointId, Sequence[LoggedChange]]) -> dict[EndpointId, list[LoggedChange]]:
+        """Return changes with what the delivery log of each endpoint knows of them."""
+        return await self._database.patiently(partial(known_changes, changes=changes))
 
 
-async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int) -> Page:
+async def read_page(connection: AsyncConnection, position: Position, limit: int) -> Page:
     """Return the changes after a position, at most ``limit`` rows of the log and about ``PAGE_BYTES`` of keys.
 
     Several changes of one reservation by one transaction are one, numbered as the first and ``created`` if the
     reservation was inserted there.
     """
-    snapshot, rows, key_bytes = await _read_rows(connection, endpoint_id, position, limit)
+    snapshot, rows, key_bytes = await _read_rows(connection, position, limit)
     is_full = len(rows) == limit or key_bytes >= PAGE_BYTES
     cut_off_at = _last_place(rows, position.place) if is_full else None
     highest = max((row.xid for row in rows), default=None)
@@ -78,16 +80,33 @@ async def read_page(connection: AsyncConnection, endpoint_id: EndpointId, positi
 
 
 async def _read_rows(
-    connection: AsyncConnection, endpoint_id: EndpointId, position: Position, limit: int
+    connection: AsyncConnection, position: Position, limit: int
 ) -> tuple[Snapshot, list[LoggedChange], int]:
     """Return the snapshot, the rows, and the size of their keys."""
-    parameters = _after(position) | {"endpoint_id": endpoint_id, "limit": limit, "max_bytes": PAGE_BYTES}
+    parameters = _after(position) | {"limit": limit, "max_bytes": PAGE_BYTES}
     cursor = await connection.execute(_queries["read_page"], parameters)
     records = await cursor.fetchall()
     read_in = Snapshot.parse(records[0][0])
     if records[0][1] is None:
         return read_in, [], 0
     return read_in, [_logged_change(record) for record in records], int(records[-1][6])
+
+
+async def known_changes(
+    connection: AsyncConnection, changes: Mapping[EndpointId, Sequence[LoggedChange]]
+) -> dict[EndpointId, list[LoggedChange]]:
+    """Return changes with what the delivery log of each endpoint knows of them."""
+    pairs = [(endpoint_id, logged) for endpoint_id, each in changes.items() for logged in each]
+    parameters = {
+        "endpoint_ids": [endpoint_id for endpoint_id, _ in pairs],
+        "seqs": [logged.change.seq for _, logged in pairs],
+        "reservation_ids": [logged.change.reservation_id for _, logged in pairs],
+    }
+    cursor = await connection.execute(_queries["known_deliveries"], parameters)
+    found: dict[EndpointId, list[LoggedChange]] = {endpoint_id: [] for endpoint_id in changes}
+    for (endpoint_id, logged), (recorded, overtaken) in zip(pairs, await cursor.fetchall(), strict=True):
+        found[endpoint_id].append(replace(logged, recorded=recorded, overtaken=overtaken))
+    return found
 
 
 async def count_unread(connection: AsyncConnection, position: Position, limit: int) -> int:
@@ -111,13 +130,8 @@ def _after(position: Position) -> dict[str, Any]:
 
 
 def _logged_change(record: TupleRow) -> LoggedChange:
-    _, xid, seq, reservation_id, operation, changed_at, _, recorded, overtaken = record
-    return LoggedChange(
-        Xid(xid),
-        Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at),
-        recorded,
-        overtaken,
-    )
+    _, xid, seq, reservation_id, operation, changed_at, _ = record
+    return LoggedChange(Xid(xid), Change(Seq(seq), ReservationId(reservation_id), operation_of(operation), changed_at))
 
 
 def operation_of(letter: str) -> Operation:

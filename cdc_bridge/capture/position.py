@@ -1,4 +1,4 @@
-"""An endpoint's position in the change log, as arithmetic on PostgreSQL's snapshots.
+"""A position in the change log, as arithmetic on PostgreSQL's snapshots.
 
 Why a snapshot and not a number: sequence numbers are drawn before commit and transactions commit in
 another order, so "all above the highest seen" skips whatever commits late; and waiting for the oldest
@@ -21,6 +21,7 @@ no id up to it comes again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -53,6 +54,10 @@ class Snapshot:
         running = sorted(self.in_progress)
         return f"{running[0] if running else self.xmax}:{self.xmax}:{','.join(map(str, running))}"
 
+    def sees(self, xid: Xid) -> bool:
+        """Return whether a transaction had ended."""
+        return xid < self.xmax and xid not in self.in_progress
+
     def up_to(self, highest: Xid | None) -> Snapshot:
         """Return it without what ended above the highest transaction known to be flushed; see the module's note."""
         xmax = min(self.xmax, Xid((highest or 0) + 1))
@@ -75,6 +80,19 @@ class Position:
 
     snapshot: Snapshot
     place: Place | None = None
+
+    def has(self, xid: Xid, seq: Seq) -> bool:
+        """Return whether a change was handed over."""
+        place = self.place
+        return self.snapshot.sees(xid) or (place is not None and place.xid == xid and seq <= place.seq)
+
+    def with_all_of(self, other: Position) -> Position:
+        """Return it with what another one has. Only one of them may end inside a transaction."""
+        ours, theirs = self.snapshot, other.snapshot
+        running = (xid for xid in ours.in_progress | theirs.in_progress if not (ours.sees(xid) or theirs.sees(xid)))
+        both = Snapshot(max(ours.xmax, theirs.xmax), frozenset(running))
+        place = self.place or other.place
+        return Position(both, None if place is None or both.sees(place.xid) else place)
 
     def after_page(self, read_in: Snapshot, cut_off_at: Place | None, highest: Xid | None) -> Position:
         """Return the position once a page is handed over.
@@ -102,3 +120,12 @@ class Position:
         # It was running in the snapshot, or is the very first transaction that had not begun then.
         xmax = max(self.snapshot.xmax, Xid(self.place.xid + 1))
         return Snapshot(xmax, self.snapshot.in_progress - {self.place.xid})
+
+
+def lowest(positions: Iterable[Position]) -> Position:
+    """Return a position that has nothing that one of some positions, at least one, does not have."""
+    return Position(Snapshot(min(_first_unseen(each.snapshot) for each in positions), frozenset()))
+
+
+def _first_unseen(snapshot: Snapshot) -> Xid:
+    return min(snapshot.in_progress, default=snapshot.xmax)

@@ -37,9 +37,7 @@ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 
 -- name: read_page
 -- The next changes after a position, first those of the transaction that the last page ended in, and the snapshot that
--- they were read in; no more than max_bytes of keys, and at least one change. "recorded": in the delivery log already.
--- "overtaken": a newer change of the same reservation was delivered. Each branch walks the primary key. (The two look-ups in the delivery log are no EXISTS: the planner may
--- execute that by reading the whole table.)
+-- they were read in; no more than max_bytes of keys, and at least one change. Each branch walks the primary key.
 with numbered as (
   select
     branches.*,
@@ -85,24 +83,33 @@ select
   unread.reservation_id,
   unread.operation,
   unread.changed_at,
-  unread.bytes,
+  unread.bytes
+from (values (true)) as always (row)
+left join unread on true
+order by unread.turn, unread.xid, unread.seq
+
+-- name: known_deliveries
+-- What the delivery logs of some endpoints know of changes, in the order in which they are given. "recorded": it is in there.
+-- "overtaken": a newer change of the same reservation was delivered. (The two look-ups are no EXISTS: the planner may execute
+-- that by reading the whole table.)
+select
   (
     select true
     from cdc_bridge.delivery d
-    where d.endpoint_id = %(endpoint_id)s and d.seq = unread.seq
+    where d.endpoint_id = wanted.endpoint_id and d.seq = wanted.seq
   ) is not null as recorded,
   (
     select true
     from cdc_bridge.delivery d
-    where d.endpoint_id = %(endpoint_id)s
-      and hashtextextended(d.reservation_id, 0) = hashtextextended(unread.reservation_id, 0)
-      and d.reservation_id = unread.reservation_id
-      and d.seq > unread.seq and d.state in ('delivered', 'superseded')
+    where d.endpoint_id = wanted.endpoint_id
+      and hashtextextended(d.reservation_id, 0) = hashtextextended(wanted.reservation_id, 0)
+      and d.reservation_id = wanted.reservation_id
+      and d.seq > wanted.seq and d.state in ('delivered', 'superseded')
     limit 1
   ) is not null as overtaken
-from (values (true)) as always (row)
-left join unread on true
-order by unread.turn, unread.xid, unread.seq
+from unnest(%(endpoint_ids)s::bigint[], %(seqs)s::bigint[], %(reservation_ids)s::text[])
+  with ordinality as wanted (endpoint_id, seq, reservation_id, number)
+order by wanted.number
 
 -- name: count_unread
 -- Number of changes after a position, up to a limit. The order makes it walk the primary key, as read_page does, however

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
@@ -9,10 +10,12 @@ from cdc_bridge.endpoints.options import endpoint_from
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.endpoints.store import list_endpoints
+from cdc_bridge.endpoints.survey import EndpointSurvey, survey
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
 
 _NAME = "endpoints"
+_MOST_NAMED = 5
 
 NO_ENDPOINT = "there is no endpoint, so nothing is delivered"
 NO_ENDPOINT_REMEDY = "Set CDC_BRIDGE_ENDPOINT_URL, or: cdc-bridge endpoint add till https://till.example/reservations"
@@ -47,29 +50,28 @@ def check_declared_endpoint(settings: Settings) -> Check:
 
 async def check_endpoints(connection: Connection, settings: Settings) -> Check:
     """There is an endpoint, and the definition of each one can be used."""
-    endpoints = await endpoint_overviews(connection)
-    rows = {row["name"]: row for row in await list_endpoints(connection)}
-    uncheckable: list[str] = []
-    for endpoint in endpoints:
-        if stopped := _stopped_or_invalid(endpoint):
+    found = await survey(connection, settings.max_lag_seconds)
+    for endpoint in found.in_trouble:
+        if stopped := _stopped_or_invalid(endpoint, found):
             return stopped
-        problem = _problem_here(rows.get(endpoint.name), settings)
-        if problem is not None and endpoint.status is EndpointStatus.UNASSIGNED:
-            return failed(_NAME, f"{endpoint.name} cannot be used: {problem}", _how_to_change(endpoint.name))
-        if problem is not None:
-            uncheckable.append(f"{endpoint.name} cannot be checked here: {problem}")
-    if uncheckable:
-        return warning(_NAME, listed(uncheckable), "Run check on the daemon's machine.")
-    if endpoints:
-        return ok(_NAME, listed([endpoint.name + (" (paused)" if endpoint.stopped else "") for endpoint in endpoints]))
+    rows = await list_endpoints(connection)
+    if unusable := await _unusable_here(connection, rows, settings):
+        return unusable
+    if len(rows) > _MOST_NAMED:
+        return ok(_NAME, f"{found.number:,}: {found.counted}")
+    if rows:
+        stopped_too = [row["name"] + (" (paused)" if row["paused_at"] or row["disabled"] else "") for row in rows]
+        return ok(_NAME, listed(sorted(stopped_too)))
     if settings.declares_endpoint:
         return ok(_NAME, "the settings declare one that no daemon has added yet")
     return failed(_NAME, NO_ENDPOINT, NO_ENDPOINT_REMEDY)
 
 
-def _stopped_or_invalid(endpoint: EndpointOverview) -> Check | None:
+def _stopped_or_invalid(endpoint: EndpointOverview, found: EndpointSurvey) -> Check | None:
     """Return a failed check if the endpoint gets nothing though no operator paused it."""
     name, told = endpoint.name, f"{endpoint.name} is {endpoint.status}: {endpoint.reason}"
+    if (more := found.by_status.get(endpoint.status, 0) - 1) > 0:
+        told += f"; {more:,} more are {endpoint.status}: cdc-bridge endpoint list --status {endpoint.status}"
     if endpoint.status is EndpointStatus.DISABLED:
         return failed(_NAME, told, how_to_resume(name))
     if endpoint.status is EndpointStatus.INVALID:
@@ -78,9 +80,22 @@ def _stopped_or_invalid(endpoint: EndpointOverview) -> Check | None:
     return None
 
 
-def _problem_here(row: dict[str, Any] | None, settings: Settings) -> str | None:
+async def _unusable_here(connection: Connection, rows: Sequence[dict[str, Any]], settings: Settings) -> Check | None:
+    """Return a check of the definitions that this machine cannot use; it failed if no daemon uses one either."""
+    problems = {row["name"]: problem for row in rows if (problem := _problem_here(row, settings)) is not None}
+    for name, problem in list(problems.items())[:_MOST_NAMED]:
+        for endpoint in await endpoint_overviews(connection, name):
+            if endpoint.status is EndpointStatus.UNASSIGNED:
+                return failed(_NAME, f"{name} cannot be used: {problem}", _how_to_change(name))
+    if not problems:
+        return None
+    told = [f"{name} cannot be checked here: {problem}" for name, problem in problems.items()]
+    return warning(_NAME, listed(told), "Run check on the daemon's machine.")
+
+
+def _problem_here(row: dict[str, Any], settings: Settings) -> str | None:
     """Return why this machine cannot use a definition of the database; its files may be on the daemon's only."""
-    if row is None or row["in_settings"]:
+    if row["in_settings"]:
         return None
     try:
         endpoint_from(row["name"], row, allow_http=settings.allow_http)

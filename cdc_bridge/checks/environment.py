@@ -3,34 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
-from cdc_bridge.checks.verdict import Check, Connection, failed, ok, record, warning
+from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok, record, warning
 from cdc_bridge.endpoints.options import Endpoint, endpoint_from
 from cdc_bridge.endpoints.store import list_endpoints
 from cdc_bridge.errors import SettingsError
-from cdc_bridge.settings import Settings
+from cdc_bridge.settings import ExposedFile, Settings
 from cdc_bridge.transport.reach import Unreached, reach
 
+_MOST_TRIED = 20
+"""Servers of endpoints that are tried, all at once."""
 _CERTIFICATE_EXPIRES_SOON = timedelta(days=21)
 _CLOCKS_DIFFER_SECONDS = 5.0
 _CLOCKS_FAR_APART_SECONDS = 120.0  # receivers of Standard Webhooks reject what is five minutes old
 
 
-EXPOSED_REMEDY = "Withdraw that: chmod o-r FILE. Who may have read it knows the secrets: change them."
-
-
 def check_settings_files(settings: Settings) -> Check:
-    """No other user of this machine can read a secret in the settings."""
+    """Nobody but its owner can read a file of the settings with a secret in it."""
     if settings.exposed:
-        return warning("secrets", f"every user of this machine can read {', '.join(settings.exposed)}", EXPOSED_REMEDY)
-    return ok("secrets", "no file with a secret can be read by every user of this machine")
+        files = ", ".join(map(str, settings.exposed))
+        return warning("secrets", f"others than the owner can read {files}", exposed_remedy(settings.exposed))
+    return ok("secrets", "no file with a secret can be read by others than its owner")
+
+
+def exposed_remedy(files: Sequence[ExposedFile]) -> str:
+    """Return the command that withdraws others' rights to files, and what is left to do."""
+    command = shlex.join(["chmod", "g-r,o-r", *(str(file.path) for file in files)])
+    return f"Run: {command}. Who may have read them knows the secrets: change them."
 
 
 async def check_reachability(connection: Connection, settings: Settings) -> list[Check]:
-    """Each active endpoint accepts a connection and its certificate stays valid; one check for each."""
+    """Each active endpoint accepts a connection and its certificate stays valid; one check for each.
+
+    Of many endpoints one of each server is tried, and some servers of many.
+    """
     endpoints = await _active_endpoints(connection, settings)
-    return list(await asyncio.gather(*(_check_one(endpoint) for endpoint in endpoints)))
+    alike: dict[tuple[object, ...], list[Endpoint]] = {}
+    for endpoint in endpoints:
+        way = _way_of(endpoint) if len(endpoints) > _MOST_TRIED else (endpoint.name,)
+        alike.setdefault(way, []).append(endpoint)
+    tried = list(alike.values())[:_MOST_TRIED]
+    checks = list(await asyncio.gather(*(_check_one(*endpoints) for endpoints in tried)))
+    if left_out := len(alike) - len(tried):
+        told = f"{left_out:,} other servers of endpoints were not tried"
+        checks.append(Check("reach", Verdict.SKIPPED, told, "To try one: cdc-bridge endpoint test NAME"))
+    return checks
+
+
+def _way_of(endpoint: Endpoint) -> tuple[object, ...]:
+    """Return what endpoints have in common that are reached alike."""
+    url = urlsplit(endpoint.url)
+    return url.scheme, url.hostname, url.port, endpoint.proxy, *endpoint.files
 
 
 async def _active_endpoints(connection: Connection, settings: Settings) -> list[Endpoint]:
@@ -52,7 +79,8 @@ async def _active_endpoints(connection: Connection, settings: Settings) -> list[
     return found
 
 
-async def _check_one(endpoint: Endpoint) -> Check:
+async def _check_one(endpoint: Endpoint, *alike: Endpoint) -> Check:
+    """Check an endpoint, and with it those that are reached alike."""
     name = f"reach {endpoint.name}"
     try:
         reached = await reach(endpoint)
@@ -64,6 +92,8 @@ async def _check_one(endpoint: Endpoint) -> Check:
         reason = reached.reason if reached.route.proxy else f"{reached.reason} ({reached.route})"
         return failed(name, reason, f"When that is fixed: cdc-bridge endpoint test {endpoint.name}")
     way = f"{reached.address}, {reached.route}"
+    if alike:
+        way += f", as {len(alike):,} other endpoint{'' if len(alike) == 1 else 's'}"
     if reached.certificate_ends_at is None:
         return ok(name, f"{way}, without TLS")
     left, day = reached.certificate_ends_at - datetime.now(UTC), f"{reached.certificate_ends_at:%Y-%m-%d}"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 
-from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
+from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, listed, ok, warning
 from cdc_bridge.errors import PayloadInvalid
+from cdc_bridge.payload.conditions import unfitting
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.payload.loader import ReservationLoader
-from cdc_bridge.payload.subscription import Subscription, condition_text
+from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.vendor.contract import column_forms, is_written_in
@@ -32,12 +35,14 @@ async def check_mapping(connection: LoadingConnection, in_use: Collection[Subscr
             await _require_single_rows(connection, payload)
         except PayloadInvalid as error:
             invalid.append(error)
-    for subscription in in_use:
-        try:
-            await condition_text(connection, subscription)
-        except PayloadInvalid as error:
-            invalid.append(error)
-    return await check_contract(connection, payloads, invalid)
+    invalid += (await unfitting(connection, in_use)).values()
+    definitions: dict[str, PayloadDefinition] = {}
+    for payload in sorted(payloads):
+        with suppress(PayloadInvalid):  # Then it is among the invalid ones.
+            definitions[payload] = await payload_definition(connection, payload)
+    found = judge_contract(definitions, invalid)
+    told_code = await _told_code(connection, definitions.values()) if found.verdict is Verdict.OK else ""
+    return replace(found, detail=found.detail + told_code)
 
 
 async def _require_single_rows(connection: LoadingConnection, payload: str) -> None:
@@ -55,25 +60,19 @@ async def _require_single_rows(connection: LoadingConnection, payload: str) -> N
             )
 
 
-async def check_contract(
-    connection: LoadingConnection, payloads: Collection[str], invalid: Iterable[PayloadInvalid] = ()
-) -> Check:
+def judge_contract(definitions: Mapping[str, PayloadDefinition], invalid: Iterable[PayloadInvalid] = ()) -> Check:
     """The payload that the contract describes has every column of it, in types that are written in its forms.
 
     Args:
-        connection: To the database.
-        payloads: Those in use. The contract is about one of them only.
+        definitions: Those in use, by their names. The contract is about one of them only.
         invalid: Why others, or conditions on them, cannot be used.
     """
     if problems := {error.problem: error.remedy for error in invalid}:
         return failed(_NAME, listed(list(problems)), next(iter(problems.values())))
-    others = sorted(set(payloads) - {RESERVATION})
-    if RESERVATION not in payloads:
-        return ok(_NAME, f"payloads in use: {listed(others)}{await _told_code(connection, payloads)}")
-    try:
-        definition = await payload_definition(connection, RESERVATION)
-    except PayloadInvalid as error:
-        return failed(_NAME, error.problem, error.remedy)
+    others = sorted(set(definitions) - {RESERVATION})
+    definition = definitions.get(RESERVATION)
+    if definition is None:
+        return ok(_NAME, f"payloads in use: {listed(others)}")
     missing, misfits = contract_problems(definition)
     if missing:
         return failed(
@@ -91,7 +90,7 @@ async def check_contract(
     told = f"{len(sent)} columns" + (f", {extra} beyond the contract" if extra else "")
     if others:
         told += f"; payloads in use beside it: {listed(others)}"
-    return ok(_NAME, told + await _told_code(connection, payloads))
+    return ok(_NAME, told)
 
 
 def contract_problems(definition: PayloadDefinition) -> tuple[dict[str, str], dict[str, str]]:
@@ -121,11 +120,10 @@ async def reservation_problems(connection: Connection) -> dict[str, str]:
     return missing | misfits
 
 
-async def _told_code(connection: LoadingConnection, payloads: Iterable[str]) -> str:
+async def _told_code(connection: LoadingConnection, definitions: Iterable[PayloadDefinition]) -> str:
     """Say what runs when reservations are loaded, and is not PostgreSQL's own."""
     code: dict[str, None] = {}
-    for payload in sorted(payloads):
-        definition = await payload_definition(connection, payload)
+    for definition in definitions:
         cursor = await connection.execute(_queries["views_read"], {"names": list(definition.reads)})
         code |= dict.fromkeys([*definition.functions, *(view for (view,) in await cursor.fetchall())])
     return f"; runs code of e-Res as cdc_bridge_loader: {listed(list(code))}" if code else ""

@@ -18,7 +18,7 @@ from cdc_bridge.checks.schema import check_installation, check_rights, check_rol
 from cdc_bridge.checks.sessions import check_connections, check_pooler
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
 from cdc_bridge.checks.wake_up import check_wake_up
-from cdc_bridge.database import one_connection, problem_of
+from cdc_bridge.database import one_connection, problem_of, unreachable
 from cdc_bridge.endpoints.store import subscriptions
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError, SettingsError
 from cdc_bridge.schema.version import INSTALL
@@ -67,11 +67,8 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     try:
         connection = await connect(settings.database_url.get_secret_value())
     except psycopg.Error as error:
-        yield failed(
-            "database",
-            f"cannot be reached: {problem_of(error)}",
-            "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right.",
-        )
+        found = unreachable(error)
+        yield failed("database", found.problem, found.remedy)
         for name in ("sessions", "server", "connections", "clock", *_OF_THE_INSTALLATION, "wake-up"):
             yield Check(name, Verdict.SKIPPED, "needs the database")
         return

@@ -9,6 +9,22 @@ select clock_timestamp()
 -- Version as a number and as text, and whether the server is a standby.
 select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery()
 
+-- name: live_daemons
+-- The live daemons that lease endpoints, whether they get notifications, and how many endpoints each has.
+select s.daemon, s.listening, count(*)
+from cdc_bridge.endpoint_status s
+where s.daemon is not null
+group by s.daemon, s.listening
+order by s.daemon
+
+-- name: failing_alert
+-- Why the last alert could not be sent, by which daemon, and since when it is to be; no row: nothing failed.
+select a.problem, a.reported_by, a.reported_at
+from cdc_bridge.alert a
+where a.problem is not null and exists (
+  select from cdc_bridge.daemon d where d.name = a.reported_by and d.alive_until > now()
+)
+
 -- name: connections_left
 -- The role, the database, and how many connections each limit leaves to the role, beside those of others.
 select
@@ -48,17 +64,35 @@ from (
     ('read cdc_bridge.delivery', 'grant select on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'select')),
     ('add to cdc_bridge.delivery', 'grant insert on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'insert')),
     (
+      'keep attempts in cdc_bridge.attempt',
+      'grant select, insert, delete, update (response) on cdc_bridge.attempt to cdc_bridge',
+      has_table_privilege('cdc_bridge.attempt', 'select') and has_table_privilege('cdc_bridge.attempt', 'insert')
+        and has_table_privilege('cdc_bridge.attempt', 'delete') and has_any_column_privilege('cdc_bridge.attempt', 'update')
+    ),
+    (
       'prune change log and delivery log', 'grant execute on all procedures in schema cdc_bridge to cdc_bridge; '
-        'grant execute on function cdc_bridge.prune_changes, cdc_bridge.prune_deliveries, cdc_bridge.prunable_delivery_logs to cdc_bridge',
+        'grant execute on function cdc_bridge.prune_changes, cdc_bridge.prune_deliveries, cdc_bridge.prunable_delivery_logs, '
+        'cdc_bridge.prune_attempts, cdc_bridge.prune_responses to cdc_bridge',
       has_function_privilege('cdc_bridge.prune(interval, interval, bigint, bigint)', 'execute')
         and has_function_privilege('cdc_bridge.prune_changes(interval, xid8, bigint, integer)', 'execute')
         and has_function_privilege('cdc_bridge.prune_deliveries(bigint, interval, interval, bigint, integer)', 'execute')
-        and has_function_privilege('cdc_bridge.prunable_delivery_logs(interval)', 'execute')
+        and has_function_privilege('cdc_bridge.prunable_delivery_logs(interval, interval)', 'execute')
+        and has_function_privilege('cdc_bridge.prune_attempts(interval, timestamptz, bigint, bigint, integer, integer)', 'execute')
+        and has_function_privilege('cdc_bridge.prune_responses(integer)', 'execute')
     ),
     (
-      'read cdc_bridge.endpoint_status and cdc_bridge.unsettled_delivery',
-      'grant select on cdc_bridge.endpoint_status, cdc_bridge.unsettled_delivery to cdc_bridge',
-      has_table_privilege('cdc_bridge.endpoint_status', 'select') and has_table_privilege('cdc_bridge.unsettled_delivery', 'select')
+      'read cdc_bridge.endpoint_status, cdc_bridge.endpoint_position and cdc_bridge.unsettled_delivery',
+      'grant select on cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery to cdc_bridge',
+      has_table_privilege('cdc_bridge.endpoint_status', 'select') and has_table_privilege('cdc_bridge.endpoint_position', 'select')
+        and has_table_privilege('cdc_bridge.unsettled_delivery', 'select')
+    ),
+    (
+      'register in cdc_bridge.daemon',
+      'grant select, insert, update, delete on cdc_bridge.daemon to cdc_bridge; '
+        'grant execute on function cdc_bridge.end_daemon to cdc_bridge',
+      has_table_privilege('cdc_bridge.daemon', 'select') and has_table_privilege('cdc_bridge.daemon', 'insert')
+        and has_table_privilege('cdc_bridge.daemon', 'update') and has_table_privilege('cdc_bridge.daemon', 'delete')
+        and has_function_privilege('cdc_bridge.end_daemon(bigint)', 'execute')
     ),
     ('change cdc_bridge.delivery', 'grant update on cdc_bridge.delivery to cdc_bridge', has_table_privilege('cdc_bridge.delivery', 'update')),
     (
@@ -76,6 +110,30 @@ from (
       'read cdc_bridge.related_table and cdc_bridge.related_change',
       'grant select on cdc_bridge.related_table, cdc_bridge.related_change to cdc_bridge',
       has_table_privilege('cdc_bridge.related_table', 'select') and has_table_privilege('cdc_bridge.related_change', 'select')
+    ),
+    (
+      'read, add to and remove from cdc_bridge.idempotency_key',
+      'grant select, insert, delete on cdc_bridge.idempotency_key to cdc_bridge',
+      has_table_privilege('cdc_bridge.idempotency_key', 'select') and has_table_privilege('cdc_bridge.idempotency_key', 'insert')
+        and has_table_privilege('cdc_bridge.idempotency_key', 'delete')
+    ),
+    (
+      'read and write cdc_bridge.alert', 'grant select, insert, update on cdc_bridge.alert to cdc_bridge',
+      has_table_privilege('cdc_bridge.alert', 'select') and has_table_privilege('cdc_bridge.alert', 'insert')
+        and has_table_privilege('cdc_bridge.alert', 'update')
+    ),
+    (
+      'read, add to and remove from cdc_bridge.access_token',
+      'grant select, insert, delete, update (last_used_at) on cdc_bridge.access_token to cdc_bridge',
+      has_table_privilege('cdc_bridge.access_token', 'select') and has_table_privilege('cdc_bridge.access_token', 'insert')
+        and has_table_privilege('cdc_bridge.access_token', 'delete')
+        and has_column_privilege('cdc_bridge.access_token', 'last_used_at', 'update')
+    ),
+    (
+      'read and append to cdc_bridge.audit',
+      'grant select, insert (who, via, action, endpoint, details) on cdc_bridge.audit to cdc_bridge',
+      has_table_privilege('cdc_bridge.audit', 'select') and has_any_column_privilege('cdc_bridge.audit', 'insert')
+        and has_function_privilege('cdc_bridge.prune_audit(integer)', 'execute')
     ),
     (
       'load reservations',

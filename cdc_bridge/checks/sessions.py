@@ -14,7 +14,7 @@ from cdc_bridge.sessions import Session, connect
 LEAST_SESSIONS = 5
 """Wake-up, heartbeat, statements, loading, and one for pruning or reconciling."""
 
-MOST_SESSIONS = 17
+MOST_SESSIONS = 23
 
 _HELD_UP_SECONDS = 5.0
 _SAMPLES = 40
@@ -30,7 +30,7 @@ async def check_connections(connection: Connection) -> Check:
     }
     role, database, *left = await record(connection, "connections_left")
     of, count = min(zip(limits, left, strict=True), key=lambda each: each[1])
-    need = f"the daemon needs {LEAST_SESSIONS}, and uses up to {MOST_SESSIONS} with a dashboard"
+    need = f"the daemon needs {LEAST_SESSIONS}, and uses up to {MOST_SESSIONS} with API and dashboard"
     if count < LEAST_SESSIONS:
         remedy = limits[of].format(role=role, database=database)
         return failed("connections", f"the {of} has {count} left for role {role}; {need}", remedy)

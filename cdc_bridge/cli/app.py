@@ -17,7 +17,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cdc_bridge import __version__
-from cdc_bridge.console import escape_logs_of_libraries, print_error, print_line, print_traceback
+from cdc_bridge.cli.help import with_help
+from cdc_bridge.console import escape_logs_of_libraries, print_error, print_line, print_lines, print_traceback
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.escaping import escaped
 
@@ -47,6 +48,8 @@ _COMMANDS = (
     _Entry(_RUN, "run", "run:run", "Run the daemon until SIGTERM or Ctrl-C."),
     _Entry(_RUN, "status", "status:status", "Show capture, wake-ups and the status of every endpoint."),
     _Entry(_RUN, "check", "check:check", "Check everything the daemon needs."),
+    _Entry(_RUN, "token", "token:app", "Add, list and remove tokens of the dashboard and the HTTP API."),
+    _Entry(_RUN, "audit", "audit:audit", "Show who changed what, newest first."),
     _Entry(_RUN, "systemd", "systemd:app", "Install the daemon as a systemd service."),
     _Entry(_ENDPOINTS, "endpoint", "endpoint:app", "Add, show, change, test and remove endpoints."),
     _Entry(_DELIVERIES, "deliveries", "deliveries:deliveries", "List deliveries, newest change first."),
@@ -59,7 +62,7 @@ _COMMANDS = (
     _Entry(_DATABASE, "install", "install:install", "Install or upgrade the schema in the e-Res database."),
     _Entry(_DATABASE, "mapping", "mapping:app", "Check a mapping before it is installed."),
     _Entry(_DATABASE, "uninstall", "install:uninstall", "Remove the schema from the e-Res database."),
-    _Entry(_VENDORS, "contract", "contract:app", "Print schema, OpenAPI, examples, test vector, receivers."),
+    _Entry(_VENDORS, "contract", "contract:app", "Print schema, OpenAPI documents, examples, test vector, receivers."),
     _Entry(_VENDORS, "receive", "receive:receive", "Receive and verify webhooks on this machine.", "receive"),
     _Entry(_VENDORS, "conformance", "conformance:conformance", "Test a vendor's endpoint against the contract."),
     _Entry(_HELP, "guide", "guide:guide", "Print a guide for DBA, operator or vendor."),
@@ -91,10 +94,10 @@ class LazyCommand(TyperCommand):
                 f"Install it: pip install 'cdc-bridge[{extra}]'",
             ) from error
         if isinstance(loaded, typer.Typer):
-            return typer.main.get_group(loaded)
+            return with_help(typer.main.get_group(loaded))
         single = typer.Typer(add_completion=False)
         single.command(name)(loaded)
-        return typer.main.get_command(single)
+        return with_help(typer.main.get_command(single))
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the real command's context: what runs, completes or explains itself from here on is that one."""
@@ -105,6 +108,7 @@ class _CommandTable(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         commands = {entry.name: LazyCommand(entry) for entry in _COMMANDS}
         super().__init__(**attributes | {"commands": commands})
+        with_help(self)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the context; what is wrong with the command line is quoted escaped."""
@@ -122,6 +126,9 @@ def _escaped_errors() -> Iterator[None]:
     try:
         yield
     except _WRONG_USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # Whoever gives no arguments asks what there is.
+            print_lines(error.message.rstrip(), err=True)
+            raise typer.Exit(error.exit_code) from None
         error.message = escaped(error.message)  # Formatted later, with the usage.
         raise
 

@@ -9,9 +9,11 @@ import typer
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.audit.actor import of_command
 from cdc_bridge.checks.preflight import require_ready
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, time_option
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
+from cdc_bridge.cli.times import ACCEPTED, time_option
 from cdc_bridge.console import print_line
 from cdc_bridge.database import one_connection, one_loading_connection
 from cdc_bridge.deliveries import backfill as backfills
@@ -25,7 +27,7 @@ def backfill(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.")],
     since: Annotated[
         datetime | None,
-        time_option("--since", "Only reservations updated at this time or later. UTC unless it has a zone."),
+        time_option("--since", f"Only reservations updated at this time or later: {ACCEPTED}"),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Send also reservations that the endpoint has, each under a new number.")
@@ -87,4 +89,6 @@ async def _backfill(
         def show(done: BackfillProgress) -> None:
             bar.show(done.read, total, f"queued {done.queued:,}, settled {done.settled:,}", done.waiting_for)
 
-        await backfills.backfill(connection, loading, endpoint, wanted, progress=done, on_progress=show)
+        await backfills.backfill(
+            connection, loading, endpoint, wanted, progress=done, on_progress=show, by=of_command()
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated
 
 import typer
 
+from cdc_bridge.alerts.check import check_alerts
 from cdc_bridge.checks.preflight import run_checks
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, settings_from
@@ -24,6 +26,7 @@ _MARKS = {
 def check(
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
+    alert: Annotated[bool, typer.Option("--alert", help="Send a test alert too.")] = False,
     json_: JsonOption = False,
 ) -> None:
     """Check everything the daemon needs.
@@ -48,6 +51,9 @@ def check(
         if (dashboard := check_dashboard(settings)) is not None:
             found.append(dashboard)
             show(dashboard)
+        async for result in check_alerts(settings, send=alert):
+            found.append(result)
+            show(result)
         return found
 
     results = asyncio.run(run_all())

@@ -21,8 +21,6 @@ from cdc_bridge.own_files import write_own
 from cdc_bridge.vendor.conformance.requests import RequestFactory
 from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformance_test
 
-_MAX_IN_FLIGHT = 100
-
 
 @with_flags_for("headers", "ca_file", "client_certificate_file", "client_key_file", "proxy", "timeout_seconds")
 def conformance(
@@ -82,7 +80,7 @@ async def _run(endpoint: Endpoint, requests: RequestFactory, *, show: bool) -> l
 
 
 def _endpoint(url: str, secret_file: Path | None, given: Given) -> Endpoint:
-    stored = {"url": url, "max_in_flight": _MAX_IN_FLIGHT, **given}
+    stored = {"url": url, **given}
     timeout_seconds = stored.get("timeout_seconds", OPTIONS["timeout_seconds"].default)
     stored["connect_timeout_seconds"] = min(OPTIONS["connect_timeout_seconds"].default, timeout_seconds)
     try:

@@ -20,10 +20,12 @@ from cdc_bridge.schema.session import command_session
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, text_of
 from cdc_bridge.vendor.payload_schema import schema_of_payload
+from cdc_bridge.web.api.routes import openapi as api_document
 
 app = typer.Typer(
     name="contract",
-    help="Print what an EPOS vendor builds against. Needs no settings, but for schema --payload.",
+    help="Print what EPOS vendors and programs that use the HTTP API build against. Needs no settings, but for schema "
+    "--payload.",
     no_args_is_help=True,
 )
 
@@ -63,6 +65,15 @@ def openapi() -> None:
     Example: cdc-bridge contract openapi > reservations.openapi.json
     """
     print_document(json.dumps(contract.openapi(), indent=2, ensure_ascii=False) + "\n")
+
+
+@app.command()
+def api() -> None:
+    """Print the OpenAPI 3.1 document of the daemon's HTTP API.
+
+    Example: cdc-bridge contract api > cdc-bridge.openapi.json
+    """
+    print_document(json.dumps(api_document(), indent=2, ensure_ascii=False) + "\n")
 
 
 @app.command()

@@ -15,15 +15,15 @@ from cdc_bridge.cli.options import (
     JsonOption,
     database_url_from,
     reservation_key,
-    time_option,
 )
+from cdc_bridge.cli.times import ACCEPTED, time_option
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage, list_deliveries
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
+from cdc_bridge.deliveries.sessions import CommandSessions
 from cdc_bridge.displays import Columns, show, table
 from cdc_bridge.errors import shortened
 from cdc_bridge.model import DeliveryState, ReservationId
-from cdc_bridge.schema.session import command_session
 
 _COLUMNS: Columns = {
     "number": "right",
@@ -36,6 +36,9 @@ _COLUMNS: Columns = {
     "last response": "left",
 }
 
+_BELOW = ("last response", "changed at", "change", "attempts", "endpoint", "reservation")
+"""What stands below its row first where there is no room."""
+
 
 def deliveries(
     endpoint: Annotated[str | None, typer.Option("--endpoint", metavar="NAME", help="Only of this endpoint.")] = None,
@@ -43,10 +46,8 @@ def deliveries(
     reservation: Annotated[
         str | None, typer.Option(metavar="ID", parser=reservation_key, help="Only of this reservation.")
     ] = None,
-    since: Annotated[
-        datetime | None, time_option("--since", "Changes made at this time or later. UTC unless it has a zone.")
-    ] = None,
-    until: Annotated[datetime | None, time_option("--until", "And before this time.")] = None,
+    since: Annotated[datetime | None, time_option("--since", f"Changes made at this time or later: {ACCEPTED}")] = None,
+    until: Annotated[datetime | None, time_option("--until", "And before this time, given as for --since.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of deliveries to list.")] = 50,
     after: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Continue a list: the cursor that it printed at its end.")
@@ -85,13 +86,12 @@ def _cursor(text: str) -> Cursor:
 
 
 async def _list(url: str, wanted: DeliveryFilter, limit: int, after: Cursor | None) -> DeliveryPage:
-    async with command_session(url) as connection:
-        return await list_deliveries(connection, wanted, limit, after)
+    return await list_deliveries(CommandSessions(url), wanted, limit, after)
 
 
 def _print(listed: DeliveryPage, limit: int) -> None:
     if listed.deliveries:
-        show(table(_COLUMNS, (_cells(delivery) for delivery in listed.deliveries)))
+        show(table(_COLUMNS, (_cells(delivery) for delivery in listed.deliveries), _BELOW))
     else:
         print_line(f"No matching delivery{'' if listed.next is None else ' so far'}.")
     if listed.next is not None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import asdict
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from cdc_bridge.cli import endpoint_definition
+from cdc_bridge.audit.actor import of_command
+from cdc_bridge.cli import endpoint_definition, endpoint_manifest, endpoint_portal
 from cdc_bridge.cli.endpoint_options import NameArgument
-from cdc_bridge.cli.endpoint_report import endpoint_as_json, overview_as_json, print_endpoint, print_table
+from cdc_bridge.cli.endpoint_report import print_endpoint, print_table
 from cdc_bridge.cli.options import (
     ConfigOption,
     DatabaseOption,
@@ -22,7 +24,10 @@ from cdc_bridge.cli.options import (
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.deliveries.test_request import send_test_request
 from cdc_bridge.endpoints import admin
-from cdc_bridge.endpoints.details import all_endpoints, show_endpoint
+from cdc_bridge.endpoints.details import find_endpoints, show_endpoint
+from cdc_bridge.endpoints.endpoint_json import endpoint_as_json, overview_as_json
+from cdc_bridge.endpoints.status import EndpointStatus
+from cdc_bridge.endpoints.survey import Search
 
 app = typer.Typer(
     name="endpoint",
@@ -34,17 +39,47 @@ app = typer.Typer(
 app.command()(endpoint_definition.add)
 
 
+class Order(StrEnum):
+    """Which endpoints come first."""
+
+    NAME = "name"
+    TROUBLE = "trouble"
+
+
+_MOST_LISTED = 100
+
+
 @app.command("list")
-def list_(config: ConfigOption = None, database_url: DatabaseOption = None, json_: JsonOption = False) -> None:
+def list_(
+    search: Annotated[
+        str, typer.Option("--search", metavar="TEXT", help="Part of the name, of the URL or of the conditions.")
+    ] = "",
+    status: Annotated[
+        list[EndpointStatus] | None, typer.Option("--status", help="Only those with this status. May be repeated.")
+    ] = None,
+    order: Annotated[
+        Order, typer.Option("--order", help="By name, or those in trouble first, the most behind before others.")
+    ] = Order.NAME,
+    all_: Annotated[bool, typer.Option("--all", help=f"List more than {_MOST_LISTED}; --json lists all.")] = False,
+    config: ConfigOption = None,
+    database_url: DatabaseOption = None,
+    json_: JsonOption = False,
+) -> None:
     """List the endpoints with their status.
 
-    Example: cdc-bridge endpoint list --json
+    Example: cdc-bridge endpoint list --status failing --status disabled
     """
-    endpoints = asyncio.run(all_endpoints(database_url_from(config, database_url)))
+    settings = settings_from(config, database_url)
+    wanted = Search(search, status or (), by_name=order is Order.NAME, limit=None if all_ or json_ else _MOST_LISTED)
+    found = asyncio.run(find_endpoints(settings.database_url.get_secret_value(), settings.max_lag_seconds, wanted))
     if json_:
-        print_json([overview_as_json(facts) for facts in endpoints])
-    elif endpoints:
-        print_table(endpoints)
+        print_json([overview_as_json(endpoint) for endpoint in found.page])
+    elif found.page:
+        print_table(found.page)
+        if more := found.matching - len(found.page):
+            print_line(f"{more:,} more. To narrow: --search TEXT, --status STATUS. To list all: --all", err=True)
+    elif found.number:
+        print_line("No endpoint matches.")
     else:
         print_line("There is no endpoint. To add one: cdc-bridge endpoint add NAME URL")
 
@@ -73,7 +108,7 @@ def pause(name: NameArgument, config: ConfigOption = None, database_url: Databas
 
     Example: cdc-bridge endpoint pause till
     """
-    if asyncio.run(admin.pause_endpoint(database_url_from(config, database_url), name)):
+    if asyncio.run(admin.pause_endpoint(database_url_from(config, database_url), name, by=of_command())):
         print_line(f"Endpoint {name} is paused. To go on: cdc-bridge endpoint resume {name}")
     else:
         print_line(f"Endpoint {name} was paused already.")
@@ -87,7 +122,7 @@ def resume(name: NameArgument, config: ConfigOption = None, database_url: Databa
 
     Example: cdc-bridge endpoint resume till
     """
-    if asyncio.run(admin.resume_endpoint(database_url_from(config, database_url), name)):
+    if asyncio.run(admin.resume_endpoint(database_url_from(config, database_url), name, by=of_command())):
         print_line(f"Endpoint {name} is resumed: what was held back is sent.")
     else:
         print_line(f"Endpoint {name} was neither paused nor disabled. If it is failing, a probe is sent now.")
@@ -115,11 +150,18 @@ def remove(
             print_line(f"Nothing was done. To go ahead: cdc-bridge endpoint remove {name} --yes", err=True)
             raise typer.Exit(2)
         typer.confirm("Go ahead?", abort=True)
-    asyncio.run(admin.remove_endpoint(url, name))
+    asyncio.run(admin.remove_endpoint(url, name, by=of_command()))
     print_line(f"Endpoint {name} is removed. Its deliveries stay in the delivery log until they are pruned.")
 
 
 app.command("rotate-secret")(endpoint_definition.rotate_secret)
+
+
+app.command()(endpoint_manifest.apply)
+app.command()(endpoint_manifest.export)
+
+
+app.command()(endpoint_portal.portal)
 
 
 @app.command("test")
@@ -147,7 +189,7 @@ def send_test(
     settings = settings_from(config, database_url)
     if sample and not yes:
         _ask_for_sample(name)
-    result = asyncio.run(send_test_request(settings, name, sample=sample))
+    result = asyncio.run(send_test_request(settings, name, by=of_command(), sample=sample))
     if json_:
         print_json(asdict(result))
     else:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from cdc_bridge.audit.actor import of_command
 from cdc_bridge.cli.endpoint_options import (
-    DELIVERY_PANEL,
     NameArgument,
     SecretFileOption,
+    Start,
     given_options,
     given_secret,
     print_warnings,
@@ -25,27 +25,28 @@ from cdc_bridge.cli.options import (
     settings_from,
 )
 from cdc_bridge.console import print_json, print_line
-from cdc_bridge.endpoints import admin
+from cdc_bridge.endpoints import admin, signing_secret
+from cdc_bridge.endpoints.option import Group
 from cdc_bridge.endpoints.status import when
 from cdc_bridge.errors import WrongUsage
-
-
-class _Start(StrEnum):
-    now = "now"
-    oldest = "oldest"
 
 
 @with_flags_for_all_options(adding=True)
 def add(
     name: NameArgument,
     start: Annotated[
-        _Start,
+        Start,
         typer.Option(
             help="Begin with what is committed from now on, or with the oldest change in the log.",
-            rich_help_panel=DELIVERY_PANEL,
+            rich_help_panel=Group.CONTENT.value,
         ),
-    ] = _Start.now,
-    unsigned: Annotated[bool, typer.Option("--unsigned", help="Make no secret; requests are not signed.")] = False,
+    ] = Start.now,
+    unsigned: Annotated[
+        bool,
+        typer.Option(
+            "--unsigned", help="Make no secret; requests are not signed.", rich_help_panel=Group.REQUEST.value
+        ),
+    ] = False,
     secret_file: SecretFileOption = None,
     config: ConfigOption = None,
     database_url: DatabaseOption = None,
@@ -67,9 +68,10 @@ def add(
             name,
             given_options(options),
             allow_http=settings.allow_http,
-            from_oldest=start is _Start.oldest,
+            from_oldest=start is Start.oldest,
             signed=not unsigned,
             secret=secret,
+            by=of_command(),
         )
     )
     print_warnings(added.warnings)
@@ -77,7 +79,7 @@ def add(
         print_json({"name": name, "url": added.shown_url, "start": start.value, "secret": added.secret})
         return
     print_line(f"Endpoint {name} is added: {added.shown_url}")
-    if start is _Start.oldest:
+    if start is Start.oldest:
         print_line("It begins with the oldest change in the log.")
     else:
         print_line(
@@ -132,6 +134,7 @@ def set_(
             keep_headers=keep_headers,
             with_new_secret=new_secret,
             secret=secret,
+            by=of_command(),
         )
     )
     print_warnings(changed.warnings)
@@ -163,7 +166,11 @@ def rotate_secret(
     """
     url = database_url_from(config, database_url)
     secret = given_secret(secret_file)
-    rotated = asyncio.run(admin.rotate_secret(url, name, keep_old_hours=keep_old_hours, cut_short=now, secret=secret))
+    rotated = asyncio.run(
+        signing_secret.rotate_secret(
+            url, name, keep_old_hours=keep_old_hours, cut_short=now, secret=secret, by=of_command()
+        )
+    )
     until = rotated.old_until
     if json_:
         print_json({"name": name, "secret": rotated.secret, "old_until": until})

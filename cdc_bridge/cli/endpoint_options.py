@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from cdc_bridge.console import print_line
-from cdc_bridge.endpoints.option import Kind, Option, Setter
+from cdc_bridge.endpoints.option import Group, Kind, Option, Setter
 from cdc_bridge.endpoints.option_input import STANDARD_INPUT, Given, header_lines_of, line_of
 from cdc_bridge.endpoints.options import OPTIONS, options_for
 from cdc_bridge.errors import WrongUsage
@@ -24,12 +26,18 @@ SecretFileOption = Annotated[
         "--secret-file",
         metavar="FILE",
         allow_dash=True,
+        rich_help_panel=Group.REQUEST.value,
         help="File with a signing secret that the vendor made, whsec_...; - is standard input. It is not printed.",
     ),
 ]
 
-DELIVERY_PANEL = "Deliveries"
-"""Panel of the help for flags with two names, which would leave the others no room for their text."""
+
+class Start(StrEnum):
+    """Where a new endpoint begins."""
+
+    now = "now"
+    oldest = "oldest"
+
 
 _THERE = "; a path on the daemon's machine"
 _READABLE_BY_ALL = "Every user of this machine can read a command line: give one whose value is secret by --{}-file."
@@ -126,42 +134,46 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
         argument = typer.Argument(metavar=option.label, help=help_text, show_default=False)
         yield _parameter(option.name, Annotated[option.value_type, argument], inspect.Parameter.empty)
         return
+    in_group = partial(typer.Option, rich_help_panel=option.group.value)
     match option.kind:
         case Kind.LINES:
             if not option.secret:
-                flag = typer.Option(option.flag, metavar="COLUMN=VALUE,...", help=help_text)
+                flag = in_group(option.flag, metavar="COLUMN=VALUE,...", help=help_text)
                 yield _parameter(option.name, Annotated[list[str] | None, flag])
                 return
-            flag = typer.Option(
+            flag = in_group(
                 option.flag, metavar="'NAME: VALUE'", help=f"{help_text} {_READABLE_BY_ALL.format(option.singular)}"
             )
             yield _parameter(option.name, Annotated[list[str] | None, flag])
-            yield _file_parameter(option.singular, "File with such lines; - is standard input.")
+            yield _file_parameter(option, option.singular, "File with such lines; - is standard input.")
         case Kind.SWITCH:
-            flag = typer.Option(f"{option.flag}/{option.off}", help=help_text, rich_help_panel=DELIVERY_PANEL)
+            flag = in_group(f"{option.flag}/{option.off}", help=help_text)
             yield _parameter(option.name, Annotated[bool | None, flag])
         case Kind.NUMBER if option.optional:
-            flag = typer.Option(
+            flag = in_group(
                 option.flag, metavar="NUMBER", help=f"{help_text} Empty: {option.absent}.", parser=_number_or_nothing
             )
             yield _parameter(option.name, Annotated[Any, flag])
         case Kind.NUMBER | Kind.CHOICE:
             value_type: Any = option.value_type
-            yield _parameter(option.name, Annotated[value_type | None, typer.Option(option.flag, help=help_text)])
+            yield _parameter(option.name, Annotated[value_type | None, in_group(option.flag, help=help_text)])
         case _:
-            metavar = "FILE" if option.kind is Kind.FILE else "TEXT"
-            flag = typer.Option(option.flag, metavar=metavar, help=help_text)
+            metavar = "FILE" if option.kind is Kind.FILE else None
+            flag = in_group(option.flag, metavar=metavar, help=help_text)
             yield _parameter(option.name, Annotated[str | None, flag])
             if option.read_from_file:
                 yield _file_parameter(
+                    option,
                     option.name,
                     f"File with a line for {option.flag}; - is standard input. Every user of this machine can read a "
                     "command line: give a password this way.",
                 )
 
 
-def _file_parameter(name: str, help_text: str) -> inspect.Parameter:
-    flag = typer.Option(f"--{name.replace('_', '-')}-file", allow_dash=True, help=help_text)
+def _file_parameter(option: Option, name: str, help_text: str) -> inspect.Parameter:
+    flag = typer.Option(
+        f"--{name.replace('_', '-')}-file", allow_dash=True, help=help_text, rich_help_panel=option.group.value
+    )
     return _parameter(f"{name}_file", Annotated[Path | None, flag])
 
 

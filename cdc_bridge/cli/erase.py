@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.audit.actor import of_command
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 from cdc_bridge.console import print_line
 from cdc_bridge.deliveries.erase import Erasure
@@ -41,4 +42,4 @@ def erase(
 
 async def _run(url: str, reservation_id: ReservationId) -> Erasure:
     async with command_session(url) as connection:
-        return await erase_reservation(connection, reservation_id)
+        return await erase_reservation(connection, reservation_id, by=of_command())

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cdc_bridge.console import print_line
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.settings import Settings, conninfo_parameters
 from cdc_bridge.settings_sources import load_settings
 
+_SETTINGS = "Settings"
+"""Panel of the help."""
+
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="Settings file (TOML). Default: $CDC_BRIDGE_CONFIG, or /etc/cdc-bridge/config.toml."),
+    typer.Option(
+        "--config",
+        help="Settings file (TOML). Default: $CDC_BRIDGE_CONFIG, or /etc/cdc-bridge/config.toml.",
+        rich_help_panel=_SETTINGS,
+    ),
 ]
 DatabaseOption = Annotated[
     str | None,
@@ -24,8 +31,13 @@ DatabaseOption = Annotated[
         "--database-url",
         help="Connection URL without a password. Set the password in CDC_BRIDGE_DATABASE_URL, ~/.pgpass or a systemd "
         "credential.",
+        metavar="URL",
+        rich_help_panel=_SETTINGS,
     ),
 ]
+_LIFETIME = re.compile(r"([0-9]{1,5})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -38,22 +50,12 @@ def reservation_key(text: str) -> ReservationId:
     return ReservationId(text)
 
 
-def time_option(name: str, help_: str) -> Any:
-    """Return an option for a time in ISO 8601; one without a zone is read as UTC, and the command says so."""
-
-    def parse(text: str) -> datetime:
-        try:
-            given = datetime.fromisoformat(text.strip())
-            at = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise typer.BadParameter(
-                f"{text} is not a time such as 2026-07-01, 2026-07-01T18:30 or 2026-07-01T18:30:00+01:00",
-            ) from None
-        if given.tzinfo is None:
-            print_line(f"{name} has no time zone; read as {at:%Y-%m-%d %H:%M:%S} UTC.", err=True)
-        return at
-
-    return typer.Option(name, metavar="TIME", parser=parse, help=help_)
+def lifetime(text: str) -> timedelta:
+    """Return a lifetime as it was typed, such as 90d."""
+    match = _LIFETIME.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter("is not a number of minutes, hours, days or weeks, such as 90d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def settings_from(config: Path | None, database_url: str | None, **flags: Any) -> Settings:

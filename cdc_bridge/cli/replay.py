@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
+from cdc_bridge.audit.actor import of_command
 from cdc_bridge.checks.preflight import require_ready
 from cdc_bridge.checks.verdict import listed
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, reservation_key, time_option
+from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, reservation_key
 from cdc_bridge.cli.progress import count_reservations, progress_bar, run_interruptibly
+from cdc_bridge.cli.times import ACCEPTED, time_option
 from cdc_bridge.console import print_line
 from cdc_bridge.database import one_connection
 from cdc_bridge.deliveries import replay as replays
@@ -25,9 +27,9 @@ def replay(
     ] = None,
     since: Annotated[
         datetime | None,
-        time_option("--since", "Reservations sent at this time or later. UTC unless it has a zone."),
+        time_option("--since", f"Reservations sent at this time or later: {ACCEPTED}"),
     ] = None,
-    until: Annotated[datetime | None, time_option("--until", "And before this time.")] = None,
+    until: Annotated[datetime | None, time_option("--until", "And before this time, given as for --since.")] = None,
     reservation: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", parser=reservation_key, help="This reservation. May be repeated."),
@@ -85,7 +87,12 @@ async def _replay(url: str, name: str | None, selection: Selection, done: Replay
             return
         with progress_bar(f"replay to {endpoint.name}") as bar:
             await replays.replay(
-                connection, endpoint, selection, done, lambda done: bar.show(done.selected, counted.selected)
+                connection,
+                endpoint,
+                selection,
+                done,
+                lambda done: bar.show(done.selected, counted.selected),
+                by=of_command(),
             )
         print_line(f"Queued for {endpoint.name}: {count_reservations(done.queued)}.")
         if done.left_out:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,9 @@ _COLUMNS: Columns = {
     "daemon": "left",
 }
 
+_BELOW = ("last failure", "daemon", "per second", "in flight", "last success", "dead", "pending", "backlog", "lag")
+"""What stands below its row first where there is no room."""
+
 
 def status_display(status: Status) -> list[Display]:
     """Return it for people."""
@@ -38,13 +43,16 @@ def status_display(status: Status) -> list[Display]:
     if status.capture.remedy:
         lines.append(line(f"    -> {status.capture.remedy}"))
     lines += [_wake_up(status), _writer(status)]
-    return [*lines, line(), _endpoints(status)]
+    if status.alert is not None:
+        lines.append(
+            line(("! ", "yellow"), ("alerts   ", "bold"), f"not sent by {status.alert.daemon}: {status.alert.problem}")
+        )
+    return [*lines, line(), *_endpoints(status)]
 
 
 def _wake_up(status: Status) -> Display:
-    assigned = [endpoint for endpoint in status.endpoints if endpoint.daemon is not None]
-    polling = sorted({endpoint.daemon or "" for endpoint in assigned if endpoint.listening is False})
-    if not assigned:
+    polling = [daemon.name for daemon in status.daemons if not daemon.listening]
+    if not status.daemons:
         return line(("- ", ""), ("wake-up  ", "bold"), "no endpoint is assigned to a daemon")
     if polling:
         gets = "gets" if len(polling) == 1 else "get"
@@ -65,10 +73,27 @@ def _writer(status: Status) -> Display:
     return line(("- ", "") if open_for is None else ("! ", "yellow"), ("held back", "bold"), f" by {writer}: {waits}")
 
 
-def _endpoints(status: Status) -> Display:
-    if not status.endpoints:
-        return line("There is no endpoint: cdc-bridge endpoint add till https://till.example/reservations")
-    return table(_COLUMNS, (_cells(endpoint, status.at) for endpoint in status.endpoints))
+def _endpoints(status: Status) -> Iterator[Display]:
+    survey = status.survey
+    if not survey.number:
+        yield line("There is no endpoint: cdc-bridge endpoint add till https://till.example/reservations")
+        return
+    some = len(status.endpoints) < survey.number
+    if some:
+        yield line((f"{survey.number:,} endpoints: ", "bold"), survey.counted)
+        daemons = (f"{daemon.endpoints:,} by {daemon.name}" for daemon in status.daemons)
+        yield line(("Delivered to: ", "bold"), ", ".join(daemons) or "none")
+    if status.endpoints:
+        yield table(_COLUMNS, (_cells(endpoint, status.at) for endpoint in status.endpoints), _BELOW)
+    elif some:
+        yield line("None of them is in trouble.")
+    if some:
+        more = (
+            f"{status.left_out:,} more are in trouble: cdc-bridge endpoint list --order trouble. "
+            if status.left_out
+            else ""
+        )
+        yield line(f"{more}To show all: --all")
 
 
 def _cells(endpoint: EndpointOverview, at: datetime) -> tuple[Piece, ...]:
@@ -120,6 +145,7 @@ def status_as_json(status: Status) -> dict[str, Any]:
             "since": writer.since,
             "prepared_name": writer.prepared_name,
         },
+        "failing_alert": None if status.alert is None else asdict(status.alert),
         "endpoints": [_endpoint_as_json(endpoint) for endpoint in status.endpoints],
     }
 

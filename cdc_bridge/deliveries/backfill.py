@@ -15,6 +15,8 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.audit.actor import Actor
+from cdc_bridge.audit.log import Action, record
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Candidate, Enqueuer, is_full
 from cdc_bridge.endpoints.lookup import EndpointRef
 from cdc_bridge.model import ReservationId
@@ -79,6 +81,7 @@ async def backfill(
     *,
     progress: BackfillProgress,
     on_progress: Callable[[BackfillProgress], None],
+    by: Actor,
 ) -> None:
     """Queue every reservation that the endpoint gets and of which its delivery log has nothing, or every one.
 
@@ -89,6 +92,7 @@ async def backfill(
         options: Which reservations, and how.
         progress: Kept current, so that it is right also after an interruption.
         on_progress: Called when it has changed.
+        by: Who backfills it.
 
     Raises:
         BridgeError: The endpoint was removed, or "updated" is not a timestamp with time zone.
@@ -99,6 +103,9 @@ async def backfill(
         progress.waiting_for = enqueuer.waiting_for
         on_progress(progress)
 
+    await record(
+        connection, by, Action.BACKFILL_STARTED, endpoint.name, since=options.since, again=options.again or None
+    )
     enqueuer = Enqueuer(connection, endpoint.endpoint_id, options.max_pending, update)
     batch: list[Candidate] = []
     async for read, candidates in _pages(connection, loading, endpoint, options):

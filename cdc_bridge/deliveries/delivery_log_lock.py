@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.endpoints.store import announce
-from cdc_bridge.errors import BridgeError
+from cdc_bridge.errors import NotFound
 from cdc_bridge.model import EndpointId
 from cdc_bridge.queries import load_queries
 
@@ -25,11 +25,11 @@ async def delivery_log_locked(connection: AsyncConnection[TupleRow], endpoint_id
     """Lock an endpoint's delivery log, and notify the daemons at commit that deliveries may be due.
 
     Raises:
-        BridgeError: The endpoint was removed.
+        NotFound: The endpoint was removed.
     """
     async with connection.transaction():
         cursor = await connection.execute(_queries["lock_endpoint"], {"endpoint_id": endpoint_id})
         if not cursor.rowcount:
-            raise BridgeError("the endpoint was removed meanwhile")
+            raise NotFound("the endpoint was removed meanwhile")
         yield
         await announce(connection)

@@ -1,41 +1,34 @@
-"""Lists the deliveries of the delivery log, newest change first, a page at a time.
+"""Lists deliveries, newest change first, a page at a time: those of the delivery log, and those queued.
 
-The delivery log may have millions of rows, and not an index for every filter. Indexes serve the deliveries of one
-reservation and those that are pending or dead. For anything else it is scanned from the newest change backwards, in
-steps of a fixed range of numbers, and only so many steps: a page may then have fewer rows than its limit, and a cursor
-to continue from.
-
-A filter by time does not tell the first and last number, because numbers do not grow with time: a backfill draws its
-numbers and queues under them when every older transaction has ended, maybe hours later, so that changes made meanwhile
-have higher numbers and earlier times. A binary search would silently miss some.
+The two are separate lists, each with its own place to continue from, and merged by the numbers of the changes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from heapq import merge
+from itertools import islice
 
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow, dict_row
+from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.logged_delivery import LoggedDelivery, typed
+from cdc_bridge.deliveries import log_listing, queued
+from cdc_bridge.deliveries.log_listing import LogFilter, LogPage, LogPlace, list_logged
+from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
+from cdc_bridge.deliveries.queued import QueuedFilter, QueuedPage, QueuedPlace, list_queued
+from cdc_bridge.deliveries.sessions import Sessions
 from cdc_bridge.endpoints.lookup import known_endpoints, no_such_endpoint
 from cdc_bridge.model import DeliveryState, EndpointId, ReservationId
-from cdc_bridge.queries import load_queries
 
-_queries = load_queries(__name__)
-
-_STEP = 20_000  # of all endpoints together: most changes have a delivery at each of them
-_MAX_STEPS = 10
-_HIGHEST_SEQ = 2**63 - 1
-_UNSETTLED = {DeliveryState.QUEUED, DeliveryState.RETRYING, DeliveryState.DEAD}
+_HIGHEST = 2**63 - 1
+_CURSOR = re.compile(r"(\d{1,20})-(\d{1,20})(?:-(\d{1,20})-(\d{1,20})-(\d{1,20}))?", re.ASCII)
+_AT_END = LogPlace(0, 0)
 
 Connection = AsyncConnection[TupleRow]
-
-_Ceilings = dict[EndpointId, int]
-"""The highest number to list, by endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +48,17 @@ class DeliveryFilter:
 class Cursor:
     """A place in the list; the next page has what comes after it."""
 
-    seq: int
-    endpoint_id: int
+    logged: LogPlace | None
+    """In the delivery log; ``None``: at its end."""
+    queued: QueuedPlace | None
+    """Among those queued in the change log; ``None``: at its end."""
 
     def __str__(self) -> str:
-        return f"{self.seq}-{self.endpoint_id}"
+        logged = self.logged or _AT_END
+        places = [logged.seq, logged.endpoint_id]
+        if self.queued is not None:
+            places += [self.queued.xid, self.queued.seq, self.queued.endpoint_id]
+        return "-".join(map(str, places))
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -68,17 +67,18 @@ class Cursor:
         Raises:
             ValueError: It is not a cursor.
         """
-        seq, dash, endpoint_id = text.partition("-")
-        if not (dash and text.isascii() and seq.isdigit() and endpoint_id.isdigit()):
+        if (match := _CURSOR.fullmatch(text)) is None:
             raise ValueError("is not a cursor of this list")
-        return cls(min(int(seq), _HIGHEST_SEQ), min(int(endpoint_id), _HIGHEST_SEQ))
+        numbers = [None if group is None else min(int(group), _HIGHEST) for group in match.groups()]
+        seq, endpoint_id, *place = numbers
+        logged = LogPlace(seq or 0, endpoint_id or 0)
+        return cls(
+            None if logged == _AT_END else logged,
+            None if place[0] is None else QueuedPlace(place[0], place[1] or 0, place[2] or 0),
+        )
 
-    def ceiling(self, endpoint_id: EndpointId) -> int:
-        """Return the highest number of an endpoint's deliveries after it."""
-        return self.seq if endpoint_id > self.endpoint_id else self.seq - 1
 
-
-_START = Cursor(_HIGHEST_SEQ, 0)
+_START = Cursor(log_listing.START, queued.START)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +91,14 @@ class DeliveryPage:
 
 
 async def list_deliveries(
-    connection: Connection, filter_: DeliveryFilter, limit: int, after: Cursor | None = None
+    sessions: Sessions, filter_: DeliveryFilter, limit: int, after: Cursor | None = None
 ) -> DeliveryPage:
     """Return a page of deliveries, newest change first.
 
+    A page may have fewer than its limit, and a cursor to continue from: only a part of the logs is searched at a time.
+
     Args:
-        connection: To the database.
+        sessions: To the database.
         filter_: Which deliveries.
         limit: Size of the page.
         after: Where the previous page ended; ``None``: the first page.
@@ -104,73 +106,47 @@ async def list_deliveries(
     Raises:
         BridgeError: There is no endpoint of that name.
     """
-    start = _START if after is None else after
-    ceilings = {id_: start.ceiling(id_) for id_ in await _endpoint_ids(connection, filter_.endpoint)}
-    search = _Search(connection, filter_, limit)
-    if filter_.reservation_id is not None:
-        return search.page(await search.rows("latest_deliveries", ceilings))
-    if filter_.states and set(filter_.states) <= _UNSETTLED:
-        return search.page(await search.rows("latest_unsettled", ceilings))
-    return await search.scan_back(ceilings)
+    place = _START if after is None else after
+    endpoint_id = None
+    if filter_.endpoint is not None:
+        endpoint_id = await sessions.read(partial(_endpoint_id, name=filter_.endpoint))
+    of_log = LogFilter(endpoint_id, filter_.states, filter_.reservation_id, filter_.since, filter_.until)
+    of_queue = QueuedFilter(endpoint_id, filter_.reservation_id, filter_.since, filter_.until)
+    # First what is queued: a delivery that is recorded in between is then in both lists, and not in none.
+    waiting = QueuedPage((), None)
+    if place.queued is not None and (not filter_.states or DeliveryState.QUEUED in filter_.states):
+        waiting = await list_queued(sessions, of_queue, limit, place.queued)
+    logged = LogPage((), None)
+    if place.logged is not None:
+        logged = await sessions.read(partial(list_logged, filter_=of_log, limit=limit, after=place.logged))
+    return _merged(waiting, logged, limit, place)
 
 
-async def _endpoint_ids(connection: Connection, name: str | None) -> list[EndpointId]:
-    endpoints = await known_endpoints(connection)
-    ids = [endpoint.endpoint_id for endpoint in endpoints if name in {None, endpoint.name}]
-    if name is not None and not ids:
-        raise no_such_endpoint(name, [endpoint.name for endpoint in endpoints])
-    return ids
+async def _endpoint_id(connection: Connection, name: str) -> EndpointId:
+    for endpoint in await known_endpoints(connection, name):
+        return endpoint.endpoint_id
+    raise await no_such_endpoint(connection, name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
-    connection: Connection
-    filter: DeliveryFilter
-    limit: int
-
-    async def rows(
-        self, statement: str, ceilings: _Ceilings, above: int = 0, limit: int | None = None
-    ) -> list[LoggedDelivery]:
-        """Return the rows of a statement: one more than the page's size, if there are as many."""
-        parameters = _by_endpoint(ceilings) | {
-            "above": above,
-            "reservation_id": self.filter.reservation_id,
-            "states": [state.value for state in self.filter.states or DeliveryState],
-            "since": self.filter.since,
-            "until": self.filter.until,
-            "limit": self.limit + 1 if limit is None else limit,
-        }
-        async with self.connection.cursor(row_factory=dict_row) as cursor:
-            # Not prepared: the plan has to fit the filter.
-            await cursor.execute(_queries[statement], parameters, prepare=False)
-            return [LoggedDelivery(**typed(row)) for row in await cursor.fetchall()]
-
-    def page(self, rows: list[LoggedDelivery]) -> DeliveryPage:
-        """Return the page that the rows make: all there are, or more than its size."""
-        shown = rows[: self.limit]
-        has_more = len(rows) > self.limit
-        return DeliveryPage(shown, Cursor(shown[-1].seq, shown[-1].endpoint_id) if has_more else None)
-
-    async def scan_back(self, ceilings: _Ceilings) -> DeliveryPage:
-        """Scan the delivery log backwards from the ceilings, a step at a time."""
-        rows: list[LoggedDelivery] = []
-        step = max(1, _STEP // max(1, len(ceilings)))
-        for _ in range(_MAX_STEPS):
-            newest = await self._newest_seq(ceilings)
-            if newest is None:
-                return self.page(rows)
-            above = newest - step
-            rows += await self.rows("latest_deliveries", ceilings, above, self.limit + 1 - len(rows))
-            if len(rows) > self.limit:
-                return self.page(rows)
-            ceilings = {endpoint_id: min(ceiling, above) for endpoint_id, ceiling in ceilings.items()}
-        return DeliveryPage(rows, Cursor(above, 0)) if above > 0 else self.page(rows)
-
-    async def _newest_seq(self, ceilings: _Ceilings) -> int | None:
-        cursor = await self.connection.execute(_queries["newest_delivery"], _by_endpoint(ceilings))
-        ((seq,),) = await cursor.fetchall()
-        return None if seq is None else int(seq)
-
-
-def _by_endpoint(ceilings: _Ceilings) -> dict[str, Any]:
-    return {"endpoint_ids": list(ceilings), "ceilings": list(ceilings.values())}
+def _merged(waiting: QueuedPage, logged: LogPage, limit: int, after: Cursor) -> DeliveryPage:
+    in_log = {(each.seq, each.endpoint_id) for each in logged.deliveries}
+    queue = [each for each in waiting.found if (each.delivery.seq, each.delivery.endpoint_id) not in in_log]
+    # Each list keeps its own order, so that what is shown of it is its beginning.
+    merged = merge(
+        ((each.delivery, each.place) for each in queue),
+        ((each, None) for each in logged.deliveries),
+        key=lambda pair: (-pair[0].seq, pair[0].endpoint_id),
+    )
+    pairs = list(islice(merged, limit))
+    shown = [delivery for delivery, _ in pairs]
+    shown_of_queue = [place for _, place in pairs if place is not None]
+    shown_of_log = [delivery for delivery, place in pairs if place is None]
+    next_queued, next_logged = waiting.next, logged.next
+    if len(shown_of_queue) < len(queue):
+        next_queued = shown_of_queue[-1] if shown_of_queue else after.queued
+    if len(shown_of_log) < len(logged.deliveries):
+        last = shown_of_log[-1] if shown_of_log else None
+        next_logged = after.logged if last is None else LogPlace(last.seq, last.endpoint_id)
+    if next_queued is None and next_logged is None:
+        return DeliveryPage(shown, None)
+    return DeliveryPage(shown, Cursor(next_logged, next_queued))

@@ -1,4 +1,4 @@
-"""A row of the delivery log."""
+"""A delivery: a row of the delivery log, or a change that is queued."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class LoggedDelivery:
     message_id: str | None
     last_attempt_at: datetime | None
     duration_seconds: float | None
-    recorded_at: datetime
+    recorded_at: datetime | None
+    """``None``: it is not in the delivery log yet, but queued in the change log."""
 
     @property
     def state_text(self) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import partial
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery, typed
-from cdc_bridge.endpoints.lookup import resolve_endpoint
-from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.deliveries.queued import find_queued
+from cdc_bridge.deliveries.sessions import Sessions
+from cdc_bridge.endpoints.lookup import listed_names, resolve_endpoint
+from cdc_bridge.errors import NotFound, WrongUsage
 from cdc_bridge.model import EndpointId, Seq
 from cdc_bridge.queries import load_queries
 from cdc_bridge.transport.message import seq_of
@@ -61,7 +64,7 @@ class DeliveryDetails(LoggedDelivery):
 
 
 async def find_delivery(
-    connection: AsyncConnection[TupleRow], delivery_id: DeliveryId, endpoint_name: str | None
+    connection: AsyncConnection[TupleRow], delivery_id: DeliveryId, endpoint_name: str | None, *, or_held: bool = False
 ) -> DeliveryDetails:
     """Return a delivery.
 
@@ -69,29 +72,62 @@ async def find_delivery(
         connection: To the database.
         delivery_id: What identifies it.
         endpoint_name: May be ``None`` if only one endpoint has it.
+        or_held: Whether it may be one that was attempted and is not in the delivery log yet.
 
     Raises:
         WrongUsage: Several endpoints have it, and none was named.
-        BridgeError: The delivery log does not have it, or there is no endpoint of that name.
+        NotFound: The delivery log does not have it, or there is no endpoint of that name.
     """
     endpoint = None if endpoint_name is None else await resolve_endpoint(connection, endpoint_name)
     seq, endpoint_id = delivery_id.seq, None if endpoint is None else endpoint.endpoint_id
-    deliveries = await _read_deliveries(connection, seq, endpoint_id)
+    deliveries = await _read_deliveries(connection, "find_deliveries", seq, endpoint_id)
+    if or_held:
+        deliveries += await _read_deliveries(connection, "find_held_deliveries", seq, endpoint_id)
     if not deliveries:
         of_endpoint = "" if endpoint is None else f" of {endpoint.name}"
-        raise BridgeError(
+        raise NotFound(
             f"the delivery log{of_endpoint} has no delivery {seq}",
-            "It is either not recorded yet or already pruned.",
+            f"It was pruned, or is queued in the change log: cdc-bridge delivery show {seq}",
         )
     if len(deliveries) > 1:
-        names = ", ".join(delivery.endpoint for delivery in deliveries)
+        names = listed_names([delivery.endpoint for delivery in deliveries])
         raise WrongUsage(f"several endpoints have delivery {seq}: {names}", "Name one: --endpoint NAME")
     return deliveries[0]
 
 
+async def find_any_delivery(sessions: Sessions, delivery_id: DeliveryId, endpoint_name: str | None) -> DeliveryDetails:
+    """Return a delivery, of the delivery log or queued in the change log.
+
+    Args:
+        sessions: To the database.
+        delivery_id: What identifies it.
+        endpoint_name: May be ``None`` if only one endpoint has it.
+
+    Raises:
+        WrongUsage: Several endpoints have it, and none was named.
+        NotFound: None has it, or there is no endpoint of that name.
+    """
+    try:
+        return await sessions.read(
+            partial(find_delivery, delivery_id=delivery_id, endpoint_name=endpoint_name, or_held=True)
+        )
+    except NotFound:
+        endpoint_id = None
+        if endpoint_name is not None:
+            endpoint_id = (await sessions.read(partial(resolve_endpoint, name=endpoint_name))).endpoint_id
+        waiting = await find_queued(sessions, delivery_id.seq, endpoint_id)
+        if not waiting:
+            raise
+    if len(waiting) > 1:
+        raise WrongUsage(f"delivery {delivery_id.seq} is queued for several endpoints", "Name one: --endpoint NAME")
+    (delivery,) = waiting
+    columns = {field.name: getattr(delivery, field.name) for field in fields(LoggedDelivery)}
+    return DeliveryDetails(**columns, newest_seq=delivery.seq, newer_delivered_seq=None, read_at=datetime.now(UTC))
+
+
 async def _read_deliveries(
-    connection: AsyncConnection[TupleRow], seq: Seq, endpoint_id: EndpointId | None
+    connection: AsyncConnection[TupleRow], statement: str, seq: Seq, endpoint_id: EndpointId | None
 ) -> list[DeliveryDetails]:
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_queries["find_deliveries"], {"seq": seq, "endpoint_id": endpoint_id})
+        await cursor.execute(_queries[statement], {"seq": seq, "endpoint_id": endpoint_id})
         return [DeliveryDetails(**typed(row)) for row in await cursor.fetchall()]

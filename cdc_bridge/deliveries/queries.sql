@@ -110,43 +110,83 @@ from (
 where page.bytes - octet_length(page.reservation_id) < %(max_bytes)s
 order by page.hash, page.reservation_id
 
--- name: newest_delivery
--- The highest number of the deliveries of some endpoints, up to a ceiling for each.
-select max(newest.seq)
-from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as top (endpoint_id, seq)
-cross join lateral (
-  select d.seq
-  from cdc_bridge.delivery d
-  where d.endpoint_id = top.endpoint_id and d.seq <= top.seq
-  order by d.seq desc
+-- name: scan_deliveries
+-- The newest deliveries behind a place in the list that match a filter, and the place up to which all were looked at; null:
+-- there are no more. Looked at are no more deliveries of an endpoint than "most_each", and no more endpoints than
+-- "most_endpoints", those with the newest ones: what is older than the first one left out comes later. One row without a
+-- delivery: none matches.
+with newest as materialized (
+  select e.endpoint_id, n.seq
+  from cdc_bridge.endpoint e
+  cross join lateral (
+    select d.seq
+    from cdc_bridge.delivery d
+    where d.endpoint_id = e.endpoint_id
+      and d.seq <= case when e.endpoint_id > %(after_endpoint_id)s then %(after_seq)s else %(after_seq)s - 1 end
+    order by d.seq desc
+    limit 1
+  ) as n
+  where %(endpoint_id)s::bigint is null or e.endpoint_id = %(endpoint_id)s
+  order by n.seq desc, e.endpoint_id
+  limit %(most_endpoints)s + 1
+), looked_at as materialized (
+  select d.*, row_number() over (partition by d.endpoint_id order by d.seq desc) as number
+  from (select * from newest order by newest.seq desc, newest.endpoint_id limit %(most_endpoints)s) as front
+  cross join lateral (
+    select *
+    from cdc_bridge.delivery d
+    where d.endpoint_id = front.endpoint_id and d.seq <= front.seq
+    order by d.seq desc
+    limit %(most_each)s + 1
+  ) as d
+), left_out as materialized (
+  select first.seq, first.endpoint_id
+  from (
+    (select newest.seq, newest.endpoint_id from newest order by newest.seq desc, newest.endpoint_id offset %(most_endpoints)s)
+    union all
+    (select l.seq, l.endpoint_id from looked_at l where l.number > %(most_each)s)
+  ) as first
+  order by first.seq desc, first.endpoint_id
   limit 1
-) as newest
+)
+select o.seq as left_out_seq, o.endpoint_id as left_out_endpoint_id, d.*
+from (select) as one
+left join left_out o on true
+left join lateral (
+  select
+  d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
+  d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at
+  from looked_at d
+  join cdc_bridge.endpoint e using (endpoint_id)
+  where (o.seq is null or d.seq > o.seq or d.seq = o.seq and d.endpoint_id < o.endpoint_id)
+    and d.state = any (%(states)s::text[])
+    and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
+    and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
+  order by d.seq desc, d.endpoint_id
+  limit %(limit)s
+) as d on true
+order by d.seq desc, d.endpoint_id
 
--- name: latest_deliveries
--- Deliveries of some endpoints above a number and up to a ceiling for each, newest change first, of one reservation or
--- all. Without a reservation it reads all of them.
+-- name: latest_of_reservation
+-- The newest deliveries of a reservation behind a place in the list.
 select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
   d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at
-from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
-join cdc_bridge.endpoint e using (endpoint_id)
+from cdc_bridge.endpoint e
 cross join lateral (
   select *
   from cdc_bridge.delivery d
-  where d.endpoint_id = part.endpoint_id and d.seq > %(above)s and d.seq <= part.ceiling
-    and (
-      %(reservation_id)s::text is null
-      or (
-        hashtextextended(d.reservation_id, 0) = hashtextextended(%(reservation_id)s::text, 0)
-        and d.reservation_id = %(reservation_id)s::text
-      )
-    )
+  where d.endpoint_id = e.endpoint_id
+    and d.seq <= case when e.endpoint_id > %(after_endpoint_id)s then %(after_seq)s else %(after_seq)s - 1 end
+    and hashtextextended(d.reservation_id, 0) = hashtextextended(%(reservation_id)s::text, 0)
+    and d.reservation_id = %(reservation_id)s::text
     and d.state = any (%(states)s::text[])
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
   order by d.seq desc
   limit %(limit)s
 ) as d
+where %(endpoint_id)s::bigint is null or e.endpoint_id = %(endpoint_id)s
 order by d.seq desc, d.endpoint_id
 limit %(limit)s
 
@@ -155,21 +195,184 @@ limit %(limit)s
 select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
   d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at
-from unnest(%(endpoint_ids)s::bigint[], %(ceilings)s::bigint[]) as part (endpoint_id, ceiling)
-join cdc_bridge.endpoint e using (endpoint_id)
+from cdc_bridge.endpoint e
 cross join unnest(%(states)s::text[]) as wanted (state)
 cross join lateral (
   select *
   from cdc_bridge.delivery d
-  where d.endpoint_id = part.endpoint_id and d.state = wanted.state and d.state in ('queued', 'retrying', 'dead')
-    and d.seq <= part.ceiling
+  where d.endpoint_id = e.endpoint_id and d.state = wanted.state and d.state in ('queued', 'retrying', 'dead')
+    and d.seq <= case when e.endpoint_id > %(after_endpoint_id)s then %(after_seq)s else %(after_seq)s - 1 end
     and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
     and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
   order by d.seq desc
   limit %(limit)s
 ) as d
+where %(endpoint_id)s::bigint is null or e.endpoint_id = %(endpoint_id)s
 order by d.seq desc, d.endpoint_id
 limit %(limit)s
+
+-- name: endpoints_behind
+-- The endpoints with changes behind their position, and the position; or the one endpoint. What has followed a live daemon for
+-- some seconds only is on its way. Without those restored from elsewhere: their positions tell nothing.
+with position as materialized (
+  select distinct p.position::text as position, p.place_xid::text as place_xid, p.place_seq
+  from cdc_bridge.endpoint_position p
+  where (%(endpoint_id)s::bigint is null or p.endpoint_id = %(endpoint_id)s)
+    and p.cluster = (select system_identifier from pg_control_system())
+), behind as materialized (
+  select position.*, oldest.changed_at
+  from position
+  cross join lateral (
+    select first.changed_at
+    from (
+      (
+        select late.changed_at
+        from pg_snapshot_xip(position.position::pg_snapshot) as x (xid)
+        cross join lateral (
+          select c.changed_at from cdc_bridge.change c where c.xid = x.xid order by c.seq limit 1
+        ) as late
+        where x.xid is distinct from position.place_xid::xid8
+        limit 1
+      )
+      union all
+      (
+        select c.changed_at
+        from cdc_bridge.change c
+        where c.xid = position.place_xid::xid8 and c.seq > position.place_seq
+        order by c.seq
+        limit 1
+      )
+      union all
+      (
+        select c.changed_at
+        from cdc_bridge.change c
+        where c.xid >= pg_snapshot_xmax(position.position::pg_snapshot)
+          and (position.place_xid is null or c.xid <> position.place_xid::xid8)
+        order by c.xid, c.seq
+        limit 1
+      )
+    ) as first
+    order by first.changed_at
+    limit 1
+  ) as oldest
+)
+select e.endpoint_id, e.name, e.payload, e."only", e.events, b.position, b.place_xid::bigint, b.place_seq
+from behind b
+join cdc_bridge.endpoint_position p
+  on p.position::text = b.position and p.place_xid::text is not distinct from b.place_xid
+  and p.place_seq is not distinct from b.place_seq
+join cdc_bridge.endpoint e using (endpoint_id)
+left join cdc_bridge.daemon d on d.daemon_id = e.daemon_id
+where case
+    when %(endpoint_id)s::bigint is not null then e.endpoint_id = %(endpoint_id)s
+    else not e.following or (d.alive_until > now()) is not true or b.changed_at < now() - interval '3 seconds'
+  end
+  and e.cluster = (select system_identifier from pg_control_system())
+order by e.endpoint_id
+
+-- name: changes_backwards
+-- The last changes up to a place in the log that match, newest first, each led by how many changes were looked at and which
+-- was the last of them. One row without a change: none matches.
+with looked_at as materialized (
+  select c.*
+  from cdc_bridge.change c
+  where (c.xid, c.seq) <= (%(after_xid)s::text::xid8, %(after_seq)s::bigint) and c.xid >= %(from_xid)s::text::xid8
+  order by c.xid desc, c.seq desc
+  limit %(look_at)s
+), last as materialized (
+  select count(*) as number, (array_agg(l.xid order by l.xid, l.seq))[1] as xid, (array_agg(l.seq order by l.xid, l.seq))[1] as seq
+  from looked_at l
+)
+select
+  last.number, last.xid::text::bigint, last.seq,
+  m.xid::text::bigint, m.seq, m.reservation_id, m.operation, m.changed_at
+from last
+left join lateral (
+  select *
+  from looked_at l
+  where (%(reservation_id)s::text is null or l.reservation_id = %(reservation_id)s)
+    and (%(until)s::timestamptz is null or l.changed_at < %(until)s)
+  order by l.xid desc, l.seq desc
+  limit %(limit)s
+) as m on true
+order by m.xid desc, m.seq desc
+
+-- name: place_in_log
+-- The place in the log of a number, or else one some thousand changes behind where it would be. Numbers grow nearly as
+-- transactions do: a binary search along the primary key comes close. No row: the log is empty.
+with recursive bounds as (
+  select (select c.xid from cdc_bridge.change c order by c.xid, c.seq limit 1)::text::bigint as low,
+    (select c.xid from cdc_bridge.change c order by c.xid desc, c.seq desc limit 1)::text::bigint as high
+), narrowed (low, high, round) as (
+  select b.low, b.high, 0 from bounds b
+  union all
+  select
+    case when found.seq <= %(seq)s then half.xid else n.low end,
+    case when found.seq <= %(seq)s then n.high else half.xid end,
+    n.round + 1
+  from narrowed n
+  cross join lateral (select (n.low + n.high) / 2 as xid) as half
+  cross join lateral (
+    select c.seq from cdc_bridge.change c where c.xid >= half.xid::text::xid8 order by c.xid, c.seq limit 1
+  ) as found
+  where n.high - n.low > 1 and n.round < 64
+), near as (
+  select n.low, n.high from narrowed n order by n.round desc limit 1
+), exact as (
+  select c.xid, c.seq
+  from near
+  cross join lateral (
+    values
+      (near.low), (near.high),
+      ((select c.xid::text::bigint from cdc_bridge.change c where c.xid >= near.low::text::xid8 order by c.xid, c.seq limit 1))
+  ) as candidate (xid)
+  join cdc_bridge.change c on c.xid = candidate.xid::text::xid8 and c.seq = %(seq)s
+  limit 1
+)
+select exact.xid::text::bigint, exact.seq
+from exact
+union all
+select behind.xid::text::bigint, behind.seq
+from near
+cross join lateral (
+  select last.xid, last.seq
+  from (
+    select c.xid, c.seq from cdc_bridge.change c where c.xid >= near.high::text::xid8 order by c.xid, c.seq limit 5000
+  ) as last
+  order by last.xid desc, last.seq desc
+  limit 1
+) as behind
+where not exists (select from exact)
+
+-- name: last_attempts
+-- The last attempts of some deliveries that were tried.
+select
+  wanted.endpoint_id, wanted.seq, a.number as attempts, a.status as last_status, a.reason as last_error, a.message_id,
+  a.began_at as last_attempt_at, a.duration_seconds
+from unnest(%(endpoint_ids)s::bigint[], %(seqs)s::bigint[]) as wanted (endpoint_id, seq)
+cross join lateral (
+  select a.number, a.status, a.reason, a.message_id, a.began_at, a.duration_seconds
+  from cdc_bridge.attempt a
+  where a.endpoint_id = wanted.endpoint_id and a.seq = wanted.seq
+  order by a.number desc
+  limit 1
+) as a
+
+-- name: changed_before
+-- Those of some reservations that a transaction had changed up to a number, with another statement: one changes a reservation
+-- once, and stamps all with one time. So if its first statement made them all, nothing is read.
+with first as materialized (
+  select c.changed_at from cdc_bridge.change c where c.xid = %(xid)s::text::xid8 order by c.seq limit 1
+), wanted as materialized (
+  select w.reservation_id
+  from unnest(%(reservation_ids)s::text[], %(times)s::timestamptz[]) as w (reservation_id, changed_at)
+  where w.changed_at <> (select changed_at from first)
+)
+select distinct c.reservation_id
+from cdc_bridge.change c
+where c.xid = %(xid)s::text::xid8 and c.seq <= %(seq)s
+  and exists (select from wanted)
+  and c.reservation_id in (select reservation_id from wanted)
 
 -- name: requeue
 -- Makes deliveries due again, at the start of their schedule, unless they changed since they were selected or have a newer one.
@@ -193,7 +396,7 @@ where d.endpoint_id = %(endpoint_id)s and d.seq = selected.seq and d.state = sel
 -- only the end of the change log. A change that the endpoint does not get is none: nobody waits for it.
 with unread as materialized (
   select c.seq, c.reservation_id
-  from cdc_bridge.endpoint e
+  from cdc_bridge.endpoint_position e
   cross join lateral (
     select c.xid, c.seq, c.reservation_id, c.operation
     from cdc_bridge.change c
@@ -317,6 +520,53 @@ left join lateral (
 -- Erases what is settled of a reservation from both logs.
 select * from cdc_bridge.erase(%(reservation_id)s)
 
+-- name: note_compared
+-- Records what a comparison of everything that can be compared left to be delivered.
+update cdc_bridge.endpoint
+set reconciled_at = now(), reconciled_missing = %(missing)s, reconciled_stale = %(stale)s
+where endpoint_id = %(endpoint_id)s
+
 -- name: newest_history
 -- The server's history as of the last delivery; 0: there was none yet.
 select coalesce(max(history), 0) from cdc_bridge.history
+
+-- name: find_held_deliveries
+-- A change's deliveries that the delivery log does not have yet, with their last attempts, at one endpoint or all.
+select
+  e.endpoint_id, e.name as endpoint, a.seq, a.reservation_id, a.operation, a.changed_at, 'queued' as state, null as skip_reason,
+  a.number as attempts, 0 as failures, null::timestamptz as next_attempt_at, a.status as last_status, a.reason as last_error,
+  a.message_id, a.began_at as last_attempt_at, a.duration_seconds, null::timestamptz as recorded_at, a.seq as newest_seq,
+  null::bigint as newer_delivered_seq, now() as read_at
+from cdc_bridge.endpoint e
+cross join lateral (
+  select
+    a.seq, a.number, a.reservation_id, a.operation, a.changed_at, a.began_at, a.duration_seconds, a.status, a.reason, a.message_id
+  from cdc_bridge.attempt a
+  where a.endpoint_id = e.endpoint_id and a.seq = %(seq)s
+  order by a.number desc
+  limit 1
+) as a
+where (%(endpoint_id)s::bigint is null or e.endpoint_id = %(endpoint_id)s)
+  and (
+    select true
+    from cdc_bridge.delivery d
+    where d.endpoint_id = e.endpoint_id and d.seq = %(seq)s
+    limit 1
+  ) is null
+order by e.name
+
+-- name: attempts
+-- The attempts of a delivery, as far as they are kept, for everybody.
+select number, began_at, duration_seconds, status, reason, flaw, address, protocol, message_id, null as response
+from cdc_bridge.attempt
+where endpoint_id = %(endpoint_id)s and seq = %(seq)s
+order by number
+
+-- name: attempts_with_responses
+-- The same for those who may see content. A response that has expired is not shown, whether or not it was removed yet.
+select
+  number, began_at, duration_seconds, status, reason, flaw, address, protocol, message_id,
+  case when recorded_at > now() - interval '24 hours' then response end as response
+from cdc_bridge.attempt
+where endpoint_id = %(endpoint_id)s and seq = %(seq)s
+order by number

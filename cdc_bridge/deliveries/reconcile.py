@@ -196,6 +196,15 @@ async def reconcile(
         report.queued += await enqueuer.enqueue(batch)
 
 
+async def note_compared(
+    connection: AsyncConnection[TupleRow], endpoint_id: EndpointId, report: ReconcileReport
+) -> None:
+    """Record what a comparison of all that can be compared left to be delivered: nothing, if all of it was queued."""
+    wrong = {state: report.counts[state] for state in (SyncState.MISSING, SyncState.STALE)}
+    left = {state.value: 0 if report.queued >= sum(wrong.values()) else number for state, number in wrong.items()}
+    await connection.execute(_queries["note_compared"], left | {"endpoint_id": endpoint_id})
+
+
 async def _findings(
     connection: AsyncConnection[TupleRow], loading: LoadingConnection, endpoint: ComparedEndpoint, since: datetime
 ) -> AsyncIterator[list[Finding]]:

@@ -17,6 +17,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.audit.actor import Actor
+from cdc_bridge.audit.log import Action, record
 from cdc_bridge.capture.change_log import PAGE_BYTES
 from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.unread_changes import with_unread_changes
@@ -92,6 +94,9 @@ async def replay(
     selection: Selection,
     progress: ReplayProgress,
     on_progress: Callable[[ReplayProgress], None],
+    *,
+    by: Actor,
+    delivery: Seq | None = None,
 ) -> None:
     """Make the newest delivery of each selected reservation due.
 
@@ -101,10 +106,15 @@ async def replay(
         selection: Which reservations.
         progress: Kept current, so that it is right also after an interruption.
         on_progress: Called after each chunk.
+        by: Who replays them.
+        delivery: For the audit log, the delivery that stands for the reservation.
 
     Raises:
         BridgeError: The endpoint was removed.
     """
+    asked = {"since": selection.since, "until": selection.until, "states": [*selection.states] or None}
+    number = len(selection.reservation_ids) or None
+    await record(connection, by, Action.REPLAY_STARTED, endpoint.name, **asked, reservations=number, delivery=delivery)
     async for page in _pages(connection, endpoint, selection):
         # Read after the newest deliveries: what is not recorded by now was not recorded then.
         ids = [newest.reservation_id for newest in page]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.deliveries.lookup import DeliveryDetails
+from cdc_bridge.deliveries.sessions import Sessions
 from cdc_bridge.endpoints.details import EndpointRecord, record_of
 from cdc_bridge.endpoints.lookup import EndpointRef, resolve_endpoint
 from cdc_bridge.endpoints.options import NAME_IN_SETTINGS
@@ -20,26 +20,13 @@ from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import Change, History
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.queries import load_queries
-from cdc_bridge.sessions import LoadingConnection
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.message import compose
 
 _queries = load_queries(__name__)
 
-T = TypeVar("T")
-
 MASK = "(not shown)"
 _SIGNATURE = "webhook-signature"
-
-
-class Sessions(Protocol):
-    """Run operations on connections to the database."""
-
-    async def read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
-        """Run an operation that reads."""
-
-    async def load(self, operation: Callable[[LoadingConnection], Coroutine[Any, Any, T]]) -> T:
-        """Run an operation that loads reservations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +56,8 @@ class NoPreview:
     """Nothing could be sent now."""
 
     reason: str
+    is_internal: bool = False
+    """Whether the reason may have names of e-Res's tables in it."""
 
 
 async def _endpoint_of(
@@ -104,9 +93,9 @@ async def preview_request(
     try:
         loaded = await sessions.load(partial(loader.load, reservation_ids=[delivery.reservation_id]))
     except PayloadInvalid as error:
-        return NoPreview(f"Nothing can be sent now: {error.problem}.")
+        return NoPreview(f"Nothing can be sent now: {error.problem}.", is_internal=True)
     if reason := loaded.unreadable.get(delivery.reservation_id):
-        return NoPreview(f"This reservation cannot be loaded: {reason}.")
+        return NoPreview(f"This reservation cannot be loaded: {reason}.", is_internal=True)
     if loaded.filtered:
         return NoPreview(
             "The reservation is not in the endpoint's payload, or does not meet its conditions: nothing would be sent."

@@ -13,9 +13,11 @@ from enum import Enum, auto
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.audit.actor import Actor
+from cdc_bridge.audit.log import Action, record
 from cdc_bridge.deliveries.delivery_log_lock import delivery_log_locked
 from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_delivery
-from cdc_bridge.errors import BridgeError
+from cdc_bridge.errors import Conflict
 from cdc_bridge.model import DeliveryState, Seq
 from cdc_bridge.queries import load_queries
 
@@ -54,11 +56,11 @@ def plan_retry(delivery: DeliveryDetails) -> RetryAction:
     """Decide what a retry does.
 
     Raises:
-        BridgeError: The delivery needs no retry.
+        Conflict: The delivery needs no retry.
     """
     if delivery.state in {DeliveryState.DELIVERED, DeliveryState.SUPERSEDED}:
         state = "was delivered" if delivery.state is DeliveryState.DELIVERED else "is superseded by a newer one"
-        raise BridgeError(
+        raise Conflict(
             f"{delivery.seq} {state}",
             f"To send its reservation again: cdc-bridge replay --endpoint {delivery.endpoint} "
             f"--reservation {delivery.reservation_id}",
@@ -69,19 +71,21 @@ def plan_retry(delivery: DeliveryDetails) -> RetryAction:
 
 
 async def retry(
-    connection: AsyncConnection[TupleRow], delivery_id: DeliveryId, endpoint_name: str | None
+    connection: AsyncConnection[TupleRow], delivery_id: DeliveryId, endpoint_name: str | None, *, by: Actor
 ) -> RetryResult:
     """Retry one delivery.
 
     Raises:
         WrongUsage: Several endpoints have it, and none was named.
-        BridgeError: There is no such delivery, or it needs no retry.
+        NotFound: There is no such delivery.
+        Conflict: It needs no retry.
     """
     unlocked = await find_delivery(connection, delivery_id, endpoint_name)
     async with delivery_log_locked(connection, unlocked.endpoint_id):
         delivery = await find_delivery(connection, delivery_id, unlocked.endpoint)
         action = plan_retry(delivery)
         await _carry_out(connection, delivery, action)
+        await record(connection, by, Action.DELIVERY_RETRIED, delivery.endpoint, delivery=delivery.seq)
     return RetryResult(delivery, action)
 
 

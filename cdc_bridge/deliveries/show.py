@@ -1,36 +1,51 @@
-"""What the delivery log has of a delivery, for people or as JSON."""
+"""A delivery for people or as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import assert_never
 
-from cdc_bridge.checks.preflight import require_ready
-from cdc_bridge.database import one_connection
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
-from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_delivery
+from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_any_delivery
+from cdc_bridge.deliveries.sessions import Sessions
+from cdc_bridge.deliveries.timeline import TimelineAttempt, timeline_of
 from cdc_bridge.model import DeliveryState, SkipReason
 
 
-async def delivery_of(database_url: str, delivery_id: DeliveryId, endpoint_name: str | None) -> DeliveryDetails:
-    """Read a delivery on a connection of its own.
+async def delivery_of(
+    sessions: Sessions, delivery_id: DeliveryId, endpoint_name: str | None, *, with_responses: bool
+) -> tuple[DeliveryDetails, list[TimelineAttempt]]:
+    """Read a delivery and its attempts.
+
+    Args:
+        sessions: To the database.
+        delivery_id: What identifies it.
+        endpoint_name: May be ``None`` if only one endpoint has it.
+        with_responses: Whether to read the responses that are kept.
 
     Raises:
         DatabaseUnavailable: The database does not respond.
         InstallationError: The SQL side is not what is needed.
         BridgeError: There is no such delivery, or several endpoints have it.
     """
-    async with one_connection(database_url) as connection:
-        await require_ready(connection)
-        return await find_delivery(connection, delivery_id, endpoint_name)
+    delivery = await find_any_delivery(sessions, delivery_id, endpoint_name)
+    timeline = await sessions.read(partial(timeline_of, delivery=delivery, with_responses=with_responses))
+    return delivery, timeline
 
 
 def as_json(delivery: LoggedDelivery) -> dict[str, object]:
     """Return a delivery as JSON; the names are the delivery log's columns."""
     names = (field.name for field in fields(LoggedDelivery) if field.name != "endpoint_id")
-    values = {name: getattr(delivery, name) for name in names}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    return {name: getattr(delivery, name) for name in names}
+
+
+def details_as_json(delivery: DeliveryDetails, timeline: Sequence[TimelineAttempt]) -> dict[str, object]:
+    """Return a delivery and its attempts as JSON."""
+    newer = {"newest_seq": delivery.newest_seq, "newer_delivered_seq": delivery.newer_delivered_seq}
+    return as_json(delivery) | newer | {"timeline": [asdict(attempt) for attempt in timeline]}
 
 
 def as_rows(delivery: DeliveryDetails, delivery_id: DeliveryId) -> list[tuple[str, str]]:
@@ -53,7 +68,8 @@ def as_rows(delivery: DeliveryDetails, delivery_id: DeliveryId) -> list[tuple[st
         rows.append(("webhook-id", delivery.message_id))
     if delivery_id.message_id not in {None, delivery.message_id}:
         rows.append(("", f"{delivery_id.message_id} is of an earlier attempt, with another body"))
-    rows.append(("recorded", _time(delivery.recorded_at)))
+    if delivery.recorded_at is not None:
+        rows.append(("recorded", _time(delivery.recorded_at)))
     return rows
 
 
@@ -77,19 +93,27 @@ def _attempts(delivery: LoggedDelivery) -> str:
 def _state(delivery: DeliveryDetails) -> str:
     match delivery.state:
         case DeliveryState.QUEUED | DeliveryState.RETRYING:
-            if delivery.next_attempt_at is None:
-                return f"{delivery.state}: delivery {delivery.newest_seq}, which is newer, covers both"
-            return f"{delivery.state}: {_due(delivery.next_attempt_at - delivery.read_at)}"
+            return f"{delivery.state}: {_next_attempt(delivery)}"
         case DeliveryState.DELIVERED:
             return "delivered"
         case DeliveryState.SUPERSEDED:
             return f"superseded: delivery {delivery.newest_seq} is newer and has its content"
         case DeliveryState.DEAD:
-            return f"dead: the last attempt of the schedule failed; to retry: cdc-bridge delivery retry {delivery.seq}"
+            return "dead: the last attempt of the schedule failed"
         case DeliveryState.SKIPPED:
             return f"skipped: {_skip_reason(delivery)}"
         case _ as never:
             assert_never(never)
+
+
+def _next_attempt(delivery: DeliveryDetails) -> str:
+    if delivery.recorded_at is None and delivery.attempts:
+        return "held while the endpoint is failing, and sent when its turn comes"
+    if delivery.recorded_at is None:
+        return "it is in the change log, and is sent when its turn comes"
+    if delivery.next_attempt_at is None:
+        return f"delivery {delivery.newest_seq}, which is newer, covers both"
+    return _due(delivery.next_attempt_at - delivery.read_at)
 
 
 def _skip_reason(delivery: LoggedDelivery) -> str:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.audit.actor import Actor
+from cdc_bridge.audit.log import Action, record
 from cdc_bridge.endpoints.lookup import just_removed, resolve_endpoint
 from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint, endpoint_from
 from cdc_bridge.endpoints.overview import endpoint_overviews
@@ -40,12 +42,13 @@ class TestResult:
     meaning: str
 
 
-async def send_test_request(settings: Settings, name: str, *, sample: bool = False) -> TestResult:
-    """Send one test request. It is not recorded, and has no consequence for deliveries.
+async def send_test_request(settings: Settings, name: str, *, by: Actor, sample: bool = False) -> TestResult:
+    """Send one test request. It is not in the delivery log, and has no consequence for deliveries.
 
     Args:
         settings: Those of this command.
         name: The endpoint's.
+        by: Who sends it.
         sample: Post the contract's example, which an endpoint that looks at the body alone takes for a booking.
 
     Raises:
@@ -55,6 +58,7 @@ async def send_test_request(settings: Settings, name: str, *, sample: bool = Fal
         endpoint = await _endpoint(connection, settings, name)
         source = settings.source or f"/cdc-bridge/{connection.info.dbname}"
         accepts = await _accepts_deliveries(connection, name)
+        await record(connection, by, Action.ENDPOINT_TESTED, name, sample=sample or None)
     try:
         transport = HttpTransport(endpoint, may_send=lambda: True)
     except (OSError, ValueError) as error:

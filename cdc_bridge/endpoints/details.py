@@ -22,6 +22,7 @@ from cdc_bridge.endpoints.option_columns import SHOWN, with_columns
 from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.endpoints.status import when
+from cdc_bridge.endpoints.survey import EndpointSurvey, Search, survey
 from cdc_bridge.model import EndpointId, Seq, SkipReason, Xid
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import command_session
@@ -30,6 +31,8 @@ _queries = load_queries(__name__)
 
 COUNT_LIMIT = 100_000
 """Upper limit of each count."""
+
+_AS_THEY_ARE = ("created_at", "reconciled_at", "reconciled_missing", "reconciled_stale", "revision")
 
 Connection = AsyncConnection[TupleRow]
 
@@ -47,6 +50,9 @@ class EndpointRecord:
     reconciled_stale: int | None
     skipped: Mapping[SkipReason, int]
     """Deliveries skipped so far, by the reason."""
+    revision: str
+    """Of the options, secrets included: another one after each change of theirs. Whoever may not change them must not
+    see it: it tells whether a header's value was guessed."""
 
     @property
     def told_skipped(self) -> str:
@@ -115,14 +121,19 @@ class ShownEndpoint:
         return text or option.absent
 
 
-async def all_endpoints(database_url: str) -> list[EndpointOverview]:
-    """Return every endpoint by name.
+async def find_endpoints(database_url: str, max_lag_seconds: float, search: Search) -> EndpointSurvey:
+    """Return the endpoints that match a search, and how many there are.
+
+    Args:
+        database_url: The database.
+        max_lag_seconds: Lag from which an endpoint is in trouble.
+        search: Which endpoints.
 
     Raises:
         BridgeError: The database cannot be read.
     """
     async with command_session(database_url) as connection:
-        return await endpoint_overviews(connection)
+        return await survey(connection, max_lag_seconds, search)
 
 
 async def show_endpoint(database_url: str, name: str) -> ShownEndpoint:
@@ -165,7 +176,7 @@ async def record_of(connection: Connection, endpoint: EndpointRef) -> EndpointRe
     return EndpointRecord(
         options={key: option.shown(row[key]) for option in OPTIONS.values() if (key := option.json_key) is not None},
         position=Position(Snapshot.parse(row["snapshot"]), None if xid is None else Place(Xid(xid), Seq(seq))),
-        **{name: row[name] for name in ("created_at", "reconciled_at", "reconciled_missing", "reconciled_stale")},
+        **{name: row[name] for name in _AS_THEY_ARE},
         skipped={reason: row[f"skipped_{reason}"] for reason in SkipReason},
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,13 +10,20 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.did_you_mean import did_you_mean
+from cdc_bridge.endpoints.options import OPTIONS
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
-from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.errors import BridgeError, Conflict, NotFound, WrongUsage
 from cdc_bridge.model import EndpointId, Events
 from cdc_bridge.payload.subscription import Subscription, parse_conditions
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
+
+_MOST_NAMES = 500
+"""Names on either side in the alphabet among which the nearest is looked for: each takes some 30 µs."""
+_NAMED = 8
+_MOST_TOLD = 50
+"""Names up to which the first ones are listed if one is not among them."""
 
 _HOW_TO_ADD_ONE = (
     "The daemon adds that of its settings when it starts. To add another: cdc-bridge endpoint add NAME URL"
@@ -78,16 +85,18 @@ class EndpointRef:
         """Make sure that its position can be compared with the change log.
 
         Raises:
-            BridgeError: It cannot.
+            Conflict: It cannot.
         """
         if not self.same_cluster:
-            raise BridgeError(f"{self.name}: {RESTORED_ELSEWHERE}")
+            raise Conflict(f"{self.name}: {RESTORED_ELSEWHERE}")
 
 
-async def known_endpoints(connection: AsyncConnection[TupleRow]) -> list[EndpointRef]:
-    """Return all endpoints by name."""
+async def known_endpoints(connection: AsyncConnection[TupleRow], name: str | None = None) -> list[EndpointRef]:
+    """Return all endpoints by name, or the one of a name if it is there."""
+    if name is not None and not (name.isascii() and name.isprintable()):
+        return []  # No endpoint can have that name, and PostgreSQL accepts no NUL.
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_queries["known_endpoints"])
+        await cursor.execute(_queries["known_endpoints"], {"name": name})
         return [EndpointRef(**(row | {"events": Events(row["events"])})) for row in await cursor.fetchall()]
 
 
@@ -96,34 +105,67 @@ async def resolve_endpoint(connection: AsyncConnection[TupleRow], name: str | No
 
     Raises:
         WrongUsage: No name was given and there are several.
-        BridgeError: There is none, or none of that name; suggests the nearest name.
+        NotFound: There is none, or none of that name; suggests the nearest name.
     """
-    known = await known_endpoints(connection)
     if name is not None:
-        for endpoint in known:
-            if endpoint.name == name:
-                return endpoint
-        raise no_such_endpoint(name, [endpoint.name for endpoint in known])
-    if not known:
-        raise BridgeError("there is no endpoint", _HOW_TO_ADD_ONE)
-    if len(known) > 1:
-        raise WrongUsage(
-            f"there are several endpoints: {_listed([found.name for found in known])}", "Name one: --endpoint NAME"
-        )
-    return known[0]
+        for endpoint in await known_endpoints(connection, name):
+            return endpoint
+        raise await no_such_endpoint(connection, name)
+    names = await _some_names(connection)
+    if not names:
+        raise NotFound("there is no endpoint", _HOW_TO_ADD_ONE)
+    if len(names) > 1:
+        raise WrongUsage(f"there are several endpoints: {listed_names(names)}", "Name one: --endpoint NAME")
+    return await resolve_endpoint(connection, names[0])
 
 
-def no_such_endpoint(name: str, known: Sequence[str]) -> BridgeError:
+async def no_such_endpoint(connection: AsyncConnection[TupleRow], name: str) -> NotFound:
     """Return the error for a name that no endpoint has."""
-    remedy = f"There are: {_listed(known)}" if known else _HOW_TO_ADD_ONE
-    return BridgeError(f"there is no endpoint {name}{did_you_mean(name, known)}", remedy)
+    known = await _some_names(connection, near=name)
+    remedy = f"There are: {listed_names(known)}" if known else _HOW_TO_ADD_ONE
+    if len(known) > _MOST_TOLD:
+        remedy = "To find it: cdc-bridge endpoint list --search TEXT"
+    return NotFound(f"there is no endpoint {name}{did_you_mean(name, known)}", remedy)
 
 
-def just_removed(endpoint: EndpointRef) -> BridgeError:
+async def number_of_endpoints(connection: AsyncConnection[TupleRow]) -> int:
+    """Return how many endpoints there are."""
+    cursor = await connection.execute(_queries["number_of_endpoints"])
+    ((number,),) = await cursor.fetchall()
+    return int(number)
+
+
+async def _some_names(connection: AsyncConnection[TupleRow], near: str | None = None) -> list[str]:
+    near = None if near is None else "".join(filter(str.isprintable, near))  # PostgreSQL accepts no NUL.
+    cursor = await connection.execute(_queries["some_names"], {"near": near, "limit": _MOST_NAMES})
+    return [name for (name,) in await cursor.fetchall()]
+
+
+def just_removed(endpoint: EndpointRef) -> NotFound:
     """Return the error for an endpoint that somebody removed while a command worked on it."""
-    return BridgeError(f"endpoint {endpoint.name} was just removed by somebody else")
+    return NotFound(f"endpoint {endpoint.name} was just removed by somebody else")
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8])
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+def listed_names(names: Sequence[str]) -> str:
+    """Return the first of some names as text, and how many there are beside them."""
+    shown = ", ".join(names[:_NAMED])
+    left = len(names) - _NAMED
+    return shown if left <= 0 else f"{shown} and {left if len(names) < _MOST_NAMES else 'many'} more"
+
+
+def require_not_of_settings(endpoint: EndpointRef, changed: Iterable[str]) -> None:
+    """Make sure that an endpoint's options are changed in the database.
+
+    Args:
+        endpoint: The endpoint.
+        changed: Options that are to change.
+
+    Raises:
+        Conflict: They are changed in a daemon's settings only.
+    """
+    if endpoint.in_settings:
+        variables = ", ".join(OPTIONS[name].variable for name in changed)
+        raise Conflict(
+            f"endpoint {endpoint.name} is declared in a daemon's settings, and is changed there only",
+            f"Set {variables} where that daemon runs, and restart it.",
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum, auto
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,15 @@ class Setter(Enum):
     """By command or on the dashboard, in the database."""
     SETTINGS = auto()
     """In a daemon's settings, for the endpoint that they declare."""
+
+
+class Group(StrEnum):
+    """Options that are shown together in help."""
+
+    REQUEST = "Request"
+    CONTENT = "What is sent"
+    PACE = "Pace"
+    TLS = "TLS"
 
 
 class Kind(StrEnum):
@@ -44,6 +54,9 @@ _KINDS: dict[type, Kind] = {
 }
 _EVERYBODY = tuple(Setter)
 
+CONCEALED = "***"
+"""Stands in a manifest for what is stored and never shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
@@ -65,8 +78,12 @@ class Option:
     """What a line looks like."""
     mask: Callable[[str], str] | None = None
     """Removes what must not be shown from the stored value."""
+    conceal: Callable[[str], str] | None = None
+    """Puts ``***`` into the stored value, or into a line of it, in place of what must not be shown."""
     secret: bool = False
     """Never shown, and kept from the database's readers."""
+    for_vendor: bool = False
+    """Whether the endpoint's vendor sees it in the portal; not what is the restaurant's business, such as files."""
     setters: Sequence[Setter] = _EVERYBODY
     shown_as: str | None = ""
     """Its key in JSON, if not its name: something else is shown for a secret. ``None``: nothing is."""
@@ -76,6 +93,8 @@ class Option:
     """Flag that switches it off."""
     absent: str = "none"
     """Text shown for no value."""
+    group: Group = Group.REQUEST
+    """Where help shows it."""
     in_front: bool = False
     """Whether the form shows it before all others."""
 
@@ -133,6 +152,30 @@ class Option:
         """Whether a flag reads its value from a file: every user of the machine can read a command line."""
         return self.kind is Kind.LINES or (self.mask is not None and not self.required)
 
+    def typed(self, given: Any) -> Any:
+        """Return a value that was given, in its type: JSON has any in any place.
+
+        Raises:
+            ValueError: It is of another type; the words follow the option's name.
+        """
+        match self.kind:
+            case Kind.NUMBER:
+                if isinstance(given, bool) or not isinstance(given, int | float):
+                    raise ValueError("has to be a number")  # noqa: TRY004 - the words of an option
+                if self.value_type is not int:
+                    return given
+                if not isfinite(given) or given != int(given):
+                    raise ValueError("has to be a whole number")
+                return int(given)
+            case Kind.SWITCH if not isinstance(given, bool):
+                raise ValueError("has to be true or false")
+            case Kind.LINES if not isinstance(given, list | tuple):
+                raise ValueError("has to be a list of texts")
+            case Kind.TEXT | Kind.FILE | Kind.CHOICE if not isinstance(given, str):
+                raise ValueError("has to be a text")
+            case _:
+                return given
+
     def usable(self, stored: Any) -> Any:
         """Return the usable form of its stored value.
 
@@ -162,6 +205,12 @@ class Option:
     def shown(self, stored: Any) -> Any:
         """Return as much of its stored value as may be shown."""
         return stored if self.mask is None or stored is None else self.mask(stored)
+
+    def concealed(self, stored: Any) -> Any:
+        """Return its stored value with ``***`` in place of what must not be shown: ``endpoint apply`` keeps that."""
+        if self.conceal is None or stored is None:
+            return stored
+        return [self.conceal(line or "") for line in stored] if self.kind is Kind.LINES else self.conceal(stored)
 
     def _check_limits(self, number: float) -> None:
         if self.above is not None and not number > self.above:

@@ -10,9 +10,11 @@ import os
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,11 @@ from cdc_bridge.endpoints.options import (
     check_client_certificate,
     options_for,
 )
-from cdc_bridge.errors import WrongUsage
+from cdc_bridge.errors import Fault, Faults, FaultyInput, WrongUsage
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 STANDARD_INPUT = Path("-")
+SECRET = "secret"  # noqa: S105 - the name of what is given
 _CERTIFICATE, _KEY = "client_certificate_file", "client_key_file"
 
 Given = Mapping[str, Any]
@@ -44,9 +47,9 @@ class SecretsForNewHostMissing(WrongUsage):
 class CheckedOptions:
     """Options that can be stored."""
 
-    stored: Mapping[str, Any]
+    stored: Mapping[str, Any] = field(default_factory=dict)
     """The stored form of those that were given."""
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     """What could not be checked here."""
 
 
@@ -54,18 +57,26 @@ def checked_name(name: str) -> str:
     """Return the name of a new endpoint.
 
     Raises:
-        WrongUsage: It may not have this name.
+        FaultyInput: It may not have this name.
     """
     if name == NAME_IN_SETTINGS:
-        raise WrongUsage(
-            f"NAME {name} belongs to the endpoint that a daemon's settings declare",
-            f"Take another name; or set {OPTIONS['url'].variable} where the daemon runs.",
+        raise FaultyInput(
+            Fault(
+                "name",
+                "NAME",
+                f"{name} belongs to the endpoint that a daemon's settings declare",
+                f"Take another name; or set {OPTIONS['url'].variable} where the daemon runs.",
+            )
         )
-    if not _NAME.fullmatch(name):
-        raise WrongUsage(
-            "NAME has to be of lower-case letters, digits, - and _, begin with a letter or a digit and have at most "
-            "63 of them",
-            "For example: till, till-2, kitchen_screen",
+    if not NAME.fullmatch(name):
+        raise FaultyInput(
+            Fault(
+                "name",
+                "NAME",
+                "has to be of lower-case letters, digits, - and _, begin with a letter or a digit and have at most "
+                "63 of them",
+                "For example: till, till-2, kitchen_screen",
+            )
         )
     return name
 
@@ -84,18 +95,20 @@ def checked_options(given: Given, *, allow_http: bool, before: Mapping[str, Any]
         before: The endpoint's options so far, where it exists already.
 
     Raises:
-        WrongUsage: One cannot be used; says which, and never repeats a value that may be secret.
+        FaultyInput: Some cannot be used; names each, and never repeats a value that may be secret.
     """
-    stored = dict(given)
-    with _naming_flags():
-        for name, value in given.items():
-            stored[name] = _stored(OPTIONS[name], value)
-        if "url" in stored:
-            with blaming(OPTIONS["url"]):
-                admit_url(stored["url"], allow_http=allow_http)
-        if given.get(_CERTIFICATE) == "" and _KEY not in given:
-            stored[_KEY] = None  # Without its certificate it serves nothing.
-        warnings = tuple(_check_files(stored, before or {}))
+    stored: dict[str, Any] = {}
+    faults = Faults()
+    for name, value in given.items():
+        with faults.noted(), _naming_flags():
+            stored[name] = stored_value(OPTIONS[name], value)
+    if "url" in stored:
+        with faults.noted(), _naming_flags(), blaming(OPTIONS["url"]):
+            admit_url(stored["url"], allow_http=allow_http)
+    if _CERTIFICATE in stored and stored[_CERTIFICATE] is None and _KEY not in given:
+        stored[_KEY] = None  # Without its certificate it serves nothing.
+    warnings = tuple(check_files(stored, before or {}, noted=partial(_noting_flags, faults)))
+    faults.raise_any()
     return CheckedOptions(stored, warnings)
 
 
@@ -112,7 +125,7 @@ def require_secrets_for_new_host(given: Given, before: Mapping[str, Any], *, new
     Raises:
         SecretsForNewHostMissing: The URL leads to another server, and headers or signing secret were not given anew.
     """
-    if "url" not in given or _is_same_server(given["url"], before["url"]):
+    if "url" not in given or is_same_server(given["url"], before["url"]):
         return
     missing = []
     if before["header_names"] and "headers" not in given:
@@ -128,7 +141,8 @@ def require_secrets_for_new_host(given: Given, before: Mapping[str, Any], *, new
         )
 
 
-def _is_same_server(url: str, before: str) -> bool:
+def is_same_server(url: str, before: str) -> bool:
+    """Return whether two URLs lead to the same server."""
     try:
         return same_origin(url, before)
     except ValueError:
@@ -163,19 +177,21 @@ def line_of(file: Path, flag: str) -> str:
     return lines[0].strip()
 
 
-def checked_secret(secret: str) -> str:
+def checked_secret(secret: str, named: str = "--secret-file") -> str:
     """Return a signing secret that the vendor made, as it is stored.
 
+    Args:
+        secret: The secret.
+        named: The flag or the key that names its file.
+
     Raises:
-        WrongUsage: It is not one. Repeats nothing of it.
+        FaultyInput: It is not one. Repeats nothing of it.
     """
     try:
         return SECRET_PREFIX + b64encode(secret_key(secret)).decode()
     except ValueError as error:
-        raise WrongUsage(
-            f"--secret-file {error}",
-            "A secret is whsec_ and 24 to 64 random bytes in base64, as Standard Webhooks has it.",
-        ) from None
+        remedy = "A secret is whsec_ and 24 to 64 random bytes in base64, as Standard Webhooks has it."
+        raise FaultyInput(Fault(SECRET, named, str(error), remedy)) from None
 
 
 def _lines_of(file: Path, flag: str) -> tuple[str, ...]:
@@ -197,21 +213,31 @@ def _naming_flags() -> Iterator[None]:
         raise unusable_flag(error) from None
 
 
-def unusable_flag(error: UnusableOption) -> WrongUsage:
+def unusable_flag(error: UnusableOption) -> FaultyInput:
     """Return what is wrong with an option in the words of the command line."""
-    return WrongUsage(f"{'URL' if error.option.required else error.option.flag} {error.problem}")
+    return FaultyInput(option_fault(error.option, error.problem))
 
 
-def _stored(option: Option, value: Any) -> Any:
-    """Return the stored form of a value that was given."""
+def option_fault(option: Option, problem: str, remedy: str = "") -> Fault:
+    """Return a fault of an option's value; the words follow its name."""
+    return Fault(option.name, "URL" if option.required else option.flag, problem, remedy)
+
+
+def stored_value(option: Option, value: Any) -> Any:
+    """Return the stored form of a value that was given.
+
+    Raises:
+        UnusableOption: It cannot be used.
+    """
     if option.optional and (value is None or value == ""):
         return None
     with blaming(option):
+        typed = option.typed(value)
         match option.kind:
             case Kind.FILE:
-                return _file_name(value)
+                return _file_name(typed)
             case _:
-                return option.stored(option.usable(value))
+                return option.stored(option.usable(typed))
 
 
 def _file_name(text: str) -> str:
@@ -222,8 +248,30 @@ def _file_name(text: str) -> str:
     return text
 
 
-def _check_files(stored: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
-    """Check the files that were given and can be read here; say which cannot."""
+@contextmanager
+def _noting_flags(faults: Faults) -> Iterator[None]:
+    with faults.noted(), _naming_flags():
+        yield
+
+
+def check_files(
+    stored: Mapping[str, Any],
+    before: Mapping[str, Any],
+    *,
+    named: Callable[[Option], str] = attrgetter("flag"),
+    noted: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[str]:
+    """Check the files that were given and can be read here; say which cannot.
+
+    Args:
+        stored: The options that are given, in stored form.
+        before: The endpoint's options so far.
+        named: Returns what an option is called where it was given.
+        noted: Takes what a check of one option raises.
+
+    Raises:
+        UnusableOption: One cannot be used, and nothing takes note of that.
+    """
     files = {option.name: option for option in OPTIONS.values() if option.kind is Kind.FILE}
     paths = {name: stored.get(name, before.get(name)) for name in files}
     given = [name for name in files if stored.get(name) is not None]
@@ -232,13 +280,14 @@ def _check_files(stored: Mapping[str, Any], before: Mapping[str, Any]) -> Iterat
     unreadable = [name for name in files if name in checked and paths[name] and not os.access(paths[name], os.R_OK)]
     for name in unreadable:
         yield (
-            f"{files[name].flag}: {paths[name]} cannot be read here, so it was not checked; the daemon has to be able "
-            "to read it"
+            f"{named(files[name])}: {paths[name]} cannot be read here, so it was not checked; the daemon has to be "
+            "able to read it"
         )
     for name in given:
         if name not in unreadable:
-            with blaming(files[name]):
+            with noted(), blaming(files[name]):
                 files[name].usable(paths[name])
     certificate, key = (Path(path) if path else None for path in (paths[_CERTIFICATE], paths[_KEY]))
     if checked.issuperset(pair) and (certificate is None or not set(unreadable).intersection(pair)):
-        check_client_certificate(certificate, key)
+        with noted():
+            check_client_certificate(certificate, key)

@@ -12,11 +12,16 @@ import ssl
 import stat
 from base64 import b64decode
 from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from yarl import URL
+
+from cdc_bridge.endpoints.option import CONCEALED
+from cdc_bridge.model import without_secrets
 
 _PAYLOAD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -81,6 +86,18 @@ def header_line(header: tuple[str, str]) -> str:
     return f"{name}: {value}"
 
 
+def concealed_header(line: str) -> str:
+    """Return a header's line without its value."""
+    name, colon, _ = line.partition(":")
+    return f"{name}: {CONCEALED}" if colon else CONCEALED
+
+
+def concealed_url(url: str) -> str:
+    """Return a URL without its query, which may be secret."""
+    shown = without_secrets(url)
+    return f"{shown.removesuffix('...')}{CONCEALED}" if shown.endswith("?...") else shown
+
+
 def payload_name(text: str) -> str:
     """Return the name of a payload definition.
 
@@ -117,8 +134,7 @@ def ca_file_path(text: str) -> Path:
     """
     path = Path(text)
     try:
-        _require_small_file(path)
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        _load_ca_certificates(path, _digest_of(path))
     except ssl.SSLError:
         raise ValueError(f"names {path}, which holds no PEM certificate") from None
     except OSError as error:
@@ -137,10 +153,8 @@ def check_certificate(certificate_file: Path, key_file: Path | None) -> None:
         ValueError: One cannot be read, or they do not belong together.
     """
     try:
-        for file in filter(None, (certificate_file, key_file)):
-            _require_small_file(file)
-        # Without a password's callback OpenSSL would ask for it on the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate_file, key_file, password=lambda: "")
+        digests = [_digest_of(file) for file in (certificate_file, key_file) if file is not None]
+        _load_certificate(certificate_file, key_file, tuple(digests))
     except ssl.SSLError:
         key = key_file or certificate_file
         raise ValueError(
@@ -150,8 +164,24 @@ def check_certificate(certificate_file: Path, key_file: Path | None) -> None:
         raise ValueError(f"names {certificate_file}, but it or its key cannot be read: {error.strerror}") from None
 
 
-def _require_small_file(path: Path) -> None:
-    """Make sure that reading a file ends: a pipe, a device or something huge would block the daemon.
+# Thousands of endpoints may name the same file, and each load takes half a millisecond. Failures are not kept.
+
+
+@lru_cache(maxsize=100)
+def _load_ca_certificates(path: Path, _digest: bytes) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+
+
+@lru_cache(maxsize=100)
+def _load_certificate(certificate_file: Path, key_file: Path | None, _digests: tuple[bytes, ...]) -> None:
+    # Without a password's callback OpenSSL would ask for it on the terminal.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate_file, key_file, password=lambda: "")
+
+
+def _digest_of(path: Path) -> bytes:
+    """Return a digest of a file's contents.
+
+    A pipe, a device or something huge is not read: it would block the daemon.
 
     Raises:
         OSError: It cannot be read, or is not a small regular file.
@@ -161,6 +191,7 @@ def _require_small_file(path: Path) -> None:
         raise OSError(errno.EINVAL, "it is not a regular file")
     if found.st_size > _MAX_FILE_BYTES:
         raise OSError(errno.EFBIG, "it is too large for certificates")
+    return sha256(path.read_bytes()).digest()
 
 
 def well_formed_url(text: str) -> str:
@@ -180,7 +211,7 @@ def well_formed_url(text: str) -> str:
         raise ValueError("has a user name or password in it; put credentials into a header of the endpoint")
     if not host:
         raise ValueError("names no host; it has to look like https://till.example/reservations")
-    if url.fragment:
+    if "#" in text:
         raise ValueError("has a fragment (#...), which is never sent; leave it out")
     if url.scheme not in {"http", "https"}:
         raise ValueError("has to begin with https://")

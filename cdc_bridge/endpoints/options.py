@@ -2,8 +2,9 @@
 
 Each field of :class:`Endpoint` but its name is an option. Its type, its default and its :class:`Option` are the whole
 declaration, and these derive from it: the settings (``endpoint_...``), the flags of ``endpoint add`` and ``endpoint
-set``, the dashboard's form, the columns that statements read and write, ``endpoint show`` and its JSON, the man page
-and the example of the settings file. A change of any option restarts the endpoint's pipeline, over new connections.
+set``, the keys of a manifest, the dashboard's form, the columns that statements read and write, ``endpoint show`` and
+its JSON, the man page and the example of the settings file. A change of any option restarts the endpoint's pipeline,
+over new connections.
 
 To add an option: declare it here, add its column to ``sql/tables/endpoint.sql``, and use it.
 
@@ -22,18 +23,20 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from cdc_bridge.endpoints.option import Kind, Option, Setter
+from cdc_bridge.endpoints.option import Group, Option, Setter
 from cdc_bridge.endpoints.option_values import (
     admit_url,
     ca_file_path,
     check_certificate,
+    concealed_header,
+    concealed_url,
     header_line,
     header_pairs,
     payload_name,
     secret_key,
     well_formed_url,
 )
-from cdc_bridge.endpoints.proxy_address import shown_proxy, usable_proxy
+from cdc_bridge.endpoints.proxy_address import concealed_proxy, shown_proxy, usable_proxy
 from cdc_bridge.model import Events, without_secrets
 from cdc_bridge.payload.definition import RESERVATION
 from cdc_bridge.payload.subscription import Condition, Subscription, parse_conditions
@@ -54,7 +57,9 @@ class Endpoint:
             help="Address that receives the deliveries, https://... Put secrets into a header, not in here",
             read=well_formed_url,
             mask=without_secrets,
+            conceal=concealed_url,
             in_front=True,
+            for_vendor=True,
         ),
     ]
     headers: Annotated[
@@ -65,6 +70,7 @@ class Endpoint:
             read=header_pairs,
             write=header_line,
             example="X-Api-Key: ...",
+            conceal=concealed_header,
             secret=True,
             shown_as="header_names",
             singular="header",
@@ -80,6 +86,7 @@ class Endpoint:
             secret=True,
             shown_as="signed",
             setters=(Setter.SETTINGS,),  # In the database it is made, or taken from a file (admin.py).
+            for_vendor=True,
         ),
     ] = field(default=None, repr=False)
     previous_secret: Annotated[
@@ -100,63 +107,90 @@ class Endpoint:
             help="Time from which the previous signing secret is not used any more",
             shown_as="rotating_until",
             setters=(),
+            for_vendor=True,
         ),
     ] = None
     max_in_flight: Annotated[
         int,
         Option(
             label="Concurrency limit",
+            group=Group.PACE,
             help="Maximum number of requests in flight at the same time",
             minimum=1,
             maximum=1000,
+            for_vendor=True,
         ),
     ] = 16
     payload: Annotated[
         str,
         Option(
             label="Payload",
+            group=Group.CONTENT,
             help="Payload definition that bodies are made by; the mapping defines them",
             read=payload_name,
+            for_vendor=True,
         ),
     ] = RESERVATION
     only: Annotated[
         tuple[Condition, ...],
         Option(
             label="Conditions",
+            group=Group.CONTENT,
             help="Condition that a reservation has to meet, COLUMN=VALUE or COLUMN=VALUE,VALUE, on a column of the "
             "payload; can be given more than once",
             read=parse_conditions,
             example="room_name=Restaurant,Terrace",
+            for_vendor=True,
         ),
     ] = ()
     events: Annotated[
         Events,
-        Option(label="Events", help="Changes to send: reservations that were created, updated, or both"),
+        Option(
+            label="Events",
+            group=Group.CONTENT,
+            help="Changes to send: reservations that were created, updated, or both",
+            for_vendor=True,
+        ),
     ] = Events.BOTH
     skip_unchanged: Annotated[
         bool,
         Option(
             label="Skip unchanged bodies",
+            group=Group.CONTENT,
             help="Send nothing if the body is the one that was delivered last for the reservation",
             off="--send-unchanged",
+            for_vendor=True,
+        ),
+    ] = False
+    keep_responses: Annotated[
+        bool,
+        Option(
+            label="Keep failed responses",
+            help="Keep the first 2 kB of each failed response for 24 hours; it may have guests' data in it",
+            off="--drop-responses",
+            for_vendor=True,
         ),
     ] = False
     max_per_second: Annotated[
         float | None,
         Option(
             label="Rate limit",
+            group=Group.PACE,
             help="Maximum rate of requests, retries and probes included",
             unit="requests per second",
             above=0,
             maximum=10_000,
+            for_vendor=True,
         ),
     ] = None
     latest_only: Annotated[
         bool,
         Option(
             label="Combine queued changes",
+            group=Group.PACE,
             help="Send one request with the current data for all queued changes of a reservation",
             off="--every-change",
+            for_vendor=True,
         ),
     ] = False
     timeout_seconds: Annotated[
@@ -167,6 +201,7 @@ class Endpoint:
             unit="seconds",
             above=0,
             maximum=300,
+            for_vendor=True,
         ),
     ] = 15
     connect_timeout_seconds: Annotated[
@@ -177,6 +212,7 @@ class Endpoint:
             unit="seconds",
             above=0,
             maximum=300,
+            for_vendor=True,
         ),
     ] = 5
     proxy: Annotated[
@@ -187,6 +223,7 @@ class Endpoint:
             "HTTPS_PROXY and NO_PROXY of the environment decide",
             read=usable_proxy,
             mask=shown_proxy,
+            conceal=concealed_proxy,
             absent="as HTTPS_PROXY and NO_PROXY of the daemon's environment say",
         ),
     ] = field(default=None, repr=False)
@@ -194,6 +231,7 @@ class Endpoint:
         Path | None,
         Option(
             label="CA file",
+            group=Group.TLS,
             help="PEM file with the CA certificates to trust instead of the system's",
             read=ca_file_path,
             absent="the system's certificates",
@@ -203,6 +241,7 @@ class Endpoint:
         Path | None,
         Option(
             label="Client certificate file",
+            group=Group.TLS,
             help="PEM file with the certificate to present to an endpoint that asks for one (mTLS)",
             read=Path,
         ),
@@ -211,6 +250,7 @@ class Endpoint:
         Path | None,
         Option(
             label="Client key file",
+            group=Group.TLS,
             help="PEM file with the client certificate's private key, if the certificate file has none",
             read=Path,
         ),
@@ -227,10 +267,9 @@ class Endpoint:
         return Subscription(self.payload, self.only)
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that it names."""
-        named = (getattr(self, option.name) for option in OPTIONS.values() if option.kind is Kind.FILE)
-        return tuple(path for path in named if path is not None)
+    def files(self) -> tuple[Path | None, ...]:
+        """The files of all options that can name one; ``None``: this one does not."""
+        return self.ca_file, self.client_certificate_file, self.client_key_file
 
     def secrets_at(self, now: datetime) -> tuple[bytes, ...]:
         """Return the keys that sign a request, the current one first."""

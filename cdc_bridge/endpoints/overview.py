@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -17,7 +18,8 @@ from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
-_ASSIGNED_WITHIN = timedelta(seconds=10)
+ASSIGNED_WITHIN = timedelta(seconds=10)
+"""An endpoint that has had no daemon for less may be about to be leased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class EndpointOverview:
     """For people: without what may be secret in it."""
     in_settings: bool
     """Declared in a daemon's settings, and changed there only."""
+    gets_everything: bool
+    """Whether it gets every change; if not, some of those that are unread may be for others."""
     read_at: datetime
     """The database's time."""
     status: EndpointStatus
@@ -41,11 +45,11 @@ class EndpointOverview:
     daemon: str | None
     """Host and process id of the live daemon that leases it."""
     unread: int | None
-    """Changes in the log after its position, estimated from 100,000 on; ``None``: another cluster's position."""
+    """Changes in the log after its position, estimated from 10,000 on; ``None``: another cluster's position."""
     pending: int
-    """Deliveries queued or retrying."""
+    """Deliveries queued or retrying, counted up to 10,000."""
     dead: int
-    """Dead letters."""
+    """Dead letters, counted up to 10,000."""
     lag_seconds: float | None
     """Age of the oldest change that is unread or pending; ``None``: there is none."""
     in_flight: int | None
@@ -83,7 +87,7 @@ class EndpointOverview:
         return (
             self.status is EndpointStatus.UNASSIGNED
             and self.since is not None
-            and self.read_at - self.since < _ASSIGNED_WITHIN
+            and self.read_at - self.since < ASSIGNED_WITHIN
         )
 
     @property
@@ -115,10 +119,43 @@ class EndpointOverview:
 
 async def endpoint_overviews(connection: AsyncConnection[TupleRow], name: str | None = None) -> list[EndpointOverview]:
     """Return all endpoints by name, or the one of a name if it is there."""
-    if name is not None and not (name.isascii() and name.isprintable()):
+    return await _read(connection, name=name)
+
+
+async def overview_page(connection: AsyncConnection[TupleRow], after: str | None, limit: int) -> list[EndpointOverview]:
+    """Return the next endpoints by name.
+
+    Args:
+        connection: To the database.
+        after: Name of the last endpoint of the page before; ``None``: this is the first.
+        limit: At most so many.
+    """
+    return await _read(connection, after=after, limit=limit)
+
+
+async def overviews_of(
+    connection: AsyncConnection[TupleRow], endpoint_ids: Collection[EndpointId]
+) -> dict[EndpointId, EndpointOverview]:
+    """Return those of some endpoints that are there."""
+    if not endpoint_ids:
+        return {}
+    return {found.endpoint_id: found for found in await _read(connection, endpoint_ids=endpoint_ids)}
+
+
+async def _read(
+    connection: AsyncConnection[TupleRow],
+    *,
+    name: str | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+    endpoint_ids: Collection[EndpointId] | None = None,
+) -> list[EndpointOverview]:
+    if any(text is not None and not (text.isascii() and text.isprintable()) for text in (name, after)):
         return []  # No endpoint can have that name, and PostgreSQL accepts no NUL.
+    ids = None if endpoint_ids is None else list(endpoint_ids)
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_queries["endpoint_overviews"], {"name": name})
+        asked = {"name": name, "after": after, "limit": limit, "endpoint_ids": ids}
+        await cursor.execute(_queries["endpoint_overviews"], asked)
         return [_overview(row) for row in await cursor.fetchall()]
 
 

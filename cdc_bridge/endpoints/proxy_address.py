@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from yarl import URL
 
+from cdc_bridge.endpoints.option import CONCEALED
 from cdc_bridge.endpoints.option_values import require_host
 
 NO_PROXY_AT_ALL = "none"
@@ -116,3 +117,14 @@ def shown_proxy(text: str) -> str:
         return given or "" if given in {None, NO_PROXY_AT_ALL} else str(proxy_address(text))
     except ValueError:
         return "***"
+
+
+def concealed_proxy(text: str) -> str:
+    """Return the option's value with one mark in place of user and password; psql may have written any text."""
+    try:
+        given = usable_proxy(text)
+        if given in {None, NO_PROXY_AT_ALL} or proxy_address(text).credentials is None:
+            return given or ""
+        return str(proxy_address(text)).replace(_HTTP, f"{_HTTP}{CONCEALED}@", 1)
+    except ValueError:
+        return CONCEALED

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.endpoints.option_columns import OF_ALL, with_columns
-from cdc_bridge.endpoints.options import OPTIONS, Endpoint
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.model import EndpointId
 from cdc_bridge.payload.subscription import EVERYTHING, Subscription, parse_conditions
 from cdc_bridge.queries import load_queries
@@ -23,7 +23,7 @@ Connection = AsyncConnection[TupleRow]
 
 @dataclass(frozen=True, slots=True)
 class ListedEndpoint:
-    """An endpoint's row, and whether this daemon may lease it."""
+    """An endpoint's row."""
 
     endpoint_id: EndpointId
     name: str
@@ -34,21 +34,12 @@ class ListedEndpoint:
     """When somebody last resumed it."""
     same_cluster: bool
     """Whether the position consists of this cluster's transaction ids."""
-    free: bool
-    """Whether no live daemon has a valid lease."""
-    fencing_token: int
-    lease_ends_in_seconds: float | None
     row: Mapping[str, Any] = field(compare=False, repr=False)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Return a listed endpoint from its row."""
         return cls(**{name: row[name] for name in cls.__dataclass_fields__.keys() - {"row"}}, row=row)
-
-    @property
-    def stored(self) -> tuple[Any, ...]:
-        """Its name and options as its row has them."""
-        return (self.name, *(self.row[name] for name in OPTIONS))
 
 
 async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_oldest: bool) -> None:

@@ -19,10 +19,12 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakSet
 
-from psycopg import AsyncClientCursor
+import psycopg
+from psycopg import AsyncClientCursor, errors
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
+from cdc_bridge.database import is_unavailable
 from cdc_bridge.payload.formats import register_formats
 from cdc_bridge.sessions import LoadingConnection
 
@@ -60,3 +62,10 @@ async def run_isolated(
     for _ in parts[:-2]:
         cursor.nextset()
     return cursor
+
+
+def may_pass(error: psycopg.Error, connection: LoadingConnection) -> bool:
+    """Return whether trying the same again may help; otherwise the statement or one of its rows is at fault."""
+    # The transaction is read-only on purpose, and the time is limited: a row that needs more is at fault itself.
+    at_fault = isinstance(error, errors.ReadOnlySqlTransaction | errors.QueryCanceled)
+    return connection.closed or (not at_fault and is_unavailable(error, connection))

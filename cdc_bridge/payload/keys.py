@@ -10,9 +10,10 @@ from datetime import datetime
 
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
+from cdc_bridge.payload.conditions import require_fitting
 from cdc_bridge.payload.definition import payload_definition
 from cdc_bridge.payload.isolated import run_isolated
-from cdc_bridge.payload.subscription import EVERYTHING, Subscription, condition_text
+from cdc_bridge.payload.subscription import EVERYTHING, Subscription
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
 
@@ -91,7 +92,7 @@ class ReservationKeys:
             return
         if self._since is not None:
             await self._require_time(connection)
-        await condition_text(connection, self._subscription)
+        await require_fitting(connection, self._subscription)
         self._checked = True
 
     async def _require_time(self, connection: LoadingConnection) -> None:

@@ -1,6 +1,6 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
 -- psycopg's %(name)s, so a literal percent sign is written twice. All but payload_definition, defined_payloads,
--- payload_condition and sample run by run_isolated, and name everything with its schema.
+-- canonical_values and sample run by run_isolated, and name everything with its schema.
 
 -- name: payload_definition
 -- The definition of a payload.
@@ -12,42 +12,48 @@ where d.name = %(name)s
 -- The names of all payloads.
 select name from cdc_bridge.payload_definition order by name
 
--- name: payload_condition
--- The conditions of an endpoint as an expression over p, a row of its payload.
-select cdc_bridge.payload_condition(%(payload)s, %(conditions)s::text::jsonb)
+-- name: canonical_values
+-- The canonical text of values for columns of a payload, or why there is none.
+select c.revision, c.column_name, c.value, c.canonical, c.problem
+from cdc_bridge.canonical_values(%(payload)s::text, %(columns)s::text[], %(values)s::text[]) as c
 
 -- name: load_reservations
--- Some reservations, each led by an endpoint's fencing token in the same snapshot, a mark, null if it does not meet the endpoint's
--- conditions, its key as it was given and the definition's revision. The columns are null where there is no such reservation
--- or it has more bytes.
-select
-  (select cdc_bridge.fencing_token(%(endpoint_id)s::pg_catalog.int8)),
-  case when {condition} then 'wanted' end,
-  p.*
-from cdc_bridge.{loader}(%(reservation_ids)s::pg_catalog.text[], %(max_bytes)s::pg_catalog.int8) as p {names}
+-- Some reservations, each led by whether the daemon is registered in the same snapshot, its key as it was given and the
+-- definition's revision, and followed by the canonical text of the columns that conditions are about. The columns are null
+-- where there is no such reservation or it has more bytes.
+select (select cdc_bridge.is_registered(%(daemon_id)s::pg_catalog.int8)), p.* {canonical}
+from cdc_bridge.{loader}(%(reservation_ids)s::pg_catalog.text[], %(max_bytes)s::pg_catalog.int8) as p
 
 -- name: load_retyped
 -- The same in the present types of the columns.
+select (select cdc_bridge.is_registered(%(daemon_id)s::pg_catalog.int8)), p.* {canonical}
+from cdc_bridge.load_retyped(
+  %(payload)s::pg_catalog.text, %(reservation_ids)s::pg_catalog.text[], %(max_bytes)s::pg_catalog.int8
+) as p (cdc_bridge_key pg_catalog.text, cdc_bridge_revision pg_catalog.text, {declared})
+
+-- name: payload_values
+-- The canonical text of some columns of some reservations, each led by its key as it was given and the definition's revision,
+-- and followed by why changes are not captured now, if the payload has no such reservation.
 select
-  (select cdc_bridge.fencing_token(%(endpoint_id)s::pg_catalog.int8)),
-  case when {condition} then 'wanted' end,
-  p.*
-from cdc_bridge.load_retyped({payload}, %(reservation_ids)s::pg_catalog.text[], %(max_bytes)s::pg_catalog.int8)
-  as p (cdc_bridge_key pg_catalog.text, cdc_bridge_revision pg_catalog.text, {declared})
+  v.reservation_id, v.revision, v.canonical,
+  case when v.canonical is null then (select cdc_bridge.problem_of_capture()) end
+from cdc_bridge.payload_values(
+  %(payload)s::pg_catalog.text, %(columns)s::pg_catalog.text[], %(reservation_ids)s::pg_catalog.text[]
+) as v
+
+-- name: payload_values_of_few
+-- The same of a few reservations: the plan of the function that loads them is cached, so that this is faster, though it reads
+-- their other columns as well.
+select
+  p.cdc_bridge_key, p.cdc_bridge_revision, case when {key} is not null then array[{canonical}]::pg_catalog.text[] end,
+  case when {key} is null then (select cdc_bridge.problem_of_capture()) end
+from cdc_bridge.{loader}(%(reservation_ids)s::pg_catalog.text[], pg_catalog.int8 '9223372036854775807') as p
 
 -- name: payload_sizes
 -- The bytes of some reservations, as their values of variable length have them; null: the payload has no such reservation. And
 -- why changes are not captured now, while the tables are locked and so are those that have their names.
 select sizes.reservation_id, sizes.bytes, (select cdc_bridge.problem_of_capture())
 from cdc_bridge.payload_sizes(%(payload)s::pg_catalog.text, %(reservation_ids)s::pg_catalog.text[]) as sizes
-
--- name: payload_filtered
--- Those of some reservations that an endpoint does not get, and whether they are known to exist; null: they are not. (A
--- session that loads reservations reads booleans as the text that bodies have.)
-select filtered.reservation_id, case when filtered.established then 'exists' end
-from cdc_bridge.payload_filtered(
-  %(payload)s::pg_catalog.text, %(conditions)s::pg_catalog.jsonb, %(reservation_ids)s::pg_catalog.text[]
-) as filtered
 
 -- name: payload_types
 -- The present types of the payload's columns.

@@ -1,6 +1,6 @@
 """What an endpoint gets of the reservations: a payload, and conditions that a reservation has to meet.
 
-PostgreSQL compares, in the type of each column (``sql/functions/payload_condition.sql``). A reservation that is not in
+Values are compared in the type of each column (``sql/functions/payload_condition.sql``). A reservation that is not in
 the payload, or does not meet the conditions, is *filtered*.
 """
 
@@ -11,14 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import orjson
-from psycopg import AsyncConnection, errors
-from psycopg.rows import TupleRow
 
-from cdc_bridge.errors import PayloadInvalid
-from cdc_bridge.payload.definition import RESERVATION, payload_definition
-from cdc_bridge.queries import load_queries
-
-_queries = load_queries(__name__)
+from cdc_bridge.payload.definition import RESERVATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +88,6 @@ def parse_conditions(texts: Iterable[object]) -> tuple[Condition, ...]:
         if columns.count(column) > 1:
             raise ValueError(f"names {column} twice; give its values together: {column}=VALUE,VALUE")
     return tuple(conditions)
-
-
-async def condition_text(connection: AsyncConnection[TupleRow], subscription: Subscription) -> str:
-    """Return the conditions as SQL over ``p``, a row of the payload.
-
-    Raises:
-        PayloadInvalid: The payload is not defined, or a condition does not fit it.
-    """
-    try:
-        cursor = await connection.execute(_queries["payload_condition"], subscription.parameters)
-    except errors.NoDataFound:
-        await payload_definition(connection, subscription.payload)  # says that it is not defined
-        raise
-    except (errors.UndefinedColumn, errors.FeatureNotSupported, errors.DataError) as error:
-        raise PayloadInvalid(
-            f"a condition (option only) does not fit: {error.diag.message_primary}",
-            "See the payload's columns in the mapping. To change it: cdc-bridge endpoint set NAME --only COLUMN=VALUE",
-        ) from None
-    ((text,),) = await cursor.fetchall()
-    return str(text)
 
 
 def _quoted(value: str) -> str:

@@ -20,11 +20,11 @@ import structlog
 
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
-from cdc_bridge.errors import LeaseLost
 from cdc_bridge.model import DeliveryState, History, ReservationId, SkipReason
-from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
+from cdc_bridge.payload.loaded import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
 from cdc_bridge.pipeline.breaker import Breaker, is_at_fault
 from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.pipeline.in_memory import InMemory
 from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.pipeline.token_bucket import TokenBucket
@@ -50,9 +50,12 @@ class Reservations(Protocol):
     """Loads the reservations that the endpoint gets."""
 
     async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
-        """Return those of the reservations that it gets, and its fencing token in the same snapshot.
+        """Return those of the reservations that it gets, as they are in snapshots taken from now on.
 
         Those that are not small and have more than ``room_bytes`` in all are postponed.
+
+        Raises:
+            LeaseLost: Another daemon had ended the leases of this one when they were read.
         """
 
 
@@ -81,6 +84,7 @@ class Dispatcher:
         source: str,
         history: History,
         state_changed: Callable[[], None],
+        in_memory: InMemory,
     ) -> None:
         """Prepare to send; must run inside the event loop.
 
@@ -95,7 +99,10 @@ class Dispatcher:
             source: CloudEvents source of all requests.
             history: The server's, in front of all numbers.
             state_changed: Called when the endpoint starts or stops failing, or a probe fails.
+            in_memory: Counts the deliveries of all endpoints.
         """
+        self._now = asyncio.get_running_loop().time
+        self._in_memory = in_memory
         self._queue = queue
         self._endpoint = endpoint
         self._lease = lease
@@ -118,8 +125,8 @@ class Dispatcher:
         self._moved_at = self._now()
         self.crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Fails with the exception of a request task that crashed."""
-        self.withdrawn = asyncio.Event()
-        """Set when the endpoint wants no more requests (410)."""
+        self.withdrawn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the endpoint wants no more requests (410)."""
 
     @property
     def requests(self) -> set[asyncio.Task[None]]:
@@ -244,11 +251,8 @@ class Dispatcher:
 
     async def _load(self, deliveries: list[InFlight]) -> Loaded:
         ids = [delivery.change.reservation_id for delivery in deliveries]
-        loaded = await self._reservations.load(ids, ROOM_BYTES - self._large_bytes)
-        # If nothing is found there is no fencing token either. Then nothing is sent, and recording it checks the token.
-        if loaded.reservations and loaded.fencing_token != self._lease.fencing_token:
-            raise LeaseLost("another daemon has acquired the lease of the endpoint")
-        return loaded
+        with self._in_memory.loading(len(ids)):
+            return await self._reservations.load(ids, ROOM_BYTES - self._large_bytes)
 
     async def _unchanged(self, deliveries: Sequence[InFlight], loaded: Loaded) -> Collection[InFlight]:
         """Return those of the deliveries whose body the endpoint has."""
@@ -316,7 +320,7 @@ class Dispatcher:
         # If others can be loaded, this one is at fault.
         if loaded.reservations or reservation_id in loaded.alone_at_fault:
             self._breaker.cancel_probe(reservation_id)
-            self._telemetry.attempted(delivery, attempt, self._now())
+            self._note(delivery, attempt)
             self._settle(delivery, attempt)
         else:
             self._conclude(delivery, attempt)
@@ -326,8 +330,13 @@ class Dispatcher:
         delivery.state, delivery.skip_reason = DeliveryState.SKIPPED, reason
         self._queue.settle(delivery)
 
-    def _conclude(self, delivery: InFlight, attempt: Attempt) -> None:
+    def _note(self, delivery: InFlight, attempt: Attempt) -> None:
         self._telemetry.attempted(delivery, attempt, self._now())
+        if delivery.keeps(attempt):
+            self._queue.keep_attempt(delivery, attempt)
+
+    def _conclude(self, delivery: InFlight, attempt: Attempt) -> None:
+        self._note(delivery, attempt)
         was_failing = self._breaker.is_failing
         match attempt.outcome:
             case Delivered():
@@ -337,7 +346,8 @@ class Dispatcher:
                 self._conclude_rejected(delivery, attempt, failure)
             case Failed(fault=Fault.WITHDRAWN):
                 # Nothing is settled and its queue stays closed: when the endpoint is resumed, it is sent again.
-                self.withdrawn.set()
+                if not self.withdrawn.done():
+                    self.withdrawn.set_result(None)
             case Failed() as failure:
                 self._hold(delivery, attempt)
                 self._breaker.failed(
@@ -412,10 +422,6 @@ class Dispatcher:
                 self.failing_since = None
                 _log.info("endpoint recovered", endpoint=self._endpoint.name)
         self._state_changed()
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _large_bytes(reservation: Reservation) -> int:

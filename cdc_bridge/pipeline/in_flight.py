@@ -98,6 +98,12 @@ class InFlight:
         """
         return self.page is not None and not self.attempts and not self.may_have_been_sent
 
+    def keeps(self, attempt: Attempt) -> bool:
+        """Return whether an attempt of it is kept: any but a first one that succeeded."""
+        if isinstance(attempt.outcome, Failed):
+            return True
+        return self.attempts > 1 or self.failures > 0 or self.last_attempt is not None
+
     @property
     def last_status(self) -> int | None:
         """HTTP status of the last response, if there was one."""
@@ -108,6 +114,16 @@ class InFlight:
         """Why the last attempt failed, if it did."""
         outcome = self.last_attempt.outcome if self.last_attempt else None
         return outcome.reason if isinstance(outcome, Failed) else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptAttempt:
+    """An attempt that people are to see, although its delivery may not be in the delivery log yet."""
+
+    change: Change
+    number: int
+    """Which request for the delivery it was, as far as this daemon knows."""
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""One endpoint's way from the change log to recorded deliveries.
+"""One endpoint's way from changes handed over to recorded deliveries.
 
-    intake -> DeliveryQueue -> dispatcher -> transport -> DeliveryQueue -> recorder
+    reader -> DeliveryQueue -> dispatcher -> transport -> DeliveryQueue -> recorder
 
-Each stage is a task, and talks to the queue only. The first that fails ends the pipeline.
+Each stage is a task, and talks to the queue only. The first that fails ends the pipeline. A pipeline is made when
+there is something to deliver, and ends when there is nothing any more: an idle endpoint has none.
 """
 
 from __future__ import annotations
@@ -10,27 +11,36 @@ from __future__ import annotations
 import asyncio
 from asyncio import FIRST_COMPLETED
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
 
+from cdc_bridge.capture.change_log import Page
 from cdc_bridge.capture.position import Position
-from cdc_bridge.capture.reader import Reader
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import PayloadInvalid, ServerReplaced
-from cdc_bridge.model import History
+from cdc_bridge.model import History, Seq
 from cdc_bridge.pipeline.dispatcher import Dispatcher, LastBodies, Reservations, Transport
-from cdc_bridge.pipeline.intake import ChangeIntake, Changes, Retries, RetryIntake
-from cdc_bridge.pipeline.queue import DeliveryQueue
+from cdc_bridge.pipeline.in_memory import MANY_ENDPOINTS, InMemory
+from cdc_bridge.pipeline.intake import Retries, RetryIntake
+from cdc_bridge.pipeline.queue import DeliveredMeanwhile, DeliveryQueue
+from cdc_bridge.pipeline.recorded_position import PageUnderWay
 from cdc_bridge.pipeline.recorder import Recorder, Records
 from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.tasks import end
 
 _WINDOW_PAGES = 3
+_WINDOW_WHILE_FAILING = 32
+"""Changes for a failing endpoint that are kept in memory: more are of no use to probes."""
+REST_AFTER_SECONDS = 3.0
+"""How long there is nothing to deliver before a pipeline ends."""
+_REST_SOON_SECONDS = 0.2
+"""The same while there are very many."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,8 +58,7 @@ class Pipeline:
         lease: Lease,
         position: Position,
         *,
-        reader: Reader,
-        changes: Changes,
+        caught_up: bool,
         reservations: Reservations,
         delivery_log: DeliveryLog,
         transport: Transport,
@@ -59,6 +68,8 @@ class Pipeline:
         page_size: int,
         state_changed: Callable[[], None],
         problem_of_process: Callable[[], str | None] = lambda: None,
+        in_memory: InMemory | None = None,
+        rest_after_seconds: float = REST_AFTER_SECONDS,
     ) -> None:
         """Connect the stages; must run inside the event loop.
 
@@ -66,30 +77,34 @@ class Pipeline:
             endpoint: The destination.
             lease: The right to send to it.
             position: What is recorded already.
-            reader: This pipeline's side of the wake-up.
-            changes: The change log.
+            caught_up: Whether the change log was read to its end under this lease already.
             reservations: Where bodies come from.
             delivery_log: Where deliveries are recorded, and retries come from.
             transport: Sends the requests. Its owner closes it.
             telemetry: Gets what happens.
             source: CloudEvents source of all requests.
             history: The server's, in front of all numbers.
-            page_size: Maximum number of changes read at once; memory holds up to three such pages.
+            page_size: Maximum number of changes handed over at once; memory holds up to three such pages.
             state_changed: Called when the endpoint starts or stops failing, or a probe fails.
             problem_of_process: Returns what keeps this process from sending, whatever the endpoint.
+            in_memory: Counts the deliveries of all endpoints.
+            rest_after_seconds: Time with nothing to deliver after which it ends.
         """
         self._endpoint = endpoint
         self._telemetry = telemetry
         self._problem_of_process = problem_of_process
+        self._rest_after_seconds = rest_after_seconds
+        self._in_memory = in_memory or InMemory()
         self._queue = DeliveryQueue(
             position,
             window=_WINDOW_PAGES * page_size,
             page_size=page_size,
             latest_only=endpoint.latest_only,
             events=endpoint.events,
+            caught_up=caught_up,
+            in_memory=self._in_memory,
         )
-        self._changes = ChangeIntake(self._queue, changes, reader, position, page_size=page_size, telemetry=telemetry)
-        self._retries = RetryIntake(self._queue, delivery_log)
+        self._retries = RetryIntake(self._queue, delivery_log, caught_up=caught_up)
         self._dispatcher = Dispatcher(
             self._queue,
             endpoint,
@@ -101,14 +116,77 @@ class Pipeline:
             source=source,
             history=history,
             state_changed=state_changed,
+            in_memory=self._in_memory,
         )
         self._recorder = Recorder(self._queue, delivery_log, telemetry)
-        self._finishing = False
+        self._loop = asyncio.get_running_loop()
+        self._at_rest: asyncio.Future[None] = self._loop.create_future()
+        self._ending = False
+        self.closed = False
+        """Whether there was nothing to deliver any more, so that it ends and another one takes what comes."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a page of changes may be handed over."""
+        if self._ending:
+            return False
+        # With latest_only, changes supersede one another and leave memory.
+        failing = self._dispatcher.failing_since is not None and not self._endpoint.latest_only
+        return self._queue.has_room and not (failing and self._queue.changes >= _WINDOW_WHILE_FAILING)
+
+    async def until_room(self) -> None:
+        """Wait until a page of changes may be handed over."""
+        await self._queue.until(lambda: self.has_room)
+
+    def reading(self) -> AbstractContextManager[DeliveredMeanwhile]:
+        """Note what is delivered while the delivery log is asked for changes, for :meth:`hand_over`."""
+        return self._queue.reading()
+
+    def hand_over(
+        self, page: Page, meanwhile: DeliveredMeanwhile, before: Position, shared: PageUnderWay | None
+    ) -> None:
+        """Take the changes of a page that are for this endpoint.
+
+        Args:
+            page: The page, without others.
+            meanwhile: What was delivered since the delivery log was asked.
+            before: The position before it.
+            shared: The page that it is a part of, if the endpoint follows the daemon's position.
+        """
+        self._telemetry.read([logged.change for logged in page.changes if not logged.recorded])
+        self._queue.hand_over(page, meanwhile, before, shared)
+
+    def caught_up(self) -> None:
+        """Note that the change log was read to its end once under this lease."""
+        self._queue.caught_up()
+
+    @property
+    def position(self) -> Position:
+        """The position up to which everything is recorded that was handed over."""
+        return self._queue.position
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in flight."""
+        return self._queue.is_empty
+
+    @property
+    def highest_retry(self) -> Seq:
+        """The highest number of a delivery that was handed over to be retried."""
+        return self._queue.highest_retry
+
+    def has_part_of(self, page: PageUnderWay) -> bool:
+        """Return whether some of a page is in flight."""
+        return self._queue.has_part_of(page)
+
+    def stop_following(self) -> None:
+        """Have the daemon's position no longer wait for what is in flight here."""
+        self._queue.stop_following()
 
     @property
     def withdrawn(self) -> bool:
         """Whether the endpoint wants no more requests (410)."""
-        return self._dispatcher.withdrawn.is_set()
+        return self._dispatcher.withdrawn.done()
 
     @property
     def state(self) -> EndpointState:
@@ -116,17 +194,13 @@ class Pipeline:
         telemetry, dispatcher = self._telemetry, self._dispatcher
         failing = dispatcher.failing_since is not None
         probe_at = datetime.now(UTC) + timedelta(seconds=dispatcher.probe_in_seconds or 0.0)
-        return EndpointState(
+        return replace(
+            telemetry.state(asyncio.get_running_loop().time()),
             failing_since=dispatcher.failing_since,
             next_probe_at=probe_at if failing else None,
             problem=dispatcher.problem if failing else self._recorder.problem or self._problem_of_process(),
             rate_limited_since=None if failing else dispatcher.rate_limited_since,
             in_flight=len(dispatcher.requests),
-            deliveries_per_second=telemetry.delivered_per_second(asyncio.get_running_loop().time()),
-            last_success_at=telemetry.last_success_at,
-            last_failure_at=telemetry.last_failure_at,
-            last_failure=telemetry.last_failure,
-            last_hour=telemetry.last_hour,
         )
 
     @property
@@ -134,11 +208,6 @@ class Pipeline:
         """Start of the time without progress, by the event loop's clock; ``None``: there is no work."""
         since = (self._dispatcher.stalled_since, self._recorder.busy_since)
         return min((at for at in since if at is not None), default=None)
-
-    @property
-    def unread_since(self) -> float | None:
-        """Time of the last read of the log, by the event loop's clock; ``None``: reading is paused."""
-        return None if self._finishing or self._changes.reader.state == "blocked" else self._changes.read_at
 
     def look_at_schedule(self) -> None:
         """Read the retry schedule again: somebody may have changed the delivery log."""
@@ -148,11 +217,13 @@ class Pipeline:
         """End the pause before the next probe: somebody says that the endpoint works again."""
         self._dispatcher.probe_now()
 
-    async def run(self, stopping: asyncio.Event, finish_within_seconds: float) -> None:
-        """Deliver until stopped, or the endpoint is withdrawn, or the payload invalid; then finish what is in flight.
+    async def run(self, stopping: asyncio.Future[None], finish_within_seconds: float) -> None:
+        """Deliver until there is nothing left, or stopped, or the endpoint is withdrawn, or the payload invalid.
+
+        Then finish what is in flight.
 
         Args:
-            stopping: Set to stop.
+            stopping: Done to stop.
             finish_within_seconds: Requests that take longer to finish are abandoned; they will be repeated.
 
         Raises:
@@ -162,21 +233,25 @@ class Pipeline:
             PayloadInvalid: The payload does not fit e-Res's tables any more.
             InstallationError: The SQL side cannot be used any more.
         """
+        self._in_memory.endpoints += 1
         recording = asyncio.create_task(self._recorder.run())
-        sources = (self._changes.run(), self._retries.run(), self._dispatcher.run())
-        feeding = [asyncio.create_task(source) for source in sources]
-        stops = [asyncio.create_task(event.wait()) for event in (stopping, self._dispatcher.withdrawn)]
+        feeding = [asyncio.create_task(work) for work in (self._retries.run(), self._dispatcher.run())]
         failures: list[asyncio.Future[Any]] = [recording, self._dispatcher.crashed]
         finishing: list[asyncio.Task[None]] = []
         invalid: PayloadInvalid | None = None
+        self._look_for_rest_later()
         try:
             try:
-                await _first_of([*stops, *feeding, *failures])
+                await _first_of([stopping, self._dispatcher.withdrawn, self._at_rest, *feeding, *failures])
             except PayloadInvalid as error:
                 invalid = error
-            self._finishing = True
+            finally:
+                self._ending = True
+            if self.closed:
+                return
             await end(feeding)
-            _log.info("stopping", endpoint=self._endpoint.name, in_flight=len(self._dispatcher.requests))
+            if not self._queue.is_empty:
+                _log.info("stopping", endpoint=self._endpoint.name, in_flight=len(self._dispatcher.requests))
             finishing = [asyncio.create_task(self._finish())]
             with suppress(TimeoutError):
                 async with asyncio.timeout(finish_within_seconds):
@@ -190,9 +265,34 @@ class Pipeline:
                     await self._dispatcher.finish_requests()
             raise
         finally:
-            await end([*stops, recording, *feeding, *self._dispatcher.requests, *finishing])
+            self._in_memory.endpoints -= 1
+            try:
+                await end([recording, *feeding, *self._dispatcher.requests, *finishing])
+            finally:
+                self._queue.drop()
             if self._dispatcher.crashed.done():
                 self._dispatcher.crashed.exception()  # It was raised, or something else ended the pipeline first.
+
+    def _look_for_rest_later(self) -> None:
+        many = self._in_memory.endpoints >= MANY_ENDPOINTS
+        pause_seconds = min(_REST_SOON_SECONDS, self._rest_after_seconds) if many else self._rest_after_seconds
+        self._loop.call_later(pause_seconds, self._look_for_rest, self._queue.moves)
+
+    def _look_for_rest(self, moves_before: int) -> None:
+        """Take no more, and end, if there was nothing to deliver for some time."""
+        if self._ending:
+            return
+        if self._is_at_rest and self._queue.moves == moves_before:
+            self.closed = True
+            self._at_rest.set_result(None)
+        else:
+            self._look_for_rest_later()
+
+    @property
+    def _is_at_rest(self) -> bool:
+        due = not self._retries.waiting or self._queue.schedule_changed.is_set()
+        recorded = self._queue.is_empty and self._queue.all_recorded.is_set()
+        return recorded and not due and self._dispatcher.failing_since is None
 
     async def _finish(self) -> None:
         await self._dispatcher.finish_requests()

@@ -28,14 +28,20 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from cdc_bridge.capture.change_log import PAGE_BYTES, Page
 from cdc_bridge.capture.position import Position
 from cdc_bridge.model import Change, DeliveryState, Events, ReservationId, Seq, SkipReason
-from cdc_bridge.pipeline.in_flight import DueRetry, InFlight, Stage
-from cdc_bridge.pipeline.recorded_position import RecordedPosition
+from cdc_bridge.pipeline.in_flight import DueRetry, InFlight, KeptAttempt, Stage
+from cdc_bridge.pipeline.in_memory import InMemory
+from cdc_bridge.pipeline.recorded_position import PageUnderWay, RecordedPosition
+from cdc_bridge.transport.outcome import Attempt
 
 _WINDOW_BYTES = 3 * PAGE_BYTES
+_MOST_ATTEMPTS = 1000
+"""Those to be written. Of more, as while nothing can be recorded, the oldest are forgotten."""
+_ATTEMPTS_AT_ONCE = 200
 
 
 class DeliveredMeanwhile(dict[ReservationId, Seq]):
@@ -57,6 +63,8 @@ class DeliveryQueue:
         page_size: int,
         latest_only: bool = False,
         events: Events = Events.BOTH,
+        caught_up: bool = False,
+        in_memory: InMemory | None = None,
     ) -> None:
         """Begin empty.
 
@@ -67,7 +75,10 @@ class DeliveryQueue:
             page_size: Maximum number of changes, and of retries, handed over at once.
             latest_only: Whether the newest change of a reservation supersedes those that are queued.
             events: Changes that the endpoint gets.
+            caught_up: Whether the log was read to its end under this lease already.
+            in_memory: Counts the deliveries of all endpoints.
         """
+        self._in_memory = in_memory or InMemory()
         self._window = window
         self._page_size = page_size
         self._latest_only = latest_only
@@ -79,12 +90,17 @@ class DeliveryQueue:
         self._set_aside: deque[ReservationId] = deque()
         self._held: dict[InFlight, None] = {}  # in the order in which they are probed
         self._settled: deque[InFlight] = deque()
+        self._attempts: deque[KeptAttempt] = deque(maxlen=_MOST_ATTEMPTS)
         self._reads: list[DeliveredMeanwhile] = []
         self._with_newer_unread: Collection[ReservationId] | None = ()
-        self._read_to_end = False
+        self._read_to_end = caught_up
         self._key_bytes = 0
         self._retries = 0
         self._retry_bytes = 0
+        self.moves = 0
+        """How often something was handed over or recorded."""
+        self.highest_retry = Seq(0)
+        """The highest number of a delivery that was handed over to be retried."""
         self.sending = 0
         """How many deliveries the dispatcher has taken and not settled or held."""
         self.dispatchable = asyncio.Event()
@@ -102,6 +118,8 @@ class DeliveryQueue:
     @property
     def has_room(self) -> bool:
         """Whether a page of changes fits into the window."""
+        if (share := self._in_memory.share) is not None and len(self._records) >= share:
+            return False
         return len(self._records) <= self._window - self._page_size and self._key_bytes <= _WINDOW_BYTES - PAGE_BYTES
 
     @property
@@ -128,17 +146,42 @@ class DeliveryQueue:
             # Not remove(): two reads that saw the same are equal, and it would take out the other one.
             self._reads = [other for other in self._reads if other is not meanwhile]
 
-    def hand_over(self, page: Page, meanwhile: DeliveredMeanwhile) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._records
+
+    @property
+    def changes(self) -> int:
+        """How many deliveries are in flight that are no retries."""
+        return len(self._records) - self._retries
+
+    def hand_over(
+        self,
+        page: Page,
+        meanwhile: DeliveredMeanwhile,
+        before: Position | None = None,
+        shared: PageUnderWay | None = None,
+    ) -> None:
         """Add the changes of a page that are not recorded yet.
+
+        Args:
+            page: Those of its changes that are for this endpoint.
+            meanwhile: What was delivered since it was read.
+            before: The position before it, where pages without such changes are left out; ``None``: none are.
+            shared: The page that it is a part of.
 
         Raises:
             RuntimeError: A change is in flight already: the position went back. It is better to crash and start anew
                 from the delivery log than to block its reservation for good.
         """
+        self.moves += 1
         unrecorded = [logged for logged in page.changes if not logged.recorded]
         if twice := [logged.change.seq for logged in unrecorded if logged.change.seq in self._records]:
             raise RuntimeError(f"handed over twice: {twice}")
-        under_way = self._position.hand_over(page.position, len(unrecorded))
+        if before is not None:
+            self._position.skip_to(before)
+        under_way = self._position.hand_over(page.position, len(unrecorded), shared)
         for logged in unrecorded:
             # What was in the log at the start may have been sent by a daemon that died before it recorded that.
             delivery = InFlight(logged.change, page=under_way, may_have_been_sent=not self._read_to_end)
@@ -148,7 +191,12 @@ class DeliveryQueue:
                 self._skip_event(delivery)
         if page.changes and not unrecorded:
             self._note_unrecorded()  # Else the position would stay in front of a page without deliveries.
-        if page.at_end and not self._read_to_end:
+        if page.at_end:
+            self.caught_up()
+
+    def caught_up(self) -> None:
+        """Note that the log was read to its end once under this lease."""
+        if not self._read_to_end:
             self._read_to_end = True
             self._with_newer_unread = ()
             self.schedule_changed.set()
@@ -169,11 +217,13 @@ class DeliveryQueue:
 
     def hand_over_due(self, due: Iterable[DueRetry], meanwhile: DeliveredMeanwhile) -> None:
         """Add retries that are due."""
+        self.moves += 1
         occupied = self.occupied()
         for found in due:
             if found.change.reservation_id in occupied:
                 continue  # It, or a newer change of its reservation, was handed over during the read.
             self._retries += 1
+            self.highest_retry = max(self.highest_retry, found.change.seq)
             self._retry_bytes += found.change.key_bytes
             superseded = found.overtaken or meanwhile.supersedes(found.change)
             self._add(InFlight(found.change, found.attempts, found.failures), superseded=superseded)
@@ -264,6 +314,11 @@ class DeliveryQueue:
         for _ in range(min(limit, len(self._set_aside))):
             self._make_ready(self._set_aside.popleft())
 
+    def keep_attempt(self, delivery: InFlight, attempt: Attempt) -> None:
+        """Have an attempt of a delivery kept, whatever becomes of the delivery."""
+        self._attempts.append(KeptAttempt(delivery.change, delivery.attempts, attempt))
+        self._note_unrecorded()
+
     def settle(self, delivery: InFlight) -> None:
         """Have a delivery recorded in its state."""
         if delivery.stage is Stage.SENDING:
@@ -283,9 +338,36 @@ class DeliveryQueue:
         while self._settled and len(batch) < limit and key_bytes < PAGE_BYTES:
             batch.append(self._settled.popleft())
             key_bytes += batch[-1].change.key_bytes
-        if not self._settled:
+        if not self._settled and len(self._attempts) <= _ATTEMPTS_AT_ONCE:
             self.unrecorded.clear()
         return batch
+
+    def next_attempts(self) -> list[KeptAttempt]:
+        """Return the attempts to write next; they stay until :meth:`attempts_kept`."""
+        return list(islice(self._attempts, _ATTEMPTS_AT_ONCE))
+
+    def attempts_kept(self, attempts: Iterable[KeptAttempt]) -> None:
+        """Forget attempts that are written."""
+        for attempt in attempts:
+            if self._attempts and self._attempts[0] is attempt:  # or it was forgotten for a newer one
+                self._attempts.popleft()
+
+    @property
+    def position(self) -> Position:
+        """The position up to which everything is recorded."""
+        return self._position.reached()
+
+    def has_part_of(self, page: PageUnderWay) -> bool:
+        """Return whether some of a page of all endpoints is in flight here."""
+        return self._position.has_part_of(page)
+
+    def drop(self) -> None:
+        """Note that what is in memory is given up."""
+        self._in_memory.count(-len(self._records))
+
+    def stop_following(self) -> None:
+        """Have the daemon's position no longer wait for what is in flight here."""
+        self._position.leave_shared()
 
     def position_with(self, batch: Iterable[InFlight]) -> Position:
         """Return the position up to which everything is recorded once some more deliveries are."""
@@ -293,6 +375,8 @@ class DeliveryQueue:
 
     def recorded(self, batch: Sequence[InFlight]) -> None:
         """Forget deliveries that are recorded, and let the next ones of their reservations be taken."""
+        self.moves += 1
+        self._in_memory.count(-len(batch))
         for delivery in batch:
             del self._records[delivery.change.seq]
             self._key_bytes -= delivery.change.key_bytes
@@ -300,7 +384,7 @@ class DeliveryQueue:
                 self._retries -= 1
                 self._retry_bytes -= delivery.change.key_bytes
             else:
-                delivery.page.outstanding -= 1
+                delivery.page.recorded()
             if delivery.state is not DeliveryState.SUPERSEDED and delivery.skip_reason is not SkipReason.EVENT:
                 self._leave(delivery)
             if delivery.state.is_pending:
@@ -317,6 +401,7 @@ class DeliveryQueue:
 
     def _keep(self, delivery: InFlight) -> None:
         self._records[delivery.change.seq] = delivery
+        self._in_memory.count(1)
         self._key_bytes += delivery.change.key_bytes
 
     def _add(self, delivery: InFlight, *, superseded: bool) -> None:

@@ -23,6 +23,20 @@ class PageUnderWay:
     """The position once it is recorded."""
     outstanding: int
     """How many of its changes are not recorded."""
+    shared: PageUnderWay | None = None
+    """The page that it is a part of, with the changes of all endpoints that follow the daemon's position."""
+
+    def recorded(self) -> None:
+        """Note that one of its changes is recorded."""
+        self.outstanding -= 1
+        if self.shared is not None:
+            self.shared.outstanding -= 1
+
+    def leave_shared(self) -> None:
+        """Have the daemon's position no longer wait for it."""
+        if self.shared is not None:
+            self.shared.outstanding -= self.outstanding
+            self.shared = None
 
 
 class RecordedPosition:
@@ -38,21 +52,43 @@ class RecordedPosition:
         """How many pages are under way."""
         return len(self._pages)
 
-    def hand_over(self, position: Position, changes: int) -> PageUnderWay:
+    def hand_over(self, position: Position, changes: int, shared: PageUnderWay | None = None) -> PageUnderWay:
         """Add a page.
 
         Args:
             position: The position once all its changes are recorded.
             changes: How many of them have to be recorded.
+            shared: The page that it is a part of.
         """
         if not changes and self._pages:
             self._pages[-1].position = position  # Pages must not pile up while deliveries are held.
             return self._pages[-1]
         if self._pages and len(self._pages) >= self._merge_at:
             self._merge_recorded()
-        page = PageUnderWay(position, changes)
+        page = PageUnderWay(position, changes, shared)
+        if shared is not None:
+            shared.outstanding += changes
         self._pages.append(page)
         return page
+
+    def skip_to(self, position: Position) -> None:
+        """Note that nothing was to be recorded up to a position."""
+        if not self._pages:
+            self._reached = position
+
+    @property
+    def first_unrecorded(self) -> PageUnderWay | None:
+        """The first page that is not recorded as a whole."""
+        return next((page for page in self._pages if page.outstanding), None)
+
+    def has_part_of(self, shared: PageUnderWay) -> bool:
+        """Return whether a part of a page is under way here."""
+        return any(page.shared is shared and page.outstanding for page in self._pages)
+
+    def leave_shared(self) -> None:
+        """Have the daemon's position no longer wait for what is under way here."""
+        for page in self._pages:
+            page.leave_shared()
 
     def _merge_recorded(self) -> None:
         """Merge each recorded page into the one before: one delivery may hold up the first page for long."""

@@ -1,7 +1,7 @@
 """Writes settled deliveries to the delivery log, many in one transaction.
 
 While one transaction is under way the next deliveries gather. So batches grow by themselves under load, and a delivery
-of an idle endpoint is recorded at once.
+of an idle endpoint is recorded at once. With them go the attempts that are kept, also of deliveries that are held.
 
 A batch that the delivery log rejects is halved until the delivery at fault is found. That one is set aside and tried
 again later, and it is named in the log and in the endpoint's problem. Until it is recorded it holds its reservation and
@@ -17,25 +17,40 @@ from typing import Protocol
 
 from cdc_bridge.backoff import Backoff
 from cdc_bridge.capture.position import Position
-from cdc_bridge.errors import StatementFailed
-from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.errors import RowsLocked, StatementFailed
+from cdc_bridge.pipeline.in_flight import InFlight, KeptAttempt
 from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.telemetry import Telemetry
 
 _BATCH_LIMIT = 1000
 
+_LOCKED_AGAIN_AFTER_SECONDS = 2.0
 _TRY_AGAIN = Backoff(first_seconds=5.0, longest_seconds=300.0)
 
 
 class Records(Protocol):
     """The delivery log, as it is written."""
 
-    async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
+    async def record(
+        self,
+        deliveries: Sequence[InFlight],
+        position: Position,
+        attempts: Sequence[KeptAttempt] = (),
+        *,
+        alone: bool = False,
+    ) -> None:
         """Write deliveries, and the position that they allow, in one transaction.
+
+        Args:
+            deliveries: The deliveries.
+            position: The position.
+            attempts: Attempts to keep, if that can be done; no error is raised for them.
+            alone: Whether rows of them were locked before.
 
         Raises:
             LeaseLost: Another daemon has acquired the lease; nothing was written.
             StatementFailed: The statement or one of the deliveries is at fault; nothing was written.
+            RowsLocked: Somebody has locked a delivery; nothing was written.
         """
 
 
@@ -56,6 +71,8 @@ class Recorder:
         self._now = asyncio.get_running_loop().time
         self._set_aside: dict[InFlight, str] = {}
         """Deliveries that cannot be recorded, and why."""
+        self._locked: str | None = None
+        """Why nothing can be recorded at present, if somebody has locked rows."""
         self._failures = 0
         self._try_again_at: float | None = None
         self.busy_since: float | None = None
@@ -65,7 +82,7 @@ class Recorder:
     def problem(self) -> str | None:
         """What cannot be recorded, and why; ``None``: everything can."""
         if not self._set_aside:
-            return None
+            return self._locked
         delivery, reason = next(iter(self._set_aside.items()))
         others = len(self._set_aside) - 1
         which = f"delivery {delivery.change.seq}" + (f" and {others:,} more" if others else "")
@@ -126,5 +143,16 @@ class Recorder:
             recorded += batch
 
     async def _write(self, batch: Sequence[InFlight], recorded: Sequence[InFlight]) -> None:
-        self.busy_since = self._now()
-        await self._records.record(batch, self._queue.position_with([*recorded, *batch]))
+        while True:
+            self.busy_since = self._now()
+            attempts = self._queue.next_attempts()
+            position = self._queue.position_with([*recorded, *batch])
+            try:
+                await self._records.record(batch, position, attempts, alone=self._locked is not None)
+            except RowsLocked as error:
+                self._locked = error.problem
+                await asyncio.sleep(_LOCKED_AGAIN_AFTER_SECONDS)
+            else:
+                self._locked = None
+                self._queue.attempts_kept(attempts)
+                return

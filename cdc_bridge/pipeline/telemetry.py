@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.last_hour import LastHour, with_attempt
-from cdc_bridge.metrics import EndpointMetrics
+from cdc_bridge.metrics import SERIES
 from cdc_bridge.model import Change, DeliveryState
 from cdc_bridge.pipeline.in_flight import InFlight
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
@@ -36,7 +37,7 @@ class Telemetry:
             last_hour: Attempts under earlier leases; ``None``: none are known.
         """
         self._endpoint = endpoint
-        self._metrics = EndpointMetrics(endpoint)
+        self._metrics = SERIES.of(endpoint)
         self._delivered_in: deque[tuple[int, int]] = deque()  # by the second
         self.last_success_at: datetime | None = None
         self.last_failure_at: datetime | None = None
@@ -44,6 +45,16 @@ class Telemetry:
         self._flaw_logged_at: dict[str, float] = {}
         self.last_hour = last_hour
         """Attempts by the minute; ``None``: there was none."""
+
+    def state(self, now: float) -> EndpointState:
+        """Return the state of an endpoint of which nothing is in flight."""
+        return EndpointState(
+            deliveries_per_second=self.delivered_per_second(now),
+            last_success_at=self.last_success_at,
+            last_failure_at=self.last_failure_at,
+            last_failure=self.last_failure,
+            last_hour=self.last_hour,
+        )
 
     def read(self, changes: list[Change]) -> None:
         """Report changes that were read from the change log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cdc_bridge.endpoints.options import Endpoint
@@ -31,45 +31,54 @@ class Plan:
 
 
 def plan(
-    listed: Sequence[ListedEndpoint],
+    listed: Iterable[ListedEndpoint],
+    free: Collection[EndpointId],
     leased: Mapping[EndpointId, Endpoint],
     definition_of: Callable[[ListedEndpoint], Endpoint | None],
     pauses: Mapping[EndpointId, float],
+    *,
+    alone: bool,
 ) -> Plan:
     """Plan which endpoints to stop and which to acquire.
 
     Args:
         listed: All endpoints.
-        leased: This daemon's endpoints, with the definitions that their pipelines use.
+        free: Those that no daemon has leased.
+        leased: This daemon's endpoints, with the definitions by which it delivers to them.
         definition_of: Returns an endpoint's definition now; ``None``: another daemon's settings declare it. Raises
             ``ValueError`` if a value is invalid.
         pauses: Seconds for which endpoints are not to be acquired, as their pipelines have just crashed or end now.
+        alone: Whether there is no other live daemon.
     """
-    result = Plan(stop=set(leased) - {endpoint.endpoint_id for endpoint in listed})
+    result = Plan()
+    left = set(leased)
     for endpoint in listed:
-        ours = leased.get(endpoint.endpoint_id)
+        endpoint_id = endpoint.endpoint_id
+        left.discard(endpoint_id)
+        ours = leased.get(endpoint_id)
+        if ours is None and endpoint_id not in free:
+            continue
         try:
             wanted = None if endpoint.paused or endpoint.disabled else definition_of(endpoint)
         except ValueError as error:
             wanted = None
-            if endpoint.free or ours is not None:
+            if ours is None:  # Else it is recorded once the lease is released.
                 result.problems.append((endpoint, str(error)))
         if ours is not None:
             if ours != wanted:
-                result.stop.add(endpoint.endpoint_id)
+                result.stop.add(endpoint_id)
         elif wanted is not None:
-            _consider(result, endpoint, wanted, pauses.get(endpoint.endpoint_id, 0.0))
+            _consider(result, endpoint, wanted, pauses.get(endpoint_id, 0.0))
+    result.stop |= left
     # Half of the free endpoints at a time: daemons that look at the same time share them.
-    if len(result.acquire) > 1:
+    if len(result.acquire) > 1 and not alone:
         result.look_again(0.0)
         result.acquire = result.acquire[: (len(result.acquire) + 1) // 2]
     return result
 
 
 def _consider(result: Plan, endpoint: ListedEndpoint, wanted: Endpoint, pause_seconds: float) -> None:
-    if not endpoint.free:
-        result.look_again(endpoint.lease_ends_in_seconds or 0.0)
-    elif not endpoint.same_cluster:
+    if not endpoint.same_cluster:
         result.problems.append((endpoint, RESTORED_ELSEWHERE))
     elif pause_seconds > 0:
         result.look_again(pause_seconds)

@@ -1,9 +1,8 @@
-"""Cache of endpoint definitions: rows are checked once, as the check reads certificates from files."""
+"""Cache of endpoint definitions: a row is checked once, as the check reads certificates from files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
 
 from cdc_bridge.endpoints.options import Endpoint, endpoint_from
 from cdc_bridge.endpoints.store import ListedEndpoint
@@ -32,7 +31,7 @@ class EndpointDefinitions:
         self._payload_problem = payload_problem
         self._declared = declared
         self._allow_http = allow_http
-        self._known: dict[EndpointId, tuple[tuple[Any, ...], Endpoint]] = {}
+        self._known: dict[EndpointId, Endpoint] = {}
 
     def reload(self, declared: Endpoint | None, *, allow_http: bool) -> None:
         """Apply changed settings, and check every row and its files anew."""
@@ -55,18 +54,14 @@ class EndpointDefinitions:
         if endpoint.in_settings:
             return _routable(self._declared) if self._declared and self._declared.name == endpoint.name else None
         known = self._known.get(endpoint.endpoint_id)
-        if known is None or known[0] != endpoint.stored:
+        if known is None:
             definition = endpoint_from(endpoint.name, endpoint.row, allow_http=self._allow_http)
-            known = self._known[endpoint.endpoint_id] = endpoint.stored, _routable(definition)
-        return known[1]
+            known = self._known[endpoint.endpoint_id] = _routable(definition)
+        return known
 
     def forget(self, endpoint_id: EndpointId) -> None:
-        """Check an endpoint's row anew next time."""
+        """Check an endpoint's row anew next time: it has changed, or is gone."""
         self._known.pop(endpoint_id, None)
-
-    def forget_all_but(self, endpoint_ids: Collection[EndpointId]) -> None:
-        """Drop the definitions of removed endpoints."""
-        self._known = {endpoint_id: known for endpoint_id, known in self._known.items() if endpoint_id in endpoint_ids}
 
 
 def _routable(endpoint: Endpoint) -> Endpoint:
@@ -77,14 +72,3 @@ def _routable(endpoint: Endpoint) -> Endpoint:
     """
     route_of(endpoint)
     return endpoint
-
-
-def certificates_of(endpoint: Endpoint) -> list[bytes]:
-    """Return the contents of an endpoint's certificate files; empty for one that cannot be read."""
-    contents = []
-    for path in endpoint.files:
-        try:
-            contents.append(path.read_bytes())
-        except OSError:
-            contents.append(b"")
-    return contents

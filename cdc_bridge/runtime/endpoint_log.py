@@ -6,10 +6,13 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
+from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
+from cdc_bridge.transport.proxy import route_of
 
 _STOPPED = {"paused", "disabled"}
+_MOST_NAMED = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -21,12 +24,16 @@ class EndpointLog:
         self._logged: dict[EndpointId, str] = {}
         self._lost: dict[EndpointId, str] = {}
 
-    def listed(self, listed: Sequence[ListedEndpoint]) -> None:
-        """Log which endpoints were lost, paused, disabled or resumed since the last list."""
-        existing = {endpoint.endpoint_id for endpoint in listed}
+    def listed(self, changed: Sequence[ListedEndpoint], existing: Collection[EndpointId]) -> None:
+        """Log which endpoints were lost, paused, disabled or resumed since the last list.
+
+        Args:
+            changed: Those that somebody has changed.
+            existing: All that there are.
+        """
         self.report_losses(existing)
         self._logged = {endpoint_id: text for endpoint_id, text in self._logged.items() if endpoint_id in existing}
-        for endpoint in listed:
+        for endpoint in changed:
             state = "disabled" if endpoint.disabled else "paused" if endpoint.paused else None
             if state is not None:
                 self._stopped(endpoint, state)
@@ -47,10 +54,15 @@ class EndpointLog:
             self._logged[endpoint_id] = problem
             _log.error("endpoint invalid", endpoint=name, problem=problem)
 
-    def assigned(self, endpoint_id: EndpointId, name: str, url: str, route: str) -> None:
-        """Log that this daemon delivers to an endpoint from now on, directly or through a proxy."""
-        self._logged.pop(endpoint_id, None)
-        _log.info("endpoint assigned", endpoint=name, url=url, route=route)
+    def assigned(self, endpoints: Sequence[tuple[EndpointId, Endpoint]]) -> None:
+        """Log that this daemon delivers to endpoints from now on, directly or through a proxy; of many, how many."""
+        for endpoint_id, endpoint in endpoints:
+            self._logged.pop(endpoint_id, None)
+            if len(endpoints) <= _MOST_NAMED:
+                route = str(route_of(endpoint))
+                _log.info("endpoint assigned", endpoint=endpoint.name, url=endpoint.shown_url, route=route)
+        if len(endpoints) > _MOST_NAMED:
+            _log.info("endpoints assigned", endpoints=len(endpoints))
 
     def lost(self, endpoint_id: EndpointId, name: str) -> None:
         """Note a lost lease; the next list tells whether another daemon has it or the endpoint was removed."""
@@ -62,6 +74,9 @@ class EndpointLog:
         Args:
             existing: The endpoints that exist; ``None``: not known, so all are taken to exist.
         """
+        if len(self._lost) > _MOST_NAMED:
+            _log.warning("endpoint leases lost", endpoints=len(self._lost))
+            self._lost.clear()
         for endpoint_id, name in self._lost.items():
             if existing is None or endpoint_id in existing:
                 _log.warning("endpoint lease lost", endpoint=name)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -19,7 +20,9 @@ from cdc_bridge.checks.schema import check_installation
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
+from cdc_bridge.endpoints.survey import FIRST_PAGE, EndpointSurvey, survey
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.metrics import OWN_SERIES_UP_TO
 from cdc_bridge.runtime.lease_coordinator import LeaseCoordinator
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint, LeasedEndpoints
 from cdc_bridge.runtime.mapping_monitor import MappingMonitor
@@ -29,6 +32,8 @@ from cdc_bridge.tasks import end
 from cdc_bridge.transport.places import Places
 
 READ_AT_MOST_EVERY_SECONDS = 2.0
+_PAUSE_PER_SECOND_OF_READING_MANY = 9.0
+_LONGEST_PAUSE_SECONDS = 10.0
 _RESPOND_WITHIN_SECONDS = 5.0
 _RESPOND_WHILE_LOST_WITHIN_SECONDS = 0.5
 _ALIVE_ALLOWANCE_SECONDS = 10.0
@@ -38,14 +43,22 @@ _ALIVE_ALLOWANCE_SECONDS = 10.0
 class HealthSnapshot:
     """Endpoints and problems at one moment."""
 
+    survey: EndpointSurvey | None
+    """What there is to say of all endpoints; ``None`` while the database is lost. While it is slow, that of before."""
     endpoints: Sequence[EndpointOverview]
-    """Empty while the database is lost; while it is slow, those of the snapshot before."""
+    """All of them; of more than have metrics of their own, some of those in trouble."""
     problems: Sequence[Problem]
     database_up: bool
-    leased: Sequence[LeasedEndpoint]
-    """Endpoints that this daemon delivers to."""
+    leased: Collection[LeasedEndpoint]
+    """Endpoints that this daemon leases; of many, those that it has delivered to lately."""
+    number_leased: int
     listening: bool
     """Whether notifications arrive; if not, the daemon polls."""
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all endpoints are here, not only some."""
+        return self.survey is None or self.survey.number <= OWN_SERIES_UP_TO
 
 
 class HealthMonitor:
@@ -61,6 +74,7 @@ class HealthMonitor:
         mapping: MappingMonitor,
         places: Places,
         settings: CurrentSettings,
+        alerts: Callable[[], str | None],
     ) -> None:
         """Prepare to read snapshots.
 
@@ -72,6 +86,7 @@ class HealthMonitor:
             mapping: Looks at the payload and at capture.
             places: Know what this process ran out of.
             settings: Say how much lag is too much.
+            alerts: Says why alerts cannot be sent; ``None``: nothing failed.
         """
         self._database = database
         self._listener = listener
@@ -80,6 +95,7 @@ class HealthMonitor:
         self._mapping = mapping
         self._places = places
         self._settings = settings
+        self._alerts = alerts
         self._reading: asyncio.Task[HealthSnapshot] | None = None
         self._began_at = self._next_at = float("-inf")
         self._latest: HealthSnapshot | None = None
@@ -104,11 +120,15 @@ class HealthMonitor:
             await end([self._reading])
 
     def _keep(self, read: asyncio.Task[HealthSnapshot]) -> None:
-        """Keep a snapshot. The next read waits as long as this one took, as it may be work for the database."""
+        """Keep a snapshot. The longer the read took, the later is the next one: it may be work for the database."""
         self._reading = None
-        now = time.monotonic()
-        self._next_at = now + max(READ_AT_MOST_EVERY_SECONDS, now - self._began_at)
         self._latest = read.result()
+        now = time.monotonic()
+        took_seconds = now - self._began_at
+        self._next_at = now + max(READ_AT_MOST_EVERY_SECONDS, took_seconds)
+        if not self._latest.has_all:
+            pause_seconds = _PAUSE_PER_SECOND_OF_READING_MANY * took_seconds
+            self._next_at = max(self._next_at, now + min(_LONGEST_PAUSE_SECONDS, pause_seconds))
 
     @property
     def _database_lost(self) -> bool:
@@ -128,37 +148,41 @@ class HealthMonitor:
 
     async def _read(self) -> HealthSnapshot:
         try:
-            endpoints, installation = await self._database.patiently(_read)
-            checks = [installation, *await self._mapping.look()]
+            found = await self._database.patiently(partial(_read, max_lag_seconds=self._settings.now.max_lag_seconds))
+            checks = await self._mapping.look()
         except BridgeError as error:
             checks = [Check("installation", Verdict.FAILED, error.problem, error.remedy)]
             return self._snapshot_of(None, checks)
-        return self._snapshot_of(endpoints, checks)
+        return self._snapshot_of(found, [found.installation, *checks])
 
     def _snapshot_of(
         self,
-        endpoints: list[EndpointOverview] | None,
+        found: _Found | None,
         checks: Sequence[Check] = (),
         *,
         database: str | None = None,
     ) -> HealthSnapshot:
-        found = find_problems(
+        problems = find_problems(
             database=database,
             checks=checks,
             polling_because=self._listener.fallen_back,
             out_of=self._places.problem,
-            endpoints=endpoints,
+            alerts=self._alerts(),
+            endpoints=None if found is None else found.survey,
             max_lag_seconds=self._settings.now.max_lag_seconds,
         )
         now = datetime.now(UTC)
-        seen = {problem.part: self._first_seen.get(problem.part, now) for problem in found}
+        seen = {problem.part: self._first_seen.get(problem.part, now) for problem in problems}
         # While the database is lost, a problem found before counts as unsolved.
         self._first_seen = seen if database is None else self._first_seen | seen
+        number_leased = self._supervisor.number_leased
         return HealthSnapshot(
-            endpoints or [],
-            [replace(problem, seen_since=self._first_seen[problem.part]) for problem in found],
+            None if found is None else found.survey,
+            () if found is None else found.endpoints,
+            [replace(problem, seen_since=self._first_seen[problem.part]) for problem in problems],
             database_up=database is None,
-            leased=self._supervisor.leased,
+            leased=self._supervisor.leased if number_leased <= OWN_SERIES_UP_TO else self._supervisor.active,
+            number_leased=number_leased,
             listening=self._listener.listening,
         )
 
@@ -169,6 +193,17 @@ class HealthMonitor:
         return None if silent_seconds <= longest else f"no heartbeat was tried for {silent_seconds:.0f} s"
 
 
-async def _read(connection: AsyncConnection[TupleRow]) -> tuple[list[EndpointOverview], Check]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the database says."""
+
+    installation: Check
+    survey: EndpointSurvey
+    endpoints: Sequence[EndpointOverview]
+
+
+async def _read(connection: AsyncConnection[TupleRow], max_lag_seconds: float) -> _Found:
     installation = await check_installation(connection)
-    return await endpoint_overviews(connection), installation
+    surveyed = await survey(connection, max_lag_seconds, FIRST_PAGE)
+    all_of_them = surveyed.number <= OWN_SERIES_UP_TO
+    return _Found(installation, surveyed, await endpoint_overviews(connection) if all_of_them else surveyed.in_trouble)

@@ -1,14 +1,13 @@
 """The database session by which other daemons see that this one is alive.
 
-It holds an advisory lock on a number of the daemon's own. When the daemon is killed, PostgreSQL ends the session and
-releases the lock, so other daemons need not wait until the leases expire. Through a pooler that shares sessions the
-lock proves nothing, and only the leases' time counts.
+It holds an advisory lock on the daemon's number. When the daemon is killed, PostgreSQL ends the session and releases
+the lock, so other daemons need not wait until the leases expire. Through a pooler that shares sessions the lock proves
+nothing, and only the leases' time counts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -19,8 +18,6 @@ from cdc_bridge.sessions import ServerIncarnation, Session
 _queries = load_queries(__name__)
 
 T = TypeVar("T")
-
-_MOST_NUMBERS = 2**31
 
 
 class Heartbeat:
@@ -36,10 +33,9 @@ class Heartbeat:
         self._database = database
         self._timeout_seconds = timeout_seconds
         self._connection: Session | None = None
-        self.server: ServerIncarnation | None = None
-        """Where the session leads to, or has led to."""
-        self.number = 0
-        """The number locked by the present session."""
+        self._daemon_id: int | None = None
+        self._server: ServerIncarnation | None = None
+        self._locked = False
         self.name = process_name()
 
     async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
@@ -52,11 +48,21 @@ class Heartbeat:
             await self.close()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await operation(self._connection or await self._connect())
+                connection = self._connection or await self._connect()
+                if connection.incarnation == self._server and not self._locked:
+                    await self._lock(connection)  # The session before may have it for some time.
+                return await operation(connection)
         except DATABASE_ERRORS as error:
             if is_unavailable(error, self._connection):
                 await self.close()
             raise
+
+    async def lock(self, daemon_id: int) -> bool:
+        """Lock this daemon's number; return whether that was possible. A new session locks it anew."""
+        if self._connection is None:
+            return False
+        self._daemon_id, self._server = daemon_id, self._connection.incarnation
+        return await self._lock(self._connection)
 
     async def close(self) -> None:
         """End the session."""
@@ -65,11 +71,10 @@ class Heartbeat:
             await connection.close()
 
     async def _connect(self) -> Session:
-        connection = self._connection = await self._database.connect()
-        self.server = connection.incarnation
-        while True:
-            self.number = random.randrange(_MOST_NUMBERS)
-            cursor = await connection.execute(_queries["try_heartbeat_lock"], {"daemon_number": self.number})
-            record = await cursor.fetchone()
-            if record is not None and record[0]:
-                return connection
+        self._connection, self._locked = await self._database.connect(), False
+        return self._connection
+
+    async def _lock(self, connection: Session) -> bool:
+        cursor = await connection.execute(_queries["try_heartbeat_lock"], {"daemon_id": self._daemon_id})
+        self._locked = await cursor.fetchone() == (True,)
+        return self._locked

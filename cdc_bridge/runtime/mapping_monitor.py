@@ -3,34 +3,55 @@
 e-Res can alter its tables as it likes, and a DBA the payloads. What that breaks has to be known within a minute: it is
 logged, and endpoints whose payload cannot be loaded, or whose conditions do not fit it, are invalid until that is
 mended. Their changes are kept, and no retry is used up. Other endpoints are not concerned.
+
+As long as all is well, one statement asks whether anything in the database's catalogs was written. Only then, or if the
+endpoints get something else, does the monitor look at everything again; and every ten minutes, whatever was counted.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
-from functools import partial
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from cdc_bridge.checks.capture import check_capture
-from cdc_bridge.checks.mapping import check_contract
+from cdc_bridge.checks.mapping import judge_contract
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database
-from cdc_bridge.endpoints.store import subscriptions
+from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.errors import InstallationError, PayloadInvalid
-from cdc_bridge.model import ReservationId
-from cdc_bridge.payload.definition import payload_definition
+from cdc_bridge.model import EndpointId, ReservationId
+from cdc_bridge.payload.conditions import unfitting
+from cdc_bridge.payload.definition import PayloadDefinition, payload_definition
 from cdc_bridge.payload.loader import ReservationLoader
-from cdc_bridge.payload.reservations import newest_changed
-from cdc_bridge.payload.subscription import Subscription, condition_text
+from cdc_bridge.payload.sample import sample_reservations
+from cdc_bridge.payload.subscription import Subscription
+from cdc_bridge.queries import load_queries
+from cdc_bridge.runtime.subscriptions_in_use import SubscriptionsInUse
 from cdc_bridge.sessions import LoadingConnection
 
-_LOOK_EVERY_SECONDS = 20.0
+_LOOK_EVERY_SECONDS = 30.0
 _LOOK_EVERY_SECONDS_WHILE_INVALID = 3.0
+_LOOK_AT_EVERYTHING_EVERY_SECONDS = 600.0
 
+_queries = load_queries(__name__)
 _log = structlog.get_logger(__name__)
+
+
+class EndpointList(Protocol):
+    """Lists all endpoints."""
+
+    @property
+    def listed(self) -> Mapping[EndpointId, ListedEndpoint]:
+        """All of them: another mapping, and another row of an endpoint, if something has changed."""
+
+    async def until_listed(self) -> None:
+        """Wait until they are known."""
 
 
 class MappingMonitor:
@@ -41,11 +62,23 @@ class MappingMonitor:
         self._database = database
         self._loaders: dict[str, ReservationLoader] = {}
         """Of the payloads in use."""
-        self._fitting: dict[Subscription, str] = {}
-        """The revision of the payload that conditions were found to fit."""
+        self._in_use = SubscriptionsInUse()
+        self._definitions: dict[str, PayloadDefinition] = {}
+        """Of the payloads in use that can be loaded."""
+        self._revisions: dict[str, str] | None = None
+        """Those of the payloads when the conditions were judged; ``None``: other conditions are in use since."""
+        self._judged: dict[Subscription, str] = {}
+        """The revision of its payload that each was judged by."""
+        self._unfit: dict[Subscription, PayloadInvalid] = {}
+        """Those of the conditions that do not fit."""
         self._invalid: dict[Subscription, PayloadInvalid] = {}
+        self._checks: Sequence[Check] = ()
+        self._catalog_writes: int | None = None
+        self._look_at_everything_at = 0.0
         self._logged: dict[str, Check] = {}
         self._look_now = asyncio.Event()
+        self.endpoints: EndpointList | None = None
+        """Lists all endpoints; ``None``: there are none."""
         self.changed: Callable[[], None] = lambda: None
         """Called when an endpoint's payload became invalid or valid."""
 
@@ -87,43 +120,67 @@ class MappingMonitor:
         Raises:
             InstallationError: A statement failed.
         """
-        in_use = await self._database.patiently(subscriptions)
-        invalid = await self._database.load_patiently(partial(self._find_invalid, in_use=in_use))
+        others_in_use = False
+        if self.endpoints is not None:
+            await self.endpoints.until_listed()
+            others_in_use = self._in_use.update(self.endpoints.listed)
+        if others_in_use:
+            self._revisions = None
+        writes, is_waiting = await self._database.patiently(_catalog_writes)
+        if (
+            others_in_use
+            or is_waiting
+            or writes is None
+            or writes != self._catalog_writes
+            or self._invalid
+            or not all(check.verdict is Verdict.OK for check in self._checks)
+            or time.monotonic() >= self._look_at_everything_at
+        ):
+            self._checks = await self._look_at_everything()
+            self._catalog_writes = writes  # Counted before, so that nothing written since is missed.
+            self._look_at_everything_at = time.monotonic() + _LOOK_AT_EVERYTHING_EVERY_SECONDS
+        return self._checks
+
+    async def _look_at_everything(self) -> Sequence[Check]:
+        invalid = await self._database.load_patiently(self._find_invalid)
         self._note(invalid)
-        payloads = {subscription.payload for subscription in in_use}
-        mapping = await self._database.load_patiently(
-            partial(check_contract, payloads=payloads, invalid=invalid.values())
-        )
+        mapping = judge_contract(self._definitions, invalid.values())
         capture = await self._database.patiently(check_capture)
         for check in (mapping, capture):
             self._log(check.name, check)
         return mapping, capture
 
-    async def _find_invalid(
-        self, connection: LoadingConnection, in_use: AbstractSet[Subscription]
-    ) -> dict[Subscription, PayloadInvalid]:
-        payloads = {subscription.payload for subscription in in_use}
-        self._loaders = {payload: self._loaders.get(payload) or _loader(payload) for payload in payloads}
-        self._fitting = {each: revision for each, revision in self._fitting.items() if each in in_use}
+    async def _find_invalid(self, connection: LoadingConnection) -> dict[Subscription, PayloadInvalid]:
+        payloads = self._in_use.payloads
+        self._loaders = {payload: self._loaders.get(payload) or _loader(payload) for payload in sorted(payloads)}
         invalid: dict[Subscription, PayloadInvalid] = {}
-        revisions: dict[str, str] = {}
+        self._definitions = {}
         for payload, loader in self._loaders.items():
             try:
                 await loader.require_valid(connection)
-                revisions[payload] = (await payload_definition(connection, payload)).revision
+                self._definitions[payload] = await payload_definition(connection, payload)
             except PayloadInvalid as error:
                 invalid[Subscription(payload)] = error
-        for subscription in in_use:
-            if (revision := revisions.get(subscription.payload)) is None:
-                continue
-            try:
-                if self._fitting.get(subscription) != revision:
-                    await condition_text(connection, subscription)
-                    self._fitting[subscription] = revision
-                await self._look_at_evidence(connection, subscription)
-            except PayloadInvalid as error:
-                invalid[subscription] = error
-        return invalid
+        await self._judge_conditions(connection)
+        for subscription in [each for each, error in self._invalid.items() if error.evidence]:
+            if subscription in self._in_use.all and subscription.payload in self._definitions:
+                try:
+                    await self._look_at_evidence(connection, subscription)
+                except PayloadInvalid as error:
+                    invalid[subscription] = error
+        return invalid | self._unfit
+
+    async def _judge_conditions(self, connection: LoadingConnection) -> None:
+        """Judge the conditions that are new, and those on a payload that was defined anew."""
+        revisions = {payload: definition.revision for payload, definition in self._definitions.items()}
+        if revisions == self._revisions:
+            return
+        in_use = {each: revisions[each.payload] for each in self._in_use.all if each.payload in revisions}
+        new = [each for each, revision in in_use.items() if self._judged.get(each) != revision]
+        unfit = await unfitting(connection, new)
+        kept = in_use.keys() - set(new)
+        self._unfit = {each: error for each, error in self._unfit.items() if each in kept} | unfit
+        self._judged, self._revisions = in_use, revisions
 
     async def _look_at_evidence(self, connection: LoadingConnection, subscription: Subscription) -> None:
         """Load the reservations that a payload failed for, though it fits e-Res's tables, and the newest.
@@ -134,7 +191,7 @@ class MappingMonitor:
         before = self._invalid.get(subscription)
         if before is None or not before.evidence:
             return
-        newest = await self._database.patiently(newest_changed)
+        newest = await self._database.patiently(sample_reservations)
         loader = ReservationLoader(subscription)
         loaded = await loader.load_each(connection, [*newest, *map(ReservationId, before.evidence)])
         if loaded.unreadable and not loaded.reservations:
@@ -158,6 +215,12 @@ class MappingMonitor:
             _log.error(f"{name} broken", problem=check.detail, remedy=check.remedy)
         elif check.verdict is Verdict.WARNING:
             _log.warning(f"{name} incomplete", problem=check.detail, remedy=check.remedy)
+
+
+async def _catalog_writes(connection: AsyncConnection[TupleRow]) -> tuple[int | None, bool]:
+    cursor = await connection.execute(_queries["catalog_writes"])
+    ((writes, is_waiting),) = await cursor.fetchall()
+    return writes, is_waiting
 
 
 def _loader(payload: str) -> ReservationLoader:

@@ -1,4 +1,4 @@
-"""Background task that deletes what has had its time: rows of the change log and the delivery log, and old secrets.
+"""Background task that deletes what has had its time: rows of the logs, old secrets, kept responses of the HTTP API.
 
 The procedure in the database decides what is deleted and what never is; after each page it pauses for as long as the
 page took. Several daemons may prune at once. A failure is logged and tried again later; it never ends the daemon.
@@ -38,7 +38,7 @@ class Pruner:
     async def run(self) -> None:
         """Prune at intervals until cancelled."""
         while True:
-            for prune in (self._prune_secrets, self._prune_logs):
+            for prune in (self._prune_secrets, self._prune_idempotency_keys, self._prune_logs):
                 try:
                     await prune()
                 except DATABASE_ERRORS as error:
@@ -52,6 +52,10 @@ class Pruner:
             if expired := [endpoint_id for (endpoint_id,) in await cursor.fetchall()]:
                 await connection.execute(_queries["clear_expired_secrets"], {"endpoint_ids": expired})
                 _log.info("expired secrets cleared", endpoints=len(expired))
+
+    async def _prune_idempotency_keys(self) -> None:
+        async with await self._database.connect() as connection:
+            await connection.execute(_queries["prune_idempotency_keys"])
 
     async def _prune_logs(self) -> None:
         began, settings = time.monotonic(), self._settings.now

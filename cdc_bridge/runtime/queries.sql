@@ -2,22 +2,47 @@
 -- psycopg's %(name)s, so a literal percent sign is written twice.
 
 -- name: try_heartbeat_lock
--- Marks the daemon of this number as alive for as long as this session lasts.
-select pg_try_advisory_lock(52684, %(daemon_number)s)
+-- Marks a daemon as live for as long as this session lasts.
+select pg_try_advisory_lock(52684, %(daemon_id)s)
 
 -- name: assigned_statuses
 -- Status and reason of some endpoints.
 select name, status, reason from cdc_bridge.endpoint_status where endpoint_id = any (%(endpoint_ids)s) order by name
 
--- name: reconcile_due
--- Start of the period that an endpoint can be reconciled for, and the seconds until that is due. No row: its lease is not
--- ours any more, or its position is another cluster's.
+-- name: assigned_by_status
+-- How many of some endpoints have which status, the most frequent first.
+select status, count(*)
+from cdc_bridge.endpoint_status
+where endpoint_id = any (%(endpoint_ids)s)
+group by status
+order by count(*) desc, status
+
+-- name: catalog_writes
+-- A number that is another one after each change of the database's catalogs, or of what the DBA's functions note, as soon as
+-- the session that made it has reported it: after ten seconds at the latest; null: nobody counts. And whether changed rows
+-- of related tables have waited for a minute.
 select
-  greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days'),
-  extract(epoch from coalesce(reconciled_at + %(interval_seconds)s * interval '1 second', now()) - now())::float8
+  case when current_setting('track_counts')::boolean then (
+    select sum(pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid))::bigint
+    from pg_class c
+    where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind = 'r'
+        and c.relname not in ('pg_statistic', 'pg_largeobject', 'pg_largeobject_metadata')
+      or c.oid in (
+        'cdc_bridge.payload_definition'::regclass, 'cdc_bridge.captured_table'::regclass, 'cdc_bridge.related_table'::regclass
+      )
+  ) end,
+  exists (select from cdc_bridge.related_change c where c.changed_at < now() - interval '1 minute')
+
+-- name: reconcile_due
+-- The endpoints of a daemon whose last reconcile is longest ago, if they are due, each with the start of the period that it
+-- can be reconciled for. Not those that are left out, or whose position is another cluster's.
+select endpoint_id, fencing_token, greatest(created_at, pruned_until + interval '1 hour', now() - interval '7 days')
 from cdc_bridge.endpoint
-where endpoint_id = %(endpoint_id)s and fencing_token = %(fencing_token)s
+where daemon_id = %(daemon_id)s and endpoint_id <> all (%(left_out)s::bigint[])
   and cluster = (select system_identifier from pg_control_system())
+  and coalesce(reconciled_at + %(interval_seconds)s * interval '1 second' <= now(), true)
+order by reconciled_at nulls first, endpoint_id
+limit %(limit)s
 
 -- name: note_reconciled
 -- Records the result of a reconcile.
@@ -34,6 +59,10 @@ select endpoint_id from cdc_bridge.endpoint where previous_secret_until <= now()
 update cdc_bridge.endpoint
 set previous_secret = null, previous_secret_until = null
 where endpoint_id = any (%(endpoint_ids)s) and previous_secret_until <= now()
+
+-- name: prune_idempotency_keys
+-- Deletes the responses of the HTTP API that have been kept for their 24 hours.
+delete from cdc_bridge.idempotency_key where recorded_at < now() - interval '24 hours'
 
 -- name: prune
 -- Deletes what was settled long ago, page by page, each in a transaction of its own; cannot run inside a transaction.

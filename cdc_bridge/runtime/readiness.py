@@ -6,13 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from operator import itemgetter
 
 from cdc_bridge.checks.endpoints import NO_ENDPOINT, NO_ENDPOINT_REMEDY, how_to_resume
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.status import EndpointStatus, age
+from cdc_bridge.endpoints.survey import EndpointSurvey
 
-_SUMMARIES_IN_HEADLINE = 3
+_MOST_OF_A_KIND = 5
+"""Endpoints with the same problem that have a line each; of more, one line says how many there are."""
 
 
 class Part(StrEnum):
@@ -26,6 +30,7 @@ class Part(StrEnum):
     ENDPOINT = "endpoint"
     LAG = "lag"
     RESOURCES = "resources"
+    ALERTS = "alerts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,12 @@ class Problem:
     """When it began, where that is known."""
     seen_since: datetime | None = None
     """When a health check found it first."""
+    about: str = ""
+    """The endpoint that it is about; of many with the same problem, what that is."""
+    endpoints: Sequence[str] = ()
+    """The endpoints that it is about; of many, some."""
+    number: int = 0
+    """How many there are."""
 
     def __str__(self) -> str:
         """Return it on one line."""
@@ -48,24 +59,15 @@ class Problem:
         return text + (f" -> {self.remedy}" if self.remedy else "")
 
 
-def headline(problems: Sequence[Problem]) -> str:
-    """Return the problems as one sentence; empty if there is none."""
-    if not problems:
-        return ""
-    named = [problem.summary for problem in problems[:_SUMMARIES_IN_HEADLINE]]
-    if more := len(problems) - len(named):
-        named.append(f"{more} more")
-    return f"{len(problems)} problem{'' if len(problems) == 1 else 's'}: {'; '.join(named)}."
-
-
 def find_problems(
     *,
     database: str | None,
     checks: Sequence[Check],
     polling_because: str | None,
-    endpoints: Sequence[EndpointOverview] | None,
+    endpoints: EndpointSurvey | None,
     max_lag_seconds: float,
     out_of: str | None = None,
+    alerts: str | None = None,
 ) -> list[Problem]:
     """Return what is wrong, the worst first.
 
@@ -73,9 +75,10 @@ def find_problems(
         database: What PostgreSQL does instead of responding; then the rest is unknown and left empty.
         checks: Results for the installation, the mapping and capture.
         polling_because: Why the listener polls though it is meant to receive notifications.
-        endpoints: All of them; ``None``: not known.
-        max_lag_seconds: Lag from which an endpoint counts as behind; and how long it may be failing or unassigned.
+        endpoints: What there is to say of them; ``None``: not known.
+        max_lag_seconds: Lag from which an endpoint counts as late; and how long it may be failing or unassigned.
         out_of: What this process ran out of.
+        alerts: Why alerts cannot be sent.
     """
     found = [] if database is None else [Problem(Part.DATABASE, f"PostgreSQL {database}", "", "Check the server.")]
     if out_of is not None:
@@ -90,14 +93,8 @@ def find_problems(
     found += [
         Problem(Part(check.name), check.detail, "", check.remedy) for check in checks if check.verdict is Verdict.FAILED
     ]
-    if endpoints is not None and not endpoints:
-        found.append(Problem(Part.ENDPOINT, NO_ENDPOINT, "", NO_ENDPOINT_REMEDY))
-    found += [problem for endpoint in endpoints or () for problem in _delivers_nothing(endpoint, max_lag_seconds)]
-    found += [
-        _behind(endpoint, endpoint.lag_seconds)
-        for endpoint in endpoints or ()
-        if not endpoint.stopped and endpoint.lag_seconds is not None and endpoint.lag_seconds > max_lag_seconds
-    ]
+    if endpoints is not None:
+        found += _of_endpoints(endpoints, max_lag_seconds)
     if polling_because is not None:
         found.append(
             Problem(
@@ -107,20 +104,74 @@ def find_problems(
                 "Connect to PostgreSQL directly or through a pooler in session mode; or set CDC_BRIDGE_WAKE=poll.",
             )
         )
+    if alerts is not None:
+        found.append(Problem(Part.ALERTS, "nobody is alerted", alerts, "cdc-bridge check --alert"))
     return found
+
+
+def _of_endpoints(endpoints: EndpointSurvey, max_lag_seconds: float) -> Iterator[Problem]:
+    """Yield the problems of endpoints: a few of a kind one by one, more of them in one."""
+    if not endpoints.number:
+        yield Problem(Part.ENDPOINT, NO_ENDPOINT, "", NO_ENDPOINT_REMEDY)
+    for status in dict.fromkeys(endpoint.status for endpoint in endpoints.in_trouble):
+        problems = [
+            (endpoint, problem)
+            for endpoint in endpoints.in_trouble
+            if endpoint.status is status
+            for problem in _delivers_nothing(endpoint, max_lag_seconds)
+        ]
+        number = endpoints.by_problem.get(status, 0)
+        if number <= _MOST_OF_A_KIND:
+            yield from (problem for _, problem in problems)
+        elif problems:
+            (example, problem), remedy = problems[0], f"cdc-bridge endpoint list --status {status}"
+            yield Problem(
+                Part.ENDPOINT,
+                f"{number:,} endpoints are {status}",
+                _such_as(example, problem),
+                remedy,
+                about=f"many {status}",
+                endpoints=[endpoint.name for endpoint, _ in problems],
+                number=number,
+            )
+    late = [
+        (endpoint.lag_seconds, endpoint)
+        for endpoint in endpoints.in_trouble
+        if not endpoint.stopped and endpoint.lag_seconds is not None and endpoint.lag_seconds > max_lag_seconds
+    ]
+    if endpoints.late <= _MOST_OF_A_KIND:
+        yield from (_behind(endpoint, lag_seconds) for lag_seconds, endpoint in late)
+    elif late:
+        longest, example = max(late, key=itemgetter(0))
+        detail = _such_as(example, _behind(example, longest))
+        summary = f"{endpoints.late:,} endpoints are behind, up to {age(longest)}"
+        yield Problem(
+            Part.LAG,
+            summary,
+            detail,
+            "cdc-bridge status",
+            about="many late",
+            endpoints=[endpoint.name for _, endpoint in late],
+            number=endpoints.late,
+        )
+
+
+def _such_as(example: EndpointOverview, problem: Problem) -> str:
+    return f"such as {example.name}" + (f": {problem.detail}" if problem.detail else "")
 
 
 def _delivers_nothing(endpoint: EndpointOverview, max_lag_seconds: float) -> Iterator[Problem]:
     """Yield why an endpoint gets nothing though no operator paused it, whether it lags or not."""
     name, reason = endpoint.name, endpoint.reason or ""
+    its = partial(Problem, Part.ENDPOINT, about=name, endpoints=(name,), number=1)
     match endpoint.status:
         case EndpointStatus.DISABLED:
-            yield Problem(Part.ENDPOINT, f"{name} is disabled", reason, how_to_resume(name), endpoint.since)
+            yield its(f"{name} is disabled", reason, how_to_resume(name), endpoint.since)
         case EndpointStatus.INVALID:
-            yield Problem(Part.ENDPOINT, f"{name} is invalid", reason, f"cdc-bridge endpoint show {name}")
+            yield its(f"{name} is invalid", reason, f"cdc-bridge endpoint show {name}")
         case EndpointStatus.FAILING | EndpointStatus.UNASSIGNED if _lasts(endpoint, max_lag_seconds):
             remedy = f"cdc-bridge endpoint show {name}"
-            yield Problem(Part.ENDPOINT, f"{name} is {endpoint.status}", reason, remedy, endpoint.since)
+            yield its(f"{name} is {endpoint.status}", reason, remedy, endpoint.since)
         case _:
             pass
 
@@ -146,7 +197,8 @@ def _behind(endpoint: EndpointOverview, lag_seconds: float) -> Problem:
         reason = endpoint.reason or endpoint.last_failure
         detail += f": {reason}" if reason else ""
         remedy = f"cdc-bridge endpoint show {name}"
-    return Problem(Part.LAG, f"{name} is {age(lag_seconds)} behind", detail, remedy)
+    summary = f"{name} is {age(lag_seconds)} behind"
+    return Problem(Part.LAG, summary, detail, remedy, about=name, endpoints=(name,), number=1)
 
 
 def _attempts(number: int | None) -> str:

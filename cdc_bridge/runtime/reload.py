@@ -11,7 +11,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from cdc_bridge.checks.environment import EXPOSED_REMEDY
+from cdc_bridge.checks.environment import exposed_remedy
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import declare_endpoint
@@ -25,6 +25,9 @@ from cdc_bridge.tasks import end
 RELOADABLE = frozenset(
     name for name in Settings.model_fields if name.startswith("endpoint_") and name != "endpoint_start"
 ) | {
+    "alert_after_seconds",
+    "alert_command",
+    "alert_url",
     "allow_http",
     "dead_letter_retention_days",
     "log_level",
@@ -63,9 +66,9 @@ async def declare(connection: AsyncConnection[TupleRow], endpoint: Endpoint, set
 
 
 def warn_of_exposed(settings: Settings) -> None:
-    """Log which files with secrets every user of this machine can read."""
+    """Log which files with secrets others than their owner can read."""
     for file in settings.exposed:
-        _log.warning("secret can be read by every user", file=file, remedy=EXPOSED_REMEDY)
+        _log.warning("secret can be read by others", file=str(file), remedy=exposed_remedy([file]))
 
 
 class SettingsReload:

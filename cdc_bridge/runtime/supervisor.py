@@ -1,4 +1,4 @@
-"""Runs one pipeline for each endpoint that this daemon leases.
+"""Runs what delivers to the endpoints that this daemon leases, as long as its registration lasts.
 
 A pipeline that crashes does not touch the others: its lease is released, and the endpoint may be leased again after a
 pause. An error that every pipeline would meet, such as a missing table, ends the daemon.
@@ -7,52 +7,72 @@ pause. An error that every pipeline would meet, such as a missing table, ends th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from typing import Protocol
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 
 from cdc_bridge.endpoints.endpoint_state import EndpointState
-from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.endpoints.lease_store import NewLease
+from cdc_bridge.endpoints.lease import Lease, Registration
+from cdc_bridge.endpoints.lease_store import NewLease, Release
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import InstallationError, LeaseLost, PayloadInvalid, ServerReplaced
 from cdc_bridge.model import EndpointId
-from cdc_bridge.runtime.definitions import certificates_of
+from cdc_bridge.pipeline.dispatcher import Transport
+from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.runtime.endpoint_log import EndpointLog
+from cdc_bridge.runtime.lease_releases import RELEASE_WITHIN_SECONDS, LeaseReleases, ReleaseStore
 from cdc_bridge.runtime.leased_endpoint import EndpointPipeline, LeasedEndpoint
 from cdc_bridge.tasks import end
 from cdc_bridge.transport.exhaustion import exhausted_resource
-from cdc_bridge.transport.proxy import route_of
+from cdc_bridge.transport.tls import certificates_of
 
 RESTART_AFTER_SECONDS = 5.0
-RELEASE_WITHIN_SECONDS = 5.0
-"""A release that takes longer is given up, and the lease left to expire."""
 _RELEASE_PAUSE_SECONDS = 0.3
-
-PipelineFactory = Callable[[Endpoint, NewLease, Callable[[], None]], AbstractAsyncContextManager[EndpointPipeline]]
-"""Opens a pipeline for an endpoint just leased; calls the last argument when the pipeline's state has changed.
-
-Raises ``OSError`` on entry if a certificate file cannot be read.
-"""
 
 _log = structlog.get_logger(__name__)
 
 
-class ReleaseStore(Protocol):
-    """Where leases are released."""
+class Delivering(Protocol):
+    """What all endpoints share under one registration: :class:`~cdc_bridge.runtime.delivering.SharedDelivering`."""
 
-    async def release(self, lease: Lease, state: EndpointState, problem: str | None, *, disable: bool) -> None:
-        """Release a lease and report the endpoint's last state."""
+    async def run(self) -> None:
+        """Read the change log and hand it over, until cancelled."""
+
+    async def add(self, endpoints: Collection[LeasedEndpoint]) -> None:
+        """Begin to hand over to endpoints."""
+
+    def leave(self, leased: LeasedEndpoint) -> None:
+        """Hand over nothing more to an endpoint."""
+
+    def forget(self, leased: LeasedEndpoint) -> None:
+        """Forget an endpoint whose lease is released or lost."""
+
+    def look_at_schedule(self) -> None:
+        """Read the retry schedules anew: somebody may have changed the delivery log."""
+
+    def open_transport(self, endpoint: Endpoint, lease: Lease) -> Transport:
+        """Prepare to send requests to an endpoint. Raises ``OSError`` if a certificate file cannot be read."""
+
+    def open_pipeline(self, leased: LeasedEndpoint, state_changed: Callable[[], None]) -> EndpointPipeline:
+        """Make an endpoint's pipeline."""
+
+    @property
+    def unread_since(self) -> float | None:
+        """Time of the last read of the log, by the event loop's clock; ``None``: reading is paused."""
+
+    async def close(self) -> None:
+        """Give up what is not written."""
 
 
 class Supervisor:
-    """Starts, stops and restarts pipelines, and releases the leases of those that have ended."""
+    """Leases begin and end here: it runs the pipelines, and releases the leases of those that have ended."""
 
     def __init__(
         self,
-        open_pipeline: PipelineFactory,
+        deliver: Callable[[Registration, Mapping[EndpointId, LeasedEndpoint]], Delivering],
         store: ReleaseStore,
         endpoint_log: EndpointLog,
         *,
@@ -62,26 +82,34 @@ class Supervisor:
         """Prepare to run pipelines; must run inside the event loop.
 
         Args:
-            open_pipeline: Opens an endpoint's pipeline.
+            deliver: Makes what the endpoints share under a registration.
             store: Where leases are released.
             endpoint_log: Logs what becomes of each endpoint.
             finish_within_seconds: Time limit for a stopped pipeline to finish its requests in flight.
             clock: Time in seconds; default: the event loop's.
         """
-        self._open_pipeline = open_pipeline
+        self._deliver_under = deliver
         self._store = store
         self._endpoint_log = endpoint_log
         self._finish_within_seconds = finish_within_seconds
         self._clock = clock or asyncio.get_running_loop().time
+        self._registration: Registration | None = None
+        self._delivering: Delivering | None = None
+        self._shared_work: asyncio.Task[None] | None = None
         self._leased: dict[EndpointId, LeasedEndpoint] = {}
-        self._deliveries: dict[EndpointId, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._releasing: set[EndpointId] = set()
+        self._active: dict[EndpointId, LeasedEndpoint] = {}
+        """Those that have a pipeline, or whose state has to be reported."""
+        self._running: dict[LeasedEndpoint, dict[asyncio.Task[None], asyncio.Future[None]]] = {}
+        """The tasks of their pipelines, and what stops each."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.unusable: set[EndpointId] = set()
+        """Those of which a certificate file could not be read, until somebody takes note of it."""
+        self._releases = LeaseReleases(store, self._spawn, lambda registration: registration is self._registration)
         self._restart_at: dict[EndpointId, float] = {}
         self.changed = asyncio.Event()
-        """Set when a pipeline has ended or its state has changed."""
+        """Set when a lease has ended or an endpoint's state has changed."""
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Fails when a pipeline met an error that ends the daemon."""
+        """Fails when an error was met that ends the daemon."""
 
     @property
     def leased(self) -> Sequence[LeasedEndpoint]:
@@ -89,70 +117,150 @@ class Supervisor:
         return list(self._leased.values())
 
     @property
+    def number_leased(self) -> int:
+        """How many endpoints this daemon leases."""
+        return len(self._leased)
+
+    def leases(self, endpoint_id: EndpointId) -> bool:
+        """Return whether this daemon leases an endpoint."""
+        return endpoint_id in self._leased
+
+    @property
+    def definitions(self) -> Mapping[EndpointId, Endpoint]:
+        """The definitions by which the leased endpoints are delivered to."""
+        return {endpoint_id: leased.endpoint for endpoint_id, leased in self._leased.items()}
+
+    @property
+    def active(self) -> Collection[LeasedEndpoint]:
+        """The endpoints that have a pipeline, or had one lately."""
+        return list(self._active.values())
+
+    @property
+    def unread_since(self) -> float | None:
+        """Time of the last read of the change log, by the event loop's clock; ``None``: nobody reads it."""
+        return None if self._delivering is None else self._delivering.unread_since
+
+    @property
     def pauses(self) -> Mapping[EndpointId, float]:
         """Seconds for which endpoints are not to be leased again."""
         now = self._clock()
+        self._restart_at = {endpoint_id: until for endpoint_id, until in self._restart_at.items() if until > now}
         pauses = {endpoint_id: until - now for endpoint_id, until in self._restart_at.items()}
-        # The database shows a lease of our own session as free. Acquired before the release is committed, an endpoint
-        # that responded with 410 would not be disabled.
-        return pauses | dict.fromkeys(self._releasing, _RELEASE_PAUSE_SECONDS)
+        return pauses | dict.fromkeys(self._releases.endpoint_ids, _RELEASE_PAUSE_SECONDS)
 
-    async def start(self, endpoint: Endpoint, acquired: NewLease) -> bool:
-        """Start the pipeline of an endpoint just leased.
+    def begin(self, registration: Registration) -> None:
+        """Begin to deliver under a registration; nothing is leased under an earlier one any more."""
+        self._registration = registration
+        self._delivering = self._deliver_under(registration, self._leased)
+        self._shared_work = asyncio.create_task(self._deliver_for_all(self._delivering))
 
-        Returns:
-            Whether it could be started. If not, the lease is released.
-        """
-        lease, certificates, opened = acquired.lease, certificates_of(endpoint), AsyncExitStack()
-        try:
-            pipeline = await opened.enter_async_context(self._open_pipeline(endpoint, acquired, self.changed.set))
-        except OSError as error:
-            problem = None
-            if (resource := exhausted_resource(error)) is not None:
-                _log.error("out of resources", endpoint=endpoint.name, problem=f"this process ran out of {resource}")
-            else:
-                problem = f"a certificate file can no longer be read: {error.strerror or type(error).__name__}"
-                self._endpoint_log.invalid(lease.endpoint_id, endpoint.name, problem)
-            self._pause(lease.endpoint_id)
-            self._spawn(self._release(lease, EndpointState(), problem))
-            return False
-        leased = self._leased[lease.endpoint_id] = LeasedEndpoint(endpoint, lease, pipeline, certificates)
-        self._deliveries[lease.endpoint_id] = self._spawn(self._deliver(leased, opened))
-        route = str(route_of(endpoint))
-        self._endpoint_log.assigned(lease.endpoint_id, endpoint.name, endpoint.shown_url, route)
-        return True
+    async def start(self, acquired: Iterable[tuple[Endpoint, NewLease]]) -> None:
+        """Start to deliver to endpoints just leased."""
+        if self._delivering is None:
+            raise RuntimeError("not registered")
+        started: list[LeasedEndpoint] = []
+        for endpoint, lease in acquired:
+            certificates = certificates_of(endpoint)
+            try:
+                transport = self._delivering.open_transport(endpoint, lease.lease)
+            except OSError as error:
+                self._on_unusable(endpoint, lease.lease, error)
+                continue
+            leased = LeasedEndpoint(
+                endpoint,
+                lease.lease,
+                certificates,
+                transport,
+                lease.position,
+                lease.highest_seq,
+                lease.last_hour,
+                self._open_pipeline,
+            )
+            self._leased[leased.endpoint_id] = leased
+            started.append(leased)
+        with suppress(LeaseLost, ServerReplaced):  # The next heartbeat finds that out, too.
+            await self._delivering.add(started)
+        self._endpoint_log.assigned([(leased.endpoint_id, leased.endpoint) for leased in started])
 
     def stop(self, endpoint_id: EndpointId) -> None:
-        """Have a pipeline finish its requests in flight, and release its lease."""
-        self._leased[endpoint_id].stopping.set()
+        """Have an endpoint's requests in flight finished, and release its lease."""
+        self._end(self._leased[endpoint_id])
 
     def stop_all(self) -> None:
-        """Stop every pipeline."""
-        for leased in self.leased:
-            leased.stopping.set()
+        """Stop to deliver to every endpoint, for good."""
+        self._releases.tries_once = True
+        for endpoint_id in list(self._leased):
+            self.stop(endpoint_id)
 
     def stop_with_changed_certificates(self) -> None:
-        """Stop every pipeline whose certificate files have changed since it was started."""
+        """Stop every endpoint whose certificate files have changed since it was leased."""
         for leased in self.leased:
             if leased.certificates != certificates_of(leased.endpoint):
-                leased.stopping.set()
+                self.stop(leased.endpoint_id)
 
-    async def lose(self, leased: LeasedEndpoint) -> None:
-        """End the pipeline of an endpoint whose lease was lost, at once and without a release."""
-        endpoint_id = leased.lease.endpoint_id
-        if self._leased.get(endpoint_id) is leased:
-            self._endpoint_log.lost(endpoint_id, leased.endpoint.name)
-            await end([self._deliveries[endpoint_id]])
+    def look_at_schedule(self) -> None:
+        """Read the retry schedules anew: somebody may have changed the delivery log."""
+        if self._delivering is not None:
+            self._delivering.look_at_schedule()
+
+    def probe(self, endpoint_id: EndpointId) -> None:
+        """End the pause before an endpoint's next probe, if it is failing."""
+        leased = self._leased.get(endpoint_id)
+        if leased is not None and leased.pipeline is not None:
+            leased.pipeline.probe_now()
+
+    def unreported(self) -> list[tuple[LeasedEndpoint, EndpointState]]:
+        """Return the endpoints whose state has changed since it was reported."""
+        unreported = []
+        for endpoint_id, leased in list(self._active.items()):
+            if self._leased.get(endpoint_id) is not leased or self._delivering_to(leased) is None:
+                del self._active[endpoint_id]
+                continue
+            state = leased.state
+            if state != leased.reported:
+                unreported.append((leased, state))
+            elif leased.pipeline is None and not state.deliveries_per_second:
+                del self._active[endpoint_id]
+        return unreported
+
+    async def lose(self, *, finish: bool) -> None:
+        """End all leases, as the registration has ended.
+
+        Args:
+            finish: Whether requests in flight are to finish: as another server serves the database, nobody else has
+                the leases yet, and a repetition must not overtake them.
+        """
+        if self._shared_work is not None:
+            await end([self._shared_work])
+        delivering, self._delivering, self._registration = self._delivering, None, None
+        tasks: list[asyncio.Task[None]] = []
+        for leased in self.leased:
+            leased.stopping = True
+            running = self._running.get(leased, {})
+            tasks += running
+            if not (running and finish):
+                del self._leased[leased.endpoint_id]
+            if finish:
+                _stop(running)
+            else:
+                self._endpoint_log.lost(leased.endpoint_id, leased.endpoint.name)
+        if not finish:
+            await end(tasks)
+        if delivering is not None:
+            self._spawn(_close(delivering, tasks))
 
     async def release(self, leased: LeasedEndpoint, problem: str | None) -> None:
-        """Release an endpoint's lease.
+        """Release the lease of an endpoint that is stuck.
 
         Args:
             leased: The endpoint.
-            problem: Why nobody delivers to it now, if so.
+            problem: Why nobody delivers to it now.
         """
-        pipeline = leased.pipeline
-        await self._release(leased.lease, pipeline.state, problem, disable=pipeline.withdrawn)
+        pipeline, registration = leased.pipeline, leased.lease.registration
+        withdrawn = pipeline is not None and pipeline.withdrawn
+        with suppress(TimeoutError, InstallationError):
+            async with asyncio.timeout(RELEASE_WITHIN_SECONDS):
+                await self._store.release(registration, [Release(leased.lease, leased.state, problem, withdrawn)])
 
     async def ended(self) -> None:
         """Wait until every pipeline has ended and every lease is released."""
@@ -160,18 +268,131 @@ class Supervisor:
             await asyncio.wait(tasks)
 
     async def close(self) -> None:
-        """End every pipeline at once."""
-        await end(list(self._tasks))
+        """End everything at once."""
+        await end([*self._tasks, *([] if self._shared_work is None else [self._shared_work])])
+        if self._delivering is not None:
+            await self._delivering.close()
 
-    async def _release(self, lease: Lease, state: EndpointState, problem: str | None, *, disable: bool = False) -> None:
-        self._releasing.add(lease.endpoint_id)
+    async def _deliver_for_all(self, delivering: Delivering) -> None:
         try:
-            # If the release fails, other daemons wait until our session or the lease has ended.
-            with suppress(TimeoutError, InstallationError):
-                async with asyncio.timeout(RELEASE_WITHIN_SECONDS):
-                    await self._store.release(lease, state, problem, disable=disable)
+            await delivering.run()
+        except (LeaseLost, ServerReplaced):
+            self.changed.set()  # The next heartbeat finds that out, too.
+        except InstallationError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - nothing is delivered without it: the daemon ends
+            _log.exception("change log reader crashed")
+            self._fail(error)
+
+    def _open_pipeline(self, leased: LeasedEndpoint) -> EndpointPipeline:
+        delivering = self._delivering_to(leased)
+        if delivering is None:
+            raise RuntimeError("the lease is lost")
+        if leased.telemetry is None:
+            leased.telemetry = Telemetry(leased.endpoint.name, leased.last_hour)
+        pipeline = delivering.open_pipeline(leased, self.changed.set)
+        stopping = asyncio.get_running_loop().create_future()
+        task = self._spawn(self._deliver(leased, pipeline, stopping))
+        self._running.setdefault(leased, {})[task] = stopping
+        self._active[leased.endpoint_id] = leased
+        return pipeline
+
+    def _on_unusable(self, endpoint: Endpoint, lease: Lease, error: OSError) -> None:
+        problem = None
+        if (resource := exhausted_resource(error)) is not None:
+            _log.error("out of resources", endpoint=endpoint.name, problem=f"this process ran out of {resource}")
+        else:
+            problem = f"a certificate file can no longer be read: {error.strerror or type(error).__name__}"
+            self._endpoint_log.invalid(lease.endpoint_id, endpoint.name, problem)
+        self._pause(lease.endpoint_id)
+        self.unusable.add(lease.endpoint_id)
+        self._release(Release(lease, EndpointState(), problem))
+
+    async def _deliver(
+        self, leased: LeasedEndpoint, pipeline: EndpointPipeline, stopping: asyncio.Future[None]
+    ) -> None:
+        problem, lost, crashed = None, False, True
+        try:
+            await pipeline.run(stopping, self._finish_within_seconds)
+            crashed = False
+        except LeaseLost:
+            lost = True
+            self._endpoint_log.lost(leased.endpoint_id, leased.endpoint.name)
+        except ServerReplaced:
+            lost = True
+        except PayloadInvalid as error:
+            problem = error.problem
+            self._endpoint_log.invalid(leased.endpoint_id, leased.endpoint.name, problem)
+            self._pause(leased.endpoint_id)
+        except InstallationError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other endpoints go on
+            _log.exception("delivery task crashed", endpoint=leased.endpoint.name)
+            problem = f"delivery task crashed and will restart: {type(error).__name__}"
+            self._pause(leased.endpoint_id)
         finally:
-            self._releasing.discard(lease.endpoint_id)
+            if not (crashed or lost or pipeline.withdrawn):
+                leased.ended(pipeline)
+            self._note_ended(leased)
+        if lost:
+            self._lose(leased)
+        elif crashed or pipeline.withdrawn or leased.stopping:
+            self._end(leased, problem)
+
+    def _note_ended(self, leased: LeasedEndpoint) -> None:
+        running, task = self._running.get(leased, {}), asyncio.current_task()
+        if task is not None:
+            running.pop(task, None)
+        if not running:
+            self._running.pop(leased, None)
+
+    def _delivering_to(self, leased: LeasedEndpoint) -> Delivering | None:
+        return self._delivering if leased.lease.registration is self._registration else None
+
+    def _end(self, leased: LeasedEndpoint, problem: str | None = None) -> None:
+        """Have an endpoint's pipelines finish, and release its lease once they have."""
+        leased.problem = leased.problem or problem
+        self._stop(leased)
+        if leased in self._running or self._leased.get(leased.endpoint_id) is not leased:
+            return
+        withdrawn = leased.pipeline is not None and leased.pipeline.withdrawn
+        del self._leased[leased.endpoint_id]
+        self._release(Release(leased.lease, leased.state, leased.problem, withdrawn), leased)
+
+    def _release(self, release: Release, leased: LeasedEndpoint | None = None) -> None:
+        self._releases.add(release, partial(self._released, leased))
+        self.changed.set()
+
+    def _released(self, leased: LeasedEndpoint | None) -> None:
+        if leased is not None and (delivering := self._delivering_to(leased)) is not None:
+            delivering.forget(leased)
+
+    def _stop(self, leased: LeasedEndpoint) -> None:
+        if not leased.stopping:
+            leased.stopping = True
+            if (delivering := self._delivering_to(leased)) is not None:
+                delivering.leave(leased)
+        _stop(self._running.get(leased, {}))
+
+    def _lose(self, leased: LeasedEndpoint) -> None:
+        self._stop(leased)
+        if self._leased.get(leased.endpoint_id) is leased:
+            del self._leased[leased.endpoint_id]
+        if (delivering := self._delivering_to(leased)) is not None:
+            delivering.forget(leased)
+        self.changed.set()
+
+    async def drop(self, endpoint_ids: Iterable[EndpointId]) -> None:
+        """End the leases of endpoints that somebody has removed, at once and without a release."""
+        for leased in [self._leased[endpoint_id] for endpoint_id in endpoint_ids if endpoint_id in self._leased]:
+            self._endpoint_log.lost(leased.endpoint_id, leased.endpoint.name)
+            running = list(self._running.get(leased, ()))
+            self._lose(leased)
+            await end(running)
+
+    def _fail(self, error: Exception) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -182,28 +403,17 @@ class Supervisor:
     def _pause(self, endpoint_id: EndpointId) -> None:
         self._restart_at[endpoint_id] = self._clock() + RESTART_AFTER_SECONDS
 
-    async def _deliver(self, leased: LeasedEndpoint, opened: AsyncExitStack) -> None:
-        endpoint_id, problem = leased.lease.endpoint_id, None
-        try:
-            async with opened:
-                await leased.pipeline.run(leased.stopping, self._finish_within_seconds)
-        except LeaseLost:
-            self._endpoint_log.lost(endpoint_id, leased.endpoint.name)
-            return
-        except ServerReplaced:
-            return
-        except PayloadInvalid as error:
-            problem = error.problem
-            self._endpoint_log.invalid(endpoint_id, leased.endpoint.name, problem)
-            self._pause(endpoint_id)
-        except InstallationError as error:
-            if not self.failed.done():
-                self.failed.set_exception(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other endpoints go on
-            _log.exception("delivery task crashed", endpoint=leased.endpoint.name)
-            problem = f"delivery task crashed and will restart: {type(error).__name__}"
-            self._pause(endpoint_id)
-        finally:
-            del self._leased[endpoint_id], self._deliveries[endpoint_id]
-            self.changed.set()
-        await self.release(leased, problem)
+
+def _stop(running: Mapping[asyncio.Task[None], asyncio.Future[None]]) -> None:
+    for stopping in running.values():
+        if not stopping.done():
+            stopping.set_result(None)
+
+
+async def _close(delivering: Delivering, tasks: Collection[asyncio.Task[None]]) -> None:
+    """Close what endpoints shared once their pipelines have ended."""
+    try:
+        if tasks:
+            await asyncio.wait(tasks)
+    finally:
+        await delivering.close()

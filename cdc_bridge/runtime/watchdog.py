@@ -20,7 +20,7 @@ import structlog
 
 from cdc_bridge.database import Database
 from cdc_bridge.errors import BridgeError
-from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint, LeasedEndpoints
+from cdc_bridge.runtime.leased_endpoint import ActiveEndpoints, LeasedEndpoint
 
 _LOOK_EVERY_SECONDS = 1.0
 _STOPPED_AFTER_SECONDS = 5 * _LOOK_EVERY_SECONDS  # Later than that, the process was stopped.
@@ -53,7 +53,7 @@ class Watchdog:
         self,
         database: Database,
         coordinator: Coordinator,
-        supervisor: LeasedEndpoints,
+        supervisor: ActiveEndpoints,
         *,
         stuck_after_seconds: float,
         read_every_seconds: float,
@@ -114,19 +114,18 @@ class Watchdog:
         coordinator = self._coordinator
         if (seconds := self._late(coordinator.looked_at, coordinator.look_every_seconds)) is not None:
             raise self._stuck(f"endpoints not checked for {seconds:.0f} s")
-        for leased in self._supervisor.leased:
+        for leased in self._supervisor.active:
             if leased.lease.valid and (problem := self._problem_of(leased)) is not None:
                 stuck = self._stuck(f"endpoint {leased.endpoint.name}: {problem}")
                 await coordinator.give_up(leased, f"stuck: {problem}")
                 raise stuck
+        if (seconds := self._late(self._supervisor.unread_since, self._read_every_seconds)) is not None:
+            raise self._stuck(f"change log not read for {seconds:.0f} s")
 
     def _problem_of(self, leased: LeasedEndpoint) -> str | None:
-        stalled, unread = leased.pipeline.stalled_since, leased.pipeline.unread_since
-        if (seconds := self._late(stalled, leased.endpoint.timeout_seconds)) is not None:
-            return f"no progress for {seconds:.0f} s"
-        if (seconds := self._late(unread, self._read_every_seconds)) is not None:
-            return f"change log not read for {seconds:.0f} s"
-        return None
+        stalled = None if leased.pipeline is None else leased.pipeline.stalled_since
+        seconds = self._late(stalled, leased.endpoint.timeout_seconds)
+        return None if seconds is None else f"no progress for {seconds:.0f} s"
 
     def _late(self, since: float | None, allowance_seconds: float = 0.0) -> float | None:
         """Return for how long nothing moved, if too long; time without a database or while stopped does not count."""

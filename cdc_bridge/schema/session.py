@@ -12,16 +12,25 @@ from cdc_bridge.database import one_connection, problem_of
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError
 from cdc_bridge.schema.version import require_installed
 
+DatabaseRef = str | AsyncConnection[TupleRow]
+"""Where a command works: in the database of a URL, over a connection of its own; or over a connection that is open."""
+
 
 @asynccontextmanager
-async def command_session(database_url: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
+async def command_session(database: DatabaseRef) -> AsyncIterator[AsyncConnection[TupleRow]]:
     """Open an autocommit connection for one command.
+
+    Args:
+        database: Its URL; or a connection of the caller's, who handles its errors, and whose transaction it may be.
 
     Raises:
         DatabaseUnavailable: The database does not respond, was lost or is read-only.
         InstallationError: The SQL side is not what is needed, or the role lacks a right.
     """
-    async with one_connection(database_url) as connection:
+    if not isinstance(database, str):
+        yield database
+        return
+    async with one_connection(database) as connection:
         try:
             await require_installed(connection)
             yield connection

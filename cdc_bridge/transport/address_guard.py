@@ -80,6 +80,12 @@ def _embedded(ip: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
         yield from ip.teredo
 
 
+def shown_address(address: tuple[Any, ...]) -> str:
+    """Return an address of a socket with its port, as it stands in a URL."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def guarded_socket_factory(*, only_loopback: bool) -> Callable[[AddressInfo], socket.socket]:
     """Return a factory for aiohttp's connector that makes no socket for a forbidden address."""
 

@@ -1,7 +1,8 @@
 """Sends one request: a POST over verified TLS, and returns its outcome.
 
 The bytes sent are the bytes signed. Redirects are not followed and cookies are not kept. The URL is sent as it was
-given. Of a response only the status counts: a short body is read, so that the connection can be reused, and dropped.
+given. Of a response only the status counts: a short body is read, so that the connection can be reused, and dropped,
+but for the beginning of a failed one if the endpoint's option ``keep_responses`` says so.
 
 An endpoint may give up an idle connection at any time, and a request may find that out. It is then sent once more at
 once, on a new connection. The endpoint may have got it, and gets it twice: at least once allows that, and the
@@ -14,56 +15,73 @@ time, and the process may have been suspended meanwhile (:mod:`~cdc_bridge.endpo
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
+from aiohttp.http import HttpVersion, HttpVersion11
+from multidict import CIMultiDict
 from yarl import URL
 
 from cdc_bridge import __version__
 from cdc_bridge.endpoints.options import Endpoint
-from cdc_bridge.transport.address_guard import guarded_socket_factory
-from cdc_bridge.transport.connection import EndpointConnection, EndpointConnector, connection_of
-from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor
+from cdc_bridge.errors import shortened
+from cdc_bridge.transport.connection import EndpointConnection, connection_of
+from cdc_bridge.transport.connector import note_addresses, only_new_connections
+from cdc_bridge.transport.exhaustion import exhausted_resource
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome, judge
+from cdc_bridge.transport.pools import ConnectionPools
 from cdc_bridge.transport.proxy import route_of
 from cdc_bridge.transport.reasons import reason_of, timeout_reason
-from cdc_bridge.transport.resolver import CACHE_SECONDS, EndpointResolver
 from cdc_bridge.transport.response_head import BODY_CUT_OFF, BODY_TOO_LONG
-
-if TYPE_CHECKING:
-    from cdc_bridge.transport.message import Message
+from cdc_bridge.transport.response_text import KEPT_BYTES, response_text
 
 _RESPONSE_LIMIT_BYTES = 64 * 1024
 _RESPONSE_TIMEOUT_SECONDS = 1.0
-_KEEPALIVE_SECONDS = 60.0
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _ENDS = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 _PIECE_BYTES = 64 * 1024
 """Of a body that is written at once: so it is known how far the endpoint has read."""
 
 
+class Content(Protocol):
+    """What is posted."""
+
+    @property
+    def id(self) -> str:
+        """Names the body."""
+
+    @property
+    def body(self) -> bytes:
+        """The body."""
+
+    def headers(self, at: datetime, secrets: Sequence[bytes]) -> dict[str, str]:
+        """Return the headers of an attempt, signed with the endpoint's keys."""
+
+
 class HttpTransport:
-    """Sends requests to one endpoint over kept-alive connections."""
+    """Sends requests to one endpoint over kept-alive connections. While idle it holds none of its own."""
 
     def __init__(
-        self, endpoint: Endpoint, may_send: Callable[[], bool], may_keep_connection: Callable[[], bool] = lambda: True
+        self,
+        endpoint: Endpoint,
+        may_send: Callable[[], bool],
+        may_keep_connection: Callable[[], bool] = lambda: True,
+        pools: ConnectionPools | None = None,
     ) -> None:
-        """Prepare a session; must run inside the event loop.
+        """Prepare to send.
 
         Args:
             endpoint: The destination.
             may_send: Asked when a body is about to be written.
             may_keep_connection: Asked whether a request's connection may stay open after it.
+            pools: The connections, shared with other endpoints; ``None``: it has its own.
 
         Raises:
             OSError: A certificate file cannot be read, or holds none (``ssl.SSLError`` is an ``OSError``).
@@ -75,26 +93,15 @@ class HttpTransport:
         self._may_keep_connection = may_keep_connection
         self._limits = _limits(endpoint, endpoint.timeout_seconds)
         self._url = _request_url(endpoint.url)
-        self._connector = EndpointConnector(
-            self.route.proxy,
-            limit=endpoint.max_in_flight,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            resolver=EndpointResolver(endpoint.connect_timeout_seconds),
-            ttl_dns_cache=CACHE_SECONDS,
-            ssl=tls_context(endpoint),
-            socket_factory=guarded_socket_factory(only_loopback=endpoint.url.startswith("http://")),
-        )
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_headers(endpoint),
-            skip_auto_headers=("accept-encoding",),
-            auto_decompress=False,
-        )
+        self._headers = _headers(endpoint)
+        self._shares_pools = pools is not None
+        self._pools = pools or ConnectionPools()
+        self._pool_key = self._pools.key_of(endpoint, self.route.proxy)
 
     async def close(self) -> None:
-        """Close the connections, over TLS in order."""
-        await self._session.close()
+        """Close the connections, over TLS in order, unless they are shared."""
+        if not self._shares_pools:
+            await self._pools.close()
 
     async def connect(self) -> Connection:
         """Connect as a request does, and send nothing.
@@ -103,39 +110,69 @@ class HttpTransport:
             TimeoutError: It took longer than the endpoint's connection timeout.
             aiohttp.ClientError: It failed.
         """
-        request = aiohttp.ClientRequest("POST", self._url, loop=asyncio.get_running_loop(), session=self._session)
-        return await self._connector.connect(request, [], self._limits)
+        with self._pools.pool(self._pool_key) as pool:
+            request = aiohttp.ClientRequest("POST", self._url, loop=asyncio.get_running_loop(), session=pool.session)
+            return await pool.connector.connect(request, [], self._limits)
 
-    async def send(self, message: Message) -> Attempt | None:
+    async def send(self, message: Content) -> Attempt | None:
         """Send a message and return the attempt; ``None``: it may not be sent any more. Raises only on cancellation."""
-        began_at, began = datetime.now(UTC), monotonic()
-        headers = message.headers(began_at, self._endpoint.secrets_at(began_at))
-        body = _GuardedBody(message.body, self._may_send)
-        if not self._may_keep_connection():
-            headers["connection"] = "close"
-        result = await self._post(body, headers, self._limits)
-        if result.found_dead_connection and not body.withheld:
-            self._connector.close_idle()  # They are no better.
-            body = _GuardedBody(message.body, self._may_send)
-            left = max(0.001, began + self._endpoint.timeout_seconds - monotonic())
-            result = await self._post(body, headers, _limits(self._endpoint, left))
-        if body.withheld:
-            return None
-        flaw = result.flaw or self._connector.unasked
-        self._connector.unasked = None
-        return Attempt(message.id, began_at, monotonic() - began, result.outcome, flaw)
+        name, began_at, began = self._endpoint.name, datetime.now(UTC), monotonic()
+        headers = CIMultiDict(self._headers)
+        headers.update(message.headers(began_at, self._endpoint.secrets_at(began_at)))
+        tried = note_addresses()
+        with self._pools.pool(self._pool_key) as pool:
+            keep = self._may_keep_connection() and pool.connector.trusts(name)
+            if not keep:
+                headers["connection"] = "close"
+            body = _GuardedBody(message.body, name, self._may_send, keep_connection=keep)
+            result = await self._post(pool.session, body, headers, self._limits)
+            if result.found_dead_connection and not body.withheld:
+                body = _GuardedBody(message.body, name, self._may_send, keep_connection=keep)
+                left = max(0.001, began + self._endpoint.timeout_seconds - monotonic())
+                with only_new_connections():  # The idle ones may be no better.
+                    result = await self._post(pool.session, body, headers, _limits(self._endpoint, left))
+            if body.withheld:
+                return None
+            unasked = pool.connector.unasked(name)
+        address, protocol = shortened(", ".join(tried)) or None, None
+        if body.connection is not None:
+            address, protocol = body.connection.address, self._protocol(body.connection, result.version)
+        duration = monotonic() - began
+        flaw = result.flaw or unasked
+        return Attempt(message.id, began_at, duration, result.outcome, flaw, address, protocol, result.response)
 
-    async def _post(self, body: _GuardedBody, headers: Mapping[str, str], limits: aiohttp.ClientTimeout) -> _Result:
+    def _protocol(self, connection: EndpointConnection, version: HttpVersion) -> str:
+        spoken = [f"HTTP/{version.major}.{version.minor}"]
+        if connection.tls is not None:
+            spoken.append(connection.tls)
+        if self.route.proxy is not None:
+            spoken.append(f"through the proxy {self.route.proxy}")
+        return ", ".join(spoken)
+
+    async def _post(
+        self,
+        session: aiohttp.ClientSession,
+        body: _GuardedBody,
+        headers: Mapping[str, str],
+        limits: aiohttp.ClientTimeout,
+    ) -> _Result:
         try:
-            async with self._session.post(
+            async with session.post(
                 self._url, data=body, headers=headers, allow_redirects=False, timeout=limits
             ) as response:
-                flaw = await _drain(response)
-                if flaw is not None:
-                    response.close()
                 connection = body.connection_used
                 outcome = _judge(response.status, response.headers, early=connection.answered_early)
-                return _Result(outcome, connection.flaw or flaw)
+                kept = bytearray() if self._endpoint.keep_responses and isinstance(outcome, Failed) else None
+                flaw = await _drain(response, kept)
+                if flaw is not None:
+                    response.close()
+                result = _Result(outcome, connection.flaw or flaw, version=response.version or HttpVersion11)
+                if kept is not None:
+                    headers = response.headers
+                    result.response = response_text(
+                        bytes(kept), headers.get("content-type", ""), headers.get("content-encoding", "")
+                    )
+                return result
         except TimeoutError as error:
             if body.connection is None or (head := body.connection.head) is None:
                 return _Result(Failed(None, timeout_reason(error, self._endpoint, self.route)))
@@ -161,6 +198,9 @@ class _Result:
     flaw: str | None = None
     found_dead_connection: bool = False
     """Whether the endpoint had given up the connection before, so that the request can be sent again."""
+    version: HttpVersion = HttpVersion11
+    response: str | None = None
+    """What it began with, if that is kept."""
 
 
 class _GuardedBody(aiohttp.Payload):
@@ -168,8 +208,10 @@ class _GuardedBody(aiohttp.Payload):
 
     _autoclose = True
 
-    def __init__(self, body: bytes, may_send: Callable[[], bool]) -> None:
+    def __init__(self, body: bytes, endpoint: str, may_send: Callable[[], bool], *, keep_connection: bool) -> None:
         super().__init__(body, content_type="application/json")
+        self._endpoint = endpoint
+        self._keep_connection = keep_connection
         self._size = len(body)
         self._may_send = may_send
         self.withheld = False
@@ -194,7 +236,7 @@ class _GuardedBody(aiohttp.Payload):
         self.withheld = not self._may_send()
         if self.withheld:
             raise ConnectionAbortedError
-        connection.begin_request()
+        connection.begin_request(self._endpoint, is_last=not self._keep_connection)
         last = len(self._value) - _PIECE_BYTES
         for start in range(0, len(self._value), _PIECE_BYTES):
             if start >= last:
@@ -231,38 +273,23 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
     return {"user-agent": f"cdc-bridge/{__version__}"} | configured
 
 
-def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    """Return the TLS context that verifies an endpoint and holds our client certificate for it.
+async def _drain(response: aiohttp.ClientResponse, kept: bytearray | None) -> str | None:
+    """Read the rest of a response, so that its connection can be reused; return why it cannot be.
 
-    Raises:
-        OSError: A certificate file cannot be read, or holds none.
+    Args:
+        response: The response.
+        kept: Gets what it begins with.
     """
-    # Not ssl.create_default_context, which writes the keys of every connection to $SSLKEYLOGFILE.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Not what Python has as a default: with VERIFY_X509_STRICT, an upgrade would reject many private CAs.
-    context.verify_flags = ssl.VERIFY_X509_TRUSTED_FIRST
-    if endpoint.ca_file is None:
-        context.load_default_certs()
-        if lowest_free_descriptor() is None:  # Then OpenSSL loads none, and does not say so.
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    else:
-        context.load_verify_locations(endpoint.ca_file)
-    if endpoint.client_certificate_file is not None:
-        # Without a password callback OpenSSL would ask for it on the terminal.
-        context.load_cert_chain(endpoint.client_certificate_file, endpoint.client_key_file, password=lambda: "")
-    return context
-
-
-async def _drain(response: aiohttp.ClientResponse) -> str | None:
-    """Read the rest of a response, so that its connection can be reused; return why it cannot be."""
     if response.content.at_eof():
         return None
     unread = _RESPONSE_LIMIT_BYTES
     try:
         async with asyncio.timeout(_RESPONSE_TIMEOUT_SECONDS):
             while unread > 0 and not response.content.at_eof():
-                unread -= len(await response.content.read(unread))
+                read = await response.content.read(unread)
+                unread -= len(read)
+                if kept is not None:
+                    kept += read[: KEPT_BYTES - len(kept)]
     except TimeoutError:
         return BODY_TOO_LONG
     except (aiohttp.ClientError, OSError):

@@ -14,8 +14,8 @@ deliveries, so :class:`EndpointConnection` watches the raw bytes, in four places
 
 A connection also has a maximum age, so that requests follow a name that gets another address.
 
-Through a proxy, such a connection is made once the tunnel is there (:mod:`~cdc_bridge.transport.tunnel`), and gets
-nothing of what the proxy sent.
+Several endpoints may share a connection. What arrives behind a response is the flaw of the endpoint that the response
+came from.
 """
 
 from __future__ import annotations
@@ -23,12 +23,8 @@ from __future__ import annotations
 import asyncio
 import random
 import select
-import socket
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
-import aiohappyeyeballs
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
@@ -37,18 +33,12 @@ from aiohttp.http import HttpVersion11, RawResponseMessage, StreamWriter
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from cdc_bridge.endpoints.proxy_address import ProxyAddress
+from cdc_bridge.transport.address_guard import shown_address
 from cdc_bridge.transport.response_head import BYTES_BEHIND, BYTES_UNASKED, ResponseHead, read_head
-from cdc_bridge.transport.tunnel import ProxyFailed, ProxyUnreachable, request_tunnel
-
-if TYPE_CHECKING:
-    from aiohttp.tracing import Trace
 
 MAX_AGE_SECONDS = 60.0
 _AGE_JITTER = 0.1
 _HEAD_LIMIT_BYTES = 64 * 1024
-_TLS_CLOSE_SECONDS = 1.0
-"""How long to wait for the endpoint's part in closing TLS."""
 
 
 class UnaskedBytes(aiohttp.ClientConnectionError):
@@ -58,19 +48,21 @@ class UnaskedBytes(aiohttp.ClientConnectionError):
 class EndpointConnection(ResponseHandler):
     """A connection to an endpoint."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, age_seconds: float, on_unasked: Callable[[str], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_unasked: Callable[[str | None, str], None]) -> None:
         """Prepare for a connection.
 
         Args:
             loop: The event loop.
-            age_seconds: It is not used for a further request after so long.
-            on_unasked: Called with what is wrong when bytes arrive that belong to no request.
+            on_unasked: Called when bytes arrive that belong to no request, with the endpoint of the request before, if
+                there was one, and what is wrong.
         """
         super().__init__(loop)
-        self._retires_at = loop.time() + age_seconds
+        self._retires_at = loop.time() + MAX_AGE_SECONDS * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)
         self._on_unasked = on_unasked
         self._poll = select.poll()
         self._requests = 0
+        self._endpoint: str | None = None
+        """Name of the endpoint that the last request was for."""
         self._begun = False
         """Whether the request was written, in part at least."""
         self._written = False
@@ -83,6 +75,10 @@ class EndpointConnection(ResponseHandler):
         """Whether the response was there before the request was written."""
         self.flaw: str | None = None
         """What is wrong with the response; ``None``: nothing."""
+        self.address: str | None = None
+        """IP address and port at the other end."""
+        self.tls: str | None = None
+        """Version of TLS; ``None``: none is spoken."""
 
     @property
     def is_dead(self) -> bool:
@@ -116,8 +112,16 @@ class EndpointConnection(ResponseHandler):
         if not super().is_connected() or self.exception() is not None:
             raise ConnectionAbortedError
 
-    def begin_request(self) -> None:
-        """Note that the request is about to be written: from now on a response is awaited."""
+    def begin_request(self, endpoint: str, *, is_last: bool) -> None:
+        """Note that the request is about to be written: from now on a response is awaited.
+
+        Args:
+            endpoint: Name of the endpoint that it is for.
+            is_last: Whether the connection is to be closed after the response.
+        """
+        self._endpoint = endpoint
+        if is_last:
+            self.force_close()
         self._requests += 1
         self._begun = True
         self._written = self._answered = self.answered_early = False
@@ -134,6 +138,11 @@ class EndpointConnection(ResponseHandler):
         """Begin with a connection."""
         super().connection_made(transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        # Now, as it is not known any more once the connection has ended.
+        if peer := transport.get_extra_info("peername"):
+            self.address = shown_address(peer)
+        if (tls := transport.get_extra_info("ssl_object")) is not None:
+            self.tls = tls.version()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the endpoint."""
@@ -181,95 +190,11 @@ class EndpointConnection(ResponseHandler):
         return super().should_close or self._loop.time() >= self._retires_at
 
     def _reject_unasked(self) -> None:
-        self._on_unasked(BYTES_BEHIND if self._requests else BYTES_UNASKED)
+        self._on_unasked(self._endpoint, BYTES_BEHIND if self._requests else BYTES_UNASKED)
         self.force_close()
         if self.transport is not None:
             self.transport.close()
         super().set_exception(aiohttp.ServerDisconnectedError() if self._requests else UnaskedBytes())
-
-
-class EndpointConnector(aiohttp.TCPConnector):
-    """Connects to an endpoint and keeps its connections."""
-
-    def __init__(self, proxy: ProxyAddress | None = None, **options: Any) -> None:
-        """Prepare to connect.
-
-        Args:
-            proxy: The proxy to connect through, for TLS only; ``None``: none.
-            options: Those of aiohttp's connector.
-        """
-        super().__init__(**options)
-        self._proxy = proxy
-        self._factory = partial(self._new_connection)
-        # Its parameter is deprecated, and without it TLS is not closed in order when the connector is closed.
-        self._ssl_shutdown_timeout = _TLS_CLOSE_SECONDS
-        self.unasked: str | None = None
-        """What was wrong when bytes arrived that belong to no request; ``None``: none did."""
-
-    def close_idle(self) -> None:
-        """Close the connections that no request uses."""
-        for connections in self._conns.values():
-            for connection, _ in connections:
-                connection.close()
-        self._conns.clear()
-
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
-    ) -> ResponseHandler:
-        """Connect, as aiohttp does, or through the proxy."""
-        if self._proxy is None:
-            return await super()._create_connection(req, traces, timeout)
-        host, port = req.url.raw_host or "", req.url.port or 443
-        stage = f"no connection with the proxy {self._proxy}"
-        addresses = await self._addresses_of(self._proxy)
-        try:
-            async with asyncio.timeout(timeout.sock_connect) as limit:
-                connected = await self._connected(self._proxy, addresses)
-                stage = f"no response from the proxy {self._proxy} for a connection to {host}:{port}"
-                await request_tunnel(connected, self._proxy, host, port)
-                stage = f"no TLS with the endpoint through the proxy {self._proxy}"
-                _, connection = await self._wrap_existing_connection(
-                    self._factory,
-                    sock=connected,
-                    ssl=self._get_ssl_context(req),
-                    ssl_shutdown_timeout=_TLS_CLOSE_SECONDS,
-                    server_hostname=host.rstrip("."),
-                    req=req,
-                    timeout=aiohttp.ClientTimeout(),
-                )
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise ProxyFailed(f"{stage} within {timeout.sock_connect:g} s") from None
-        return connection
-
-    async def _addresses_of(self, proxy: ProxyAddress) -> list[aiohappyeyeballs.AddrInfoType]:
-        try:
-            return self._convert_hosts_to_addr_infos(await self._resolve_host(proxy.host, proxy.port))
-        except OSError as error:
-            raise ProxyUnreachable(proxy, error) from error
-
-    async def _connected(self, proxy: ProxyAddress, addresses: list[aiohappyeyeballs.AddrInfoType]) -> socket.socket:
-        try:
-            return await aiohappyeyeballs.start_connection(
-                addresses,
-                happy_eyeballs_delay=self._happy_eyeballs_delay,
-                interleave=self._interleave,
-                loop=self._loop,
-                socket_factory=self._socket_factory,
-            )
-        except OSError as error:
-            raise ProxyUnreachable(proxy, error) from error
-
-    def _new_connection(self) -> ResponseHandler:
-        age = MAX_AGE_SECONDS * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)
-        return EndpointConnection(self._loop, age, self._note_unasked)
-
-    def _note_unasked(self, flaw: str) -> None:
-        self.unasked = flaw
 
 
 def connection_of(writer: AbstractStreamWriter) -> EndpointConnection:

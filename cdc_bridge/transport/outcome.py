@@ -1,14 +1,15 @@
 """The outcome of an attempt, as a value: a failed request is expected, not an error.
 
-Of a failure only the status code and our own words are kept. What the endpoint wrote is not: it may repeat the body,
-and guests' data must not come to rest in the delivery log or the log.
+Of a failure only the status code and our own words are kept. What the endpoint wrote is not, unless its option
+``keep_responses`` says so: it may repeat the body, and guests' data must not come to rest in the delivery log or the
+log.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -77,6 +78,12 @@ class Attempt:
     outcome: Outcome
     flaw: str | None = None
     """What is wrong with the form of the response, or of one before it: a noun phrase. It cost the connection."""
+    address: str | None = None
+    """IP address and port that it connected to, or tried to; the proxy's, if there is one. ``None``: none."""
+    protocol: str | None = None
+    """What was spoken over the connection, for people; ``None``: there was none."""
+    response: str | None = field(default=None, repr=False)
+    """What a failed response began with, if the endpoint keeps that; it may repeat guests' data."""
 
 
 def judge(status: int, headers: Mapping[str, str], now: datetime) -> Outcome:

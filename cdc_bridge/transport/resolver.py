@@ -1,8 +1,8 @@
-"""Resolves the host names of one endpoint.
+"""Resolves the host names of one connection pool: that of its endpoints, or of their proxy.
 
 ``getaddrinfo`` honours ``/etc/hosts``, ``nsswitch.conf`` and search domains, and it blocks its thread: for minutes, if
 the name server stays silent. asyncio's own executor has few threads, and sessions with PostgreSQL need it too. So each
-look-up has a thread of its own, and an endpoint has one look-up of a name in flight at most. Nothing waits for these
+look-up has a thread of its own, and a pool has one look-up of a name in flight at most. Nothing waits for these
 threads when the process ends.
 
 aiohttp caches what was found (:data:`CACHE_SECONDS`), so a new connection seldom needs a look-up.
@@ -31,7 +31,7 @@ _Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple
 
 
 class EndpointResolver(AbstractResolver):
-    """Resolves names for the connections of one endpoint."""
+    """Resolves names for the connections of one pool."""
 
     def __init__(self, timeout_seconds: float) -> None:
         """Prepare to resolve.

@@ -1,56 +1,27 @@
-"""Access to the dashboard: tokens, sessions, and a count of wrong tokens.
+"""Sessions of dashboard and portal, and a count of wrong tokens.
 
 All of it is in memory and bounded: a restart signs everybody out. ``now`` is in seconds on a monotonic clock.
 """
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hashlib import sha256
+
+from cdc_bridge.access.rights import Holder, Right
 
 IDLE_SECONDS = 30 * 60.0
 LONGEST_SECONDS = 12 * 3600.0
-MOST_SESSIONS = 100
-"""Of each right, so that whoever may only view ends no session of those who may change everything."""
+MOST_SESSIONS = 20
+"""With each token, so that nobody ends another one's sessions."""
+MOST_HOLDERS = 1000
+"""Tokens with sessions. Whoever has one token is one of them, however often it is used."""
 
 _WRONG_TOKENS_ALLOWED = 10
 _WITHIN_SECONDS = 600.0
 _MOST_CLIENTS = 1000
-
-
-class Right(StrEnum):
-    """What a token permits."""
-
-    VIEW = "view"
-    """View statuses; no reservation's content, and change nothing."""
-    ALL = "all"
-    """View and change everything."""
-
-    def includes(self, other: Right) -> bool:
-        """Whether this right covers another."""
-        return self is Right.ALL or other is Right.VIEW
-
-
-class Tokens:
-    """The tokens from the settings, kept as hashes."""
-
-    def __init__(self, *, everything: str | None, view: str | None) -> None:
-        given = {Right.ALL: everything, Right.VIEW: view}
-        self._hashes = {right: _hash(token) for right, token in given.items() if token is not None}
-
-    def __bool__(self) -> bool:
-        """Whether any token is set."""
-        return bool(self._hashes)
-
-    def right_of(self, token: str) -> Right | None:
-        """Return the right of a token, in constant time."""
-        given = _hash(token)
-        matching = [right for right, known in self._hashes.items() if hmac.compare_digest(given, known)]
-        return matching[0] if matching else None
 
 
 def _hash(text: str) -> bytes:
@@ -72,7 +43,7 @@ class Notice:
 class Session:
     """A signed-in session."""
 
-    right: Right
+    holder: Holder
     began_at: float
     used_at: float
     form_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
@@ -80,6 +51,16 @@ class Session:
     short_id: str = field(default_factory=lambda: secrets.token_hex(4))
     """For the log; it grants nothing."""
     notices: list[Notice] = field(default_factory=list)
+
+    @property
+    def right(self) -> Right:
+        """What it permits."""
+        return self.holder.right
+
+    @property
+    def endpoint(self) -> str | None:
+        """The one endpoint that it is for, of a session in the portal; ``None``: all."""
+        return self.holder.endpoint
 
     def take_notices(self) -> list[Notice]:
         """Return the notices and forget them."""
@@ -91,16 +72,21 @@ class Sessions:
     """All sessions by the hash of their cookie."""
 
     def __init__(self) -> None:
-        self._by_right: dict[Right, OrderedDict[bytes, Session]] = {right: OrderedDict() for right in Right}
+        self._by_holder: OrderedDict[Holder, OrderedDict[bytes, Session]] = OrderedDict()
         """Those used least recently first."""
+        self._holders: dict[bytes, Holder] = {}
 
-    def open(self, right: Right, now: float) -> tuple[str, Session]:
+    def open(self, holder: Holder, now: float) -> tuple[str, Session]:
         """Begin a session; return its cookie and it. Beyond the limit the one used least recently ends."""
-        cookie, session = secrets.token_urlsafe(32), Session(right, now, now)
-        of_right = self._by_right[right]
-        of_right[_hash(cookie)] = session
-        while len(of_right) > MOST_SESSIONS:
-            of_right.popitem(last=False)
+        cookie, session = secrets.token_urlsafe(32), Session(holder, now, now)
+        key = _hash(cookie)
+        of_holder = self._by_holder.setdefault(holder, OrderedDict())
+        of_holder[key], self._holders[key] = session, holder
+        self._by_holder.move_to_end(holder)
+        while len(of_holder) > MOST_SESSIONS:
+            self._close(next(iter(of_holder)))
+        while len(self._by_holder) > MOST_HOLDERS:
+            self.close_all_of(next(iter(self._by_holder)))
         return cookie, session
 
     def find(self, cookie: str, now: float, *, automatic: bool = False) -> Session | None:
@@ -112,22 +98,36 @@ class Sessions:
             automatic: Whether a page refreshes itself; that keeps no session alive.
         """
         key = _hash(cookie)
-        of_right = next((sessions for sessions in self._by_right.values() if key in sessions), None)
-        if of_right is None:
+        holder = self._holders.get(key)
+        if holder is None:
             return None
-        session = of_right[key]
+        of_holder = self._by_holder[holder]
+        session = of_holder[key]
         if now - session.used_at > IDLE_SECONDS or now - session.began_at > LONGEST_SECONDS:
-            self.close(cookie)
+            self._close(key)
             return None
-        of_right.move_to_end(key)
+        of_holder.move_to_end(key)
+        self._by_holder.move_to_end(holder)
         if not automatic:
             session.used_at = now
         return session
 
     def close(self, cookie: str) -> None:
         """End a session."""
-        for of_right in self._by_right.values():
-            of_right.pop(_hash(cookie), None)
+        self._close(_hash(cookie))
+
+    def close_all_of(self, holder: Holder) -> None:
+        """End the sessions that were opened with a token."""
+        for key in self._by_holder.pop(holder, {}):
+            del self._holders[key]
+
+    def _close(self, key: bytes) -> None:
+        if (holder := self._holders.pop(key, None)) is None:
+            return
+        of_holder = self._by_holder[holder]
+        del of_holder[key]
+        if not of_holder:
+            del self._by_holder[holder]
 
 
 class WrongTokens:

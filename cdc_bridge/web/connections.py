@@ -23,7 +23,8 @@ wait, only silent ones are closed for new ones. So ``/healthz`` responds while a
 where.
 
 A connection whose request had a valid token or session is *trusted*. It does not count among its client's, and yields
-only if all the others are trusted too: first those that are idle.
+only if all the others are trusted too: first those that are idle. A request of it is not cut off before its handler had
+time enough, since a program may send more at once than there are places; instead they take turns, a response each.
 
 The sockets themselves say which connections are open; no number has to be counted back.
 """
@@ -60,6 +61,8 @@ _ACCEPT_PAUSE_SECONDS = 0.02
 _NO_DESCRIPTOR_PAUSE_SECONDS = 1.0
 _UNDISTURBED_SECONDS = 0.5
 """For which a connection may do what it does before it yields to its client's next one."""
+_AT_WORK_SECONDS = 10.0
+"""The same while a handler has the request of a trusted one."""
 _SILENT_SECONDS = 0.1
 """For which a connection may be silent before it is closed for another."""
 _LOOK_AGAIN_SECONDS = 0.02
@@ -127,7 +130,8 @@ def to_displace(client: str, served: Collection[Connection], now: float) -> Conn
     largest = max(numbers.values(), default=0)
     yielding = [each for each in strangers if numbers[each.client] == largest] or served
     oldest = min(yielding, key=lambda each: (each.trusted and each.handling, each.since))
-    if numbers[client] + 1 < largest or now - oldest.since >= _UNDISTURBED_SECONDS:
+    undisturbed_seconds = _AT_WORK_SECONDS if oldest.trusted and oldest.handling else _UNDISTURBED_SECONDS
+    if numbers[client] + 1 < largest or now - oldest.since >= undisturbed_seconds:
         return oldest
     return None
 
@@ -211,7 +215,10 @@ class ConnectionListener:
     def should_close(self, request: web.BaseRequest) -> bool:
         """Return whether others wait for the place of a request's connection."""
         connection = self._connection_of(request)
-        return connection is None or (not connection.trusted and any(each.ready for each in self._waiting))
+        if connection is None:
+            return True
+        may_stay = connection.trusted and not all(each.trusted for each in self._served if each.is_open)
+        return not may_stay and any(each.ready for each in self._waiting)
 
     def trust(self, request: web.BaseRequest) -> None:
         """Note that a request had a valid token or session."""

@@ -1,4 +1,4 @@
-"""The dashboard's own pool of connections: small and with short time-outs, so that deliveries come first."""
+"""Connections of dashboard and API: small pools with short time-outs, so that deliveries come first."""
 
 from __future__ import annotations
 
@@ -32,24 +32,27 @@ _ANSWER_WITHIN_SECONDS = _STATEMENT_SECONDS + 1.0
 """PostgreSQL's own limit does not help where the network drops what it sends."""
 _WAIT_SECONDS = 3.0
 _IDLE_SECONDS = 60.0
+_MOST_WAITING = 64
+"""As many as requests are served at once (``connections.py``): a program may send as many changes."""
 
 
-class DashboardDatabase:
-    """Pool of read-only connections."""
+class WebDatabase:
+    """Pools of connections: to read, to load reservations, and to change endpoints and deliveries."""
 
     def __init__(self, database_url: str) -> None:
-        self._pool = _pool(session_parameters(database_url), MOST_CONNECTIONS)
-        self._loading_pool = _pool(loading_parameters(database_url), 1)
+        self._pool = _pool(session_parameters(database_url), MOST_CONNECTIONS, _set_up)
+        self._loading_pool = _pool(loading_parameters(database_url), 1, _set_up)
+        self._changing_pool = _pool(session_parameters(database_url), MOST_CONNECTIONS, _set_up_to_change)
 
     async def open(self) -> None:
-        """Open the pool; it connects at the first read."""
-        await self._pool.open(wait=False)
-        await self._loading_pool.open(wait=False)
+        """Open the pools; each connects when it is first used."""
+        for pool in (self._pool, self._loading_pool, self._changing_pool):
+            await pool.open(wait=False)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._loading_pool.close(timeout=2)
-        await self._pool.close(timeout=2)
+        for pool in (self._changing_pool, self._loading_pool, self._pool):
+            await pool.close(timeout=2)
 
     async def read(self, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         """Run an operation that reads.
@@ -58,13 +61,20 @@ class DashboardDatabase:
             DatabaseUnavailable: The database does not respond in time, or the pool is exhausted.
             InstallationError: PostgreSQL rejected a statement.
         """
-        return await self._read(self._pool, operation)
+        return await self._run(self._pool, operation)
 
     async def load(self, operation: Callable[[LoadingConnection], Coroutine[Any, Any, T]]) -> T:
         """Run an operation that loads reservations; raises the same."""
-        return await self._read(self._loading_pool, lambda connection: operation(LoadingConnection(connection)))
+        return await self._run(self._loading_pool, lambda connection: operation(LoadingConnection(connection)))
 
-    async def _read(self, pool: _Pool, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+    async def change(self, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        """Run an operation that changes something in one transaction; raises the same.
+
+        If the database does not respond in time, it may have been carried out nevertheless.
+        """
+        return await self._run(self._changing_pool, operation)
+
+    async def _run(self, pool: _Pool, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
         try:
             return await within(_ANSWER_WITHIN_SECONDS, _run(pool, operation))
         except (psycopg.errors.QueryCanceled, TimeoutError) as error:
@@ -81,27 +91,39 @@ class DashboardDatabase:
 
 async def _run(pool: _Pool, operation: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
     async with pool.connection() as connection:
-        return await operation(connection)
+        try:
+            return await operation(connection)
+        except psycopg.errors.ReadOnlySqlTransaction:
+            await connection.close()  # It leads to a server that was demoted; the next one leads to the primary.
+            raise
 
 
-def _pool(parameters: dict[str, Any], max_size: int) -> _Pool:
+def _pool(parameters: dict[str, Any], max_size: int, set_up: Callable[[Session], Coroutine[Any, Any, None]]) -> _Pool:
     return AsyncConnectionPool(
         connection_class=Session,
         kwargs=parameters,
         min_size=0,
         max_size=max_size,
         max_idle=_IDLE_SECONDS,
-        max_waiting=20,
+        max_waiting=_MOST_WAITING,
         timeout=_WAIT_SECONDS,
         reconnect_timeout=_WAIT_SECONDS,
-        configure=_set_up,
+        configure=set_up,
         open=False,
     )
 
 
 async def _set_up(session: Session) -> None:
+    await _set_up_by("set_up_dashboard_session", session)
+
+
+async def _set_up_to_change(session: Session) -> None:
+    await _set_up_by("set_up_changing_session", session)
+
+
+async def _set_up_by(statement: str, session: Session) -> None:
     await set_up(session)
     await session.execute(
-        _queries["set_up_dashboard_session"],
+        _queries[statement],
         {"name": f"cdc-bridge dashboard {process_name()}", "statement_timeout": f"{_STATEMENT_SECONDS}s"},
     )

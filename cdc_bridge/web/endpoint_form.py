@@ -7,7 +7,7 @@ fields are empty, and leave things as they are unless something is typed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cdc_bridge.endpoints.details import EndpointRecord
@@ -34,6 +34,8 @@ class EndpointForm:
     name: str = ""
     from_oldest: bool = False
     signed: bool = True
+    vendor_secret: str = field(default="", repr=False)
+    """Secret that the vendor made; empty: one is made."""
     keep_headers: bool = False
     """Whether another server gets the same headers, signed with the same secret."""
     new_secret: bool = False
@@ -60,6 +62,7 @@ class EndpointForm:
             name=sent.get("name", "").strip(),
             from_oldest=sent.get("start", "").strip() == "oldest",
             signed="signed" in sent,
+            vendor_secret=sent.get("vendor_secret", "").strip(),
             keep_headers="keep_headers" in sent,
             new_secret="new_secret" in sent,
         )

@@ -1,11 +1,16 @@
 """What every request passes before its handler, in this order.
 
-1. Every response gets security headers. An error becomes a page, or a line of text for a client that is no browser.
+1. Every response gets security headers. An error becomes a page, or a line of text for a client that is no browser; of
+   the API, a problem.
 2. On loopback the host that was asked for has to be this machine: else a web site opened in a browser here could
    resolve its own name to this port and read the responses (DNS rebinding).
-3. The session has the right that the handler requires. A handler without a declared right requires all rights.
+3. The session has the right that the handler requires. A handler without a declared right requires all rights. One of
+   the API requires a token with that right instead, and looks at no session. A token that was removed, or has expired,
+   ends its sessions. Without any token there is neither. A session in the portal is admitted to what is about its own
+   endpoint, and open to it (:mod:`cdc_bridge.web.portal`); everything else is not there.
 4. A request that changes something comes from the dashboard: it carries the session's form token, and the browser
-   reports no other site as its sender. (OWASP, "Cross-Site Request Forgery Prevention".)
+   reports no other site as its sender. (OWASP, "Cross-Site Request Forgery Prevention".) A request to the API needs
+   none of that: no browser adds a token by itself.
 """
 
 from __future__ import annotations
@@ -18,9 +23,15 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
+from cdc_bridge.access.known_tokens import Place
+from cdc_bridge.access.rights import Right
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError
 from cdc_bridge.escaping import escaped
-from cdc_bridge.web.access import Right
+from cdc_bridge.settings import PREFIX
+from cdc_bridge.web import portal
+from cdc_bridge.web.access import Session
+from cdc_bridge.web.api.problems import Problem, problem_of
+from cdc_bridge.web.bearer import holder_by_bearer
 from cdc_bridge.web.notices import sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import (
@@ -28,9 +39,11 @@ from cdc_bridge.web.requests import (
     address_of,
     form_of,
     is_refresh,
+    note_holder,
     note_right_token,
     note_session,
     session_of,
+    signed_in,
     site_of,
 )
 from cdc_bridge.web.time_limit import within
@@ -61,7 +74,18 @@ _MESSAGES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "This method is not allowed here.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
 }
+_PASSED_ON = ("allow", "retry-after", "www-authenticate")
+_API = "/api/"
+_NO_RESOURCE = "There is no such resource."
+_ADD_ONE = "nor is there a named token: cdc-bridge token add NAME"
+_API_IS_OFF = f"The API is off: {PREFIX}WEB_API_TOKEN is not set, {_ADD_ONE}."
+_DASHBOARD_IS_OFF = f"The dashboard is off: {PREFIX}WEB_TOKEN is not set, {_ADD_ONE}."
 _LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+
+
+def is_of_api(request: web.Request) -> bool:
+    """Return whether a request is to the API, whatever it asks for."""
+    return request.path.startswith(_API)
 
 
 def cookie_name(request: web.Request) -> str:
@@ -98,11 +122,19 @@ async def _response(request: web.Request, handler: Handler) -> web.StreamRespons
         return web.Response(status=redirection.status, headers={"location": redirection.headers["location"]})
     except web.HTTPException as error:
         status = HTTPStatus(error.status)
-        message = _MESSAGES.get(status, "") if error.text is None or _is_default(error) else error.text
-        headers = {name: error.headers[name] for name in ("allow", "retry-after") if name in error.headers}
+        message = _message(request, status) if error.text is None or _is_default(error) else error.text
+        headers = {name: error.headers[name] for name in _PASSED_ON if name in error.headers}
         return await _error(request, status, message, headers=headers)
     except Exception as error:  # noqa: BLE001 - whatever it is, the daemon goes on
+        if is_of_api(request) and (problem := problem_of(error)) is not None:
+            return problem.response()
         return await _error(request, *_failure(request, error))
+
+
+def _message(request: web.Request, status: HTTPStatus) -> str:
+    if status is HTTPStatus.NOT_FOUND and is_of_api(request):
+        return _NO_RESOURCE if site_of(request).tokens.is_open(Place.API) else _API_IS_OFF
+    return _MESSAGES.get(status, "")
 
 
 async def _handled(handler: Handler, request: web.Request) -> web.StreamResponse:
@@ -138,6 +170,11 @@ def _is_default(error: web.HTTPException) -> bool:
 async def _error(
     request: web.Request, status: HTTPStatus, problem: str, remedy: str = "", headers: Mapping[str, str] | None = None
 ) -> web.StreamResponse:
+    session = signed_in(request)
+    if session is not None and session.endpoint is not None:
+        problem, remedy = portal.neutral(status, problem), ""
+    if is_of_api(request):
+        return Problem(status, problem, remedy=remedy, headers=headers or {}).response()
     if "text/html" not in request.headers.get("accept", ""):
         text = escaped(f"{problem}\n{remedy}".strip(), keep="\n") or status.phrase
         return web.Response(status=status, text=f"{text}\n", headers=headers)
@@ -167,34 +204,84 @@ async def check_right(request: web.Request, handler: Handler) -> web.StreamRespo
     """Require a session with the right that the handler requires."""
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
-    site = site_of(request)
-    cookie = request.cookies.get(cookie_name(request))
-    session = cookie and site.sessions.find(cookie, time.monotonic(), automatic=is_refresh(request))
-    if session:
-        note_session(request, session)
-        note_right_token(request)
-    required = site.required_rights.get(request.match_info.handler, Right.ALL)
+    site, asked = site_of(request), request.match_info.handler
+    if asked in site.of_api:
+        await _check_api(request)
+        return await handler(request)
+    if asked in site.of_dashboard:
+        await site.tokens.refresh()
+        if not site.tokens.is_open(Place.DASHBOARD):
+            raise web.HTTPNotFound(text=_DASHBOARD_IS_OFF)
+    session = _session(request)
+    required = site.required_rights.get(asked, Right.CHANGE)
     if required is None:
         return await handler(request)
     if not session:
         if request.method != "GET" or is_refresh(request):
             raise web.HTTPUnauthorized(text="You are signed out. Sign in and try again.")
         raise web.HTTPSeeOther(SIGN_IN if request.path == "/" else f"{SIGN_IN}?next={quote(request.path_qs, safe='')}")
+    if session.endpoint is not None:
+        _check_portal(request, session.endpoint)
     if not session.right.includes(required):
         raise web.HTTPForbidden
     return await handler(request)
 
 
+def _check_portal(request: web.Request, endpoint: str) -> None:
+    """Admit a request of a session in the portal only if it is about the session's endpoint."""
+    site, asked = site_of(request), request.match_info
+    named_by = site.of_portal.get(asked.handler)
+    try:
+        elsewhere = portal.redirection(endpoint, named_by, request.path, asked, request.query)
+    except portal.NotAdmitted:
+        raise web.HTTPNotFound from None
+    if elsewhere is not None:
+        raise web.HTTPSeeOther(elsewhere)
+    if site.required_rights.get(asked.handler, Right.CHANGE) is Right.CHANGE:
+        wait = site.vendor_limit.note(endpoint, time.monotonic())
+        if wait > 0:
+            raise web.HTTPTooManyRequests(
+                text="Too many requests within a minute. Try again later.", headers={"retry-after": str(int(wait) + 1)}
+            )
+
+
+async def _check_api(request: web.Request) -> None:
+    site = site_of(request)
+    await site.tokens.refresh()
+    if not site.tokens.is_open(Place.API):
+        raise web.HTTPNotFound
+    holder = await holder_by_bearer(request, Place.API, wanted="one of the API's tokens")
+    if not holder.right.includes(site.required_rights[request.match_info.handler] or Right.VIEW):
+        raise web.HTTPForbidden
+    note_holder(request, holder)
+
+
+def _session(request: web.Request) -> Session | None:
+    """Return the session of a request, unless its token was removed or has expired."""
+    site = site_of(request)
+    cookie = request.cookies.get(cookie_name(request))
+    session = cookie and site.sessions.find(cookie, time.monotonic(), automatic=is_refresh(request))
+    if not session:
+        return None
+    if not site.tokens.is_valid(session.holder):
+        site.sessions.close_all_of(session.holder)
+        return None
+    note_session(request, session)
+    if session.endpoint is None:  # Of many connections, those of vendors are no better than a stranger's.
+        note_right_token(request)
+    return session
+
+
 @web.middleware
 async def check_sender(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Reject changes that another site sends."""
-    if request.method not in {"GET", "HEAD"}:
+    if request.method not in {"GET", "HEAD"} and request.match_info.handler not in site_of(request).of_api:
         if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             raise web.HTTPForbidden(text="Another site sent this request.")
         origin = request.headers.get("origin")
         if origin is not None and "sec-fetch-site" not in request.headers and urlsplit(origin).netloc != request.host:
             raise web.HTTPForbidden(text="Another site sent this request.")
-        if site_of(request).required_rights.get(request.match_info.handler, Right.ALL) is not None:
+        if site_of(request).required_rights.get(request.match_info.handler, Right.CHANGE) is not None:
             sent = (await form_of(request)).get(FORM_TOKEN, "")
             if not hmac.compare_digest(sent.encode("utf-8", "replace"), session_of(request).form_token.encode()):
                 raise web.HTTPForbidden(

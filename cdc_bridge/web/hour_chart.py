@@ -26,10 +26,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class HourChart:
-    """The chart, and its caption."""
+    """The chart, and what is written beside it."""
 
     bars: Sequence[Bar]
-    caption: str
+    delivered: int
+    failed: int
     most: int
     """Attempts in the busiest minute."""
 
@@ -45,6 +46,4 @@ def hour_chart(hour: LastHour) -> HourChart:
                 height = max(_LEAST, round((HEIGHT - _LEAST) * count / most))
                 top -= height
                 bars.append(Bar(kind, minute * STEP, max(0, top), height))
-    delivered, failed = sum(hour.delivered), sum(hour.failed)
-    counts = f"{delivered:,} delivered, {failed:,} failed" if delivered or failed else "none"
-    return HourChart(bars, f"Attempts in the last hour: {counts}.", most)
+    return HourChart(bars, sum(hour.delivered), sum(hour.failed), most)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from cdc_bridge.checks.verdict import Check, failed, ok, warning
 from cdc_bridge.endpoints.option_values import check_certificate
 from cdc_bridge.errors import SettingsError
@@ -66,7 +68,7 @@ def listen_settings(settings: Settings) -> ListenSettings | None:
         ) from None
     proxy = _proxy(settings.web_proxy_address)
     if not is_loopback or proxy is not None:
-        if settings.web_token is None and settings.web_view_token is None:
+        if all(token is None for token in tokens_of(settings).values()):
             raise SettingsError(
                 f"{PREFIX}WEB_TOKEN is not set, and other machines could reach the dashboard", _MAKE_ONE
             )
@@ -90,20 +92,33 @@ def check_dashboard(settings: Settings) -> Check | None:
         return failed("dashboard", error.problem, error.remedy)
     if listen is None:
         return warning("dashboard", "off, as web_port is not set", f"Set {PREFIX}WEB_PORT, 9187 for example.")
-    if settings.web_token is None and settings.web_view_token is None:
-        return ok("dashboard", f"off, as there is no token; metrics at {listen.url}")
-    return ok("dashboard", listen.url)
+    api = "the API and " if settings.web_api_token is not None else ""
+    if settings.web_token is None:
+        return ok("dashboard", f"without web_token, open to named tokens only; {api}metrics at {listen.url}")
+    return ok("dashboard", f"{listen.url}, with the API" if api else listen.url)
+
+
+def tokens_of(settings: Settings) -> dict[str, SecretStr | None]:
+    """Return the tokens in the settings, by name."""
+    return {
+        "web_token": settings.web_token,
+        "web_api_token": settings.web_api_token,
+    }
 
 
 def _check_tokens(settings: Settings) -> None:
-    tokens = {"WEB_TOKEN": settings.web_token, "WEB_VIEW_TOKEN": settings.web_view_token}
-    for name, token in tokens.items():
-        if token is not None and len(token.get_secret_value()) < LEAST_TOKEN_CHARACTERS:
+    names: dict[str, str] = {}
+    for name, token in tokens_of(settings).items():
+        if token is None:
+            continue
+        variable, text = f"{PREFIX}{name.upper()}", token.get_secret_value()
+        if len(text) < LEAST_TOKEN_CHARACTERS:
             raise SettingsError(
-                f"{PREFIX}{name} is shorter than {LEAST_TOKEN_CHARACTERS} characters, and could be guessed", _MAKE_ONE
+                f"{variable} is shorter than {LEAST_TOKEN_CHARACTERS} characters, and could be guessed", _MAKE_ONE
             )
-    if settings.web_token is not None and settings.web_token == settings.web_view_token:
-        raise SettingsError(f"{PREFIX}WEB_VIEW_TOKEN is the same as {PREFIX}WEB_TOKEN", _MAKE_ONE)
+        if text in names:
+            raise SettingsError(f"{variable} is the same as {names[text]}", _MAKE_ONE)
+        names[text] = variable
 
 
 def _proxy(text: str | None) -> IPv4Network | IPv6Network | None:

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from cdc_bridge.endpoints.options import OPTIONS
-from cdc_bridge.errors import BridgeError
+from cdc_bridge.errors import BridgeError, FaultyInput
+from cdc_bridge.web import portal
 from cdc_bridge.web.access import Notice
 from cdc_bridge.web.requests import session_of
 
 _ARGUMENTS = {"NAME": "name", "URL": "url"}
+_MOST_NOTICES = 100
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 
 
@@ -27,7 +29,9 @@ def say(request: web.Request, text: str, *, remedy: str = "", secret: str | None
         secret: A new signing secret, shown this once.
         good: Whether it reports success.
     """
-    session_of(request).notices.append(Notice(text, remedy, secret, good))
+    notices = session_of(request).notices
+    notices.append(Notice(text, remedy, secret, good))
+    del notices[:-_MOST_NOTICES]
 
 
 @contextmanager
@@ -36,7 +40,10 @@ def errors_as_notices(request: web.Request) -> Iterator[None]:
     try:
         yield
     except BridgeError as error:
-        say(request, sentence(error.problem), remedy=error.remedy, good=False)
+        if session_of(request).endpoint is not None:
+            say(request, sentence(portal.told(error)), good=False)
+        else:
+            say(request, sentence(error.problem), remedy=error.remedy, good=False)
 
 
 def sentence(problem: str) -> str:
@@ -50,8 +57,12 @@ def sentence(problem: str) -> str:
 
 
 def error_text(error: BridgeError) -> str:
-    """Return problem and remedy as sentences."""
-    return f"{sentence(error.problem)} {error.remedy}".strip()
+    """Return problem and remedy as sentences; of faulty input those of each fault."""
+    if isinstance(error, FaultyInput):
+        parts = [(str(fault), fault.remedy) for fault in error.faults]
+    else:
+        parts = [(error.problem, error.remedy)]
+    return " ".join(f"{sentence(problem)} {remedy}".strip() for problem, remedy in parts)
 
 
 LABELS = {

@@ -7,3 +7,39 @@ select
   set_config('application_name', %(name)s, false),
   set_config('statement_timeout', %(statement_timeout)s, false),
   set_config('default_transaction_read_only', 'on', false)
+
+-- name: set_up_changing_session
+-- Limits the duration of statements.
+select
+  set_config('application_name', %(name)s, false),
+  set_config('statement_timeout', %(statement_timeout)s, false)
+
+-- name: lock_key_until_commit
+-- Locks an idempotency key until the transaction ends. False: a request with it is under way.
+select pg_try_advisory_xact_lock(52685, hashtext(%(token)s || ' ' || %(key)s))
+
+-- name: lock_key
+-- Locks an idempotency key until the session ends. False: a request with it is under way.
+select pg_try_advisory_lock(52685, hashtext(%(token)s || ' ' || %(key)s))
+
+-- name: kept_response
+-- The response kept for an idempotency key; with the secret that the request made, if the endpoint still has it.
+select
+  k.request, k.status, k.body, k.endpoint,
+  case k.secret_hash
+    when sha256(convert_to(e.secret, 'UTF8')) then e.secret
+    when sha256(convert_to(e.previous_secret, 'UTF8')) then e.previous_secret
+  end as secret,
+  coalesce(k.secret_hash in (sha256(convert_to(e.secret, 'UTF8')), sha256(convert_to(e.previous_secret, 'UTF8'))), false) as is_there
+from cdc_bridge.idempotency_key k
+left join cdc_bridge.endpoint e on e.name = k.endpoint
+where k.token = %(token)s and k.key = %(key)s and k.recorded_at > now() - interval '24 hours'
+
+-- name: forget_expired_response
+-- Makes room for another request with the same idempotency key.
+delete from cdc_bridge.idempotency_key where token = %(token)s and key = %(key)s and recorded_at <= now() - interval '24 hours'
+
+-- name: keep_response
+-- Keeps the response for an idempotency key.
+insert into cdc_bridge.idempotency_key (token, key, request, status, body, endpoint, secret_hash)
+values (%(token)s, %(key)s, %(request)s, %(status)s, %(body)s, %(endpoint)s, %(secret_hash)s)

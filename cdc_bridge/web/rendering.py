@@ -10,15 +10,17 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdc_bridge import __version__
+from cdc_bridge.access.rights import Right
 from cdc_bridge.endpoints.status import age
 from cdc_bridge.errors import shortened
 from cdc_bridge.escaping import escaped
-from cdc_bridge.runtime.readiness import headline
-from cdc_bridge.web.access import Right
-from cdc_bridge.web.filters import iso, number, seconds, utc
+from cdc_bridge.web.filters import field_time, iso, number, seconds, utc, with_times
 from cdc_bridge.web.hour_chart import hour_chart
+from cdc_bridge.web.notices import sentence
+from cdc_bridge.web.portal import reason_for_vendor
 from cdc_bridge.web.requests import is_refresh, signed_in, site_of
 from cdc_bridge.web.static_files import STATIC
+from cdc_bridge.web.summary import summary_of
 
 
 def _environment() -> Environment:
@@ -32,12 +34,16 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "age": age,
+        "field_time": field_time,
         "hour_chart": hour_chart,
         "iso": iso,
         "number": number,
+        "reason_for_vendor": reason_for_vendor,
         "seconds": seconds,
+        "sentence": sentence,
         "shortened": shortened,
         "utc": utc,
+        "with_times": with_times,
     }
     environment.globals |= {"static": STATIC.url_of, "version": __version__}
     return environment
@@ -69,18 +75,23 @@ async def page(
         values: Variables of the template.
     """
     session = signed_in(request)
-    snapshot = None if session is None else await site_of(request).health.snapshot()
+    own = None if session is None else session.endpoint
+    # The problems of other endpoints are nobody else's business.
+    snapshot = None if session is None or own is not None else await site_of(request).health.snapshot()
+    max_lag_seconds, now = site_of(request).settings.now.max_lag_seconds, datetime.now(UTC)
     # A refresh replaces live regions only, and notices stand in none.
     notices = [] if session is None or is_refresh(request) else session.take_notices()
     text = _ENVIRONMENT.get_template(template).render(
         path=request.path,
         session=session,
-        may_change=session is not None and session.right is Right.ALL,
+        portal=own,
+        may_change=session is not None and own is None and session.right.includes(Right.CHANGE),
+        may_send=session is not None and session.right.includes(Right.CHANGE),
+        may_see_content=session is not None and session.right.includes(Right.CONTENT),
         form_token="" if session is None else session.form_token,
         notices=notices,
-        problems=() if snapshot is None else snapshot.problems,
-        headline="" if snapshot is None else headline(snapshot.problems),
-        now=datetime.now(UTC),
+        summary=None if snapshot is None else summary_of(snapshot, max_lag_seconds, now),
+        now=now,
         **values,
     )
     return web.Response(status=status, text=text, content_type="text/html", charset="utf-8", headers=headers)

@@ -7,7 +7,7 @@
 -- delivery log. Then it empties the change log and sets every position to now. Nothing is lost, and nothing is sent again
 -- that the delivery log has as delivered.
 -- Safe to repeat, also while e-Res writes and daemons run.
--- Locks: the rows of cdc_bridge.endpoint, for an instant.
+-- Locks: the rows of cdc_bridge.endpoint and cdc_bridge.daemon, for an instant.
 
 create or replace function cdc_bridge.adopt() returns bigint
   language plpgsql
@@ -27,7 +27,7 @@ begin
     select e.endpoint_id, c.seq, c.reservation_id, c.operation, c.changed_at,
       row_number() over (partition by e.endpoint_id, c.reservation_id order by c.seq desc) = 1 as newest
     from cdc_bridge.change c
-    cross join cdc_bridge.endpoint e
+    cross join cdc_bridge.endpoint_position e
     where not exists (select from cdc_bridge.delivery d where d.endpoint_id = e.endpoint_id and d.seq = c.seq)
       and e.events in ('both', case c.operation when 'I' then 'created' else 'updated' end)
       and (
@@ -45,8 +45,10 @@ begin
     delete from cdc_bridge.change
   ), moved as (
     update cdc_bridge.endpoint
-    set position = pg_current_snapshot(), place_xid = null, place_seq = null, leased_until = null, released_at = now(), fencing_token = fencing_token + 1,
-      cluster = here
+    set position = pg_current_snapshot(), place_xid = null, place_seq = null, following = false, daemon_id = null, released_at = now(),
+      fencing_token = fencing_token + 1, cluster = here
+  ), ended as (
+    delete from cdc_bridge.daemon
   )
   select count(*) into queued_count from queued;
   return queued_count;

@@ -1,10 +1,11 @@
 -- cdc_bridge.erase(reservation_id text)
 --
 -- Erases a reservation from the change log and the delivery log, as far as it is settled: its key may tell who the guest is.
--- What is still to be delivered stays, since without it the delivery would be lost.
+-- What is still to be delivered stays, since without it the delivery would be lost. All its attempts are erased, whose responses
+-- may have the guest's data in them.
 -- Returns how many changes and deliveries were erased, and how many stay. Safe to repeat. Run it after e-Res has erased the
 -- reservation itself, or changed its key; what stays is then skipped by the daemon, and a second call erases it.
--- Locks: the rows that it deletes. Reads the whole change log.
+-- Locks: the rows that it deletes. Reads the whole change log, and all attempts.
 
 create or replace function cdc_bridge.erase(
   reservation_id text,
@@ -17,6 +18,8 @@ as $erase$
 declare
   here constant bigint := (select system_identifier from pg_control_system());
 begin
+  delete from cdc_bridge.attempt a where a.reservation_id = erase.reservation_id;
+
   delete from cdc_bridge.delivery d
   where d.reservation_id = erase.reservation_id
     and (
@@ -29,7 +32,7 @@ begin
   where c.reservation_id = erase.reservation_id
     and not exists (
       select
-      from cdc_bridge.endpoint e
+      from cdc_bridge.endpoint_position e
       where e.cluster <> here
         or not (pg_visible_in_snapshot(c.xid, e.position) or coalesce(c.xid = e.place_xid and c.seq <= e.place_seq, false))
     );

@@ -11,10 +11,9 @@
 --   payload does not have the column, not as metadata either, those of "reservation" count, if it builds on that.
 -- cdc_bridge.payload_sizes(payload text, reservation_ids text[])
 --   The bytes of the variable-length values of some reservations; null: the payload has no such reservation.
--- cdc_bridge.payload_filtered(payload text, conditions jsonb, reservation_ids text[])
---   Those of some reservations that do not meet the conditions or that the payload does not have. It reads no other columns
---   than the conditions need. A reservation that "reservation" does not have either, if the payload is or builds on that, was
---   deleted and is not among them. "established" is false if there is no such payload to tell.
+-- cdc_bridge.payload_values(payload text, columns text[], reservation_ids text[])
+--   The canonical text (canonical.sql) of some columns of some reservations, for each of their rows; null: the payload has no
+--   such reservation. It reads no other columns. Each row has the revision of the payload's definition.
 -- cdc_bridge.payload_types(payload text)
 --   The present types of the payload's columns, in order, as their names in pg_catalog; null: a type of somebody else.
 -- cdc_bridge.load_retyped(payload text, reservation_ids text[], max_bytes bigint)
@@ -82,37 +81,34 @@ begin
 end
 $sizes$;
 
-create or replace function cdc_bridge.payload_filtered(
-  payload text, conditions jsonb, reservation_ids text[]
-) returns table (reservation_id text, established boolean)
+create or replace function cdc_bridge.payload_values(
+  payload text, columns text[], reservation_ids text[]
+) returns table (reservation_id text, revision text, canonical text[])
   language plpgsql
   volatile
   security definer
   set search_path = pg_catalog, pg_temp
   set row_security = off
-as $filtered$
+as $values$
+#variable_conflict use_variable
 declare
   definition cdc_bridge.payload_definition;
-  base cdc_bridge.payload_definition;
+  asked text;
 begin
   select * into strict definition from cdc_bridge.payload_definition d where d.name = payload;
-  select d.* into base from cdc_bridge.payload_definition d where d.name = cdc_bridge.payload_base(payload);
+  select string_agg(
+    format('cdc_bridge.%I(p.%I)',
+      'canonical_' || cdc_bridge.canonical_form(definition.types[array_position(definition.columns, c.name)]), c.name),
+    ', ' order by c.number
+  ) into asked
+  from unnest(columns) with ordinality as c (name, number);
   return query execute format(
-    E'select wanted.key, coalesce(not p.meets, %s) from unnest($1) as wanted (key) left join lateral (\n'
-    'select (%s) is true as meets from (\n%s\n) as p where p.id = wanted.key::%s order by 1 desc limit 1) as p on true '
-    'where p.meets is not true and %s',
-    case when base.name is null then 'false' else 'true' end,
-    cdc_bridge.payload_condition(payload, conditions), definition.expanded, definition.key_type,
-    case
-      when payload = 'reservation' then 'p.meets is not null'
-      when base.name is null then 'true'
-      else format(
-        E'(p.meets is not null or (select true from (\n%s\n) as b where b.id = wanted.key::%s limit 1))', base.expanded, base.key_type
-      )
-    end
+    E'select wanted.key, %L::text, p.canonical from unnest($1) as wanted (key) left join lateral (\n'
+    'select array[%s]::text[] as canonical from (\n%s\n) as p where p.id = wanted.key::%s offset 0) as p on true',
+    definition.revision, asked, definition.expanded, definition.key_type
   ) using reservation_ids;
 end
-$filtered$;
+$values$;
 
 create or replace function cdc_bridge.payload_types(payload text) returns text[]
   language plpgsql
@@ -169,21 +165,21 @@ $load$;
 
 revoke all on function
   cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
-  cdc_bridge.payload_filtered(text, jsonb, text[]), cdc_bridge.load_retyped(text, text[], bigint)
+  cdc_bridge.payload_values(text, text[], text[]), cdc_bridge.load_retyped(text, text[], bigint)
 from public;
 grant execute on function
   cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint), cdc_bridge.payload_sizes(text, text[]), cdc_bridge.payload_types(text),
-  cdc_bridge.payload_filtered(text, jsonb, text[]), cdc_bridge.load_retyped(text, text[], bigint)
+  cdc_bridge.payload_values(text, text[], text[]), cdc_bridge.load_retyped(text, text[], bigint)
 to cdc_bridge;
 comment on function cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint) is 'Keys of the reservations that meet some conditions, a page at a time';
 comment on function cdc_bridge.payload_sizes(text, text[]) is 'Bytes of some reservations';
-comment on function cdc_bridge.payload_filtered(text, jsonb, text[]) is 'Those of some reservations that an endpoint does not get';
+comment on function cdc_bridge.payload_values(text, text[], text[]) is 'Canonical text of some columns of some reservations';
 comment on function cdc_bridge.payload_types(text) is 'Present types of a payload''s columns';
 comment on function cdc_bridge.load_retyped(text, text[], bigint) is 'Loads reservations in the present types of a payload''s columns';
 grant create on schema cdc_bridge to cdc_bridge_loader;
 alter function cdc_bridge.payload_keys(text, jsonb, text, timestamptz, boolean, integer, bigint) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_sizes(text, text[]) owner to cdc_bridge_loader;
-alter function cdc_bridge.payload_filtered(text, jsonb, text[]) owner to cdc_bridge_loader;
+alter function cdc_bridge.payload_values(text, text[], text[]) owner to cdc_bridge_loader;
 alter function cdc_bridge.payload_types(text) owner to cdc_bridge_loader;
 alter function cdc_bridge.load_retyped(text, text[], bigint) owner to cdc_bridge_loader;
 revoke create on schema cdc_bridge from cdc_bridge_loader;

@@ -3,13 +3,13 @@
 -- The options are declared in cdc_bridge/endpoints/options.py, and have the same names, defaults and limits here.
 --
 -- position is a snapshot: every change visible in it is in the delivery log, settled or pending. Within a large
--- transaction, which is read in pages, place_xid and place_seq say up to which change.
+-- transaction, which is read in pages, place_xid and place_seq say up to which change. While following is set, the position
+-- is that of its daemon instead (cdc_bridge.daemon): nothing of the endpoint is behind, and one row moves for all that follow.
 --
--- One daemon at a time delivers to an endpoint: the one that holds its lease. It renews leased_until while it lives. When
--- that has passed, or when the advisory lock (52684, daemon_number) is free because that daemon's session ended, another
--- daemon takes the lease and increments fencing_token; nothing is recorded under an older fencing token.
+-- One daemon at a time delivers to an endpoint: daemon_id says which, and fencing_token grows with each new lease; nothing is
+-- recorded under an older one. How long a lease lasts: see cdc_bridge.daemon.
 --
--- Rows are few and change often (position, lease): half of each page stays free, so that updates need no index entries.
+-- Half of each page stays free, so that updates of what daemons write need no index entries.
 
 create table if not exists cdc_bridge.endpoint (
   endpoint_id             bigint      generated always as identity primary key,
@@ -35,19 +35,20 @@ create table if not exists cdc_bridge.endpoint (
   "only"                  text[]      not null default '{}',
   events                  text        not null default 'both' check (events in ('both', 'created', 'updated')),
   skip_unchanged          boolean     not null default false,
+  keep_responses          boolean     not null default false,
   -- set by operators, by the endpoint's 410, or by a restored dump
   paused_at               timestamptz,
   disabled_at             timestamptz,
   resumed_at              timestamptz,
   cluster                 bigint      not null,
+  changed_xid             xid8        not null default pg_current_xact_id(),
   -- written by daemons while they deliver: a column added here must be added to announce_endpoint.sql too
   position                pg_snapshot not null,
   place_xid               xid8,
   place_seq               bigint,
+  following               boolean     not null default false,
   fencing_token           bigint      not null default 0,
-  daemon_number           integer,
-  daemon_name             text,
-  leased_until            timestamptz,
+  daemon_id               bigint,
   released_at             timestamptz,
   failing_since           timestamptz,
   next_probe_at           timestamptz,
@@ -58,7 +59,6 @@ create table if not exists cdc_bridge.endpoint (
   reconciled_stale        bigint,
   pruned_until            timestamptz,
   in_flight               integer,
-  listening               boolean,
   deliveries_per_second   real,
   last_success_at         timestamptz,
   last_failure_at         timestamptz,
@@ -71,8 +71,12 @@ create table if not exists cdc_bridge.endpoint (
   skipped_event           bigint      not null default 0,
   skipped_unchanged       bigint      not null default 0,
   check ((place_xid is null) = (place_seq is null)),
+  check (not following or daemon_id is not null),
   check ((previous_secret is null) = (previous_secret_until is null))
 ) with (fillfactor = 50);
+-- What a daemon asks for at each heartbeat: the endpoints of no daemon, and those that somebody has changed.
+create index if not exists endpoint_of_daemon on cdc_bridge.endpoint (daemon_id);
+create index if not exists endpoint_changed on cdc_bridge.endpoint (changed_xid);
 comment on table cdc_bridge.endpoint is 'HTTPS endpoints, each with its options, its position in the change log, its lease and its status';
 comment on column cdc_bridge.endpoint.in_settings is 'Declared in a daemon''s settings, which hold its headers and secret';
 comment on column cdc_bridge.endpoint.headers is 'Headers of every request, each "Name: value"';
@@ -91,17 +95,18 @@ comment on column cdc_bridge.endpoint.payload is 'Payload definition that its bo
 comment on column cdc_bridge.endpoint."only" is 'Conditions, each "column=value,value": it gets the reservations that meet all of them';
 comment on column cdc_bridge.endpoint.events is 'Changes that it gets: created, updated or both';
 comment on column cdc_bridge.endpoint.skip_unchanged is 'Whether nothing is sent if the body is the one that was delivered last';
+comment on column cdc_bridge.endpoint.keep_responses is 'Whether the first 2 kB of failed responses are kept in cdc_bridge.attempt for 24 hours';
 comment on column cdc_bridge.endpoint.paused_at is 'When an operator paused it';
 comment on column cdc_bridge.endpoint.disabled_at is 'When it responded with 410 Gone, which stops deliveries';
 comment on column cdc_bridge.endpoint.resumed_at is 'When it was last resumed';
 comment on column cdc_bridge.endpoint.cluster is 'System identifier of the cluster that position belongs to';
-comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the delivery log';
+comment on column cdc_bridge.endpoint.changed_xid is 'Transaction in which somebody changed it last';
+comment on column cdc_bridge.endpoint.position is 'All changes visible in this snapshot are in the delivery log; see following';
 comment on column cdc_bridge.endpoint.place_xid is 'A transaction that is read in part; null: none';
 comment on column cdc_bridge.endpoint.place_seq is 'The last change of place_xid that is in the delivery log';
+comment on column cdc_bridge.endpoint.following is 'Whether its position is that of its daemon';
 comment on column cdc_bridge.endpoint.fencing_token is 'Grows with each new lease; only the newest token may record';
-comment on column cdc_bridge.endpoint.daemon_number is 'Number of the daemon that holds the lease, as in its advisory lock';
-comment on column cdc_bridge.endpoint.daemon_name is 'Host and process id of that daemon';
-comment on column cdc_bridge.endpoint.leased_until is 'When another daemon may take the lease; null: now';
+comment on column cdc_bridge.endpoint.daemon_id is 'The daemon that holds the lease; null: none';
 comment on column cdc_bridge.endpoint.released_at is 'When its lease was released; null: it is leased, or its daemon did not release it';
 comment on column cdc_bridge.endpoint.failing_since is 'When its daemon found it failing; null: it is not failing';
 comment on column cdc_bridge.endpoint.next_probe_at is 'Next probe of a failing endpoint';
@@ -112,7 +117,6 @@ comment on column cdc_bridge.endpoint.reconciled_missing is 'Reservations it fou
 comment on column cdc_bridge.endpoint.reconciled_stale is 'Reservations it found that differ from their last delivery';
 comment on column cdc_bridge.endpoint.pruned_until is 'Deliveries settled before this may have been pruned';
 comment on column cdc_bridge.endpoint.in_flight is 'Requests in flight at the last lease renewal';
-comment on column cdc_bridge.endpoint.listening is 'Whether its daemon got notifications at that time; false: it polls';
 comment on column cdc_bridge.endpoint.deliveries_per_second is 'Successful deliveries per second, over the minute before that';
 comment on column cdc_bridge.endpoint.last_success_at is 'Last successful attempt';
 comment on column cdc_bridge.endpoint.last_failure_at is 'Last failed attempt';
@@ -130,10 +134,10 @@ comment on column cdc_bridge.endpoint.skipped_unchanged is 'Deliveries skipped s
 grant select (
   endpoint_id, name, in_settings, created_at,
   previous_secret_until, max_in_flight, max_per_second, latest_only, timeout_seconds, connect_timeout_seconds,
-  ca_file, client_certificate_file, client_key_file, payload, "only", events, skip_unchanged,
-  paused_at, disabled_at, resumed_at, cluster, position, place_xid, place_seq, fencing_token, daemon_number, daemon_name, leased_until, released_at,
+  ca_file, client_certificate_file, client_key_file, payload, "only", events, skip_unchanged, keep_responses,
+  paused_at, disabled_at, resumed_at, cluster, changed_xid, position, place_xid, place_seq, following, fencing_token, daemon_id, released_at,
   failing_since, next_probe_at, problem, rate_limited_since, reconciled_at, reconciled_missing, reconciled_stale, pruned_until,
-  in_flight, listening, deliveries_per_second, last_success_at, last_failure_at, last_failure,
+  in_flight, deliveries_per_second, last_success_at, last_failure_at, last_failure,
   last_minute_at, delivered_by_minute, failed_by_minute,
   skipped_deleted, skipped_filtered, skipped_event, skipped_unchanged
 ) on cdc_bridge.endpoint to cdc_bridge_reader;

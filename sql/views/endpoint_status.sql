@@ -12,7 +12,7 @@
 --               daemon reports a problem, such as a delivery that cannot be recorded
 --   healthy     none of these
 --
--- A daemon is live while its lease lasts and its session holds the advisory lock (52684, daemon_number). pg_locks tells
+-- A daemon is live until its alive_until and while its session holds the advisory lock (52684, daemon_id). pg_locks tells
 -- that to every role and without a side effect. Trying the lock would take it until the transaction ends: of two who try,
 -- or of one who tries while the daemon reconnects, one would see what is not so.
 --
@@ -21,12 +21,16 @@
 --   reason      why, in words
 --   next_probe_at
 --               when a failing endpoint is tried again
---   unread      changes in the log behind the position; up to 1,500 of them may be in the daemon's hands or settled.
---               Counted up to 100,000, estimated from there on. null: the position is another cluster's
---   pending     deliveries queued or retrying, counted up to 100,000
---   dead        dead letters, counted up to 100,000
---   lag         age of the oldest change that is unread or pending; of a delivery that was queued by hand, the time since
---               then. null: there is none
+--   unread      changes in the log behind the position, whether the endpoint gets them or not; up to 1,500 of them may be
+--               in the daemon's hands or settled. Counted up to 10,000, estimated from there on. null: the position is
+--               another cluster's
+--   unread_since
+--               when the oldest of them was made
+--   pending     deliveries queued or retrying, counted up to 10,000
+--   pending_since
+--               when the change of the oldest of them was made; of a delivery that was queued by hand, when that was
+--   dead        dead letters, counted up to 10,000
+--   lag         time since the earlier of unread_since and pending_since. null: there is none
 --   in_flight, listening, deliveries_per_second, rate_limited_since
 --               as of the daemon's last heartbeat, some seconds ago; null without a live daemon
 --
@@ -35,16 +39,18 @@
 --
 --   url         without user, password, query and fragment: any of them may be a secret, and readers see this view
 --
--- Each count walks an index up to its limit: half a second for an endpoint with all three at their limit. A query that
--- asks for none of unread, pending, dead and lag counts nothing.
+-- Each count walks an index up to its limit: some ten milliseconds for an endpoint with all three at their limit. What is not
+-- asked for is not read: a query without unread, pending, dead and lag counts nothing. Endpoints with the same position have
+-- the same unread, so whoever asks for thousands of them asks for one of each position (cdc_bridge.endpoint_position).
 
 create or replace view cdc_bridge.endpoint_status as
 with
   server as materialized (select system_identifier from pg_control_system()),
   capture as materialized (select cdc_bridge.problem_of_capture() as problem),
   live_daemon as materialized (
-    select l.objid::bigint as daemon_number
+    select d.daemon_id, d.name, d.listening
     from pg_locks l
+    join cdc_bridge.daemon d on d.daemon_id = l.objid::bigint and d.alive_until > now()
     where l.locktype = 'advisory' and l.classid = 52684 and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
   )
@@ -57,9 +63,9 @@ select
     when 'paused' then e.paused_at
     when 'unassigned' then
       case
-        when e.leased_until is null then greatest(e.released_at, e.resumed_at, case e.fencing_token when 0 then e.created_at end)
+        when e.daemon_id is null then greatest(e.released_at, e.resumed_at, case e.fencing_token when 0 then e.created_at end)
         -- While the lease of a daemon that was killed lasts, nothing tells when that was.
-        when e.leased_until < now() then greatest(e.leased_until, e.resumed_at)
+        when here.alive_until < now() then greatest(nullif(here.alive_until, '-infinity'), e.resumed_at)
       end
     when 'failing' then coalesce(e.failing_since, since_success.oldest_at)
   end as since,
@@ -76,31 +82,47 @@ select
     when 'degraded' then coalesce(e.problem, rejected.last_error)
   end as reason,
   case judged.status when 'failing' then e.next_probe_at end as next_probe_at,
-  case when here.live then e.daemon_name end as daemon,
-  case when here.same_cluster then unread.counted + case when unread.counted = 100000 then greatest(0, newest.seq - unread.last_seq) else 0 end end
+  here.daemon,
+  case when here.same_cluster then unread.counted + case when unread.counted = 10000 then greatest(0, newest.seq - unread.last_seq) else 0 end end
     as unread,
   pending.counted as pending,
   dead.counted as dead,
-  now() - least(case when here.same_cluster then unread.oldest_at end, pending.oldest_at) as lag,
+  now() - least(case when here.same_cluster then oldest_unread.at end, pending.oldest_at) as lag,
   case when here.live then e.in_flight end as in_flight,
-  case when here.live then e.listening end as listening,
+  here.listening,
   case when here.live then e.deliveries_per_second end as deliveries_per_second,
   e.last_success_at,
   e.last_failure_at,
   e.last_failure,
   e.reconciled_at,
   regexp_replace(regexp_replace(regexp_replace(e.url, '#.*', ''), '[?].*', '?...'), '^([^/?#]*//)?[^/?#]*@', '\1') as url,
-  case when here.live then e.rate_limited_since end as rate_limited_since
+  case when here.live then e.rate_limited_since end as rate_limited_since,
+  case when here.same_cluster then oldest_unread.at end as unread_since,
+  pending.oldest_at as pending_since
 from cdc_bridge.endpoint e
+left join cdc_bridge.daemon d using (daemon_id)
 cross join lateral (
   select
     e.cluster = (select s.system_identifier from server s) as same_cluster,
-    e.leased_until is not null and e.leased_until > now() and e.daemon_number in (select l.daemon_number from live_daemon l) as live,
+    l.daemon_id is not null as live,
+    l.name as daemon,
+    l.listening,
+    d.alive_until,
+    p.position,
+    p.place_xid,
+    p.place_seq,
     -- A transaction read in part is either among those in progress or the very first one not begun then.
-    (pg_snapshot_xmax(e.position)::text::bigint + case when e.place_xid = pg_snapshot_xmax(e.position) then 1 else 0 end)::text::xid8
+    (pg_snapshot_xmax(p.position)::text::bigint + case when p.place_xid = pg_snapshot_xmax(p.position) then 1 else 0 end)::text::xid8
       as from_xid
+  from (
+    select
+      case when e.following and d.daemon_id is not null then d.position else e.position end as position,
+      case when e.following and d.daemon_id is not null then d.place_xid else e.place_xid end as place_xid,
+      case when e.following and d.daemon_id is not null then d.place_seq else e.place_seq end as place_seq
+  ) as p
+  left join live_daemon l on l.daemon_id = e.daemon_id
 ) as here
-cross join lateral (
+left join lateral (
   select
     count(*) filter (where d.state = 'retrying' or d.recorded_at > now() - interval '24 hours') as lately,
     (array_agg(d.last_error order by d.last_attempt_at desc nulls last))[1] as last_error,
@@ -125,8 +147,8 @@ cross join lateral (
       limit 100
     )
   ) as d
-) as rejected
-cross join lateral (
+) as rejected on true
+left join lateral (
   -- The daemon writes its figures at each heartbeat; the newest rows of the delivery log may know of a later success. They
   -- are read only where something was rejected.
   select greatest(e.last_success_at, max(d.last_attempt_at)) as at
@@ -138,12 +160,12 @@ cross join lateral (
     limit 100
   ) as d
   where d.state = 'delivered'
-) as success
-cross join lateral (
+) as success on true
+left join lateral (
   select count(distinct r.hash) as reservations, min(r.attempted_at) as oldest_at
   from unnest(rejected.reservations, rejected.attempted_at) as r (hash, attempted_at)
   where success.at is null or r.attempted_at > success.at
-) as since_success
+) as since_success on true
 cross join lateral (
   select
     case
@@ -161,40 +183,75 @@ cross join lateral (
     end as status
 ) as judged
 left join lateral (
-  select count(*) as counted, min(changed_at) as oldest_at, max(seq) as last_seq
+  select count(*) as counted, max(seq) as last_seq
   from (
     (
-      select late.seq, late.changed_at
-      from pg_snapshot_xip(e.position) as x (xid)
+      select late.seq
+      from pg_snapshot_xip(here.position) as x (xid)
       cross join lateral (
-        select c.seq, c.changed_at
+        select c.seq
         from cdc_bridge.change c
         where c.xid = x.xid
         order by c.seq
-        limit 100000
+        limit 10000
       ) as late
-      where x.xid is distinct from e.place_xid
-      limit 100000
+      where x.xid is distinct from here.place_xid
+      limit 10000
     )
     union all
     (
-      select c.seq, c.changed_at
+      select c.seq
       from cdc_bridge.change c
-      where c.xid = e.place_xid and c.seq > e.place_seq
+      where c.xid = here.place_xid and c.seq > here.place_seq
       order by c.seq
-      limit 100000
+      limit 10000
     )
     union all
     (
-      select c.seq, c.changed_at
+      select c.seq
       from cdc_bridge.change c
       where c.xid >= here.from_xid
       order by c.xid, c.seq
-      limit 100000
+      limit 10000
     )
-    limit 100000
+    limit 10000
   ) as behind
 ) as unread on true
+left join lateral (
+  -- The first change of each transaction is not always its oldest; what it is later by is the time that transactions take.
+  select min(changed_at) as at
+  from (
+    (
+      select late.changed_at
+      from pg_snapshot_xip(here.position) as x (xid)
+      cross join lateral (
+        select c.changed_at
+        from cdc_bridge.change c
+        where c.xid = x.xid
+        order by c.seq
+        limit 1
+      ) as late
+      where x.xid is distinct from here.place_xid
+      limit 10000
+    )
+    union all
+    (
+      select c.changed_at
+      from cdc_bridge.change c
+      where c.xid = here.place_xid and c.seq > here.place_seq
+      order by c.seq
+      limit 1
+    )
+    union all
+    (
+      select c.changed_at
+      from cdc_bridge.change c
+      where c.xid >= here.from_xid
+      order by c.xid, c.seq
+      limit 1
+    )
+  ) as first
+) as oldest_unread on true
 left join lateral (
   select max(seq) as seq from (select c.seq from cdc_bridge.change c order by c.xid desc, c.seq desc limit 1) as last
 ) as newest on true
@@ -205,13 +262,13 @@ left join lateral (
     from cdc_bridge.delivery
     where endpoint_id = e.endpoint_id and state in ('queued', 'retrying')
     order by seq
-    limit 100000
+    limit 10000
   ) as d
 ) as pending on true
 left join lateral (
   select count(*) as counted
   from (
-    select from cdc_bridge.delivery where endpoint_id = e.endpoint_id and state = 'dead' order by seq limit 100000
+    select from cdc_bridge.delivery where endpoint_id = e.endpoint_id and state = 'dead' order by seq limit 10000
   ) as d
 ) as dead on true;
 

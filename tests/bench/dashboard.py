@@ -28,7 +28,7 @@ _PAGES = {
     "endpoints": "/",
     "latest deliveries": "/deliveries",
     "dead letters": "/deliveries?state=dead",
-    "of a reservation": "/deliveries?reservation=R4711",
+    "of a reservation": "/deliveries?search=R4711",
     "of a state that nothing is in": "/deliveries?state=skipped",
     "until a time long ago": "/deliveries?until=2000-01-01",
     "one endpoint": "/endpoints/default",

@@ -65,6 +65,15 @@ class Line:
     """Of figures that were measured one right after the other, so that what the machine does meanwhile meets both."""
     goal: Goal | None = None
     cell: Cell | None = None
+    endpoints: int | None = None
+    """With how many of them, where that is what the measure is about."""
+
+    @property
+    def name(self) -> str:
+        """The measure, and with how many endpoints."""
+        if self.endpoints is None:
+            return self.measure
+        return f"{self.measure}, {self.endpoints:,} endpoint{'s' if self.endpoints > 1 else ''}"
 
     @property
     def more(self) -> Spread:

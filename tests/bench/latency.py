@@ -6,13 +6,14 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain, count
 from typing import Any
 
 import orjson
 import psycopg
+from psycopg.rows import TupleRow
 
 from tests.bench.figures import Goal, Line, Measured, alone, compared, percentile
 from tests.bench.receiver import Receiver, started_receiver
@@ -43,12 +44,29 @@ class _Listening:
         committed = await asyncio.to_thread(_commit, self._database, numbers, pauses_seconds)
         seconds = (max(committed.values()) - min(committed.values())) / 1e9
         self.changes_a_second = changes / seconds
-        arrived: dict[str, int] = {}
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not committed.keys() <= arrived.keys():
-                arrived |= await self._receiver.arrived()
-                await asyncio.sleep(LOOK_EVERY_SECONDS)
+        arrived = await arrivals(self._receiver, committed)
         return [(arrived[reservation_id] - at) / 1e6 for reservation_id, at in committed.items()]
+
+
+async def arrivals(receiver: Receiver, reservation_ids: Collection[str]) -> dict[str, int]:
+    """Wait until these have arrived; return when, by the monotonic clock in ns."""
+    arrived: dict[str, int] = {}
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not set(reservation_ids) <= arrived.keys():
+            arrived |= await receiver.arrived()
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+    return arrived
+
+
+def commit_one(connection: psycopg.Connection[TupleRow], number: int) -> tuple[str, int]:
+    """Change one reservation; return it and when its COMMIT was sent, by the monotonic clock in ns."""
+    cursor = connection.execute(
+        "update public.reservations set adults = 1 + adults %% 9 where reference = %s returning id", [number]
+    )
+    ((reservation_id,),) = cursor.fetchall()
+    at = time.monotonic_ns()
+    connection.commit()
+    return reservation_id, at
 
 
 def _commit(database: Database, numbers: list[int], pauses_seconds: Iterator[float]) -> dict[str, int]:
@@ -58,12 +76,8 @@ def _commit(database: Database, numbers: list[int], pauses_seconds: Iterator[flo
         for number in numbers:
             due += next(pauses_seconds)
             time.sleep(max(0.0, due - time.monotonic()))
-            cursor = connection.execute(
-                "update public.reservations set adults = 1 + adults %% 9 where reference = %s returning id", [number]
-            )
-            ((reservation_id,),) = cursor.fetchall()
-            committed[reservation_id] = time.monotonic_ns()
-            connection.commit()
+            reservation_id, at = commit_one(connection, number)
+            committed[reservation_id] = at
     return committed
 
 

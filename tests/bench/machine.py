@@ -29,7 +29,8 @@ def conditions(postgres_version: str, scale: Scale) -> dict[str, str]:
         "data": f"the example e-Res with {RESERVATIONS:,} reservations",
         "daemon": f"Python {platform.python_version()}, {libraries}",
         "receiver": _receiver(),
-        "rounds": str(scale.rounds),
+        "rounds": f"{scale.rounds}; of many endpoints: {scale.endpoint_rounds}",
+        "load average before": f"{os.getloadavg()[1]:.1f}",
     }
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from tests.bench.endpoints.targets import RAW_COST
 from tests.bench.figures import Line, Measured, Spread
-from tests.bench.publishing import PUBLISHED_PLOT
+from tests.bench.publishing import ENDPOINTS_PLOT, WRITERS_PLOT, earlier_raw
 
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "cdc-bridge",  # the same figures make the same file
@@ -34,9 +35,11 @@ def write_plots(folder: Path, measured: Sequence[Measured]) -> None:
     goals = [line for part in measured for line in part.lines if line.ratio is not None and line.goal is not None]
     with mpl.rc_context(_STYLE):
         if writers := {name: samples for name, samples in raw.items() if name.startswith("one update, ")}:
-            _save(_writers(writers), folder / PUBLISHED_PLOT)
+            _save(_writers(writers), folder / WRITERS_PLOT)
         if times := {name: samples for name, samples in raw.items() if name.count(", ") == 1}:
             _save(_times(times), folder / "latency.svg")
+        if costs := _costs(raw):
+            _save(_cost_of_a_change(costs, _costs(earlier_raw())), folder / ENDPOINTS_PLOT)
         if goals:
             _save(_goals(goals), folder / "goals.svg")
 
@@ -84,6 +87,35 @@ def _times(raw: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
+def _costs(raw: Mapping[str, Sequence[float]]) -> dict[int, Spread]:
+    """Return what a change costs, by the number of endpoints."""
+    return {
+        int(name.removeprefix(RAW_COST)): Spread(tuple(samples))
+        for name, samples in raw.items()
+        if name.startswith(RAW_COST)
+    }
+
+
+def _cost_of_a_change(costs: Mapping[int, Spread], earlier: Mapping[int, Spread]) -> Figure:
+    figure = Figure(figsize=(6.4, 3.4))
+    axes = figure.subplots()
+    for label, colour, by_endpoints in (
+        ("a reader of the log for each endpoint, as it was", "tab:red", earlier),
+        ("this version", "tab:blue", costs),
+    ):
+        axes.plot(
+            list(by_endpoints), [cost.median for cost in by_endpoints.values()], label=label, color=colour, marker="o"
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.set_xlabel("endpoints, one of which wants the change")
+    axes.set_ylabel("processor time of a change,\ndaemon and PostgreSQL, ms")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def _goals(lines: Sequence[Line]) -> Figure:
     figure = Figure(figsize=(8, 0.4 * len(lines) + 1))
     axes = figure.subplots()
@@ -92,6 +124,6 @@ def _goals(lines: Sequence[Line]) -> Figure:
         assert line.goal is not None
         axes.barh(place, line.ratio.median, color="tab:green" if line.met else "tab:orange", height=0.6)
         axes.plot([line.goal.bound] * 2, [place - 0.4, place + 0.4], color="black")
-    axes.set_yticks(range(len(lines)), [line.measure for line in reversed(lines)])
+    axes.set_yticks(range(len(lines)), [line.name for line in reversed(lines)])
     axes.set_xlabel("ratio; the mark is the goal")
     return figure

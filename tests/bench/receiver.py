@@ -2,7 +2,7 @@
 
 Ours is a process of its own, ``python -m tests.bench.receiver FILE`` (certificate chain and key). It prints its port,
 and then, for each line ``arrived`` that it reads, which requests have arrived since; for a line ``message``, the
-last one. The path says how it responds: ``/0`` at once, ``/50`` after 50 ms, ``/never``.
+last one. The beginning of the path says how it responds: ``/0`` at once, ``/50`` after 50 ms, ``/never``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -25,9 +24,9 @@ from typing import Any, TypedDict
 import orjson
 
 from cdc_bridge.demo.throwaway_postgres import end_with_parent
+from tests.support.fast_server import Connection, allow_many_connections, path_of, tls_of
 
 _RESPONSE = b"HTTP/1.1 204 No Content\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SUBJECT = re.compile(rb"\r\nce-subject: *([^\r]*)", re.IGNORECASE)
 _START_PATIENCE_SECONDS = 10.0
 
@@ -36,7 +35,7 @@ daemon off;
 master_process off;
 pid {folder}/pid;
 error_log {folder}/error.log;
-events {{ worker_connections 2048; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off;
   keepalive_timeout 600s;
@@ -82,7 +81,7 @@ def nginx(folder: Path, certificate: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [program, "-e", folder / "error.log", "-c", configuration],
         stderr=subprocess.DEVNULL,
-        preexec_fn=end_with_parent,  # noqa: PLW1509 - one system call
+        preexec_fn=_begin_as_child,  # noqa: PLW1509 - two system calls
     )
     try:
         _wait_for_port(port, process, folder / "error.log")
@@ -90,6 +89,11 @@ def nginx(folder: Path, certificate: Path) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
+
+
+def _begin_as_child() -> None:
+    end_with_parent()
+    allow_many_connections()
 
 
 def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -174,44 +178,23 @@ class _Arrived:
         return told
 
 
-class _Connection(asyncio.Protocol):
-    def __init__(self, arrived: _Arrived) -> None:
-        self._arrived = arrived
-        self._unread = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._unread += data
-        while (end := self._unread.find(b"\r\n\r\n") + 4) > 3:
-            head = self._unread[: end - 2]
-            length = _LENGTH.search(head)
-            whole = end + (int(length[1]) if length else 0)
-            if len(self._unread) < whole:
-                return
-            body, self._unread = self._unread[end:whole], self._unread[whole:]
-            self._arrived.take(head, body)
-            self._respond_as_asked(head.split(b" ", 2)[1][1:])
-
-    def _respond_as_asked(self, how: bytes) -> None:
-        if how == b"0":
-            self._respond()
-        elif how != b"never":
-            asyncio.get_running_loop().call_later(int(how) / 1000, self._respond)
-
-    def _respond(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(_RESPONSE)
+def _respond_as_asked(how: bytes, connection: Connection) -> None:
+    if how == b"0":
+        connection.respond(_RESPONSE)
+    elif how != b"never":
+        asyncio.get_running_loop().call_later(int(how) / 1000, connection.respond, _RESPONSE)
 
 
 async def _serve(certificate: str) -> None:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
+    allow_many_connections()
     arrived = _Arrived()
+
+    def receive(head: bytes, body: bytes, connection: Connection) -> None:
+        arrived.take(head, body)
+        _respond_as_asked(path_of(head).partition(b"/")[0], connection)
+
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(arrived), "127.0.0.1", 0, ssl=tls)
+    server = await loop.create_server(lambda: Connection(receive), "127.0.0.1", 0, ssl=tls_of(certificate))
     questions = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
     print(server.sockets[0].getsockname()[1], flush=True)

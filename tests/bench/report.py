@@ -67,7 +67,7 @@ def _row(line: Line) -> str:
     if line.ratio is None and len(line.value.samples) > 1:
         value += f" ({number(line.value.lowest)} to {number(line.value.highest)})"
     goal = "" if line.goal is None else f"{line.goal}, {'reached' if line.met else '**not reached**'}"
-    return f"| {line.measure} | {value} | {beside} | {ratio} | {goal} |"
+    return f"| {line.name} | {value} | {beside} | {ratio} | {goal} |"
 
 
 def spread(ratio: Spread) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+EndpointPart = Literal["running", "draining", "stalled", "takeover"]
+ENDPOINT_PARTS: tuple[EndpointPart, ...] = get_args(EndpointPart)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ class Scale:
     idle_seconds: int
     changes_a_day: int
     prunings_a_day: int
+    endpoint_rounds: int
+    endpoint_drained: int
+    endpoint_seconds: int
+    """Longest time for a series of changes or a drain with many endpoints; what was done until then counts."""
+    endpoints: tuple[int, ...] = (1, 100, 1_000, 10_000)
+    endpoint_parts: tuple[EndpointPart, ...] = ENDPOINT_PARTS
 
 
 FULL = Scale(
@@ -46,6 +56,9 @@ FULL = Scale(
     idle_seconds=60,
     changes_a_day=5000,
     prunings_a_day=4,
+    endpoint_rounds=2,
+    endpoint_drained=50_000,
+    endpoint_seconds=120,
 )
 
 QUICK = Scale(
@@ -63,7 +76,10 @@ QUICK = Scale(
     large_backlog=50_000,
     dead_rows=50_000,
     drained_by_ten=500,
-    idle_seconds=15,
+    idle_seconds=20,
     changes_a_day=500,
     prunings_a_day=1,
+    endpoint_rounds=1,
+    endpoint_drained=5000,
+    endpoint_seconds=30,
 )

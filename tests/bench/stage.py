@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -233,16 +234,23 @@ class Stage:
         try:
             await daemon.wait_for_log("started")
             yield daemon
-            await daemon.terminate()
+            if daemon.running:
+                await daemon.terminate()
         finally:
             await daemon.close()
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for something that the database tells, looking seldom enough not to be noticed."""
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():
-                await asyncio.sleep(LOOK_EVERY_SECONDS)
-    except TimeoutError:
-        raise RuntimeError(f"not within {PATIENCE_SECONDS:g} s: {what}") from None
+    if not await within(PATIENCE_SECONDS, condition):
+        raise RuntimeError(f"not within {PATIENCE_SECONDS:g} s: {what}")
+
+
+async def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Wait no longer than that for the same; return whether it came."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    return True

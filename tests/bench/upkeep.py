@@ -36,9 +36,9 @@ async def measure_idle(stage: Stage, scale: Scale) -> Measured:
         daemon = await stack.enter_async_context(stage.daemon(database, url))
         await daemon.wait_for_log("listening")
         await _one_delivered(database)
-        statements, seconds = _statements(database), processor_seconds(daemon.pid)
+        statements, seconds = statements_sent(database), processor_seconds(daemon.pid)
         await asyncio.sleep(scale.idle_seconds)
-        statements, seconds = _statements(database) - statements, processor_seconds(daemon.pid) - seconds
+        statements, seconds = statements_sent(database) - statements, processor_seconds(daemon.pid) - seconds
     return Measured(
         [
             alone("idle daemon: part of a processor", "%", [100 * seconds / scale.idle_seconds], Goal("at most", 0.1)),
@@ -52,7 +52,8 @@ async def _one_delivered(database: Database) -> None:
     await until(lambda: bool(database.value("select exists (select from cdc_bridge.delivery)")), "the first delivery")
 
 
-def _statements(database: Database) -> int:
+def statements_sent(database: Database) -> int:
+    """Return how many statements daemons have sent to a database."""
     return int(database.value(_STATEMENTS))
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-"""How finely the kernel tells it for a process and its children; for threads it tells nanoseconds."""
+"""How finely the kernel tells it for a process and its children; for a process alone it tells nanoseconds."""
+_SCHEDULED = 2
+"""Kind of the clock of another process (clock_getcpuclockid)."""
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the processor time that the threads of a process have used."""
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(thread.read_text(encoding="ascii").split()[0]) for thread in threads) / 1e9
+    """Return the processor time that a process has used, its threads that have ended among them."""
+    return time.clock_gettime(~pid << 3 | _SCHEDULED)
 
 
 def family_processor_seconds(pid: int) -> float:
@@ -34,8 +36,17 @@ def family_processor_seconds(pid: int) -> float:
 
 def peak_megabytes(pid: int) -> float:
     """Return the most memory that a process has had."""
+    return _megabytes(pid, "VmHWM")
+
+
+def resident_megabytes(pid: int) -> float:
+    """Return the memory that a process has now."""
+    return _megabytes(pid, "VmRSS")
+
+
+def _megabytes(pid: int, of: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    found = re.search(rf"^{of}:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1000
 

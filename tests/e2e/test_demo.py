@@ -67,6 +67,7 @@ async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Pa
     assert _is_empty(temporary_folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end_by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 async def test_demo_that_is_ended_leaves_nothing_behind(end_by: signal.Signals, temporary_folder: Path) -> None:
     async with _demo(temporary_folder, "--stay") as demo:
@@ -87,6 +88,7 @@ async def test_demo_in_the_background_of_a_shell_can_be_ended(temporary_folder: 
     await until(lambda: _is_empty(temporary_folder), "all files of the demo are gone")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
 async def test_demo_that_is_killed_leaves_no_daemon_behind(temporary_folder: Path) -> None:
     async with _demo(temporary_folder, "--stay") as demo:

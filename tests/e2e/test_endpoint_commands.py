@@ -301,6 +301,8 @@ SOME_OF_EACH = [
     ("rotate-secret", "till"),
     ("test", "till"),
     ("remove", "till", "--yes"),
+    ("apply", "-", "--yes"),
+    ("export",),
 ]
 
 

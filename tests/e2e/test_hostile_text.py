@@ -7,6 +7,8 @@ import json
 import os
 import pty
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -30,10 +32,14 @@ def book(database: Database, id_: str = ID) -> None:
 
 
 async def test_no_command_prints_what_a_terminal_would_obey(
-    database: Database, receiver: Receiver, bridges: Bridges
+    database: Database, receiver: Receiver, bridges: Bridges, tmp_path: Path
 ) -> None:
-    receiver.script = lambda request: Response(status=422 if request.reservation_id == ID else 204)
-    bridge = await bridges.start(CDC_BRIDGE_LOG_LEVEL="debug")
+    manifest, hostile_file = tmp_path / "manifest.json", tmp_path / "PWNED\x1b[31m"
+    values = {"url": f"https://{ID}", "ca_file": f"/{ID}", "only": [ID], "payload": ID, "headers": [ID], ID: ID}
+    manifest.write_text(json.dumps({"endpoints": {ID: values, "till": values | {"secret_file": ID}}, ID: ID}))
+    hostile_file.touch()
+    receiver.script = lambda request: Response(422 if request.reservation_id == ID else 204, body=HOSTILE.encode())
+    bridge = await bridges.start(CDC_BRIDGE_LOG_LEVEL="debug", CDC_BRIDGE_ENDPOINT_KEEP_RESPONSES="true")
     await bridge.until_assigned()
     book(database)
     await until(
@@ -51,6 +57,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("deliveries", "--since", ID),
         ("deliveries", "--after", ID),
         ("delivery", "show", seq),
+        ("delivery", "show", seq, "--responses"),
         ("delivery", "show", seq, "--endpoint", ID),
         ("delivery", "show", ID),
         ("delivery", "retry", seq, ID),
@@ -83,6 +90,20 @@ async def test_no_command_prints_what_a_terminal_would_obey(
             ("endpoint", command, ID)
             for command in ("show", "set", "pause", "resume", "remove", "rotate-secret", "test")
         ),
+        ("endpoint", "apply", str(manifest)),
+        ("token", "add", ID, "--right", "view"),
+        ("token", "add", "anna", "--right", "view", "--expires", ID),
+        ("token", "list"),
+        ("token", "remove", ID),
+        ("audit",),
+        ("audit", "--after", ID),
+        ("endpoint", "apply", str(manifest), "--dry-run", "--json"),
+        ("endpoint", "apply", f"/nowhere/{ID}"),
+        ("endpoint", "apply", str(manifest), "--secrets-file", str(hostile_file)),
+        ("endpoint", "export", ID),
+        ("endpoint", "portal", ID, "--url", "https://bridge.example"),
+        ("endpoint", "portal", "default", "--url", f"https://{ID}"),
+        ("endpoint", "portal", "default", "--url", "https://bridge.example"),
         ("install", "--mapping", ID),
         ("mapping", "check", ID),
         ("uninstall", "--database-url", f"host=/{ID}"),
@@ -104,20 +125,38 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("endpoint", ID),
         ("endpoint", "list", ID),
     ]
+    database.execute(
+        "insert into cdc_bridge.audit (who, via, action, endpoint, details) "
+        "values (%s, 'command', left(%s, 100), left(%s, 100), jsonb_build_object(%s::text, %s::text))",
+        [HOSTILE] * 5,
+    )
     printed = {}
     for each in arguments:
         _, output, errors = await run_command(*each, **bridges.settings)
         printed[each] = output + errors
-    readable = ("status", "check", "deliveries", "delivery show", "reconcile", "endpoint list", "endpoint show")
+    readable = (
+        "status", "check", "deliveries", "delivery show", "reconcile", "endpoint list", "endpoint show", "token list",
+        "audit",
+    )  # fmt: skip
     for command in readable:
         more = {"delivery show": (seq,), "endpoint show": ("default",)}.get(command, ())
         _, output, errors = await run_command(*command.split(), *more, "--json", **bridges.settings)
         printed[command, "--json"] = output + errors
         json.loads(output)
+    database.execute(
+        "insert into cdc_bridge.endpoint (name, in_settings, url, headers, ca_file, position, cluster) "
+        "values ('hostile', false, %s, %s, %s, '1:1:', 1)",
+        [f"https://till.example/{HOSTILE}", [f"{HOSTILE}: x"], f"/{HOSTILE}"],
+    )
+    for form in ((), ("--json",)):
+        _, output, errors = await run_command("endpoint", "export", *form, **bridges.settings)
+        printed["endpoint", "export", *form] = output + errors
+        exported = json.loads(output) if form else tomllib.loads(output)
+        assert exported["endpoints"]["hostile"]["ca_file"] == f"/{HOSTILE}"
     assert {each: found for each, text in printed.items() if (found := raw_in(text))} == {}
     assert [each for each, text in printed.items() if "Traceback" in text] == []
     named = {" ".join(each[: len(command.split())]) for each in printed for command in COMMANDS}
-    assert set(COMMANDS) - named <= {"systemd print", "contract openapi", "contract vector", "demo"}
+    assert set(COMMANDS) - named <= {"systemd print", "contract openapi", "contract api", "contract vector", "demo"}
     assert "PWNED" in printed["deliveries",]
     assert LETTERS.split()[0] in printed["deliveries",]
     await until(lambda: any("PWNED" in line for line in bridge.output), "the log names the reservation")
@@ -136,6 +175,7 @@ async def test_payload_is_the_same_json(database: Database, bridges: Bridges) ->
         assert LETTERS.split()[1] in output
 
 
+@pytest.mark.slow
 async def test_commands_escape_on_a_terminal_too(
     database: Database, bridges: Bridges, endpoint: EndpointCommands
 ) -> None:

@@ -12,13 +12,14 @@ import pytest
 from cdc_bridge import database as product
 from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.last_hour import MINUTES, LastHour
-from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
 from cdc_bridge.endpoints.overview import endpoint_overviews
-from cdc_bridge.sessions import ServerIncarnation, Session, connect
+from cdc_bridge.model import EndpointId
+from cdc_bridge.sessions import Session, connect
 from tests.support.bridge import Bridges
 from tests.support.databases import Database
 from tests.support.receiver import ReceivedRequest, Receiver
+from tests.support.registration import lease_of
 from tests.support.responses import Response
 from tests.support.waiting import until
 
@@ -31,8 +32,9 @@ select
   coalesce((select sum(calls) from unnest(failed_by_minute) calls), 0)::int
 from cdc_bridge.endpoint
 """
+ENDPOINT = "select endpoint_id from cdc_bridge.endpoint"
 RECORDED = "select count(*) from cdc_bridge.delivery"
-LEASED_UNTIL = "select leased_until from cdc_bridge.endpoint"
+ALIVE_UNTIL = "select alive_until from cdc_bridge.daemon"
 SOON = {"CDC_BRIDGE_LEASE_SECONDS": "3", "CDC_BRIDGE_ENDPOINT_TIMEOUT_SECONDS": "300"}
 LATE = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
 
@@ -112,9 +114,9 @@ async def test_attempt_that_ends_after_the_last_renewal_is_counted_when_the_leas
     bridge = await bridges.start(**LATE)
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_requests(1)
-    leased_until = database.value(LEASED_UNTIL)
+    alive_until = database.value(ALIVE_UNTIL)
     bridge.send(signal.SIGTERM)
-    await until(lambda: database.value(LEASED_UNTIL) != leased_until, "the daemon that stops renews, minutes ahead")
+    await until(lambda: database.value(ALIVE_UNTIL) != alive_until, "the daemon that stops renews, minutes ahead")
     assert database.execute(SUMS) == [(0, 0)]
     answering.set()
     assert await bridge.wait() == 0
@@ -163,16 +165,17 @@ class OpenSession:
     """A connection in the place of a daemon's heartbeat session."""
 
     def __init__(self, connection: Session) -> None:
-        self.server: ServerIncarnation | None = connection.incarnation
-        self.number = 1
         self.name = "test:1"
         self._connection = connection
 
     async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         return await operation(self._connection)
 
+    async def lock(self, daemon_id: int) -> bool:
+        return daemon_id > 0
 
-async def test_renewals_change_no_index(database: Database, bridges: Bridges) -> None:
+
+async def test_reports_change_no_index(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start(**SOON)
     await bridge.until_assigned()
     await bridge.kill()
@@ -182,15 +185,13 @@ async def test_renewals_change_no_index(database: Database, bridges: Bridges) ->
     )
     async with await connect(database.url) as connection:
         store = DatabaseLeaseStore(OpenSession(connection), product.Database("host=unused"), 60)
-        _, (listed,) = await store.renew_and_list([], listening=True)
-        lease = Lease(listed.endpoint_id, listed.fencing_token, connection.incarnation)
+        lease = await lease_of(connection, connection, EndpointId(database.value(ENDPOINT)))
         await connection.execute("select pg_stat_force_next_flush()")
         updates, with_index = database.execute(changed)[0]
         hour = LastHour(database.value("select date_trunc('minute', now())"))
         for number in range(400):
             counted = LastHour(hour.last_minute_at, (1_000_000 + number,) * 60, (number,) * 60)
-            renewed, _ = await store.renew_and_list([(lease, EndpointState(last_hour=counted))], listening=True)
-            assert renewed == {listed.endpoint_id}
+            await store.report(lease.registration, [(lease, EndpointState(last_hour=counted))])
         await connection.execute("select pg_stat_force_next_flush()")
     updates_now, with_index_now = database.execute(changed)[0]
     assert updates_now - updates >= 400

@@ -19,6 +19,7 @@ MOST_BYTES = 90_000_000
 COUNT = "select count(*) from cdc_bridge.delivery where state = '{}'"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3 * PATIENCE)
 async def test_transaction_of_long_keys_is_delivered_within_a_bound_of_memory(
     database: Database, bridges: Bridges, receiver: Receiver

@@ -367,7 +367,6 @@ async def test_each_of_two_restaurants_gets_its_own_reservations_as_the_contract
     for id_, restaurant in [("N1", north), ("S1", south), ("N2", north), ("S2", south)]:
         database.execute(booking, (id_, restaurant))
     for name in ("north", "south"):
-        await until_skipped(database, name, filtered=2)
         await vendors[name].wait_for_delivered(2)
     assert {request.reservation_id for request in vendors["north"].requests} == {"N1", "N2"}
     assert {request.reservation_id for request in vendors["south"].requests} == {"S1", "S2"}
@@ -379,7 +378,6 @@ async def test_each_of_two_restaurants_gets_its_own_reservations_as_the_contract
     await vendors["south"].wait_for_delivered(3)
     moved = vendors["south"].delivered[-1]
     assert (moved.reservation_id, moved.headers["ce-type"]) == ("N1", "reservation.updated")
-    await until_skipped(database, "north", filtered=3)
     assert len(vendors["north"].requests) == 2
     code, output, _ = await run_command("payload", "N1", "--endpoint", "north", **bridges.settings)
     assert (code, output) == (1, "")

@@ -79,7 +79,9 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
     code, _, _ = await run_command("endpoint", "add", "second", receiver.url, **bridges.settings)
     assert code == 0
     await bridge.until_assigned("second")
-    assert ("cdc_bridge_changes_read_total", "second") in await figures(port)
+    assert ("cdc_bridge_changes_read_total", "second") not in await figures(port), "nothing was delivered to it"
+    database.execute("insert into reservations (id, cust_id, reference) values ('D', 'C', 4)")
+    await until_true(port, lambda found: found.get(("cdc_bridge_changes_read_total", "second")) == 1)
     await run_command("endpoint", "remove", "second", "--yes", **bridges.settings)
     await bridge.wait_for_log("endpoint removed", endpoint="second")
     await until_true(port, lambda found: not any("second" in key for key in found))

@@ -1,12 +1,19 @@
-"""The operator guide's commands about endpoints are run."""
+"""The operator guide's commands about endpoints, and its requests to the HTTP API, are run."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import pytest
+
 from cdc_bridge.guides import Guide, guide_text
+from tests.support.api import API_TOKEN
+from tests.support.bridge import Bridge, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands
@@ -40,6 +47,25 @@ async def test_commands_about_endpoints_run_in_their_order(
     assert await endpoint.json("list") == []
 
 
+async def test_manifest_is_applied_as_it_is_shown(
+    database: Database, endpoint: EndpointCommands, tmp_path: Path
+) -> None:
+    define_payload(database, "select r.id, r.room_name from {reservation} r", "kitchen")
+    section = guide_text(Guide.OPERATOR).partition("# Many endpoints\n")[2].partition("\n##")[0]
+    (manifest,) = re.findall(r"^```toml\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "endpoints.toml").write_text(manifest)
+    commands = commands_below("Many endpoints")
+    assert [command for command, *_ in commands] == ["apply", "apply", "export"]
+    for command, *arguments in commands[:2]:
+        await endpoint.run(
+            command, *(word.replace("endpoints.toml", f"{tmp_path}/endpoints.toml") for word in arguments)
+        )
+    exported = await endpoint.run("export")
+    assert "***" in exported
+    assert "nothing to do" in await endpoint.run("apply", "-", standard_input=exported.encode())
+    assert [facts["name"] for facts in await endpoint.json("list")] == ["screen", "till"]
+
+
 async def test_commands_about_what_an_endpoint_gets_run(database: Database, endpoint: EndpointCommands) -> None:
     database.execute("alter table reservations add column restaurant_id text not null default ''")
     last = 'k.provider_sid as "call.provider_sid"'
@@ -53,3 +79,57 @@ async def test_commands_about_what_an_endpoint_gets_run(database: Database, endp
         await endpoint.run(command, name, *options)
     given = "select bool_or(payload <> 'reservation'), bool_or(\"only\" <> '{}'), bool_or(events <> 'both'), "
     assert database.execute(f"{given} bool_or(skip_unchanged) from cdc_bridge.endpoint") == [(True,) * 4]
+
+
+FAILING_CURL = 'set -eu\ncurl() { command curl --fail-with-body "$@"; echo; }\n'
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+async def test_requests_to_the_api_run_in_their_order(
+    api_bridge: Bridge, page_port: int, receiver: Receiver, certificates: Certificates, tmp_path: Path
+) -> None:
+    section = guide_text(Guide.OPERATOR).partition("# HTTP API\n")[2].partition("\n##")[0]
+    (script,) = re.findall(r"^```sh\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    token = tmp_path / "web_api_token"
+    token.write_text(f"{API_TOKEN}\n")
+    for there, here in {
+        "/etc/cdc-bridge/credentials/web_api_token": str(token),
+        "127.0.0.1:9187": f"127.0.0.1:{page_port}",
+        "https://till.example/reservations": receiver.url,
+        '"headers"': f'"ca_file": "{certificates.ca_file}", "headers"',
+    }.items():
+        assert there in script
+        script = script.replace(there, here)
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        FAILING_CURL + script,
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    responses = [json.loads(line) for line in output.decode().splitlines() if line]
+    assert len(responses) == script.count("\ncurl ") - 1  # A removal has no body.
+    assert (responses[0]["name"], responses[2]["delivered"]) == ("till", True)
+    done = [line["what"] for line in api_bridge.log if line["event"] == "api change"]
+    assert (done[0], done[-1]) == ("endpoint added", "endpoint removed")
+    (request,) = receiver.requests
+    assert request.headers["x-api-key"] == "..."
+
+
+async def test_commands_about_tokens_and_the_portal_run_in_their_order(
+    database: Database, endpoint: EndpointCommands
+) -> None:
+    await endpoint.run("add", "till", "https://till.example/")
+    for heading in ("Tokens and audit log", "Portal for vendors"):
+        section = guide_text(Guide.OPERATOR).partition(f"## {heading}\n")[2].partition("\n##")[0]
+        (block,) = re.findall(r"^```sh\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+        for line in block.splitlines():
+            _, *words = shlex.split(line)
+            code, output, errors = await run_command(*words, **endpoint.settings)
+            assert (code, "Traceback" in errors) == (0, False), output + errors
+    assert database.execute("select action from cdc_bridge.audit order by at, audit_id")[1:] == [
+        ("token added",), ("token removed",), ("portal link made",), ("portal link made",), ("portal link revoked",),
+    ]  # fmt: skip

@@ -254,6 +254,7 @@ async def status_of(bridges: Bridges) -> tuple[str, str]:
     return endpoint["status"], endpoint["reason"] or ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("migration", MIGRATIONS, ids=str)
 async def test_upgrade_goes_through_and_nothing_is_lost(
     migration: Migration, deployer: Deployer, database: Database, bridges: Bridges, receiver: Receiver

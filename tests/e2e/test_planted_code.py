@@ -105,6 +105,7 @@ def looted(database: Database) -> list[tuple[str, str, str]]:
     return database.execute("select place, who, what from evil.loot where who not in (%s) order by 1", (OWNER,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 async def test_planted_code_reaches_no_secret(
     place: str, database: Database, receiver: Receiver, bridges: Bridges, certificates: Certificates

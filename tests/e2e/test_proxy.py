@@ -72,8 +72,15 @@ async def test_endpoint_of_the_settings_is_delivered_to_through_the_proxy_or_not
     assert f'"route": "through the proxy {proxy.url}"' in tested
     async with proxy:
         await receiver.wait_for_delivered(3)
+        delivered = "select count(*) from cdc_bridge.attempt where status = 200"
+        await until(lambda: database.value(delivered) == 1, "the attempt that succeeded is written")
     assert await bridge.terminate() == 0
+    attempts = database.execute("select status, address, protocol from cdc_bridge.attempt order by number")
+    assert set(attempts[:-1]) == {(None, f"127.0.0.1:{proxy.port}", None)}
+    through = f"HTTP/1.1, TLSv1.3, through the proxy {proxy.url}"
+    assert attempts[-1] == (200, f"127.0.0.1:{proxy.port}", through)
     ledger = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
+    ledger += database.value("select string_agg(a::text, ' ') from cdc_bridge.attempt a")
     endpoint = database.value("select string_agg(e::text, ' ') from cdc_bridge.endpoint e")
     written = "".join(bridge.output) + told + checked + tested + ledger + endpoint
     assert [secret for secret in (USER, PASSWORD) if secret in written] == []

@@ -236,8 +236,8 @@ async def test_retention_is_a_setting(database: Database, bridges: Bridges) -> N
 async def test_pruning_that_fails_is_told_and_the_daemon_goes_on(
     database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
-    database.execute("create or replace function cdc_bridge.prunable_delivery_logs(keep interval) returns setof bigint "
-                     "language sql as 'select 1 / 0'")  # fmt: skip
+    database.execute("create or replace function cdc_bridge.prunable_delivery_logs(keep interval, keep_dead interval) "
+                     "returns setof bigint language sql as 'select 1 / 0'")  # fmt: skip
     bridge = await bridges.start()
     line = await bridge.wait_for_log("pruning failed")
     assert "DivisionByZero" in line["problem"]

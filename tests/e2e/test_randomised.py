@@ -20,7 +20,7 @@ PAGE_SIZES = ("1", "2", "7", "50")
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("wake", ["notify", "poll"])
+@pytest.mark.parametrize("wake", ["notify", pytest.param("poll", marks=pytest.mark.slow)])
 async def test_no_change_is_lost_invented_or_out_of_order(
     wake: str, database: Database, receiver: Receiver, bridges: Bridges
 ) -> None:

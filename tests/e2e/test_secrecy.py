@@ -47,7 +47,7 @@ async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver:
     assert [secret for secret in (TOKEN, SECRET, BRIDGE_PASSWORD) if secret in written] == []
 
 
-async def test_secret_in_a_settings_file_that_everybody_reads_is_told(
+async def test_secret_in_a_settings_file_that_others_read_is_told(
     database: Database, bridges: Bridges, tmp_path: Path
 ) -> None:
     file = tmp_path / "config.toml"
@@ -57,11 +57,12 @@ async def test_secret_in_a_settings_file_that_everybody_reads_is_told(
     settings["CDC_BRIDGE_CONFIG"] = str(file)
     code, checked, _ = await run_command("check", **settings)
     assert code == 0
-    (line,) = (line for line in checked.splitlines() if f"every user of this machine can read {file}" in line)
+    (line,) = (line for line in checked.splitlines() if f"others than the owner can read {file}" in line)
     assert line.startswith("! secrets")
     assert "(endpoint_header)" in line
+    assert f"-> Run: chmod g-r,o-r {file}. Who may have read them knows the secrets" in checked
     bridge = await bridges.start(CDC_BRIDGE_CONFIG=str(file))
-    warned = await bridge.wait_for_log("secret can be read by every user")
+    warned = await bridge.wait_for_log("secret can be read by others")
     assert (warned["level"], warned["file"]) == ("warning", f"{file} (endpoint_header)")
     assert TOKEN not in checked + "".join(bridge.output)
     file.chmod(0o600)

@@ -22,6 +22,7 @@ async def systemd(tmp_path: Path) -> AsyncIterator[HeardService]:
         yield heard
 
 
+@pytest.mark.slow
 async def test_ready_alive_status_and_stopping_are_said(
     systemd: HeardService, database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:
@@ -39,6 +40,7 @@ async def test_ready_alive_status_and_stopping_are_said(
     await systemd.wait_for("STOPPING=1")
 
 
+@pytest.mark.slow
 async def test_status_says_that_the_database_is_waited_for(
     systemd: HeardService, database: Database, bridges: Bridges
 ) -> None:

@@ -16,7 +16,9 @@ from tests.support.responses import Response
 from tests.support.waiting import until
 
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
-HOLDER = "select split_part(daemon_name, ':', 2)::int from cdc_bridge.endpoint"
+HOLDER = """
+select split_part(d.name, ':', 2)::int from cdc_bridge.endpoint e left join cdc_bridge.daemon d using (daemon_id)
+"""
 SHORT_LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "3"}
 LONG_LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "300"}
 
@@ -112,7 +114,7 @@ async def test_daemons_that_start_together_share_endpoints(
     both = [bridges.make() for _ in range(2)]
     for bridge in both:
         await bridge.start()
-    everyone = "select count(*) from cdc_bridge.endpoint where leased_until > now()"
+    everyone = "select count(*) from cdc_bridge.endpoint where daemon_id is not null"
     await until(lambda: database.value(everyone) == 7, "all endpoints are held")
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_delivered(7)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
+from tests.support.length import chosen
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 
@@ -45,7 +46,7 @@ REJECTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", REJECTIONS)
+@pytest.mark.parametrize("kind", chosen(["a constraint"], list(REJECTIONS)))
 async def test_others_are_recorded_and_it_is_named_and_recorded_later(
     kind: str, database: Database, bridges: Bridges, receiver: Receiver
 ) -> None:

@@ -28,6 +28,7 @@ POINT_VARIABLE = "CDC_BRIDGE_TEST_CRASH_POINT"
 NUMBER_VARIABLE = "CDC_BRIDGE_TEST_CRASH_AT"
 
 _RECORD = "cdc_bridge.pipeline.delivery_log:DeliveryLog.record"
+_WRITE = "cdc_bridge.pipeline.delivery_log_writer:DeliveryLogWriter._write_together"
 
 When = Literal["before", "after"]
 Reached = Callable[[], None]
@@ -82,18 +83,18 @@ class InRecordingTransaction:
     step: Literal["__aenter__", "__aexit__"]
 
     def check(self) -> None:
-        find(_RECORD)
+        find(_WRITE)
         find(f"psycopg:AsyncTransaction.{self.step}")
 
     def arm(self, reached: Reached) -> None:
         recording = ContextVar("recording", default=False)
-        owner, attribute = find(_RECORD)
-        record = getattr(owner, attribute)
+        owner, attribute = find(_WRITE)
+        write = getattr(owner, attribute)
 
         async def marked(*arguments: Any, **options: Any) -> Any:
             recording.set(True)
             try:
-                return await record(*arguments, **options)
+                return await write(*arguments, **options)
             finally:
                 recording.set(False)
 
@@ -136,23 +137,36 @@ def around(what: str, name: str) -> dict[str, Function]:
 
 Point = Function | Statement | InRecordingTransaction | Request
 
-_TAKING = around("endpoints are acquired", "cdc_bridge.endpoints.lease_store:DatabaseLeaseStore.acquire")
+_LEASE_STORE = "cdc_bridge.endpoints.lease_store:DatabaseLeaseStore"
+_READER = "cdc_bridge.runtime.change_reader:ChangeReader"
+_TAKING = {
+    **around("a daemon is registered", f"{_LEASE_STORE}.register"),
+    **around("endpoints are acquired", f"{_LEASE_STORE}.acquire"),
+    **around("it is known what endpoints want", "cdc_bridge.payload.routing:Router.add"),
+}
 _SCHEDULE = around("it is asked what is due", "cdc_bridge.pipeline.delivery_log:DeliveryLog.seconds_until_next_due")
 _DUE = {
     **around("due retries are read", "cdc_bridge.pipeline.delivery_log:DeliveryLog.due_retries"),
     **around("due retries are handed over", "cdc_bridge.pipeline.queue:DeliveryQueue.hand_over_due"),
 }
-SELDOM = dict.fromkeys(_TAKING | _DUE, 1) | dict.fromkeys(_SCHEDULE, 2)
+_ATTEMPTS: dict[str, Point] = {
+    **around("an attempt is kept", "cdc_bridge.pipeline.queue:DeliveryQueue.keep_attempt"),
+    "after attempts are written": Statement("after", "keep_attempts"),
+}
+_MOVING = {"after the position is moved": Statement("after", "move_daemon")}
+SELDOM = dict.fromkeys(_TAKING | _DUE | _MOVING | _ATTEMPTS, 1) | dict.fromkeys(_SCHEDULE, 2)
 """How often points are sure to be reached that are not reached for each change."""
 
 POINTS: dict[str, Point] = {
     **_TAKING,
     **_SCHEDULE,
     **_DUE,
+    **_ATTEMPTS,
     **around("a page is read", "cdc_bridge.capture.change_log:read_page"),
+    **around("a page is routed", "cdc_bridge.payload.routing:Router.route"),
     **around("a page is handed over", "cdc_bridge.pipeline.queue:DeliveryQueue.hand_over"),
     **around("deliveries are taken", "cdc_bridge.pipeline.queue:DeliveryQueue.take"),
-    **around("reservations are loaded", "cdc_bridge.payload.loader:ReservationLoader.load"),
+    **around("reservations are loaded", "cdc_bridge.payload.payload_loader:PayloadLoader.load"),
     **around("a message is composed", "cdc_bridge.pipeline.dispatcher:compose"),
     "after a message is signed": Function("after", "cdc_bridge.transport.message:sign"),
     "when a request begins": Request("on_request_start"),
@@ -167,14 +181,36 @@ POINTS: dict[str, Point] = {
     **around("the position is computed", "cdc_bridge.pipeline.recorded_position:RecordedPosition.reached"),
     "before deliveries are recorded": Function("before", _RECORD),
     "after the recording transaction has begun": InRecordingTransaction("after", "__aenter__"),
-    "after the position is moved": Statement("after", "move_position"),
+    "after nobody can end the leases": Statement("after", "hold_registration"),
     "after deliveries are written": Statement("after", "record_deliveries"),
     "after older deliveries are settled": Statement("after", "settle_older"),
+    **_MOVING,
     "before the recording transaction commits": InRecordingTransaction("before", "__aexit__"),
     "after the recording transaction has committed": InRecordingTransaction("after", "__aexit__"),
     **around("recorded deliveries are forgotten", "cdc_bridge.pipeline.queue:DeliveryQueue.recorded"),
 }
 """The way of a change from the change log into the delivery log."""
+
+POINTS_OF_MANY: dict[str, Point] = {
+    **around("another daemon is ended", f"{_LEASE_STORE}.end"),
+    **around("endpoints are listed", f"{_LEASE_STORE}.list_changed"),
+    **around("it is renewed", f"{_LEASE_STORE}.renew"),
+    **around("states are reported", f"{_LEASE_STORE}.report"),
+    **around("the delivery logs are asked for changes", "cdc_bridge.capture.change_log:known_changes"),
+    **around("an endpoint gets its part of a page", "cdc_bridge.runtime.change_reader:_give"),
+    **around("endpoints have caught up", f"{_READER}._follow"),
+    **around("an endpoint falls behind", f"{_READER}._fall_behind"),
+    **around("an endpoint is made to hold the position", f"{_READER}._hold"),
+    **around("positions are moved", "cdc_bridge.pipeline.delivery_log_writer:DeliveryLogWriter.move"),
+    "after endpoints get positions of their own": Statement("after", "move_endpoints"),
+    "after endpoints get the position of the daemon": Statement("after", "follow"),
+    **around("the position goes on without an endpoint", f"{_READER}.forget"),
+    **around("an endpoint is told to stop", f"{_READER}.leave"),
+    **around("leases are released", "cdc_bridge.endpoints.lease_store:_release"),
+    "after leases are released and not committed": Statement("after", "release_leases"),
+    **around("a pipeline has come to rest", "cdc_bridge.runtime.leased_endpoint:LeasedEndpoint.ended"),
+}
+"""What a daemon with many endpoints does to lease them, to move their positions, and to let go of them."""
 
 
 def find(name: str) -> tuple[Any, str]:
@@ -241,8 +277,9 @@ def _death_at(point: str, number: int) -> Reached:
 def main() -> None:
     """Arm the point and run the daemon."""
     point = os.environ[POINT_VARIABLE]
-    POINTS[point].check()
-    POINTS[point].arm(_death_at(point, int(os.environ[NUMBER_VARIABLE])))
+    armed = (POINTS | POINTS_OF_MANY)[point]
+    armed.check()
+    armed.arm(_death_at(point, int(os.environ[NUMBER_VARIABLE])))
     from cdc_bridge.cli.app import main as run_command  # noqa: PLC0415 - after the point is armed
 
     run_command()

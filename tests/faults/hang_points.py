@@ -28,7 +28,7 @@ def _blocking_the_loop(*_: Any, **__: Any) -> Any:
 
 POINTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "a request": ("cdc_bridge.transport.client:HttpTransport.send", _for_good),
-    "loading": ("cdc_bridge.payload.reservations:EndpointReservations.load", _for_good),
+    "loading": ("cdc_bridge.payload.shared_loader:EndpointReservations.load", _for_good),
     "recording": ("cdc_bridge.pipeline.delivery_log:DeliveryLog.record", _for_good),
     "reading": ("cdc_bridge.capture.change_log:read_page", _for_good),
     "looking at the endpoints": ("cdc_bridge.runtime.lease_coordinator:LeaseCoordinator._follow_plan", _for_good),

@@ -76,6 +76,7 @@ class Operator:
                 await asyncio.to_thread(self._database.execute, statement)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(chosen(300, 900))
 async def test_promises_hold_whatever_is_queued_by_hand(
     database: Database, receiver: Receiver, bridges: Bridges, figures: Figures

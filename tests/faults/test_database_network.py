@@ -70,6 +70,7 @@ async def test_connections_that_fell_silent_for_good_are_given_up(bridge: Bridge
     assert await bridge.terminate() == 0
 
 
+@pytest.mark.slow
 async def test_nothing_is_lost_over_a_slow_network(bridge: Bridge, proxy: Proxy, load: Load) -> None:
     async with load.running():
         proxy.delay_seconds = 0.05

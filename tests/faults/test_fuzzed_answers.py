@@ -68,6 +68,7 @@ async def fuzz(
     figures(f"{fuzz.given} responses; {fuzz.warm_bytes >> 20} MiB in the warm-up, {fuzz.most_bytes >> 20} MiB at most")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(chosen(180, 1200))
 @given(answers=st.lists(raw_responses, min_size=1, max_size=8))
 @settings(

@@ -64,6 +64,7 @@ def _is_refused(request: ReceivedRequest) -> bool:
     return request.headers["ce-subject"] in REFUSED
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(chosen(180, 900))
 async def test_log_and_ledger_stay_within_a_bound_beside_transactions_open_for_a_day_and_keep_what_is_not_settled(
     vacuumed_database: Database, receiver: Receiver, arrived: list[int], bridges: Bridges, figures: Figures

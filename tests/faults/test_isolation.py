@@ -13,12 +13,13 @@ from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.figures import Figures
+from tests.support.length import chosen
 from tests.support.memory import resident_bytes
 from tests.support.receiver import Receiver
 from tests.support.responses import Manner, Response
 from tests.support.waiting import until
 
-RESERVATIONS = 2000
+RESERVATIONS = chosen(500, 2000)
 MANY = """
 insert into reservations (id, cust_id, reference)
 select 'R' || n, 'C', n from generate_series(1, %s::int) n
@@ -108,6 +109,7 @@ where name = 'default' and state = 'delivered'
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [Response(headers={"connection": "close"}), Response()], ids=["closes", "keeps"])
 async def test_names_that_never_resolve_delay_no_other_endpoint_and_not_the_stop(
     script: Response, database: Database, bridges: Bridges, receiver: Receiver, figures: Figures

@@ -29,6 +29,7 @@ STEPS_USED = "select count(*) from cdc_bridge.delivery where failures > 0 or nex
 RECORDED = "select count(*) from cdc_bridge.delivery"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(chosen(180, 600))
 async def test_backlog_of_six_hours_drains_in_order_and_has_used_no_schedule(
     load: Load, database: Database, receiver: Receiver, bridges: Bridges
@@ -47,6 +48,7 @@ async def test_backlog_of_six_hours_drains_in_order_and_has_used_no_schedule(
     assert await bridge.terminate() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(chosen(180, 600))
 async def test_backlog_of_an_endpoint_that_wants_the_latest_only_is_one_call_for_each_reservation(
     database: Database, receiver: Receiver, bridges: Bridges, figures: Figures

@@ -15,6 +15,7 @@ from tests.support.endpoints import add_endpoint
 from tests.support.figures import Figures
 from tests.support.http import figures as metrics_of
 from tests.support.http import free_port, get, until_told
+from tests.support.length import chosen
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.waiting import until
@@ -34,7 +35,8 @@ def assert_no_endpoint_failed(bridge: Bridge) -> None:
     assert [line for line in bridge.log if line["event"] in {"endpoint failing", "delivery failed"}] == []
 
 
-@pytest.mark.parametrize("descriptors", [70, 100, 160])
+@pytest.mark.slow
+@pytest.mark.parametrize("descriptors", chosen([100], [70, 100, 160]))
 @pytest.mark.parametrize("headers", [{}, {"connection": "close"}], ids=["keeps", "closes"])
 async def test_more_endpoints_than_descriptors_get_everything(
     descriptors: int,

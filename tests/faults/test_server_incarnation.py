@@ -133,6 +133,7 @@ async def test_standby_that_was_behind_takes_over(
         assert await bridge.terminate() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_standby_takes_over_in_the_middle_of_a_large_transaction(
     durable_server: ThrowawayPostgres, durable_database: Database, durable_bridges: Bridges, receiver: Receiver

@@ -18,7 +18,11 @@ from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.waiting import until
 
-HOLDER = "select split_part(daemon_name, ':', 2)::int from cdc_bridge.endpoint where leased_until > now()"
+HOLDER = """
+select split_part(d.name, ':', 2)::int
+from cdc_bridge.endpoint e join cdc_bridge.daemon d using (daemon_id)
+where d.alive_until > now()
+"""
 LEASE = {"CDC_BRIDGE_LEASE_SECONDS": "2"}
 ROUNDS = chosen(6, 60)
 
@@ -28,6 +32,7 @@ def holder_of(daemons: list[Bridge], database: Database) -> Bridge | None:
     return next((bridge for bridge in daemons if bridge.running and bridge.pid in pids), None)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(chosen(180, 900))
 @pytest.mark.parametrize("number", [2, 3])
 async def test_nothing_is_lost_or_back_in_time_whatever_happens_to_the_holder(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.support.bridge import Bridges
@@ -43,3 +45,21 @@ async def test_stop_while_the_start_waits_for_a_lock_ends_the_daemon(database: D
         waiting = "select count(*) from pg_locks where not granted and relation = 'cdc_bridge.endpoint'::regclass"
         await until(lambda: database.value(waiting) > 0, "the daemon waits for the lock")
         assert await bridge.terminate() != 1
+
+
+async def test_change_in_flight_is_not_passed_if_the_release_of_its_endpoint_waits_for_a_lock(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
+    never = asyncio.Event()
+    receiver.script = lambda _: Response(503, after=never)
+    database.execute("insert into customers (id) values ('C')")
+    bridge = await bridges.start(CDC_BRIDGE_SHUTDOWN_TIMEOUT_SECONDS="0.5")
+    await until(lambda: database.value("select following from cdc_bridge.endpoint"), "it has the daemon's position")
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    await receiver.wait_for_requests(1)
+    async with database.connection(autocommit=False) as other:
+        await other.execute("select from cdc_bridge.endpoint for update")
+        assert await bridge.terminate() == 0
+    receiver.script = lambda _: Response()
+    await bridges.start()
+    await receiver.wait_for_delivered(1)

@@ -355,7 +355,7 @@ def rough(chance: random.Random) -> Response:
 @pytest.mark.departs_from_contract("payloads with a part of the columns")
 @pytest.mark.timeout(chosen(300, 900))
 @pytest.mark.parametrize("seed_offset", range(chosen(1, 4)))
-@pytest.mark.parametrize("calm", [True, False], ids=["calm", "rough"])
+@pytest.mark.parametrize("calm", [pytest.param(True, marks=pytest.mark.slow), False], ids=["calm", "rough"])
 async def test_each_endpoint_gets_what_sql_says_and_no_more(
     *,
     calm: bool,

@@ -33,6 +33,7 @@ def test_what_is_no_version_is_told_with_what_can_be_chosen(monkeypatch: pytest.
         choose()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(binaries_of("18") is None, reason="PostgreSQL 18 is not on this machine")
 def test_matrix_runs_the_other_versions_and_then_fails_for_one_that_is_not_there() -> None:
     one_test = ["tests/unit/test_tasks.py", "-k", "cancelling"]

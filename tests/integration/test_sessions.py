@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.loader import ReservationLoader
-from cdc_bridge.sessions import connect, connect_to_load
+from cdc_bridge.sessions import Session, connect, connect_to_load
 from cdc_bridge.vendor.contract import example
 from tests.e2e.test_payload import EXAMPLE_ID, load_example_reservation, with_exact_numbers
 from tests.support.databases import Database
@@ -144,3 +144,39 @@ async def test_remote_apply_is_kept(database: Database) -> None:
     database.execute(f"alter role cdc_bridge in database {database.name} set synchronous_commit = remote_apply")
     async with await connect(database.bridge_url) as session:
         assert await shown(session, "synchronous_commit") == "remote_apply"
+
+
+TEXTS = [
+    "",
+    " ",
+    "null",
+    "NULL",
+    "a,b",
+    "{}",
+    '"',
+    "\\",
+    '\\"',
+    "\n\t",
+    "'",
+    "%s",
+    "Zoë",
+    "\u2028\u3000",
+    "x" * 100_000,
+    None,
+]
+
+
+@pytest.mark.parametrize("connecting", [connect, connect_to_load], ids=["connect", "connect_to_load"])
+@pytest.mark.parametrize("texts", [TEXTS, [], [None], *([text] for text in TEXTS[:6])], ids=range(9))
+async def test_lists_of_text_arrive_as_they_are(
+    connecting: Callable[[str], Awaitable[Session]], texts: list[str | None], database: Database
+) -> None:
+    async with await connecting(database.bridge_url) as session:
+        cursor = await session.execute("select %s::text[], %s::bigint[]", (texts, [1, -(2**62), None]))
+        assert await cursor.fetchall() == [(texts, [1, -(2**62), None])]
+
+
+async def test_list_with_what_postgresql_does_not_take_is_rejected(database: Database) -> None:
+    async with await connect(database.bridge_url) as session:
+        with pytest.raises(psycopg.DataError, match="NUL"):
+            await session.execute("select %s::text[]", (["a\0b"],))

@@ -21,8 +21,10 @@ SECRET = "whsec_" + b64encode(b"a signing key of the tests, 32 b").decode()
 HEADER = "x-api-key: let-me-in"
 SURPRISE = "delivery task crashed"
 _ASSIGNED = """
-select name, fencing_token from cdc_bridge.endpoint
-where leased_until > now() and split_part(daemon_name, ':', 2) = %s::text
+select e.name, e.fencing_token
+from cdc_bridge.endpoint e
+join cdc_bridge.daemon d using (daemon_id)
+where d.alive_until > now() and split_part(d.name, ':', 2) = %s::text
 """
 
 
@@ -120,10 +122,14 @@ class Bridge:
 
     async def wait_for_log(self, event: str, since: int = 0, **facts: object) -> dict[str, Any]:
         """Wait for a log line with these facts, not counting the first ``since``; return it."""
+        wanted = {"event": event} | facts
+        seen = since
 
         def found() -> dict[str, Any] | None:
-            wanted = {"event": event} | facts
-            return next((line for line in self.log[since:] if wanted.items() <= line.items()), None)
+            nonlocal seen
+            line = next((line for line in self.log[seen:] if wanted.items() <= line.items()), None)
+            seen = seen if line else len(self.log)  # Thousands of endpoints log thousands of lines.
+            return line
 
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._logged:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.support.bridge import Bridge
 from tests.support.databases import Database
@@ -52,6 +54,16 @@ async def left_behind(bridge: Bridge, database: Database, receiver: Receiver, si
         under_way=frozenset(its_own - concluded),
         by_others_before=frozenset(unrecorded - its_own),
     )
+
+
+def ports_of(pid: int) -> set[int]:
+    """Return the local ports of a process's connections."""
+    sockets = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            sockets.add(str(descriptor.readlink()))
+    connections = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(local.partition(":")[2], 16) for _, local, *others in connections if f"socket:[{others[7]}]" in sockets}
 
 
 def repeated(before: list[ReceivedRequest], after: list[ReceivedRequest]) -> list[int]:

@@ -9,12 +9,12 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from cdc_bridge import metrics
 from cdc_bridge.packaging.settings_example import has_default, is_secret
-from cdc_bridge.runtime.health import HealthSnapshot
 from cdc_bridge.runtime.metrics_collector import HealthCollector
 from cdc_bridge.runtime.reload import RELOADABLE
 from cdc_bridge.settings import PREFIX, Settings
 from tests.bench.publishing import write_published_tables
 from tests.support.generated import MAP, OPERATOR_GUIDE, PROJECT, replace_generated_part
+from tests.support.overviews import NO_ENDPOINT
 
 SETTINGS_PART = "settings"
 METRICS_PART = "metrics"
@@ -51,8 +51,7 @@ def metrics_table() -> str:
 
 def _metrics() -> Iterator[tuple[str, tuple[str, ...], str]]:
     counted = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
-    snapshot = HealthSnapshot([], [], database_up=True, leased=[], listening=True)
-    for source in (*counted, HealthCollector(snapshot)):
+    for source in (*counted, HealthCollector(NO_ENDPOINT)):
         for family in source.collect():
             labels = getattr(source if source in counted else family, "_labelnames", ())
             yield family.name + ("_total" if family.type == "counter" else ""), tuple(labels), family.documentation

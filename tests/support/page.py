@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
 import aiohttp
+import pytest
 
 TOKEN = "a token that may change everything"
 VIEW_TOKEN = "a token that may see states"
+CONTENT_TOKEN = "a token that may see content"
 _FORM_TOKEN = re.compile(r'name="form_token" value="([^"]*)"')
 _TAG = re.compile(r"<[^>]+>")
 
@@ -38,10 +42,12 @@ class PageResponse:
 class Visitor:
     """Uses the dashboard."""
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.url = f"http://127.0.0.1:{port}" if tls is None else f"https://localhost:{port}"
         self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"accept": "text/html"}
+            connector=aiohttp.TCPConnector(ssl=True if tls is None else tls),
+            cookie_jar=aiohttp.CookieJar(unsafe=True),
+            headers={"accept": "text/html"},
         )
 
     @property
@@ -75,5 +81,23 @@ class Visitor:
     async def sign_in(self, token: str = TOKEN) -> PageResponse:
         return await self.ask("POST", "/sign-in", data={"token": token})
 
+    async def open_portal(self, token: str) -> PageResponse:
+        """Open a link to the portal, as a browser does: what stands behind the # is sent by the form alone."""
+        await self.get("/portal")
+        return await self.ask("POST", "/portal", data={"token": token})
+
     async def close(self) -> None:
         await self._session.close()
+
+
+async def until_on_page(visitor: Visitor, path: str, *words: str) -> str:
+    """Ask for a page until all words are on it; return its text."""
+    text = ""
+    try:
+        async with asyncio.timeout(30):
+            while not all(word in text for word in words):
+                text = (await visitor.get(path)).text
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"{path} did not come to say {words}: {text}")
+    return text

@@ -27,6 +27,8 @@ class ReceivedRequest:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    port: int
+    """The sender's."""
 
     @property
     def json(self) -> dict[str, Any]:
@@ -94,8 +96,18 @@ class Receiver:
         server = self._runner and self._runner.server
         return len(server.connections) if server else 0
 
+    @property
+    def ports(self) -> set[int]:
+        """The ports of connected clients."""
+        server = self._runner and self._runner.server
+        transports = [connection.transport for connection in server.connections] if server else []
+        return {transport.get_extra_info("peername")[1] for transport in transports if transport is not None}
+
     async def _receive(self, request: web.Request) -> web.StreamResponse:
-        received = ReceivedRequest(datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read())
+        _, port = request.get_extra_info("peername", (None, 0))
+        received = ReceivedRequest(
+            datetime.now(UTC), request.path_qs, request.headers.copy(), await request.read(), port
+        )
         look_at_request(received.headers, received.body)
         response = self.script(received)
         if self.keep_requests:

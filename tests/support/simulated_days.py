@@ -38,7 +38,7 @@ $$
 _HANDED_OVER = """
 select not exists (
   select
-  from cdc_bridge.endpoint e
+  from cdc_bridge.endpoint_position e
   join cdc_bridge.change c on c.xid >= pg_snapshot_xmin(e.position) and not pg_visible_in_snapshot(c.xid, e.position)
 )
 """
@@ -55,7 +55,7 @@ where s.relid in ('cdc_bridge.change'::regclass, 'cdc_bridge.delivery'::regclass
 """
 _SIZES = """
 select pg_total_relation_size('cdc_bridge.change'), pg_total_relation_size('cdc_bridge.delivery'),
-  pg_total_relation_size('cdc_bridge.endpoint'),
+  pg_total_relation_size('cdc_bridge.endpoint') + pg_total_relation_size('cdc_bridge.daemon'),
   (select count(*) from cdc_bridge.change), (select count(*) from cdc_bridge.delivery)
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -21,3 +21,13 @@ async def until(condition: Callable[[], object], what: str, patience_seconds: fl
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     except TimeoutError:
         pytest.fail(f"{what}: not within {patience_seconds:g} s")
+
+
+async def until_it(condition: Callable[[], Awaitable[object]], what: str) -> None:
+    """Wait until a condition holds that has to be asked for."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await condition():
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    except TimeoutError:
+        pytest.fail(f"{what}: not within {PATIENCE_SECONDS:g} s")

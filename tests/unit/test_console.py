@@ -218,7 +218,7 @@ def test_line_break_in_an_id_makes_no_line(capsys: pytest.CaptureFixture[str]) -
     show(table({"id": "left"}, [("R\nS",)]))
     printed = capsys.readouterr()
     assert printed.err == "cdc-bridge: there is no reservation R\\ncdc-bridge: all is well\n            Look again.\n"
-    assert printed.out == "id  \nR\\nS\n"
+    assert printed.out == "id\nR\\nS\n"
 
 
 @pytest.fixture(autouse=True)

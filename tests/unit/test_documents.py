@@ -14,7 +14,9 @@ from cdc_bridge.guides import Guide, guide_text
 from tests.bench.publishing import (
     BENCHMARK_PART,
     COST_PART,
+    ENDPOINTS_PART,
     published_cost_table,
+    published_endpoints_table,
     published_headlines,
     published_table,
 )
@@ -130,6 +132,7 @@ def test_every_guide_begins_with_its_title(guide: Guide) -> None:
 def test_tables_of_figures_are_those_of_the_published_run() -> None:
     assert generated_part(README, BENCHMARK_PART) == f"\n{published_headlines()}\n", "make man"
     assert generated_part(OPERATOR_GUIDE, BENCHMARK_PART) == f"\n{published_table()}\n", "make man"
+    assert generated_part(OPERATOR_GUIDE, ENDPOINTS_PART) == f"\n{published_endpoints_table()}\n", "make man"
     assert generated_part(DBA_GUIDE, COST_PART) == f"\n{published_cost_table()}\n", "make man"
 
 

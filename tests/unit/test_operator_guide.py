@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from cdc_bridge.audit.actor import Via
 from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.model import DeliveryState
 from cdc_bridge.packaging.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
@@ -65,11 +66,12 @@ def test_every_log_event_is_explained_and_no_other() -> None:
         f"{part} {state}" for part in ("mapping", "capture", "installation") for state in ("broken", "works again")
     }
     logged |= {"mapping incomplete", "capture incomplete"}
+    logged |= {f"{via} change" for via in Via if via is not Via.COMMAND}
     table = GUIDE.partition("\n| event |")[2].partition("\n\n")[0]
     events = re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)
     explained = {event for row in events for event in re.findall(r"`([^`]+)`", row)}
     assert len(explained) > 40
-    assert explained == logged - {"endpoint *", "* broken", "* incomplete", "* works again"}
+    assert explained == logged - {"endpoint *", "* change", "* broken", "* incomplete", "* works again"}
 
 
 def test_every_setting_that_a_document_names_exists() -> None:
@@ -107,7 +109,11 @@ def test_files_of_the_service_are_named_as_the_unit_has_them() -> None:
     named = set(re.findall(r"/etc/(?:cdc-bridge|systemd)(?:[\w/.-]*\w)?", GUIDE))
     assert named == {
         *(str(path) for path in (DEFAULT_CONFIG.parent, DEFAULT_CONFIG, UNIT_FILE, KEYS_FOLDER)),
-        *(f"{CREDENTIALS_FOLDER}{name}" for name in ("", "/database_url", "/endpoint_secret", "/web_token")),
+        *(
+            f"{CREDENTIALS_FOLDER}/{name}"
+            for name in ("alert_url", "database_url", "endpoint_secret", "web_token", "web_api_token")
+        ),
+        str(CREDENTIALS_FOLDER),
         f"{UNIT_FILE}.d",
     }
     assert f"/run/credentials/{UNIT_FILE.name}/tls_till.pem" in GUIDE

@@ -5,11 +5,13 @@ import os
 import re
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import cdc_bridge
-from cdc_bridge.own_files import own_folder, read_own, write_own
+from cdc_bridge.own_files import create_own, others_read, own_folder, read_own, write_own
 
 PACKAGE = Path(cdc_bridge.__file__).parent
 OTHERWISE = {
@@ -123,3 +125,39 @@ def test_no_context_logs_its_keys() -> None:
         if "receivers" not in path.parts:
             code = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")]
             assert [line for line in code if banned.search(line)] == [], path
+
+
+def test_new_file_is_for_its_owner_and_replaces_nothing(tmp_path: Path) -> None:
+    create_own(tmp_path / "file", b"1")
+    assert ((tmp_path / "file").read_bytes(), mode(tmp_path / "file")) == (b"1", 0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for taken in ("file", "link"):
+        with pytest.raises(FileExistsError):
+            create_own(tmp_path / taken, b"2")
+    assert (tmp_path / "file").read_bytes() == b"1"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+OWNER, GROUP, ROOT = 1000, 2000, 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "reader", "exposed"),
+    [
+        (0o600, GROUP, OWNER, False),
+        (0o644, ROOT, OWNER, True),
+        (0o604, ROOT, OWNER, True),
+        (0o640, GROUP, OWNER, True),
+        (0o640, ROOT, OWNER, False),
+        (0o640, GROUP, OWNER + 1, False),  # The daemon reads it by its group, as it does not own it.
+        (0o644, GROUP, OWNER + 1, True),
+    ],
+)
+def test_who_else_can_read_a_file(
+    mode: int, group: int, reader: int, *, exposed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: reader)
+    monkeypatch.setattr(os, "getegid", lambda: 1)
+    monkeypatch.setattr(os, "getgroups", lambda: [GROUP])
+    found: Any = SimpleNamespace(stat=lambda: SimpleNamespace(st_mode=mode, st_uid=OWNER, st_gid=group))
+    assert others_read(found) == exposed

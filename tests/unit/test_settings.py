@@ -13,7 +13,7 @@ from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import Events
 from cdc_bridge.payload.subscription import Condition, Subscription
-from cdc_bridge.settings import Settings
+from cdc_bridge.settings import ExposedFile, Settings
 from cdc_bridge.settings_sources import load_settings
 from tests.support.certificates import Certificates
 
@@ -63,9 +63,10 @@ def test_endpoint_without_its_url_is_a_mistake(monkeypatch: pytest.MonkeyPatch) 
 EXPOSED = [
     (f'endpoint_secret = "{SECRET}"', ["endpoint_secret"]),
     ('endpoint_header = ["x-api-key: a"]', ["endpoint_header"]),
-    (f'web_token = "{"t" * 24}"\nweb_view_token = "{"v" * 24}"', ["web_token", "web_view_token"]),
+    (f'web_token = "{"t" * 24}"\nweb_api_token = "{"v" * 24}"', ["web_token", "web_api_token"]),
     ('database_url = "postgresql://u:p@localhost/d"', ["database_url"]),
     ('database_url = "host=localhost password=p"', ["database_url"]),
+    ('alert_url = "https://chat.example/hooks/x"', ["alert_url"]),
     (f'endpoint_url = "{URL}?key=a"', ["endpoint_url"]),
     ('endpoint_proxy = "user:password@proxy:3128"', ["endpoint_proxy"]),
     ('endpoint_proxy = "http://proxy:3128"', []),
@@ -74,7 +75,7 @@ EXPOSED = [
 
 
 @pytest.mark.parametrize(("text", "names"), EXPOSED)
-def test_secret_in_a_file_that_everybody_reads_is_noticed(
+def test_secret_in_a_file_that_others_read_is_noticed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, names: list[str]
 ) -> None:
     file = tmp_path / "config.toml"
@@ -82,20 +83,19 @@ def test_secret_in_a_file_that_everybody_reads_is_noticed(
     file.chmod(0o644)
     if "web_token" in text:
         monkeypatch.setenv("CDC_BRIDGE_WEB_PORT", "0")
-    assert load_settings(config_file=file).exposed == ((f"{file} ({', '.join(names)})",) if names else ())
-    for mode in (0o640, 0o600):
-        file.chmod(mode)
-        assert load_settings(config_file=file).exposed == ()
+    assert load_settings(config_file=file).exposed == ((ExposedFile(file, names),) if names else ())
+    file.chmod(0o600)
+    assert load_settings(config_file=file).exposed == ()
 
 
-def test_credential_that_everybody_reads_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_credential_that_others_read_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     secret, port = tmp_path / "cdc_bridge_endpoint_secret", tmp_path / "cdc_bridge_web_port"
     secret.write_text(SECRET)
     port.write_text("0")
     for path in (secret, port):
         path.chmod(0o644)
-    assert load_settings().exposed == (str(secret),)
+    assert load_settings().exposed == (ExposedFile(secret, ["endpoint_secret"]),)
     secret.chmod(0o600)
     assert load_settings().exposed == ()
 
@@ -290,6 +290,7 @@ def test_bad_secret_is_refused_without_being_shown(secret: str, words: str, monk
         ("https://till%2eexample/", "host"),
         (f"https://user:{MARK}@till.example/x", "into a header of the endpoint"),
         ("https://till.example/x#part", "fragment"),
+        ("https://till.example/x#", "fragment"),
     ],
 )
 def test_bad_url_is_refused(url: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,3 +389,28 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://bridge.example", "https://bridge.example"),
+        (" https://Bridge.Example:8443/ ", "https://bridge.example:8443"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("http://localhost:9187", "http://localhost:9187"),
+        ("http://127.0.0.1:9187/", "http://127.0.0.1:9187"),
+    ],
+)
+def test_url_of_the_dashboard_is_brought_into_one_form(given: str, used: str) -> None:
+    assert load_settings({"web_url": given}).web_url == used
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["bridge.example", "http://bridge.example", "ftp://bridge.example", "https://", "https://user@bridge.example",
+     "https://bridge.example/portal", "https://bridge.example?x", "https://bridge.example#x", "https://bridge.example:x",
+     "https://a b", "https://bridge.example\nx", "https://[x]", "javascript:alert(1)"],
+)  # fmt: skip
+def test_url_that_no_link_can_begin_with_is_refused(given: str) -> None:
+    with pytest.raises(SettingsError, match="CDC_BRIDGE_WEB_URL has to be https://"):
+        load_settings({"web_url": given})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import suppress
 
 import pytest
@@ -23,6 +24,18 @@ async def test_task_that_loses_a_cancellation_is_ended_nevertheless() -> None:
     await asyncio.sleep(0)
     await end([task])
     assert task.cancelled()
+
+
+async def test_error_of_a_task_that_had_ended_before_is_dropped_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise ValueError("no")
+
+    tasks = [asyncio.create_task(fail()), asyncio.create_task(_forever())]
+    await asyncio.sleep(0)
+    await end(tasks)
+    tasks.clear()
+    gc.collect()
+    assert caplog.records == []
 
 
 async def test_first_work_to_fail_ends_the_others() -> None:

@@ -16,6 +16,7 @@ from cdc_bridge.errors import BridgeError
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.message import Message
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
+from cdc_bridge.transport.reach import Unreached, reach
 from cdc_bridge.vendor.conformance.requests import RequestFactory
 from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS, Requirement
 
@@ -55,9 +56,12 @@ async def run_conformance_test(endpoint: Endpoint, requests: RequestFactory) -> 
         requests: Makes what is sent to it.
 
     Raises:
-        BridgeError: A certificate file cannot be read, or the environment names a proxy that cannot be used.
+        BridgeError: The endpoint cannot be reached, a certificate file cannot be read, or the environment names a proxy
+            that cannot be used.
     """
     try:
+        if isinstance(reached := await reach(endpoint), Unreached):
+            raise BridgeError(f"nothing was tested: {reached.reason}")
         sender = HttpTransport(endpoint, may_send=lambda: True)
     except OSError as error:
         raise BridgeError(f"a certificate file cannot be read: {error.strerror or error}") from error

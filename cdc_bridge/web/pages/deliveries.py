@@ -2,90 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from aiohttp import web
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
-from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, DeliveryPage, list_deliveries
-from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_delivery
+from cdc_bridge.access.rights import Right
+from cdc_bridge.deliveries.bookings import bookings_of
+from cdc_bridge.deliveries.guest_search import FoundDeliveries, search_deliveries
+from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, list_deliveries
+from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_any_delivery
 from cdc_bridge.deliveries.payload_preview import indented
 from cdc_bridge.deliveries.request_preview import NoPreview, RequestPreview, preview_request
-from cdc_bridge.deliveries.show import as_rows
-from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
+from cdc_bridge.deliveries.sessions import Sessions
+from cdc_bridge.deliveries.show import as_rows, delivery_of
+from cdc_bridge.deliveries.timeline import TimelineAttempt, attempts_between
+from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, NotFound, WrongUsage
 from cdc_bridge.model import DeliveryState, ReservationId
-from cdc_bridge.web.access import Right
-from cdc_bridge.web.notices import error_text
+from cdc_bridge.web import portal
+from cdc_bridge.web.instants import instant
+from cdc_bridge.web.notices import error_text, sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import session_of, site_of
 
 _DELIVERIES_PER_PAGE = 50
 RETRYABLE = {DeliveryState.QUEUED, DeliveryState.RETRYING, DeliveryState.DEAD, DeliveryState.SKIPPED}
 
-Connection = AsyncConnection[TupleRow]
-
 
 async def list_(request: web.Request) -> web.StreamResponse:
-    """Show the newest deliveries that match the filter."""
+    """Show the newest deliveries that match the filter, with their bookings for those who may see them."""
     asked = {
-        name: request.query.get(name, "").strip()
-        for name in ("endpoint", "state", "reservation", "of", "since", "until")
+        name: request.query.get(name, "").strip() for name in ("search", "endpoint", "state", "of", "since", "until")
     }
-    snapshot = await site_of(request).health.snapshot()
-    listed, problem = None, None
+    site, own = site_of(request), session_of(request).endpoint
+    if own is not None:  # The guard has seen to that; here it holds for whatever the query was read as.
+        asked["endpoint"] = own
+    # A vendor sees what the endpoint gets, and bookings have more.
+    may_see = own is None and session_of(request).right.includes(Right.CONTENT)
+    snapshot = None if own is not None else await site.health.snapshot()
+    found, problem = None, None
     try:
-        wanted, after = _wanted(asked), _after(request)
-
-        async def read(connection: Connection) -> DeliveryPage:
-            filter_ = await _of_one_reservation(connection, wanted, asked["of"])
-            return await list_deliveries(connection, filter_, _DELIVERIES_PER_PAGE, after)
-
-        listed = await site_of(request).database.read(read)
+        found = await _find(site.database, asked, _after(request), may_see=may_see)
     except (DatabaseUnavailable, InstallationError):
         raise
     except BridgeError as error:
-        problem = error_text(error)
+        problem = error_text(error) if own is None else sentence(portal.told(error))
     given = {name: value for name, value in asked.items() if value}
+    of_one = asked["endpoint"]
+    if not of_one and snapshot is not None and len(snapshot.endpoints) == 1:
+        of_one = snapshot.endpoints[0].name
+    # Of what is found by other means, and by the time of its change, it would not be the same ones.
+    state = asked["state"] if asked["state"] != DeliveryState.SUPERSEDED else ""
+    others = any(asked[name] for name in ("search", "of", "since", "until"))
     return await page(
         request,
         "deliveries.html",
         title="Deliveries",
         asked=asked,
         problem=problem,
-        listed=listed,
-        older=None if listed is None or listed.next is None else f"?{urlencode(given | {'after': str(listed.next)})}",
+        found=found,
+        may_see=may_see,
+        older=None if found is None or found.next is None else f"?{urlencode(given | {'after': str(found.next)})}",
         newest=f"?{urlencode(given)}" if "after" in request.query else None,
-        endpoints=[endpoint.name for endpoint in snapshot.endpoints],
+        # Of too many to choose from, somebody types the name.
+        endpoints=[endpoint.name for endpoint in snapshot.endpoints]
+        if snapshot is not None and snapshot.has_all
+        else None,
         states=[state.value for state in DeliveryState],
-        dead=asked["state"] == DeliveryState.DEAD and asked["endpoint"] != "",
-        retryable=RETRYABLE,
-        some_retryable=listed is not None and any(one.state in RETRYABLE for one in listed.deliveries),
+        resend=f"/endpoints/{quote(of_one, safe='')}/resend?state={state}" if of_one and not others else None,
         here=request.path_qs,
     )
 
 
-def _wanted(asked: dict[str, str]) -> DeliveryFilter:
+async def _find(
+    sessions: Sessions, asked: Mapping[str, str], after: Cursor | None, *, may_see: bool
+) -> FoundDeliveries:
+    wanted = await _of_one_reservation(sessions, _wanted(asked), asked["of"])
+    if asked["search"] and may_see:
+        return await search_deliveries(sessions, wanted, asked["search"], _DELIVERIES_PER_PAGE, after)
+    if asked["search"]:
+        wanted = replace(wanted, reservation_id=ReservationId(asked["search"]))
+    listed = await list_deliveries(sessions, wanted, _DELIVERIES_PER_PAGE, after)
+    ids = list(dict.fromkeys(delivery.reservation_id for delivery in listed.deliveries))
+    return FoundDeliveries(listed.deliveries, await bookings_of(sessions, ids) if may_see else {}, listed.next)
+
+
+def _wanted(asked: Mapping[str, str]) -> DeliveryFilter:
     state = asked["state"]
     if state and state not in set(DeliveryState):
         raise WrongUsage(f"There is no state {state}")
     wanted = DeliveryFilter(
         endpoint=asked["endpoint"] or None,
         states=[DeliveryState(state)] if state else [],
-        reservation_id=ReservationId(asked["reservation"]) if asked["reservation"] else None,
-        since=_instant(asked["since"], "From"),
-        until=_instant(asked["until"], "Until"),
+        since=instant(asked["since"], "From"),
+        until=instant(asked["until"], "Until"),
     )
-    if "\0" in asked["reservation"]:
-        raise WrongUsage("Reservation has a character that no id has")
+    if "\0" in asked["search"]:
+        raise WrongUsage("Search has a character that no booking has")
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise WrongUsage("From is not before Until")
     return wanted
 
 
-async def _of_one_reservation(connection: Connection, wanted: DeliveryFilter, of: str) -> DeliveryFilter:
+async def _of_one_reservation(sessions: Sessions, wanted: DeliveryFilter, of: str) -> DeliveryFilter:
     """Restrict a filter to the reservation of a delivery: a key itself may be too long for a URL, or name a guest."""
     if not of:
         return wanted
@@ -94,19 +115,8 @@ async def _of_one_reservation(connection: Connection, wanted: DeliveryFilter, of
         id_ = DeliveryId.parse(seq)
     except ValueError as error:
         raise WrongUsage(f"{seq[:50]} {error}") from None
-    delivery = await find_delivery(connection, id_, endpoint)
+    delivery = await find_any_delivery(sessions, id_, endpoint)
     return replace(wanted, reservation_id=delivery.reservation_id)
-
-
-def _instant(text: str, label: str) -> datetime | None:
-    """Parse a time; without a zone it is UTC, as the label says."""
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise WrongUsage(f"{label} has to be a time such as 2026-07-01T18:30") from None
 
 
 def _after(request: web.Request) -> Cursor | None:
@@ -119,18 +129,17 @@ def _after(request: web.Request) -> Cursor | None:
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """Show one delivery, with a preview of its request for those who may see it."""
+    """Show one delivery and its attempts, with responses and a preview of its request for those who may see them."""
     site, wanted, name = site_of(request), delivery_id(request), request.match_info["endpoint"]
-
-    async def read(connection: Connection) -> tuple[DeliveryDetails, DeliveryDetails]:
-        delivery = await found_delivery(connection, wanted, name)
-        if delivery.is_newest:
-            return delivery, delivery
-        return delivery, await found_delivery(connection, DeliveryId(delivery.newest_seq, None), name)
-
-    delivery, newest = await site.database.read(read)
-    preview = None
-    if session_of(request).right is Right.ALL:
+    sees_content = session_of(request).right.includes(Right.CONTENT)
+    delivery, timeline = await _found(site.database, wanted, name, with_responses=sees_content)
+    newest = delivery
+    if not delivery.is_newest:
+        newest, _ = await _found(site.database, DeliveryId(delivery.newest_seq, None), name)
+    preview, booking = None, None
+    if sees_content and session_of(request).endpoint is None:
+        booking = (await bookings_of(site.database, [delivery.reservation_id])).get(delivery.reservation_id)
+    if sees_content:
         preview = await preview_request(site.database, newest, site.settings.now, datetime.now(UTC))
     return await page(
         request,
@@ -138,10 +147,19 @@ async def show(request: web.Request) -> web.StreamResponse:
         title=f"Delivery {delivery.seq}",
         delivery=delivery,
         facts=dict(as_rows(delivery, wanted)),
+        booking=booking,
+        timeline=timeline,
+        missing=attempts_between(timeline),
         preview=preview if isinstance(preview, RequestPreview) else None,
         body=indented(preview.body).decode() if isinstance(preview, RequestPreview) else None,
-        no_request=preview.reason if isinstance(preview, NoPreview) else None,
+        no_request=_why_no_request(preview, own=session_of(request).endpoint is not None),
     )
+
+
+def _why_no_request(preview: RequestPreview | NoPreview | None, *, own: bool) -> str | None:
+    if not isinstance(preview, NoPreview):
+        return None
+    return "Nothing can be sent now." if own and preview.is_internal else preview.reason
 
 
 def delivery_id(request: web.Request) -> DeliveryId:
@@ -152,9 +170,10 @@ def delivery_id(request: web.Request) -> DeliveryId:
         raise web.HTTPNotFound(text=f"{request.match_info['seq']} {error}") from None
 
 
-async def found_delivery(connection: Connection, wanted: DeliveryId, endpoint: str) -> DeliveryDetails:
-    """Return a delivery, or respond 404."""
+async def _found(
+    sessions: Sessions, wanted: DeliveryId, endpoint: str, *, with_responses: bool = False
+) -> tuple[DeliveryDetails, list[TimelineAttempt]]:
     try:
-        return await find_delivery(connection, wanted, endpoint)
-    except BridgeError as error:
+        return await delivery_of(sessions, wanted, endpoint, with_responses=with_responses)
+    except NotFound as error:
         raise web.HTTPNotFound(text=str(error)) from None

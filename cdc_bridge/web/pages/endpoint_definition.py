@@ -15,7 +15,7 @@ from cdc_bridge.web.endpoint_form import FIELDS, EndpointForm
 from cdc_bridge.web.notices import error_text, say, sentence
 from cdc_bridge.web.pages.endpoints import changeable_endpoint, to_endpoint
 from cdc_bridge.web.rendering import page
-from cdc_bridge.web.requests import form_of, log_change, site_of
+from cdc_bridge.web.requests import actor_of, form_of, log_change, site_of
 
 
 async def new(request: web.Request) -> web.StreamResponse:
@@ -50,6 +50,8 @@ async def add(request: web.Request) -> web.StreamResponse:
             allow_http=site.settings.now.allow_http,
             from_oldest=form.from_oldest,
             signed=form.signed,
+            secret=form.vendor_secret or None,
+            by=actor_of(request),
         )
     except (DatabaseUnavailable, InstallationError):
         raise
@@ -58,7 +60,9 @@ async def add(request: web.Request) -> web.StreamResponse:
     log_change(request, "endpoint added", endpoint=form.name, url=added.shown_url)
     start = "the oldest change in the log" if form.from_oldest else "changes committed from now on"
     text = f"Endpoint {form.name} is added. It starts with {start}."
-    if added.secret is None:
+    if form.vendor_secret:
+        text += " Its requests are signed with the vendor's secret."
+    elif added.secret is None:
         text += " Its requests are not signed."
     say(request, text, secret=added.secret)
     _warn(request, added.warnings)
@@ -87,6 +91,7 @@ async def change(request: web.Request) -> web.StreamResponse:
             allow_http=site.settings.now.allow_http,
             keep_headers=form.keep_headers,
             with_new_secret=form.new_secret,
+            by=actor_of(request),
         )
     except (DatabaseUnavailable, InstallationError):
         raise

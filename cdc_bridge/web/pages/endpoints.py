@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
 
@@ -11,27 +12,51 @@ from aiohttp import web
 from cdc_bridge.deliveries.test_request import send_test_request
 from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.details import Connection, ShownEndpoint, shown_endpoint
+from cdc_bridge.endpoints.overview import EndpointOverview
+from cdc_bridge.endpoints.signing_secret import rotate_secret
 from cdc_bridge.endpoints.status import EndpointStatus, when
 from cdc_bridge.errors import BridgeError
+from cdc_bridge.web import portal
+from cdc_bridge.web.concerns import Words
 from cdc_bridge.web.endpoint_form import number
 from cdc_bridge.web.notices import errors_as_notices, say, sentence
 from cdc_bridge.web.rendering import page
-from cdc_bridge.web.requests import form_of, log_change, site_of
+from cdc_bridge.web.requests import actor_of, form_of, log_change, session_of, site_of
 
 _KEEP_OLD_HOURS = 24.0
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """Show an endpoint."""
-    shown = await _endpoint(request)
+    shown, own = await _endpoint(request), session_of(request).endpoint
     return await page(
         request,
         "endpoint.html",
         title=shown.overview.name,
         shown=shown,
-        option_lines=shown.option_lines(UTC),
-        sentence=shown.overview.sentence(UTC),
+        option_lines=shown.option_lines(UTC) if own is None else portal.option_lines(shown, UTC),
+        words=_words_for(shown.overview, own),
+        work=site_of(request).works.of(shown.overview.name) if own is None else None,
     )
+
+
+def _words_for(endpoint: EndpointOverview, own: str | None) -> Words:
+    if own is None:
+        return _status_words(endpoint)
+    if not portal.shows_reason(endpoint):
+        return ()
+    return _status_words(replace(endpoint, reason=portal.reason_for_vendor(endpoint.reason or "")))
+
+
+def _status_words(endpoint: EndpointOverview) -> Words:
+    words: list[str | datetime] = []
+    if endpoint.since is not None:
+        words += ["since ", endpoint.since]
+    if endpoint.next_probe_at is not None:
+        words += [", next attempt at ", endpoint.next_probe_at]
+    if endpoint.reasons:
+        words.append(f": {endpoint.reasons}" if words else endpoint.reasons)
+    return words
 
 
 async def _endpoint(request: web.Request) -> ShownEndpoint:
@@ -64,7 +89,7 @@ async def pause(request: web.Request) -> web.StreamResponse:
     """Pause an endpoint."""
     name = request.match_info["name"]
     with errors_as_notices(request):
-        if await admin.pause_endpoint(site_of(request).database_url, name):
+        if await admin.pause_endpoint(site_of(request).database_url, name, by=actor_of(request)):
             log_change(request, "endpoint paused", endpoint=name)
             say(request, f"Endpoint {name} is paused. Changes are kept and delivered when it is resumed.")
         else:
@@ -76,7 +101,7 @@ async def resume(request: web.Request) -> web.StreamResponse:
     """Resume a paused or disabled endpoint, or end the pause before the next probe."""
     name = request.match_info["name"]
     with errors_as_notices(request):
-        if await admin.resume_endpoint(site_of(request).database_url, name):
+        if await admin.resume_endpoint(site_of(request).database_url, name, by=actor_of(request)):
             log_change(request, "endpoint resumed", endpoint=name)
             say(request, f"Endpoint {name} is resumed. Its backlog is delivered.")
             overview = (await _endpoint(request)).overview
@@ -90,14 +115,28 @@ async def resume(request: web.Request) -> web.StreamResponse:
 
 async def test(request: web.Request) -> web.StreamResponse:
     """Send a test request."""
-    name = request.match_info["name"]
+    name, own, under_way = request.match_info["name"], session_of(request).endpoint, site_of(request).vendor_tests
+    if own is None:
+        await _test(request, name)
+    elif own in under_way:
+        say(request, "A test request is under way.", good=False)
+    else:
+        under_way.add(own)
+        try:
+            await _test(request, name)
+        finally:
+            under_way.remove(own)
+    raise to_endpoint(name)
+
+
+async def _test(request: web.Request, name: str) -> None:
     with errors_as_notices(request):
-        result = await send_test_request(site_of(request).settings.now, name)
+        result = await send_test_request(site_of(request).settings.now, name, by=actor_of(request))
         log_change(request, "endpoint tested", endpoint=name, status=result.status)
         response = f"HTTP {result.status}" if result.delivered else result.reason
-        text = f"Test request, {result.route}: {response}, after {result.milliseconds} ms. {result.meaning}"
-        say(request, text, good=result.delivered)
-    raise to_endpoint(name)
+        # The way, through a proxy for example, is the restaurant's business.
+        sent = "Test request" if session_of(request).endpoint is not None else f"Test request, {result.route}"
+        say(request, f"{sent}: {response}, after {result.milliseconds} ms. {result.meaning}", good=result.delivered)
 
 
 async def rotate_form(request: web.Request) -> web.StreamResponse:
@@ -117,12 +156,13 @@ async def rotate(request: web.Request) -> web.StreamResponse:
     name, sent = request.match_info["name"], await form_of(request)
     with errors_as_notices(request):
         hours = number(sent.get("keep_old_hours", ""), "keep_old_hours")
-        rotated = await admin.rotate_secret(
+        rotated = await rotate_secret(
             site_of(request).database_url,
             name,
             keep_old_hours=hours,
             cut_short="cut_short" in sent,
             secret=sent.get("vendor_secret", "").strip() or None,
+            by=actor_of(request),
         )
         log_change(request, "secret rotated", endpoint=name, old_until=rotated.old_until and str(rotated.old_until))
         which = "the vendor's secret" if rotated.secret is None else "a new secret"
@@ -144,7 +184,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
     """Remove an endpoint."""
     name = request.match_info["name"]
     with errors_as_notices(request):
-        await admin.remove_endpoint(site_of(request).database_url, name)
+        await admin.remove_endpoint(site_of(request).database_url, name, by=actor_of(request))
         log_change(request, "endpoint removed", endpoint=name)
         say(request, f"Endpoint {name} is removed.")
         raise web.HTTPSeeOther("/")

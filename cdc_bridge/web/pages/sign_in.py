@@ -1,4 +1,4 @@
-"""Sign-in with a token from the settings, and sign-out."""
+"""Sign-in with a token, and sign-out."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from multidict import MultiMapping
 
-from cdc_bridge.settings import PREFIX
+from cdc_bridge.access.known_tokens import Place
+from cdc_bridge.access.rights import Holder
 from cdc_bridge.web.access import LONGEST_SECONDS
 from cdc_bridge.web.guard import cookie_name
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import (
+    actor_in,
     address_of,
     form_of,
     note_right_token,
@@ -25,14 +28,6 @@ from cdc_bridge.web.requests import (
 _MOST_TOKEN_CHARACTERS = 1000
 
 
-async def no_dashboard(request: web.Request) -> web.Response:  # noqa: ARG001 - a handler gets one
-    """Respond how to turn the dashboard on."""
-    return web.Response(
-        status=HTTPStatus.NOT_FOUND,
-        text=f"The dashboard is off, as {PREFIX}WEB_TOKEN is not set.\nMake a token: openssl rand -hex 24\n",
-    )
-
-
 async def form(request: web.Request) -> web.StreamResponse:
     """Show the sign-in form."""
     if signed_in(request) is not None:
@@ -42,20 +37,30 @@ async def form(request: web.Request) -> web.StreamResponse:
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """Begin a session for a valid token."""
-    site, now = site_of(request), time.monotonic()
     sent = await form_of(request)
-    token, next_ = sent.get("token", "").strip(), _next(sent.get("next", ""))
-    right = site.tokens.right_of(token[:_MOST_TOKEN_CHARACTERS])
-    if right is None:
-        if (wait := note_wrong_token(request, now)) > 0:
-            return await _rejected(request, next_, HTTPStatus.TOO_MANY_REQUESTS, _too_many(wait), retry_after=wait)
-        return await _rejected(request, next_, HTTPStatus.FORBIDDEN, "Wrong token.")
+    next_ = _next(sent.get("next", ""))
+    holder = await holder_of_form(request, sent, Place.DASHBOARD)
+    if holder is None:
+        return await rejected(request, "sign_in.html", title="Sign in", next=next_, problem="Wrong token.")
+    return begin_session(request, holder, next_ or "/")
+
+
+async def holder_of_form(request: web.Request, sent: MultiMapping[str], place: Place) -> Holder | None:
+    """Return who has the token that a form was sent with, if it is good for this; ``None``: nobody."""
+    return await site_of(request).tokens.find(sent.get("token", "").strip()[:_MOST_TOKEN_CHARACTERS], place)
+
+
+def begin_session(request: web.Request, holder: Holder, path: str) -> web.Response:
+    """Begin a session for who has a token, end the one that the browser had, and redirect to a path."""
+    site, now = site_of(request), time.monotonic()
     if (before := request.cookies.get(cookie_name(request))) is not None:
         site.sessions.close(before)
-    cookie, session = site.sessions.open(right, now)
-    note_right_token(request)
-    site.log.signed_in.note(now, address_of(request), right=right, session=session.short_id)
-    response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"location": next_ or "/"})
+    cookie, session = site.sessions.open(holder, now)
+    if holder.endpoint is None:
+        note_right_token(request)
+    site.log.signed_in.note(now, address_of(request), token=holder.name, right=holder.right, session=session.short_id)
+    site.late_writes.note_sign_in(holder, actor_in(session, request))
+    response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"location": path})
     response.set_cookie(
         cookie_name(request),
         cookie,
@@ -68,13 +73,19 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _rejected(
-    request: web.Request, next_: str, status: HTTPStatus, problem: str, retry_after: float | None = None
-) -> web.Response:
-    headers = {} if retry_after is None else {"retry-after": str(int(retry_after) + 1)}
-    return await page(
-        request, "sign_in.html", status=status, headers=headers, title="Sign in", next=next_, problem=problem
-    )
+async def rejected(request: web.Request, template: str, *, problem: str, **values: object) -> web.Response:
+    """Count a wrong token, and show the form again.
+
+    Args:
+        request: The request.
+        template: The form.
+        problem: What is wrong.
+        values: Variables of the template.
+    """
+    status, headers = HTTPStatus.FORBIDDEN, {}
+    if (wait := note_wrong_token(request, time.monotonic())) > 0:
+        status, headers, problem = HTTPStatus.TOO_MANY_REQUESTS, {"retry-after": str(int(wait) + 1)}, _too_many(wait)
+    return await page(request, template, status=status, headers=headers, problem=problem, **values)
 
 
 def _too_many(wait: float) -> str:

@@ -9,6 +9,7 @@ from cdc_bridge.deliveries.backfill import backfill as operation
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.payload.keys import ReservationKeys
 from cdc_bridge.sessions import connect
+from tests.support.access import ANNA
 from tests.support.bridge import Bridges, run_command
 from tests.support.commands import started_command
 from tests.support.databases import Database
@@ -194,7 +195,7 @@ async def test_reservations_are_queued_a_page_at_a_time(
     async with await connect(database.bridge_url) as connection, database.loading_connection() as loading:
         endpoint = await resolve_endpoint(connection, "default")
         options = BackfillOptions(max_pending=100, wait=True)
-        await operation(connection, loading, endpoint, options, progress=done, on_progress=lambda _: None)
+        await operation(connection, loading, endpoint, options, progress=done, on_progress=lambda _: None, by=ANNA)
     assert (done.read, done.selected, done.queued, done.settled) == (50, 50, 50, 50)
     assert len({request.reservation_id for request in receiver.delivered}) == len(receiver.delivered) == 50
 

@@ -49,7 +49,7 @@ async def test_what_is_still_to_be_delivered_stays_and_is_erased_later(
     await receiver.wait_for_delivered(1)
     await until(lambda: database.value(SETTLED) == 1, "it is recorded")
     await endpoint.run("pause", "default")
-    await until(lambda: database.value("select leased_until from cdc_bridge.endpoint") is None, "it is paused")
+    await until(lambda: database.value("select daemon_id from cdc_bridge.endpoint") is None, "it is paused")
     database.execute("delete from reservations where id = %s", (GUEST,))
     database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 2)", (GUEST,))
     database.execute("delete from reservations where id = %s", (GUEST,))

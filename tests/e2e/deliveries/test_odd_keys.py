@@ -10,6 +10,8 @@ import string
 from hashlib import sha256
 from urllib.parse import unquote, urlencode
 
+import pytest
+
 from tests.support.bridge import Bridge, Bridges, run_command
 from tests.support.databases import Database
 from tests.support.page import Visitor
@@ -81,6 +83,7 @@ async def test_each_key_is_delivered_and_recorded(database: Database, bridges: B
     assert dict(recorded) == {request.seq: key for key, request in sent.items()}
 
 
+@pytest.mark.slow
 async def test_commands_take_and_show_each_key(database: Database, bridges: Bridges, receiver: Receiver) -> None:
     sent = await delivered_keys(database, bridges, receiver)
     for name, key in KEYS.items():

@@ -12,6 +12,7 @@ from cdc_bridge.deliveries.replay import replay as operation
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.model import DeliveryState
 from cdc_bridge.sessions import connect
+from tests.support.access import ANNA
 from tests.support.audit import wait_until_settled
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
@@ -88,12 +89,14 @@ async def test_superseded_delivery_counts_as_delivered(
 async def test_times_are_those_of_the_last_attempts(database: Database, receiver: Receiver, bridges: Bridges) -> None:
     await delivered_bookings(3, database, receiver, bridges)
     for hour, reservation_id in enumerate(("R1", "R2", "R3"), start=9):
-        database.execute(ATTEMPTED_AT, (datetime(2026, 7, 1, hour, tzinfo=UTC), reservation_id))
+        database.execute(ATTEMPTED_AT, (datetime(2026, 7, 1, hour).astimezone(), reservation_id))
+    until_ = f"{datetime(2026, 7, 1, 10, 30).astimezone(UTC):%Y-%m-%dT%H:%MZ}"
     code, output, errors = await run_command(
-        "replay", "--since", "2026-07-01T09:30", "--until", "2026-07-01T12:00:00+01:00", **bridges.settings
+        "replay", "--since", "2026-07-01T09:30", "--until", until_, **bridges.settings
     )
     assert (code, output) == (0, "Queued for default: 1 reservation.\n")
-    assert errors == "--since has no time zone; read as 2026-07-01 09:30:00 UTC.\n"
+    local = datetime(2026, 7, 1, 9, 30).astimezone()
+    assert errors == f"--since: {local:%Y-%m-%d %H:%M:%S %Z}, {local.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC.\n"
     assert [request.reservation_id for request in await receiver.wait_for_delivered(1)] == ["R2"]
 
 
@@ -108,6 +111,7 @@ async def test_dry_run_counts_and_does_nothing(database: Database, receiver: Rec
     assert database.value(DELIVERED) == 3
 
 
+@pytest.mark.slow
 async def test_many_reservations_are_queued_in_several_transactions(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start()
     database.execute(BOOKINGS.format(2500))
@@ -130,7 +134,7 @@ async def test_reservations_are_selected_a_page_at_a_time(
         endpoint = await resolve_endpoint(connection, None)
         selection = Selection(states=[DeliveryState.DELIVERED])
         assert (await count(connection, endpoint, selection)).selected == 50
-        await operation(connection, endpoint, selection, done, lambda so_far: reported.append(so_far.selected))
+        await operation(connection, endpoint, selection, done, lambda so_far: reported.append(so_far.selected), by=ANNA)
     assert (done.selected, done.queued, reported[-1], len(reported)) == (50, 50, 50, 22)
     await receiver.wait_for_delivered(50)
     assert len({request.reservation_id for request in receiver.delivered}) == 50
@@ -188,7 +192,7 @@ async def test_only_the_newest_delivery_of_a_reservation_is_queued(
     [
         (),
         ("--dry-run",),
-        ("--since", "yesterday"),
+        ("--since", "tomorrow"),
         ("--until", "2026-13-01"),
         ("--since", "2026-07-02", "--until", "2026-07-01"),
         ("--state", "gone"),

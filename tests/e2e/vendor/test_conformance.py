@@ -283,7 +283,7 @@ async def test_receiver_that_asks_for_a_client_certificate_is_shown_one(
     assert code == 0, output
 
 
-async def test_wrong_secret_and_unreachable_endpoint_are_reported_and_the_rest_is_skipped(
+async def test_wrong_secret_is_reported_and_the_rest_is_skipped(
     serve: Serve, options: list[str], tmp_path: Path
 ) -> None:
     url = await serve(Till())
@@ -292,9 +292,28 @@ async def test_wrong_secret_and_unreachable_endpoint_are_reported_and_the_rest_i
     assert code == 1
     assert "✗ Accepts a validly signed request: HTTP 401 Unauthorized" in output
     assert f"1 not met, {len(ALL) - 1} skipped" in output
-    code, output, _ = await run_command("conformance", "https://localhost:9/", *options)
-    assert code == 1
-    assert "cannot connect to localhost:9" in output
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://localhost:9/", "cannot connect to localhost:9: connection refused"),
+        ("https://nowhere.invalid/", "the name nowhere.invalid cannot be resolved"),
+        (None, "the endpoint's certificate cannot be verified"),
+    ],
+    ids=["refused", "unknown name", "TLS"],
+)
+@pytest.mark.parametrize("more", [(), ("--json",)])
+async def test_endpoint_that_cannot_be_reached_is_reported_in_one_line(
+    url: str | None, words: str, more: tuple[str, ...], serve: Serve, tmp_path: Path
+) -> None:
+    till, report = Till(), tmp_path / "report.md"
+    served = await serve(till)  # The CA that issued its certificate is not named.
+    code, output, errors = await run_command("conformance", url or served, "--yes", "--report", str(report), *more)
+    assert (code, output) == (1, "")
+    (line,) = errors.splitlines()
+    assert line.startswith(f"cdc-bridge: nothing was tested: {words}")
+    assert not report.exists()
 
 
 async def test_without_a_secret_what_is_about_signatures_is_skipped(serve: Serve, certificates: Certificates) -> None:

@@ -242,6 +242,7 @@ async def test_bridge_with_another_secret_is_rejected_until_it_has_the_right_one
     await until(lambda: vendor.bookings == {"R": (2, 1)}, "the booking")
 
 
+@pytest.mark.slow
 async def test_nothing_is_lost_or_doubled_when_it_is_killed_while_receiving(
     vendor: Vendor, database: Database, bridges: Bridges
 ) -> None:
@@ -270,6 +271,7 @@ async def test_accepted_requests_are_processed_after_a_kill(vendor: Vendor) -> N
     await vendor.has(**{f"R{number}": (2, 1) for number in range(20)})
 
 
+@pytest.mark.slow
 async def test_till_gets_nothing_twice_when_it_is_killed_while_working(vendor: Vendor) -> None:
     await vendor.kill()
     messages = [vendor.message(f"R{number}") for number in range(1000)]
@@ -415,6 +417,7 @@ async def test_silent_client_blocks_no_other(vendor: Vendor) -> None:
         assert await vendor.post(vendor.message()) == 204
 
 
+@pytest.mark.slow
 async def test_caller_that_stops_halfway_is_not_waited_for_for_ever(vendor: Vendor) -> None:
     await vendor.kill()
     await vendor.start(tls=False)

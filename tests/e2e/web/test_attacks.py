@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from cdc_bridge.web.access import MOST_SESSIONS
+from tests.support.access import add_token
 from tests.support.bridge import HEADER, SECRET, Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
@@ -31,6 +32,9 @@ PAGES = [
     "/endpoints/default/change",
     "/endpoints/default/rotate-secret",
     "/endpoints/default/remove",
+    "/endpoints/default/resend",
+    "/endpoints/default/backfill",
+    "/endpoints/default/reconcile",
 ]
 CHANGES = [
     "/endpoints/new",
@@ -40,8 +44,11 @@ CHANGES = [
     "/endpoints/default/test",
     "/endpoints/default/rotate-secret",
     "/endpoints/default/remove",
-    "/endpoints/default/retry-dead",
-    "/deliveries/retry",
+    "/endpoints/default/resend",
+    "/endpoints/default/backfill",
+    "/endpoints/default/reconcile",
+    "/endpoints/default/stop-work",
+    "/deliveries/send",
     "/deliveries/default/1/send",
 ]
 
@@ -402,13 +409,15 @@ async def test_no_secret_and_no_header_value_ever_reaches_a_browser(
 
 
 @pytest.fixture
-async def secure(bridges: Bridges, page_port: int, certificates: Certificates) -> AsyncIterator[aiohttp.ClientSession]:
+async def secure(
+    bridges: Bridges, database: Database, page_port: int, certificates: Certificates
+) -> AsyncIterator[aiohttp.ClientSession]:
     """Somebody who comes over HTTPS."""
+    add_token(database, "viewer", VIEW_TOKEN, "view")
     await bridges.start(
         CDC_BRIDGE_WEB_PORT=str(page_port),
         CDC_BRIDGE_WEB_ADDRESS="0.0.0.0",
         CDC_BRIDGE_WEB_TOKEN=TOKEN,
-        CDC_BRIDGE_WEB_VIEW_TOKEN=VIEW_TOKEN,
         CDC_BRIDGE_WEB_CERTIFICATE_FILE=str(certificates.server_certificate_file),
         CDC_BRIDGE_WEB_KEY_FILE=str(certificates.server_key_file),
     )

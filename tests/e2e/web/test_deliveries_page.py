@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.support.bridge import Bridge
 from tests.support.databases import Database
-from tests.support.page import Visitor
+from tests.support.page import VIEW_TOKEN, Visitor, until_on_page
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.waiting import until
@@ -50,8 +50,8 @@ async def test_list_is_filtered_and_goes_on_page_by_page(
     async def found(**query: str) -> int:
         return len(NUMBERS.findall((await operator.get("/deliveries", params=query)).html))
 
-    assert await found(reservation="R2") == 1
-    assert await found(reservation="no such one") == 0
+    assert await found(search="R2") == 1
+    assert await found(search="no such one") == 0
     assert await found(state="delivered", endpoint="default") == 50
     assert await found(state="dead") == 0
     now = datetime.now(UTC)
@@ -68,7 +68,7 @@ async def test_wrong_filter_is_told(operator: Visitor) -> None:
         ({"until": "9999-12-31T23:59:59-23:59"}, "Until has to be a time"),
         ({"since": "2026-07-02", "until": "2026-07-01"}, "From is not before Until."),
         ({"after": "x"}, "is not a cursor of this list"),
-        ({"reservation": "\0"}, "Reservation has a character that no id has."),
+        ({"search": "\0"}, "Search has a character that no booking has."),
     ]:
         answer = await operator.get("/deliveries", params=query)
         assert answer.status == 200
@@ -128,49 +128,118 @@ async def test_chosen_ones_are_sent_again_and_what_cannot_be_is_told(
     await deliver(database, receiver, 3)
     database.execute("update cdc_bridge.delivery set state = 'dead' where seq < 3")
     answer = await operator.send(
-        "/deliveries/retry",
+        "/deliveries/send",
         [("delivery", "default/1"), ("delivery", "default/2"), ("delivery", "default/3"), ("delivery", "none/1"),
          ("delivery", "x"), ("back", "/deliveries?state=dead")],
     )  # fmt: skip
-    assert "2 of 5 are due now." in answer.text
-    assert "3 was delivered." in answer.text
+    assert "3 of 5 are sent again." in answer.text
     assert "There is no endpoint none." in answer.text
-    await receiver.wait_for_delivered(5)
-    assert "No delivery was selected." in (await operator.send("/deliveries/retry")).text
-    away = await operator.send("/deliveries/retry", {"back": "//evil.example/"}, follow=False)
+    await receiver.wait_for_delivered(6)
+    assert "No delivery was selected." in (await operator.send("/deliveries/send")).text
+    away = await operator.send("/deliveries/send", {"back": "//evil.example/"}, follow=False)
     assert away.headers["location"] == "/deliveries"
 
 
-async def test_all_dead_letters_of_an_endpoint_are_sent_again(
+async def test_bookings_are_sent_again_by_a_filter_after_a_look_at_how_many(
     operator: Visitor, database: Database, receiver: Receiver, page_bridge: Bridge
 ) -> None:
     await deliver(database, receiver, 5)
-    database.execute("update cdc_bridge.delivery set state = 'dead'")
+    database.execute("update cdc_bridge.delivery set state = 'dead' where seq > 2")
     page = await operator.get("/deliveries?state=dead&endpoint=default")
-    assert "Replay all dead letters of default" in page.text
-    answer = await operator.send("/endpoints/default/retry-dead")
-    assert "5 reservations with dead letters at default are queued." in answer.text
-    await receiver.wait_for_delivered(10)
-    refused = await operator.send("/endpoints/none/retry-dead")
-    assert "There is no endpoint none." in refused.text
-    told = [line for line in page_bridge.log if line["event"] == "dashboard change"]
-    assert [(line["endpoint"], line["reservations"], line["all_of_them"]) for line in told] == [("default", 5, True)]
+    assert '"/endpoints/default/resend?state=dead"' in page.html
+    asked = await operator.get("/endpoints/default/resend?state=dead")
+    assert "3 bookings will be sent again to default." in asked.text
+    assert "0 bookings will be" in (await operator.get("/endpoints/default/resend?since=2126-01-01T00:00")).text
+    assert (
+        "From is not before Until."
+        in (await operator.get("/endpoints/default/resend?since=2026-02-02&until=2026-02-01")).text
+    )
+    await operator.send("/endpoints/default/resend", {"state": "dead"})
+    await receiver.wait_for_delivered(8)
+    text = await until_on_page(operator, "/endpoints/default", "3 bookings queued. Done")
+    assert "Sending bookings again, begun" in text
+    assert (await operator.send("/endpoints/none/resend", {"state": "dead"})).status == 404
+    told = await page_bridge.wait_for_log("dashboard change", what="sending bookings again")
+    assert (told["endpoint"], told["result"], told["problem"]) == ("default", "3 bookings queued", None)
 
 
-async def test_sending_all_dead_letters_is_not_begun_twice_and_its_end_is_told(
-    operator: Visitor, database: Database, receiver: Receiver, page_bridge: Bridge
+async def test_what_takes_long_is_not_begun_twice_and_can_be_stopped(
+    operator: Visitor, database: Database, receiver: Receiver
 ) -> None:
     await deliver(database, receiver, 3)
-    database.execute("update cdc_bridge.delivery set state = 'dead'")
     async with database.connection(autocommit=False) as other:  # So it goes on for as long as that is wanted.
         await other.execute("select from cdc_bridge.endpoint for no key update")
-        first = await operator.send("/endpoints/default/retry-dead")
-        assert "0 reservations are queued so far. The replay goes on" in first.text
-        again = await operator.send("/endpoints/default/retry-dead")
-        assert "A replay for default is under way." in again.text
-    await receiver.wait_for_delivered(6)
-    await page_bridge.wait_for_log("dashboard change", what="dead letters sent again", reservations=3)
-    assert "3 reservations with dead letters at default are queued." in (await operator.get("/")).text
+        begun = await operator.send("/endpoints/default/resend", {"state": "delivered"})
+        assert "0 bookings queued" in begun.text
+        assert "Stop" in begun.text
+        again = await operator.send("/endpoints/default/backfill")
+        assert "Sending bookings again is under way for default." in again.text
+        await operator.send("/endpoints/default/stop-work")
+        await until_on_page(operator, "/endpoints/default", "Stopped; what is queued by now is delivered.")
+    assert "Nothing is under way for default." in (await operator.send("/endpoints/default/stop-work")).text
+
+
+async def test_bookings_that_an_endpoint_never_had_are_sent_and_compared(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    database.execute("select cdc_bridge.disable_capture()")
+    for number in range(4):
+        database.execute(BOOKING, (f"B{number}",))
+    database.execute("select cdc_bridge.enable_capture()")
+    assert "4 bookings will be sent to default." in (await operator.get("/endpoints/default/backfill")).text
+    await operator.send("/endpoints/default/backfill")
+    await receiver.wait_for_delivered(4)
+    await until_on_page(operator, "/endpoints/default", "4 bookings looked at, 4 queued. Done")
+    await until(lambda: recorded(database, 4), "they are recorded")
+    await operator.send("/endpoints/default/reconcile")
+    await until_on_page(operator, "/endpoints/default", "4 bookings compared: all as they are in e-Res. Done")
+    database.execute("select cdc_bridge.disable_capture()")
+    database.execute("update reservations set notes = 'by the window' where id = 'B1'")
+    database.execute("select cdc_bridge.enable_capture()")
+    database.execute("update cdc_bridge.endpoint set reconciled_stale = 1")
+    await until_on_page(operator, "/", "The last comparison found 1 booking that default does not have as it is.")
+    await operator.send("/endpoints/default/reconcile", {"deliver": "on"})
+    await receiver.wait_for_delivered(5)
+    await until_on_page(operator, "/endpoints/default", "4 bookings compared: 1 stale; 1 queued. Done")
+    assert database.value("select reconciled_stale from cdc_bridge.endpoint") == 0
+
+
+async def test_guest_time_covers_and_table_are_shown_to_those_who_may_see_them_and_found(
+    operator: Visitor, visitor: Visitor, database: Database, receiver: Receiver
+) -> None:
+    await deliver(database, receiver, 2)
+    database.execute("update customers set firstname = 'Graham', surname = 'Murt', mobile = '07000 000123'")
+    database.execute("update reservations set adults = 2, children = 1, tables = '17', reference = 920 where id = 'R1'")
+    await until(lambda: len(receiver.delivered) >= 3, "the change is delivered")
+    page = await operator.get("/deliveries")
+    assert "Graham Murt 920" in page.text
+    assert re.search(r'data-label="Covers"[^>]*>3<', page.html)
+    assert re.search(r'data-label="Table"[^>]*>17<', page.html)
+    for text in ("murt", "920", "R1", "0000123"):
+        assert "R1" in (await operator.get("/deliveries", params={"search": text})).html, text
+    assert "No delivery matches." in (await operator.get("/deliveries", params={"search": "nobody"})).text
+    shown = await operator.get(f"/deliveries/default/{NUMBERS.findall(page.html)[0]}")
+    assert re.search("Booking Graham Murt 920, for .*, 3 covers, table 17", shown.text)
+    await visitor.sign_in(VIEW_TOKEN)
+    seen = await visitor.get("/deliveries?search=R1")
+    assert "R1" in seen.text
+    assert "Murt" not in seen.text + (await visitor.get("/deliveries?search=murt")).text
+
+
+async def test_queued_deliveries_are_on_the_page_and_are_not_to_be_sent_by_hand(
+    operator: Visitor, database: Database, receiver: Receiver
+) -> None:
+    await operator.send("/endpoints/default/pause")
+    await until(lambda: database.value("select daemon_id from cdc_bridge.endpoint") is None, "nobody delivers")
+    for number in range(12):
+        database.execute(BOOKING, (f"Q{number}",))
+    page = await operator.get("/deliveries?endpoint=default&state=queued")
+    assert page.text.count(" queued") >= 12
+    assert 'name="delivery"' not in page.html
+    number = NUMBERS.findall(page.html)[0]
+    shown = await operator.get(f"/deliveries/default/{number}")
+    assert "is sent when its turn comes" in shown.text
+    assert "queued in the change log" in (await operator.send(f"/deliveries/default/{number}/send")).text
 
 
 async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
@@ -181,7 +250,10 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
     answer = await operator.send("/deliveries/default/1/send")
     assert "Default is paused: nothing is sent until" in answer.text
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
-    for path, fields in (("/endpoints/default/retry-dead", {}), ("/deliveries/retry", {"delivery": "default/1"})):
+    for path, fields in (
+        ("/endpoints/default/resend", {"state": "dead"}),
+        ("/deliveries/send", {"delivery": "default/1"}),
+    ):
         database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
         assert "Default is paused: nothing is sent until" in (await operator.send(path, fields)).text
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from base64 import b64encode
 from html import unescape
-
-import pytest
 
 from tests.support.bridge import Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.http import free_port
-from tests.support.page import TOKEN, Visitor
+from tests.support.page import TOKEN, Visitor, until_on_page
 from tests.support.payloads import define_payload
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
@@ -37,40 +34,27 @@ LEFT = {
     **{name: TILL[name] for name in ("max_in_flight", "timeout_seconds", "connect_timeout_seconds")},
 }
 """What stands in the fields of the form that changes it, as long as nothing else is typed."""
-LEASED = "select leased_until from cdc_bridge.endpoint where name = %s"
+LEASED = "select daemon_id from cdc_bridge.endpoint where name = %s"
 ROW = (
     "select url, headers, max_in_flight, timeout_seconds, latest_only, secret from cdc_bridge.endpoint "
     "where name = 'till'"
 )
 
 
-async def until_on_page(visitor: Visitor, path: str, *words: str) -> str:
-    """Ask for a page until all words are on it; return its text."""
-    text = ""
-    try:
-        async with asyncio.timeout(30):
-            while not all(word in text for word in words):
-                text = (await visitor.get(path)).text
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pytest.fail(f"{path} did not come to say {words}: {text}")
-    return text
-
-
 async def test_first_page_shows_each_endpoint_and_that_there_are_no_problems(operator: Visitor) -> None:
-    text = await until_on_page(operator, "/", "No problems", "default", "healthy")
+    text = await until_on_page(operator, "/", "The next booking goes to the till.", "default", "healthy")
     assert "Add an endpoint" in text
 
 
 async def test_first_page_says_what_is_wrong_since_when_and_what_to_do(operator: Visitor, database: Database) -> None:
     database.execute("select cdc_bridge.disable_capture()")
-    text = await until_on_page(operator, "/", "Capture : capture was switched off")
+    text = await until_on_page(operator, "/", "Capture was switched off by cdc_bridge.disable_capture(). Since 20")
     assert "select cdc_bridge.enable_capture();" in text
-    assert "First seen 20" in text
-    problems = "2 problems: capture was switched off by cdc_bridge.disable_capture(); default is invalid."
-    assert problems in text
+    assert "No request can be sent to default." in text
+    summary = "Not all bookings reach the bridge. Whoever runs it has to act: see below."
+    assert summary in text
     banner = await operator.get("/deliveries")
-    assert f"{problems} Details" in banner.text
+    assert f"{summary} Details" in banner.text
 
 
 async def test_endpoint_of_the_settings_is_shown_as_such_and_cannot_be_changed(
@@ -105,11 +89,24 @@ async def test_endpoint_is_added_with_its_options_and_its_secret_is_shown_once(
     assert secret not in again.html
     told = await page_bridge.wait_for_log("dashboard change", what="endpoint added")
     assert (told["right"], told["address"], told["url"]) == (
-        "all",
+        "change",
         "127.0.0.1",
         "https://till.example/reservations?...",
     )
     assert secret not in "".join(page_bridge.output)
+
+
+async def test_endpoint_is_added_with_a_secret_that_the_vendor_made(operator: Visitor, database: Database) -> None:
+    secret = "whsec_" + b64encode(b"v" * 32).decode()
+    refused = await operator.send("/endpoints/new", TILL | {"vendor_secret": "without-its-mark", "max_in_flight": "0"})
+    assert refused.status == 400
+    assert "Vendor's secret has to begin with whsec_." in refused.text
+    assert "Concurrency limit" in refused.text
+    assert "without-its-mark" not in refused.html
+    answer = await operator.send("/endpoints/new", TILL | {"vendor_secret": f" {secret} "})
+    assert "Its requests are signed with the vendor's secret." in answer.text
+    assert secret not in answer.html
+    assert database.execute(ROW)[0][-1] == secret
 
 
 async def test_unsigned_endpoint_gets_no_secret(operator: Visitor, database: Database) -> None:
@@ -328,7 +325,7 @@ async def test_dashboard_says_that_the_database_is_lost_and_comes_back(operator:
         answer = await operator.get("/deliveries")
         assert answer.status == 503
         assert "The database does not respond" in answer.text
-        await until_on_page(operator, "/", "Database : PostgreSQL does not respond")
+        await until_on_page(operator, "/", "PostgreSQL does not respond.")
     finally:
         database.execute("alter role cdc_bridge connection limit -1")
     await until_on_page(operator, "/", "healthy")
@@ -360,12 +357,12 @@ async def test_rejected_booking_and_the_result_of_a_reconcile_are_shown(
 ) -> None:
     receiver.script = lambda _: Response(status=422)
     database.execute(BOOKING, ("R",))
-    text = await until_on_page(operator, "/", "default is failing: HTTP 422 Unprocessable Entity.")
-    assert "No problems" not in text
+    text = await until_on_page(operator, "/", "default has taken no bookings", "HTTP 422 Unprocessable Entity")
+    assert "All bookings reach" not in text
     database.execute(
         "update cdc_bridge.endpoint set reconciled_at = now(), reconciled_missing = 17, reconciled_stale = 3"
     )
-    await until_on_page(operator, "/", "default had 20 reservations missing or stale at the last reconcile")
+    await until_on_page(operator, "/", "The last comparison found 20 bookings that default does not have as they are.")
     await until_on_page(operator, "/endpoints/default", "17 missing, 3 stale")
 
 
@@ -379,7 +376,7 @@ async def test_rate_limit_is_the_reason_of_the_lag_until_it_is_removed(
     database.execute(BOOKING, ("R1",))
     database.execute(BOOKING, ("R2",))
     await until_on_page(operator, "/", "limited to 0.01 requests a second")
-    await until_on_page(operator, "/endpoints/till", "healthy: limited to 0.01 requests a second")
+    await until_on_page(operator, "/endpoints/till", "healthy limited to 0.01 requests a second")
     form |= {"payload": "reservation", "events": "both"}
     changed = form | {"max_per_second": "many"}
     assert "Rate limit has to be a number." in (await operator.send("/endpoints/till/change", changed)).text
@@ -388,14 +385,13 @@ async def test_rate_limit_is_the_reason_of_the_lag_until_it_is_removed(
     assert database.value("select max_per_second from cdc_bridge.endpoint where name = 'till'") is None
 
 
-async def test_daemon_on_standby_does_not_say_that_there_are_no_problems(operator: Visitor, bridges: Bridges) -> None:
+async def test_daemon_on_standby_says_that_another_one_delivers(operator: Visitor, bridges: Bridges) -> None:
     port = free_port()
     await bridges.start(CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_WEB_TOKEN=TOKEN)
     second = Visitor(port)
     try:
         await second.sign_in()
-        text = await until_on_page(second, "/", "This daemon is on standby", "healthy")
-        assert "No problems" not in text
+        await until_on_page(second, "/", "This bridge is on standby: another one delivers", "healthy")
     finally:
         await second.close()
 
@@ -403,7 +399,7 @@ async def test_daemon_on_standby_does_not_say_that_there_are_no_problems(operato
 async def test_restored_dump_promises_nothing(operator: Visitor, database: Database) -> None:
     await operator.send("/endpoints/default/pause")
     await until(
-        lambda: database.value("select leased_until is null or leased_until < now() from cdc_bridge.endpoint"),
+        lambda: database.value("select daemon_id is null from cdc_bridge.endpoint"),
         "the endpoint is given back",
     )
     database.execute("update cdc_bridge.endpoint set cluster = 1, position = '99999999:99999999:'")

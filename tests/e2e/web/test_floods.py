@@ -122,6 +122,7 @@ STALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stall", STALLS)
 async def test_who_stalls_holds_up_neither_deliveries_nor_health_checks(
     port: Port, database: Database, receiver: Receiver, stall: str

@@ -43,8 +43,9 @@ def test_loopback_requires_nothing_and_no_port_means_no_server() -> None:
         ({"web_address": "till.example", "web_token": TOKEN}, "WEB_ADDRESS is not an IP address"),
         ({"web_proxy_address": "10.1.2.3/28", "web_token": TOKEN}, "is neither an IP address nor a network"),
         ({"web_token": SecretStr("too short")}, "WEB_TOKEN is shorter than 20 characters"),
-        ({"web_view_token": SecretStr("x" * 19)}, "WEB_VIEW_TOKEN is shorter than 20 characters"),
-        ({"web_token": TOKEN, "web_view_token": TOKEN}, "is the same as"),
+        ({"web_token": TOKEN, "web_api_token": TOKEN}, "WEB_API_TOKEN is the same as .*WEB_TOKEN"),
+        ({"web_api_token": SecretStr("too short")}, "WEB_API_TOKEN is shorter than 20 characters"),
+        ({"web_address": "0.0.0.0", "web_api_token": TOKEN}, "is reached by other machines"),
         ({"web_certificate_file": Path("/nowhere")}, "WEB_CERTIFICATE_FILE names /nowhere"),
         ({"web_certificate_file": Path("/dev/zero")}, "it is not a regular file"),
         ({"web_key_file": Path("/nowhere")}, "WEB_KEY_FILE is set, but"),
@@ -53,6 +54,11 @@ def test_loopback_requires_nothing_and_no_port_means_no_server() -> None:
 def test_what_would_be_without_protection_is_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         listen_settings(settings(**values))
+
+
+@pytest.mark.parametrize("name", ["web_token", "web_api_token"])
+def test_any_token_protects_what_other_machines_reach(name: str) -> None:
+    assert listen_settings(settings(**{"web_proxy_address": "127.0.0.1", name: TOKEN})) is not None
 
 
 def test_proxy_or_certificate_will_do_with_a_token() -> None:
@@ -77,9 +83,21 @@ async def test_daemon_that_would_serve_without_protection_does_not_start(bridges
     [
         (
             {"CDC_BRIDGE_WEB_PORT": "9187"},
-            "dashboard         off, as there is no token; metrics at http://127.0.0.1:9187",
+            "dashboard         without web_token, open to named tokens only; metrics at http://127.0.0.1:9187",
         ),
         ({"CDC_BRIDGE_WEB_PORT": "9187", "CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "✓ dashboard        http://127.0.0.1:9187"),
+        (
+            {"CDC_BRIDGE_WEB_PORT": "9187", "CDC_BRIDGE_WEB_API_TOKEN": "x" * 20},
+            "dashboard         without web_token, open to named tokens only; the API and metrics at http://127.0.0.1:9187",
+        ),
+        (
+            {
+                "CDC_BRIDGE_WEB_PORT": "9187",
+                "CDC_BRIDGE_WEB_TOKEN": "x" * 20,
+                "CDC_BRIDGE_WEB_API_TOKEN": "y" * 20,
+            },
+            "dashboard         http://127.0.0.1:9187, with the API",
+        ),
         ({"CDC_BRIDGE_WEB_TOKEN": "x" * 20}, "off, as web_port is not set"),
         ({"CDC_BRIDGE_WEB_TOKEN": "short"}, "✗ dashboard        CDC_BRIDGE_WEB_TOKEN is shorter than 20 characters"),
     ],

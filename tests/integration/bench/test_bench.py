@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,8 @@ import pytest
 
 from cdc_bridge.queries import all_queries
 from tests.bench.cost import cost_table
-from tests.bench.figures import Cell, Goal, Line, by_turns, compared, percentile
+from tests.bench.endpoints.table import endpoints_table
+from tests.bench.figures import Cell, Goal, Line, alone, by_turns, compared, percentile
 from tests.bench.publishing import published_table
 from tests.bench.report import table
 from tests.bench.sleeper import sleeper
@@ -73,6 +75,23 @@ def test_table_of_what_a_write_costs_has_a_row_for_each_kind_of_write_and_says_w
     ]
 
 
+def test_table_of_many_endpoints_has_a_column_for_each_number_and_what_is_not_reached_in_bold() -> None:
+    lines = [
+        replace(alone("latency", "ms", [2.0]), endpoints=1),
+        replace(compared("latency", "ms", [3.0], "one endpoint", [2.0], Goal("at most", 1.1)), endpoints=100),
+        replace(alone("memory", "MB", [70.0], Goal("at most", 80)), endpoints=1),
+        alone("of one endpoint", "s", [1.0]),
+    ]
+    rows = [row for row in endpoints_table({}, lines).splitlines() if row.startswith("|")]
+    assert rows == [
+        "| measure | 1 | 100 |",
+        "| --- | --- | --- |",
+        "| latency | 2 ms | 1.50 (3 ms), **at most 1.1** |",
+        "| memory | 70 MB, at most 80 |  |",
+    ]
+    assert "| latency, 100 endpoints | 3 ms | " in table({}, lines)
+
+
 async def test_every_commit_rings_beside_somebody_who_never_wakes(database: Database) -> None:
     database.execute("insert into customers (id) values ('C')")
     async with database.connection() as listening:
@@ -94,17 +113,28 @@ def test_published_table_says_what_it_was_measured_on() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark runs on Linux only")
-def test_benchmark_runs_and_leaves_nothing_but_its_results(tmp_path: Path) -> None:
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("measure", "figure", "plots"),
+    [
+        (["latency"], "| commit to request, idle, p50 | ", {"latency.svg", "goals.svg"}),
+        (["endpoints", "--endpoints", "3"], "| commit to request, idle, p50, 3 endpoints | ", {"endpoints.svg"}),
+    ],
+    ids=["latency", "endpoints"],
+)
+def test_benchmark_runs_and_leaves_nothing_but_its_results(
+    measure: list[str], figure: str, plots: set[str], tmp_path: Path
+) -> None:
     results = tmp_path / "results"
     with TemporaryDirectory() as temporary:
         Path(temporary).chmod(0o755)  # PostgreSQL, which is not root, has to get through
         run = subprocess.run(
-            [sys.executable, "-m", "tests.bench", "--quick", "--only", "latency", "--folder", results],
+            [sys.executable, "-m", "tests.bench", "--quick", "--folder", results, "--only", *measure],
             env=clean_environment({"TMPDIR": temporary}), capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert run.returncode == 0, run.stderr
         assert list(Path(temporary).iterdir()) == []
-    assert "| commit to request, idle, p50 | " in run.stdout
-    assert {file.name for file in results.iterdir()} == {"table.md", "figures.json", "latency.svg", "goals.svg"}
+    assert figure in run.stdout
+    assert {file.name for file in results.iterdir()} == {"table.md", "figures.json"} | plots
     (idle, *_) = json.loads((results / "figures.json").read_text())["lines"]
     assert idle["value"]["samples"][0] > 0

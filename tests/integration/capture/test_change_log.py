@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from cdc_bridge.capture.change_log import PAGE_BYTES, Page, read_page
+from cdc_bridge.capture.change_log import PAGE_BYTES, LoggedChange, Page, known_changes, read_page
 from cdc_bridge.capture.position import Position, Snapshot
-from cdc_bridge.model import EndpointId, Operation, Xid
+from cdc_bridge.model import EndpointId, Operation, Seq, Xid
 from tests.support.databases import Database
 
 ENDPOINT = EndpointId(1)
@@ -15,7 +17,7 @@ FROM_THE_START = Position(Snapshot(Xid(1), frozenset()))
 
 async def read(database: Database, position: Position, limit: int = 1000) -> Page:
     async with database.connection() as connection:
-        return await read_page(connection, ENDPOINT, position, limit)
+        return await read_page(connection, position, limit)
 
 
 async def read_to_the_end(database: Database, limit: int) -> list[str]:
@@ -126,14 +128,26 @@ async def test_change_that_is_older_than_a_delivered_one_is_overtaken(database: 
     position = (await read(database, FROM_THE_START)).position
     database.execute("update reservations set adults = 3 where id = 'R1'")
     (logged,) = (await read(database, position)).changes
-    assert (logged.recorded, logged.overtaken) == (False, False)
+    assert await known(database, logged) == (False, False)
     database.execute(
         "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "
         "failures) values (1, %s, 'R1', 'U', now(), 'delivered', 1, 0)",
         (logged.change.seq + 1,),
     )
-    (logged,) = (await read(database, position)).changes
-    assert (logged.recorded, logged.overtaken) == (False, True)
+    assert await known(database, logged) == (False, True)
+    assert await known(database, replace(logged, change=replace(logged.change, seq=Seq(logged.change.seq + 1)))) == (
+        True,
+        False,
+    )
+
+
+async def known(database: Database, logged: LoggedChange) -> tuple[bool, bool]:
+    """Return whether the delivery log of one endpoint has a change or a newer one; that of another has nothing."""
+    async with database.connection() as connection:
+        found = await known_changes(connection, {EndpointId(2): [logged], ENDPOINT: [logged]})
+    ((of_other,), (of_it,)) = found[EndpointId(2)], found[ENDPOINT]
+    assert (of_other.recorded, of_other.overtaken) == (False, False)
+    return of_it.recorded, of_it.overtaken
 
 
 async def test_pages_of_long_keys_are_short_and_every_change_is_in_one(database: Database) -> None:

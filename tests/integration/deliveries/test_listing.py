@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdc_bridge.deliveries import listing as module
+from cdc_bridge.deliveries import log_listing as module
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, list_deliveries
+from cdc_bridge.deliveries.log_listing import LogPlace
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
+from cdc_bridge.deliveries.sessions import CommandSessions
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import DeliveryState, ReservationId
 from tests.support.bridge import run_command
@@ -39,20 +41,19 @@ join cdc_bridge.endpoint e on e.name = 'till' or n % 3 = 0;
 @pytest.fixture(autouse=True)
 def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     database.execute(FILL)
-    monkeypatch.setattr(module, "_STEP", 200)  # ten existing numbers, of two endpoints
+    monkeypatch.setattr(module, "_STEP", 20)  # ten deliveries of each endpoint
 
 
 async def all_pages(database: Database, filter_: DeliveryFilter, limit: int) -> list[LoggedDelivery]:
     found: list[LoggedDelivery] = []
     after: Cursor | None = None
-    async with database.connection() as connection:
-        while True:
-            listed = await list_deliveries(connection, filter_, limit, after)
-            assert len(listed.deliveries) <= limit
-            found += listed.deliveries
-            if listed.next is None:
-                return found
-            after = Cursor.parse(str(listed.next))
+    while True:
+        listed = await list_deliveries(CommandSessions(database.bridge_url), filter_, limit, after)
+        assert len(listed.deliveries) <= limit
+        found += listed.deliveries
+        if listed.next is None:
+            return found
+        after = Cursor.parse(str(listed.next))
 
 
 FILTERS = [
@@ -98,6 +99,20 @@ async def test_pages_have_every_match_once_and_in_order(
     assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, filter_)
 
 
+@pytest.mark.parametrize("step", [1, 3])
+async def test_more_endpoints_than_a_step_looks_at_hide_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Both have deliveries of the same number, and either has one that the other has not."""
+    monkeypatch.setattr(module, "_ENDPOINTS_A_STEP", 1)
+    monkeypatch.setattr(module, "_STEP", step)
+    monkeypatch.setattr(module, "_MAX_STEPS", 50)
+    database.execute("delete from cdc_bridge.delivery where endpoint_id = 1 and seq % 90 = 0")
+    for filter_ in FILTERS:
+        found = await all_pages(database, filter_, 7)
+        assert [(delivery.seq, delivery.endpoint) for delivery in found] == expected(database, filter_), filter_
+
+
 async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(database: Database) -> None:
     """As a backfill queues it that waited for an old transaction."""
     queued_at = NOON + timedelta(minutes=250)
@@ -109,12 +124,13 @@ async def test_number_drawn_long_before_its_delivery_was_queued_hides_nothing(da
     assert (first.seq, last.seq) == (10 * DELIVERIES, 750)
 
 
-async def test_scanned_range_does_not_grow_with_the_endpoints(database: Database) -> None:
+async def test_deliveries_looked_at_are_not_more_of_more_endpoints(database: Database) -> None:
     (of_one, of_both) = [DeliveryFilter(endpoint=name, states=[DeliveryState.SKIPPED]) for name in ("till", None)]
     database.execute("update cdc_bridge.delivery set state = 'delivered', skip_reason = null, next_attempt_at = null")
-    async with database.connection() as connection:
-        one, both = [(await list_deliveries(connection, filter_, 10)).next for filter_ in (of_one, of_both)]
-    assert (one, both) == (Cursor(10 * DELIVERIES - 2000, 0), Cursor(10 * DELIVERIES - 1000, 0))
+    sessions = CommandSessions(database.bridge_url)
+    one, both = [(await list_deliveries(sessions, filter_, 10)).next for filter_ in (of_one, of_both)]
+    assert one == Cursor(LogPlace(10 * DELIVERIES - 2000, 0), None)
+    assert both == Cursor(LogPlace(10 * DELIVERIES - 1000, 0), None)
 
 
 async def test_scan_for_rare_deliveries_stops_and_continues_from_its_cursor(
@@ -125,16 +141,14 @@ async def test_scan_for_rare_deliveries_stops_and_continues_from_its_cursor(
         "update cdc_bridge.delivery set state = 'delivered', skip_reason = null, next_attempt_at = null where seq > 20"
     )
     filter_ = DeliveryFilter(states=[DeliveryState.SKIPPED])
-    async with database.connection() as connection:
-        listed = await list_deliveries(connection, filter_, 10)
-    assert (listed.deliveries, listed.next) == ([], Cursor(10 * DELIVERIES - 200, 0))
+    listed = await list_deliveries(CommandSessions(database.bridge_url), filter_, 10)
+    assert (listed.deliveries, listed.next) == ([], Cursor(LogPlace(10 * (DELIVERIES - 20), 0), None))
     assert [delivery.seq for delivery in await all_pages(database, filter_, 10)] == [20]
 
 
 async def test_unknown_endpoint_is_named(database: Database) -> None:
-    async with database.connection() as connection:
-        with pytest.raises(BridgeError, match="there is no endpoint tull; did you mean till"):
-            await list_deliveries(connection, DeliveryFilter(endpoint="tull"), 10)
+    with pytest.raises(BridgeError, match="there is no endpoint tull; did you mean till"):
+        await list_deliveries(CommandSessions(database.bridge_url), DeliveryFilter(endpoint="tull"), 10)
 
 
 @pytest.mark.parametrize("text", ["", "1", "-", "1-", "a-b", "1-2-3", "-1-2", "¹-2"])
@@ -170,8 +184,8 @@ async def test_command_without_matches_says_whether_the_scan_is_complete(databas
         insert into cdc_bridge.delivery (
           endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, failures
         )
-        select endpoint_id, 2000 * n, 'R', 'U', '{NOON}'::timestamptz + n * interval '1 minute', 'delivered', 1, 0
-        from cdc_bridge.endpoint, generate_series(1, {DELIVERIES}) n
+        select endpoint_id, n, 'R', 'U', '{NOON}'::timestamptz + n * interval '1 minute', 'delivered', 1, 0
+        from cdc_bridge.endpoint, generate_series(1, 101000) n
     """)
     arguments, settings = (
         ("deliveries", "--until", "2026-06-01 12:01:30Z"),

@@ -17,6 +17,7 @@ from cdc_bridge.endpoints.options import OPTIONS, endpoint_from, options_for
 from cdc_bridge.endpoints.store import declare_endpoint, list_endpoints
 from cdc_bridge.queries import all_queries
 from cdc_bridge.schema.sql_text import sql_folder
+from tests.support.access import ANNA
 from tests.support.databases import Database
 from tests.support.options import another_value
 
@@ -43,7 +44,7 @@ select attname::text from pg_attribute
 where attrelid = 'cdc_bridge.endpoint'::regclass and attnum > 0 and not attisdropped
 """
 AS_THEY_GO_ALONG = (
-    "renew_and_list", "acquire_leases", "release_lease", "record_problem", "move_position", "record_deliveries",
+    "report_states", "acquire_leases", "free_all_but", "release_leases", "record_problem", "move_endpoints", "follow",
     "note_reconciled",
 )  # fmt: skip
 TILL = "select {} from cdc_bridge.endpoint where name = 'till'"
@@ -64,7 +65,7 @@ def stored_with(option: Option) -> dict[str, Any]:
 
 
 async def add_till(database: Database) -> None:
-    await add_endpoint(database.bridge_url, "till", URL, allow_http=False, from_oldest=False, signed=False)
+    await add_endpoint(database.bridge_url, "till", URL, allow_http=False, from_oldest=False, signed=False, by=ANNA)
 
 
 def update(values: dict[str, Any]) -> sql.Composed:
@@ -100,7 +101,7 @@ async def test_change_of_an_option_in_psql_is_announced(option: Option, database
     await add_till(database)
     async with database.connection() as listening, database.connection() as psql:
         await listening.execute(f"listen {CHANNEL}".encode())
-        await psql.execute("update cdc_bridge.endpoint set position = pg_current_snapshot(), leased_until = now()")
+        await psql.execute("update cdc_bridge.endpoint set position = pg_current_snapshot(), released_at = now()")
         await psql.execute(f'update cdc_bridge.endpoint set "{option.name}" = "{option.name}"'.encode())
         assert await notifications(listening) == 1
 
@@ -154,10 +155,12 @@ async def test_what_an_operator_gives_is_stored_and_shown(option: Option, databa
     database.execute("select cdc_bridge.define_payload('kitchen', 'select r.id from {reservation} r')")
     if option.name == "client_key_file":
         given["client_certificate_file"] = "/another/client.pem"
-    await add_endpoint(database.bridge_url, "till", URL | given, allow_http=False, from_oldest=False, signed=False)
+    await add_endpoint(
+        database.bridge_url, "till", URL | given, allow_http=False, from_oldest=False, signed=False, by=ANNA
+    )
     assert database.value(TILL.format(f'"{option.name}"')) == given[option.name]
     default = {option.name: "" if option.optional else option.default}
-    await set_endpoint(database.bridge_url, "till", URL if option.required else default, allow_http=False)
+    await set_endpoint(database.bridge_url, "till", URL if option.required else default, allow_http=False, by=ANNA)
     expected = checked_options(URL if option.required else default, allow_http=False).stored[option.name]
     assert database.value(TILL.format(f'"{option.name}"')) == expected
     shown = await show_endpoint(database.bridge_url, "till")
@@ -168,7 +171,7 @@ async def test_what_an_operator_gives_is_stored_and_shown(option: Option, databa
 async def test_what_the_settings_declare_is_stored_if_it_is_no_secret(
     option: Option, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdc_bridge.endpoints.option_values._require_small_file", lambda _: None)
+    monkeypatch.setattr("cdc_bridge.endpoints.option_values._digest_of", lambda _: b"")
     monkeypatch.setattr("cdc_bridge.endpoints.option_values.ssl.SSLContext.load_verify_locations", lambda *_: None)
     monkeypatch.setattr("cdc_bridge.endpoints.options.check_client_certificate", lambda *_: None)
     endpoint = endpoint_from("till", URL | {option.name: another_value(option)}, allow_http=False)

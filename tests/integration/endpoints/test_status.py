@@ -22,12 +22,15 @@ DAEMON_NUMBER = 4711
 ENDPOINT = """
 insert into cdc_bridge.endpoint (
   name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds,
-  position, cluster,
-  daemon_number, daemon_name, leased_until, created_at
+  position, cluster, daemon_id, created_at
 )
 select 'till', false, 'https://till.example/x?token=t', '{}', 1, false, 1, 1, pg_current_snapshot(), system_identifier,
-  %s, 'host:1', now() + interval '1 hour', now() - interval '1 day'
+  %s, now() - interval '1 day'
 from pg_control_system()
+"""
+DAEMON = """
+insert into cdc_bridge.daemon (daemon_id, name, alive_until, listening)
+overriding system value values (%s, 'host:1', now() + interval '1 hour', true)
 """
 DELIVERY = """
 insert into cdc_bridge.delivery (
@@ -45,6 +48,7 @@ values (
 @pytest.fixture
 def till(database: Database) -> Database:
     """A database with one endpoint, leased to a daemon."""
+    database.execute(DAEMON, (DAEMON_NUMBER,))
     database.execute(ENDPOINT, (DAEMON_NUMBER,))
     return database
 
@@ -76,7 +80,11 @@ def add_delivery(database: Database, seq: int, state: str, **values: Any) -> Non
 
 
 def change(database: Database, columns: str) -> None:
-    database.execute(f"update cdc_bridge.endpoint set {columns}")
+    """Change columns of the endpoint, and behind a semicolon those of its daemon."""
+    of_endpoint, _, of_daemon = columns.partition(";")
+    database.execute(f"update cdc_bridge.endpoint set {of_endpoint}")
+    if of_daemon:
+        database.execute(f"update cdc_bridge.daemon set {of_daemon}")
 
 
 async def test_endpoint_whose_daemon_lives_is_healthy(live: Database) -> None:
@@ -92,15 +100,15 @@ async def test_endpoint_whose_daemon_lives_is_healthy(live: Database) -> None:
         ("paused_at = now()", "paused", None),
         ("disabled_at = now()", "disabled", "it responded with 410"),
         ("disabled_at = now(), paused_at = now()", "disabled", "it responded with 410"),
-        ("paused_at = now(), problem = 'ca_file names /x', leased_until = null", "paused", None),
-        ("leased_until = null", "unassigned", "no live daemon has it"),
-        ("leased_until = now() - interval '1 second'", "unassigned", "no live daemon has it"),
-        ("leased_until = null, problem = 'url is no URL'", "invalid", "url is no URL"),
+        ("paused_at = now(), problem = 'ca_file names /x', daemon_id = null", "paused", None),
+        ("daemon_id = null", "unassigned", "no live daemon has it"),
+        ("problem = null; alive_until = now() - interval '1 second'", "unassigned", "no live daemon has it"),
+        ("daemon_id = null, problem = 'url is no URL'", "invalid", "url is no URL"),
         ("cluster = 1", "invalid", RESTORED_ELSEWHERE),
-        ("cluster = 1, leased_until = null, problem = 'url is no URL'", "invalid", RESTORED_ELSEWHERE),
+        ("cluster = 1, daemon_id = null, problem = 'url is no URL'", "invalid", RESTORED_ELSEWHERE),
         ("failing_since = now(), problem = 'HTTP 503'", "failing", "HTTP 503"),
         # What a daemon left that was killed.
-        ("failing_since = now(), problem = 'HTTP 503', leased_until = null", "unassigned", "no live daemon has it"),
+        ("failing_since = now(), problem = 'HTTP 503', daemon_id = null", "unassigned", "no live daemon has it"),
     ],
 )
 async def test_status_of_a_row(live: Database, columns: str, status: str, reason: str | None) -> None:
@@ -122,7 +130,7 @@ async def test_looking_takes_no_lock(till: Database) -> None:
     """A daemon that takes the endpoint over is not kept from its lock by somebody who looks."""
     with psycopg.connect(till.url) as looking:
         looking.execute("select * from cdc_bridge.endpoint_status")
-        looking.execute(all_queries()["known_endpoints"])
+        looking.execute(all_queries()["known_endpoints"], {"name": None})
         assert till.value(f"select pg_try_advisory_lock(52684, {DAEMON_NUMBER})")
 
 
@@ -208,14 +216,14 @@ async def test_one_reservation_counts_once_however_many_of_its_changes_are_pendi
 @pytest.mark.parametrize(
     ("columns", "settling"),
     [
-        ("leased_until = null", False),
-        ("leased_until = null, created_at = now()", True),
-        ("leased_until = null, resumed_at = now()", True),
-        ("leased_until = null, fencing_token = 1, released_at = now()", True),
-        ("leased_until = null, fencing_token = 1, released_at = now() - interval '1 minute'", False),
-        ("leased_until = null, fencing_token = 1, released_at = now() - interval '1 minute', resumed_at = now()", True),
-        ("leased_until = now() - interval '1 second'", True),
-        ("leased_until = now() - interval '1 minute'", False),
+        ("daemon_id = null", False),
+        ("daemon_id = null, created_at = now()", True),
+        ("daemon_id = null, resumed_at = now()", True),
+        ("daemon_id = null, fencing_token = 1, released_at = now()", True),
+        ("daemon_id = null, fencing_token = 1, released_at = now() - interval '1 minute'", False),
+        ("daemon_id = null, fencing_token = 1, released_at = now() - interval '1 minute', resumed_at = now()", True),
+        ("problem = null; alive_until = now() - interval '1 second'", True),
+        ("problem = null; alive_until = now() - interval '1 minute'", False),
     ],
 )
 async def test_endpoint_that_a_daemon_may_be_about_to_take_is_settling(
@@ -231,10 +239,10 @@ async def test_endpoint_that_a_daemon_may_be_about_to_take_is_settling(
     [
         ("fencing_token = 1", None),
         ("fencing_token = 1, resumed_at = now() - interval '1 hour'", None),
-        ("fencing_token = 1, leased_until = now() - interval '1 minute'", "leased_until"),
-        ("fencing_token = 1, leased_until = null, released_at = now() - interval '1 minute'", "released_at"),
-        ("fencing_token = 1, leased_until = null", None),
-        ("leased_until = null", "created_at"),
+        ("fencing_token = 1; alive_until = now() - interval '1 minute'", "alive_until"),
+        ("fencing_token = 1, daemon_id = null, released_at = now() - interval '1 minute'", "released_at"),
+        ("fencing_token = 1, daemon_id = null", None),
+        ("daemon_id = null", "created_at"),
     ],
     ids=["killed", "killed after a resume", "expired", "released", "released by whom", "never leased"],
 )
@@ -242,7 +250,8 @@ async def test_unassigned_begins_when_its_daemon_let_go_of_it(till: Database, co
     change(till, columns)
     found = await overview(till)
     assert found.status is EndpointStatus.UNASSIGNED
-    assert found.since == (since and till.value(f"select {since} from cdc_bridge.endpoint"))
+    table = "daemon" if since == "alive_until" else "endpoint"
+    assert found.since == (since and till.value(f"select {since} from cdc_bridge.{table}"))
 
 
 async def test_sentence_has_all_that_is_known(live: Database) -> None:

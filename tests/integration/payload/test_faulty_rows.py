@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import string
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -14,12 +14,14 @@ from cdc_bridge.database import Database as DaemonDatabase
 from cdc_bridge.database import ServerDatabase, full_problem_of
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import EndpointId, ReservationId
-from cdc_bridge.payload.loader import ROOM_BYTES, Loaded, ReservationLoader
-from cdc_bridge.payload.reservations import EndpointReservations, SuspectReservations
+from cdc_bridge.payload.loaded import ROOM_BYTES, Loaded
+from cdc_bridge.payload.loader import ReservationLoader
+from cdc_bridge.payload.shared_loader import EndpointReservations
 from cdc_bridge.payload.subscription import EVERYTHING
+from cdc_bridge.payload.suspects import SuspectReservations
 from cdc_bridge.runtime.mapping_monitor import MappingMonitor
 from tests.support.databases import Database
-from tests.support.payloads import replace_in_payload
+from tests.support.payloads import replace_in_payload, shared_reservations
 from tests.support.waiting import until
 from tests.support.workload import chosen_seed
 
@@ -66,16 +68,12 @@ def random_codes(number: int) -> list[str]:
     return ["".join(chance.choices(string.digits + string.ascii_uppercase, k=5)) for _ in range(number)]
 
 
-@pytest.fixture
-async def served(database: Database) -> AsyncIterator[ServerDatabase]:
-    opened = DaemonDatabase(database.bridge_url)
-    await opened.open()
-    session = await opened.connect()
-    database.execute("grant pg_signal_backend to cdc_bridge_loader")  # for what cancels or ends its own session
-    yield opened.of_server(session.incarnation)
+@pytest.fixture(autouse=True)
+def may_signal(database: Database) -> Iterator[None]:
+    """Let rows cancel or end the session that loads them."""
+    database.execute("grant pg_signal_backend to cdc_bridge_loader")
+    yield
     database.execute("revoke pg_signal_backend from cdc_bridge_loader")  # The roles are the cluster's.
-    await session.close()
-    await opened.close()
 
 
 def plant(database: Database, trouble: str, *, for_all: bool = False, kind: str = "volatile") -> None:
@@ -94,14 +92,7 @@ def plant(database: Database, trouble: str, *, for_all: bool = False, kind: str 
 
 
 def reservations(served: ServerDatabase, suspects: SuspectReservations | None = None) -> EndpointReservations:
-    return EndpointReservations(
-        served,
-        EndpointId(1),
-        EVERYTHING,
-        max_body_bytes=1_000_000,
-        suspects=suspects or SuspectReservations(),
-        found_invalid=lambda _: None,
-    )
+    return shared_reservations(served, suspects=suspects or SuspectReservations()).of(EndpointId(1), EVERYTHING)
 
 
 def assert_only_bad_waits(loaded: Loaded) -> None:
@@ -224,21 +215,21 @@ async def test_message_of_postgresql_itself_tells_no_value(
     assert_only_bad_waits(await reservations(served).load(ids, ROOM_BYTES))
 
 
+@pytest.mark.slow
 async def test_some_slow_rows_among_others_wait_and_the_others_are_loaded(
     database: Database, served: ServerDatabase
 ) -> None:
     plant(database, "perform pg_sleep(60)")
     database.execute("update reservations set notes = 'slow' where id in ('R2', 'R4')")
-    found = await reservations(served).load(ids, ROOM_BYTES)
-    left = found.postponed
-    while left:
-        found = found.with_more(await reservations(served).load(sorted(left), ROOM_BYTES))
-        left = left - found.unreadable.keys() - found.reservations.keys()
+    suspects = SuspectReservations()
+    found = await reservations(served, suspects).load(ids, ROOM_BYTES)
     assert found.reservations.keys() == {"R1", "R3"}
     assert found.unreadable.keys() == {"BAD", "R2", "R4"}
     assert set(found.unreadable.values()) == {"QueryCanceled, SQLSTATE 57014"}
+    assert [id_ for id_ in ids if suspects.is_alone(id_)] == ["BAD", "R2", "R4"]
 
 
+@pytest.mark.slow
 async def test_honest_rows_that_take_longer_together_than_a_load_may_are_all_loaded(
     database: Database, served: ServerDatabase
 ) -> None:

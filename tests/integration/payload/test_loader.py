@@ -11,8 +11,9 @@ import pytest
 from psycopg import sql
 
 from cdc_bridge.errors import PayloadInvalid
-from cdc_bridge.model import EndpointId, ReservationId
-from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, ReservationLoader
+from cdc_bridge.model import ReservationId
+from cdc_bridge.payload.loaded import ROOM_BYTES, SMALL_BYTES, Loaded
+from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.sessions import LoadingConnection
 from tests.support.databases import Database
 from tests.support.payloads import define_payload, map_table, query_of, replace_in_payload
@@ -347,20 +348,6 @@ async def test_right_that_is_lost_is_named_with_the_remedy(database: Database) -
         with pytest.raises(PayloadInvalid, match="permission denied for table calls") as raised:
             await ReservationLoader().load(connection, [R])
     assert "grant select on TABLE to cdc_bridge_loader" in raised.value.remedy
-
-
-async def test_fencing_token_of_the_endpoint_comes_with_the_reservations(database: Database) -> None:
-    book(database, "R")
-    database.execute(
-        "insert into cdc_bridge.endpoint (endpoint_id, name, in_settings, url, headers, max_in_flight, latest_only, "
-        "timeout_seconds, connect_timeout_seconds, position, cluster, fencing_token) overriding system value "
-        "values (7, 'x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1, 42)"
-    )
-    async with database.loading_connection() as connection:
-        loader = ReservationLoader()
-        assert (await loader.load(connection, [R], EndpointId(7))).fencing_token == 42
-        assert (await loader.load(connection, [R], EndpointId(8))).fencing_token is None
-        assert (await loader.load(connection, keys("nobody"), EndpointId(7))).fencing_token is None
 
 
 HOSTILE = """

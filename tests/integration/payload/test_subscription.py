@@ -9,7 +9,8 @@ import pytest
 from cdc_bridge.errors import BridgeError, PayloadInvalid
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.keys import ReservationKeys
-from cdc_bridge.payload.loader import ROOM_BYTES, Loaded, ReservationLoader
+from cdc_bridge.payload.loaded import ROOM_BYTES, Loaded
+from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.payload.subscription import Condition, Subscription
 from tests.integration.payload.test_loader import body_of, book, keys
 from tests.support.databases import Database

@@ -9,12 +9,14 @@ import pytest
 
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.database import Database as DaemonDatabase
-from cdc_bridge.endpoints.lease import Lease
 from cdc_bridge.model import Change, DeliveryState, EndpointId, History, Operation, ReservationId, Seq, SkipReason, Xid
 from cdc_bridge.pipeline.delivery_log import DeliveryLog
+from cdc_bridge.pipeline.delivery_log_writer import DeliveryLogWriter
 from cdc_bridge.pipeline.in_flight import InFlight
+from cdc_bridge.pipeline.shared_position import SharedPosition
 from cdc_bridge.transport.message import message_id, sequence_of
 from tests.support.databases import Database
+from tests.support.registration import lease_of
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HISTORY = History(1_780_000_000)
@@ -66,8 +68,9 @@ async def delivery_log(database: Database) -> AsyncIterator[DeliveryLog]:
     await opened.open()
     session = await opened.connect()
     endpoint_id = EndpointId(database.value(ADD))
-    lease = Lease(endpoint_id, 0, session.incarnation)
-    yield DeliveryLog(opened.of_server(session.incarnation), lease)
+    lease = await lease_of(session, session, endpoint_id)
+    served = opened.of_server(session.incarnation)
+    yield DeliveryLog(served, lease, DeliveryLogWriter(served, lease.registration, SharedPosition()))
     await session.close()
     await opened.close()
 

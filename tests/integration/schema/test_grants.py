@@ -24,11 +24,12 @@ insert into cdc_bridge.endpoint (
 )
 values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)
 """
-READABLE = {"endpoint": "name, position, problem"}
+READABLE = {"endpoint": "name, position, problem", "attempt": "seq, number, status, reason, flaw, address"}
 READER_MAY_READ = (
-    "change", "delivery", "schema_version", "payload_definition", "captured_table", "endpoint_status",
+    "alert", "change", "delivery", "schema_version", "payload_definition", "captured_table", "endpoint_status",
     "unsettled_delivery",
 )  # fmt: skip
+LOADER_MAY_NOT_READ = ("change", "delivery", "attempt", "endpoint_status", "captured_table", "access_token", "audit")
 ROLES = ("cdc_bridge_owner", "cdc_bridge_loader", "cdc_bridge_capture", "cdc_bridge", "cdc_bridge_reader")
 
 
@@ -56,10 +57,17 @@ WRITE_E_RES = [
     "alter table reservations disable trigger cdc_bridge_update",
     "drop trigger cdc_bridge_update on reservations",
 ]
+ADD_TOKEN = (
+    "insert into cdc_bridge.access_token (name, access_right, token_hash, created_by) "
+    "values ('anna', 'view', sha256('x'), 'x')"
+)
+APPEND_AUDIT = "insert into cdc_bridge.audit (who, via, action) values ('anna', 'command', 'x')"
+READABLE_OF_TOKENS = "token_id, name, endpoint_id, access_right, created_at, created_by, expires_at, last_used_at"
 READ_E_RES = [f"select * from {table}" for table in E_RES_TABLES]
 READ_SECRETS = [
     f"select {column} from cdc_bridge.endpoint" for column in ("headers", "secret", "previous_secret", "proxy")
 ]
+ALERT = "values (true, 1, 'red', now(), now(), 1, '{}', 'vm:1', true, null)"
 INSERT_CHANGE = "insert into cdc_bridge.change (reservation_id, operation, changed_at) values ('R', 'U', now())"
 DEFINE = [
     OWN_PAYLOAD,
@@ -76,7 +84,7 @@ CREATE = ["create table cdc_bridge.mine (x int)", "create table public.mine (x i
 LOADING = [
     "select cdc_bridge.payload_keys('reservation', null, null, null, false, 10, 1000)",
     "select cdc_bridge.payload_sizes('reservation', '{R}')",
-    "select cdc_bridge.payload_filtered('reservation', null, '{R}')",
+    "select cdc_bridge.payload_values('reservation', '{status}', '{R}')",
     "select cdc_bridge.payload_types('reservation')",
 ]
 OTHER_ROLES = {role: [f"set role {other}" for other in ROLES if other != role] for role in ROLES}
@@ -107,15 +115,34 @@ MAY: dict[str, list[str]] = {
         "update cdc_bridge.endpoint set position = '1:1:'",
         "insert into cdc_bridge.delivery select 1, 1, 'R', 'I', now(), 'delivered', null, 1, 0",
         "update cdc_bridge.delivery set attempts = 2",
+        "insert into cdc_bridge.attempt select 1, 1, 1, 'R', 'U', now(), now(), 0.1",
+        "select response from cdc_bridge.attempt",
+        "select * from cdc_bridge.attempt for update",
+        "delete from cdc_bridge.attempt",
+        "select cdc_bridge.prune_responses(10)",
         "select pg_notify('cdc_bridge_change', '')",
         "listen cdc_bridge_change",
+        "insert into cdc_bridge.idempotency_key (token, key, request, status, body) values ('t', 'k', '', 201, '{}')",
+        "select * from cdc_bridge.idempotency_key",
+        "delete from cdc_bridge.idempotency_key",
+        f"insert into cdc_bridge.alert {ALERT}",
+        "update cdc_bridge.alert set unsent = false",
+        ADD_TOKEN,
+        "select * from cdc_bridge.access_token",
+        "update cdc_bridge.access_token set last_used_at = now()",
+        "delete from cdc_bridge.access_token",
+        APPEND_AUDIT,
+        "select * from cdc_bridge.audit",
         "call cdc_bridge.prune()",
         "select * from cdc_bridge.prune_changes('7 days', '0', 0, 10)",
+        "select cdc_bridge.prune_audit(10)",
         "create temp table mine (x int)",
     ],
     "cdc_bridge_reader": [
         *(f"select * from cdc_bridge.{table}" for table in READER_MAY_READ),
-        f"select {READABLE['endpoint']} from cdc_bridge.endpoint",
+        *(f"select {columns} from cdc_bridge.{table}" for table, columns in READABLE.items()),
+        f"select {READABLE_OF_TOKENS} from cdc_bridge.access_token",
+        "select * from cdc_bridge.audit",
     ],
 }
 """What the DBA guide's table of roles has under "can", by role."""
@@ -131,7 +158,7 @@ MAY_NOT: dict[str, list[str]] = {
     "cdc_bridge_loader": [
         *WRITE_E_RES,
         *READ_SECRETS,
-        *(f"select * from cdc_bridge.{table}" for table in ("change", "delivery", "endpoint_status", "captured_table")),
+        *(f"select * from cdc_bridge.{table}" for table in LOADER_MAY_NOT_READ),
         "update cdc_bridge.payload_definition set query = ''",
         INSERT_CHANGE,
         *DEFINE,
@@ -146,7 +173,15 @@ MAY_NOT: dict[str, list[str]] = {
         *READ_SECRETS,
         *(
             f"select * from cdc_bridge.{table}"
-            for table in ("change", "delivery", "payload_definition", "captured_table")
+            for table in (
+                "change",
+                "delivery",
+                "attempt",
+                "payload_definition",
+                "captured_table",
+                "access_token",
+                "audit",
+            )
         ),
         "insert into cdc_bridge.change (xid, reservation_id, operation, changed_at) values ('9', 'R', 'U', now())",
         "update cdc_bridge.change set reservation_id = 'X'",
@@ -164,11 +199,21 @@ MAY_NOT: dict[str, list[str]] = {
         "delete from cdc_bridge.change",
         "delete from cdc_bridge.delivery",
         "truncate cdc_bridge.delivery",
+        "update cdc_bridge.attempt set reason = ''",
         "select setval('cdc_bridge.change_seq_seq', 1)",
         "insert into cdc_bridge.schema_version values (2)",
         "update cdc_bridge.schema_version set next_prepared_at = now()",
         "update cdc_bridge.payload_definition set query = ''",
         "delete from cdc_bridge.captured_table",
+        "update cdc_bridge.idempotency_key set body = ''",
+        "delete from cdc_bridge.alert",
+        "update cdc_bridge.access_token set access_right = 'change'",
+        "update cdc_bridge.access_token set expires_at = null",
+        "update cdc_bridge.audit set who = 'somebody else'",
+        "delete from cdc_bridge.audit",
+        "truncate cdc_bridge.audit",
+        "insert into cdc_bridge.audit (who, via, action, at) values ('anna', 'command', 'x', now() - interval '1 day')",
+        "insert into cdc_bridge.audit (who, via, action, role) values ('anna', 'command', 'x', 'postgres')",
         "create or replace function cdc_bridge.load_reservation(text[], bigint) returns int language sql as 'select 1'",
         "drop function cdc_bridge.load_reservation(text[], bigint)",
         "alter function cdc_bridge.load_reservation(text[], bigint) security invoker",
@@ -181,7 +226,20 @@ MAY_NOT: dict[str, list[str]] = {
         *READ_E_RES,
         *READ_SECRETS,
         *LOADING,
-        *(f"delete from cdc_bridge.{table}" for table in ("change", "delivery", "endpoint", "schema_version")),
+        "select * from cdc_bridge.idempotency_key",
+        "select response from cdc_bridge.attempt",
+        *(
+            f"delete from cdc_bridge.{table}"
+            for table in ("change", "delivery", "attempt", "endpoint", "schema_version")
+        ),
+        "select cdc_bridge.prune_responses(10)",
+        "update cdc_bridge.alert set unsent = false",
+        "select token_hash from cdc_bridge.access_token",
+        "select * from cdc_bridge.access_token",
+        ADD_TOKEN,
+        APPEND_AUDIT,
+        "delete from cdc_bridge.audit",
+        "select cdc_bridge.prune_audit(10)",
         "call cdc_bridge.prune()",
         "select * from cdc_bridge.prune_changes('7 days', '0', 0, 10)",
         "select nextval('cdc_bridge.change_seq_seq')",

@@ -45,7 +45,7 @@ def intruder(database: Database) -> Iterator[psycopg.Connection]:
         "select * from cdc_bridge.load_reservation('{R}', 100000) as r (key text, revision text)",
         "select cdc_bridge.payload_keys('reservation', null, null, null, false, 10, 1000)",
         "select cdc_bridge.payload_sizes('reservation', '{R}')",
-        "select cdc_bridge.payload_filtered('reservation', null, '{R}')",
+        "select cdc_bridge.payload_values('reservation', '{status}', '{R}')",
         "select cdc_bridge.payload_types('reservation')",
         "select cdc_bridge.define_payload('mine', 'select id from public.reservations')",
         "select cdc_bridge.drop_payload('reservation')",

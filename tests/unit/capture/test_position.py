@@ -2,68 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdc_bridge.capture.position import Place, Position, Snapshot
+from cdc_bridge.capture.position import Place, Position, Snapshot, lowest
 from cdc_bridge.model import Seq, Xid
 from tests.support.length import chosen
-
-
-def covers(position: Position, xid: Xid, seq: Seq) -> bool:
-    """Return whether a change has been handed over, as the statement that reads a page decides it."""
-    if position.place is not None and xid == position.place.xid:
-        return seq <= position.place.seq
-    return xid < position.snapshot.xmax and xid not in position.snapshot.in_progress
-
-
-@dataclass
-class ModelDatabase:
-    """Transactions that write, commit or abort, and a change log read as ``read_page`` reads it."""
-
-    next_xid: int = 3
-    next_seq: int = 1
-    running: dict[int, list[int]] = field(default_factory=dict)
-    committed: dict[int, list[int]] = field(default_factory=dict)
-
-    def begin(self) -> None:
-        self.running[self.next_xid] = []
-        self.next_xid += 1
-
-    def write(self, which: int, rows: int) -> None:
-        if self.running:
-            xid = sorted(self.running)[which % len(self.running)]
-            self.running[xid].extend(range(self.next_seq, self.next_seq + rows))
-            self.next_seq += rows
-
-    def end(self, which: int, *, commit: bool) -> None:
-        if self.running:
-            rows = self.running.pop(xid := sorted(self.running)[which % len(self.running)])
-            if commit:
-                self.committed[xid] = rows
-
-    def crash(self) -> None:
-        """Lose what runs; ids above the last one whose commit wrote something, and so was flushed, come again."""
-        self.running.clear()
-        self.next_xid = max((xid for xid, rows in self.committed.items() if rows), default=2) + 1
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(Xid(self.next_xid), frozenset(map(Xid, self.running)))
-
-    def visible(self) -> list[tuple[Xid, Seq]]:
-        return sorted((Xid(xid), Seq(seq)) for xid, rows in self.committed.items() for seq in rows)
-
-    def read(self, position: Position, limit: int) -> tuple[list[tuple[Xid, Seq]], Position]:
-        unread = [change for change in self.visible() if not covers(position, *change)]
-        in_part = position.place and position.place.xid
-        page = sorted(unread, key=lambda change: (change[0] != in_part, change))[:limit]
-        cut_off_at = Place(*page[-1]) if len(page) == limit else None
-        highest = max((xid for xid, _ in page), default=None)
-        return page, position.after_page(self.snapshot(), cut_off_at, highest)
-
+from tests.unit.capture.model import ModelDatabase, covers
 
 _steps = st.lists(
     st.one_of(
@@ -148,3 +94,101 @@ def test_page_cut_off_inside_a_late_transaction_keeps_what_was_read_above_it() -
     before = Position(Snapshot(Xid(50), frozenset({Xid(10), Xid(30)})))
     after = before.after_page(Snapshot(Xid(90), frozenset({Xid(30), Xid(70)})), Place(Xid(10), Seq(5)), Xid(10))
     assert after == Position(Snapshot(Xid(50), frozenset({Xid(10), Xid(30)})), Place(Xid(10), Seq(5)))
+
+
+def _run(database: ModelDatabase, steps: list[tuple[object, ...]], *readers: Position) -> list[Position]:
+    """Take steps, in which readers read in turn; return their positions."""
+    positions, turn = list(readers), 0
+    for step in steps:
+        match step:
+            case ("begin",):
+                database.begin()
+            case ("write", int(which), int(rows)):
+                database.write(which, rows)
+            case ("end", int(which), bool(commit)):
+                database.end(which, commit=commit)
+            case ("read", int(limit)):
+                positions[turn] = database.read(positions[turn], limit)[1]
+                turn = (turn + limit) % len(positions)
+    return positions
+
+
+_START = Position(Snapshot(Xid(1), frozenset()))
+
+
+def _everything(database: ModelDatabase) -> list[tuple[Xid, Seq]]:
+    """Return all that may be asked of a position: also what is not committed, and transactions that have not begun."""
+    running = [(Xid(xid), Seq(seq)) for xid, rows in database.running.items() for seq in rows]
+    unborn = [(Xid(database.next_xid + more), Seq(database.next_seq + more)) for more in range(3)]
+    return [*database.visible(), *running, *unborn]
+
+
+@given(_steps)
+@settings(max_examples=chosen(100, 2000), deadline=None)
+def test_position_has_what_was_handed_over_up_to_it_and_nothing_else(steps: list[tuple[object, ...]]) -> None:
+    database = ModelDatabase()
+    (position,) = _run(database, steps, _START)
+    for change in _everything(database):
+        assert position.has(*change) == covers(position, *change)
+    rest, _ = database.read(position, limit=10_000)
+    assert rest == [change for change in rest if not position.has(*change)]
+    assert {change for change in database.visible() if not position.has(*change)} == set(rest)
+
+
+@given(_steps)
+@settings(max_examples=chosen(150, 4000), deadline=None)
+def test_position_with_all_of_another_one_has_what_either_has(steps: list[tuple[object, ...]]) -> None:
+    database = ModelDatabase()
+    one, other = _run(database, steps, _START, _START)
+    if one.place is not None and other.place is not None:
+        other = database.read(other, limit=10_000)[1]  # Only one of them may end inside a transaction.
+    for both in (one.with_all_of(other), other.with_all_of(one)):
+        for change in _everything(database):
+            assert both.has(*change) == (one.has(*change) or other.has(*change))
+        rest, after = database.read(both, limit=10_000)
+        assert set(rest) == {change for change in database.visible() if not (one.has(*change) or other.has(*change))}
+        assert all(after.has(*change) for change in database.visible())
+        assert Position(Snapshot.parse(str(both.snapshot)), both.place) == both
+
+
+@given(_steps)
+@settings(max_examples=chosen(100, 2000), deadline=None)
+def test_pages_read_behind_what_somebody_has_beside_them_bring_each_change_once(
+    steps: list[tuple[object, ...]],
+) -> None:
+    database = ModelDatabase()
+    one, has = _run(database, steps, _START, _START)
+    has = database.read(has, limit=10_000)[1]
+    handed_over = [change for change in database.visible() if has.has(*change) or one.has(*change)]
+    database.begin()
+    database.write(0, 3)
+    database.end(0, commit=True)
+    at_end = False
+    while not at_end:
+        page, one = database.read(one, limit=2)
+        at_end = len(page) < 2
+        handed_over += [change for change in page if not has.has(*change)]
+        assert all(has.with_all_of(one).has(*change) for change in handed_over)
+    assert sorted(handed_over) == database.visible()
+
+
+@given(_steps, st.integers(1, 4))
+@settings(max_examples=chosen(100, 2000), deadline=None)
+def test_lowest_position_has_nothing_that_one_of_them_lacks(steps: list[tuple[object, ...]], readers: int) -> None:
+    database = ModelDatabase()
+    positions = _run(database, steps, *[_START] * readers)
+    below = lowest(positions)
+    assert below.place is None
+    for change in _everything(database):
+        if below.has(*change):
+            assert all(position.has(*change) for position in positions)
+    rest, _ = database.read(below, limit=10_000)
+    lacking = {change for change in database.visible() if not all(position.has(*change) for position in positions)}
+    assert lacking <= set(rest)
+
+
+def test_place_is_kept_until_the_transaction_is_seen() -> None:
+    inside = Position(Snapshot(Xid(5), frozenset({Xid(3)})), Place(Xid(3), Seq(7)))
+    before, after = Position(Snapshot(Xid(3), frozenset())), Position(Snapshot(Xid(9), frozenset({Xid(8)})))
+    assert inside.with_all_of(before) == before.with_all_of(inside) == inside
+    assert inside.with_all_of(after) == after.with_all_of(inside) == after

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -43,7 +42,7 @@ def test_attempts_say_how_many_failed_and_why(columns: dict[str, Any], text: str
         ({"state": DeliveryState.SUPERSEDED}, "superseded: delivery 7 is newer and has its content"),
         (
             {"state": DeliveryState.DEAD},
-            "dead: the last attempt of the schedule failed; to retry: cdc-bridge delivery retry 7",
+            "dead: the last attempt of the schedule failed",
         ),
         (
             {"state": DeliveryState.SKIPPED, "skip_reason": SkipReason.DELETED},
@@ -80,14 +79,14 @@ def test_webhook_id_of_an_earlier_attempt_is_pointed_out() -> None:
 
 
 def test_json_has_the_columns_of_the_delivery_log() -> None:
-    shown = json.loads(json.dumps(as_json(logged(state=DeliveryState.SKIPPED, skip_reason=SkipReason.DELETED))))
+    shown = as_json(logged(state=DeliveryState.SKIPPED, skip_reason=SkipReason.DELETED))
     assert list(shown) == [
         "endpoint", "seq", "reservation_id", "operation", "changed_at", "state", "skip_reason", "attempts", "failures",
         "next_attempt_at", "last_status", "last_error", "message_id", "last_attempt_at", "duration_seconds",
         "recorded_at",
     ]  # fmt: skip
     assert (shown["state"], shown["skip_reason"]) == ("skipped", "deleted")
-    assert shown["changed_at"] == "2026-06-01T12:00:00+00:00"
+    assert shown["changed_at"] == NOON
 
 
 def test_state_text_has_the_skip_reason() -> None:

@@ -18,7 +18,7 @@ from cdc_bridge.endpoints.option_input import (
     with_defaults,
 )
 from cdc_bridge.endpoints.options import options_for
-from cdc_bridge.errors import WrongUsage
+from cdc_bridge.errors import FaultyInput, WrongUsage
 from tests.support.certificates import Certificates
 
 MARK = "an-unmistakable-word"
@@ -83,6 +83,43 @@ def test_refused_in_words_without_the_value(given: dict[str, Any], words: str) -
         checked_options(given, allow_http=False)
     assert words in raised.value.problem
     assert MARK not in str(raised.value)
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    given = {"url": "http://till.example", "max_in_flight": 0, "timeout_seconds": 1, "headers": (MARK,), "ca_file": "x"}
+    with pytest.raises(FaultyInput) as raised:
+        checked_options(given, allow_http=False)
+    assert [fault.name for fault in raised.value.faults] == ["max_in_flight", "headers", "ca_file", "url"]
+    assert [line.split()[0] for line in raised.value.lines] == ["--max-in-flight", "--header", "--ca-file", "URL"]
+    assert MARK not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"url": None}, "URL has to be a text"),
+        ({"max_in_flight": "4"}, "--max-in-flight has to be a number"),
+        ({"max_in_flight": True}, "--max-in-flight has to be a number"),
+        ({"max_in_flight": 4.5}, "--max-in-flight has to be a whole number"),
+        ({"max_in_flight": float("inf")}, "--max-in-flight has to be a whole number"),
+        ({"timeout_seconds": [1]}, "--timeout-seconds has to be a number"),
+        ({"latest_only": "on"}, "--latest-only has to be true or false"),
+        ({"headers": "x-a: b"}, "--header has to be a list of texts"),
+        ({"only": ["a=b", None]}, "--only has to be a list of texts"),
+        ({"events": ["both"]}, "--events has to be a text"),
+        ({"events": "all"}, "--events has to be one of"),
+        ({"ca_file": {}}, "--ca-file has to be a text"),
+        ({"proxy": 1}, "--proxy has to be a text"),
+    ],
+)
+def test_value_of_another_type_is_rejected(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(FaultyInput) as raised:
+        checked_options(given, allow_http=False)
+    assert raised.value.problem.startswith(words)
+
+
+def test_whole_number_may_be_written_with_a_point() -> None:
+    assert checked_options({"max_in_flight": 4.0}, allow_http=False).stored == {"max_in_flight": 4}
 
 
 @pytest.mark.parametrize("name", [option.name for option in options_for(Setter.OPERATOR) if option.optional])

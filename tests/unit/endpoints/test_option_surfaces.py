@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from cdc_bridge.capture.position import Position, Snapshot
-from cdc_bridge.cli.endpoint_report import endpoint_as_json, print_endpoint
+from cdc_bridge.cli.endpoint_report import print_endpoint
 from cdc_bridge.endpoints import options as declaration
 from cdc_bridge.endpoints.details import Count, EndpointFigures, EndpointRecord, ShownEndpoint
+from cdc_bridge.endpoints.endpoint_json import endpoint_as_json
 from cdc_bridge.endpoints.option import Kind, Option, Setter
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, endpoint_from, options_for
 from cdc_bridge.endpoints.store import ListedEndpoint
@@ -20,6 +23,10 @@ from cdc_bridge.model import EndpointId, SkipReason
 from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, settings_example
 from cdc_bridge.runtime.assignment import plan
 from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.web.api.fields import read_fields
+from cdc_bridge.web.api.json_text import json_of
+from cdc_bridge.web.api.routes import OPERATIONS
+from cdc_bridge.web.api.schemas import COMPONENTS
 from cdc_bridge.web.endpoint_form import FIELDS, EndpointForm
 from cdc_bridge.web.notices import LABELS
 from cdc_bridge.web.rendering import _ENVIRONMENT
@@ -49,7 +56,7 @@ def files_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in files is another test's business."""
     monkeypatch.setattr(declaration, "check_client_certificate", lambda *_: None)
     monkeypatch.setattr("cdc_bridge.endpoints.option_values.ssl.SSLContext.load_verify_locations", lambda *_: None)
-    monkeypatch.setattr("cdc_bridge.endpoints.option_values._require_small_file", lambda _: None)
+    monkeypatch.setattr("cdc_bridge.endpoints.option_values._digest_of", lambda _: b"")
 
 
 def shown_endpoint(*, in_settings: bool = False) -> ShownEndpoint:
@@ -58,7 +65,7 @@ def shown_endpoint(*, in_settings: bool = False) -> ShownEndpoint:
         options={str(option.json_key): another_value(option) for option in SHOWN} | of_secrets,
         position=Position(Snapshot.parse("1:1:"), None),
         created_at=NOON, reconciled_at=None, reconciled_missing=None, reconciled_stale=None,
-        skipped=dict.fromkeys(SkipReason, 0),
+        skipped=dict.fromkeys(SkipReason, 0), revision="",
     )  # fmt: skip
     none = Count(0)
     return ShownEndpoint(endpoint_overview(in_settings=in_settings), record, EndpointFigures(none, none, none, none))
@@ -79,11 +86,10 @@ def test_endpoint_has_its_value_and_a_change_of_it_is_noticed(option: Option) ->
     assert getattr(endpoint, option.name) != getattr(default, option.name)
     listed = ListedEndpoint(
         endpoint_id=EndpointId(1), name="till", in_settings=False, paused=False, disabled=False, same_cluster=True,
-        resumed_at=None, free=False, fencing_token=1, lease_ends_in_seconds=10.0, row=dict.fromkeys(OPTIONS) | changed,
+        resumed_at=None, row=dict.fromkeys(OPTIONS) | changed,
     )  # fmt: skip
-    assert listed.stored != replace(listed, row=dict.fromkeys(OPTIONS) | before).stored
-    assert plan([listed], {EndpointId(1): default}, lambda _: endpoint, {}).stop == {1}
-    assert plan([listed], {EndpointId(1): endpoint}, lambda _: endpoint, {}).stop == set()
+    assert plan([listed], (), {EndpointId(1): default}, lambda _: endpoint, {}, alone=True).stop == {1}
+    assert plan([listed], (), {EndpointId(1): endpoint}, lambda _: endpoint, {}, alone=True).stop == set()
 
 
 @every_option
@@ -190,6 +196,32 @@ def test_show_and_json_have_it(option: Option, capsys: pytest.CaptureFixture[str
     print_endpoint(shown)
     assert f"\n{option.label} " in capsys.readouterr().out
     assert option.json_key in endpoint_as_json(shown)
+
+
+@pytest.mark.parametrize("operation", ["addEndpoint", "changeEndpoint"])
+@every_option_of_operator
+def test_api_takes_it_and_its_document_describes_it(option: Option, operation: str) -> None:
+    (fields,) = (each.body for each in OPERATIONS if each.name == operation)
+    value = another_value(option)
+    assert read_fields({option.name: value}, fields or ()).options == {option.name: value}
+    (described,) = (each for each in fields or () if each.name == option.name)
+    assert described.description == f"{option.description}."
+    schema = Draft202012Validator(dict(described.schema))
+    assert schema.is_valid(value)
+    assert not schema.is_valid({})
+    assert schema.is_valid(None) is (option.optional or option.kind is Kind.LINES)
+    for limit in (option.above, option.maximum and option.maximum * 2):
+        assert limit is None or not schema.is_valid(limit)
+
+
+@every_shown_option
+def test_api_shows_it_as_its_document_says(option: Option) -> None:
+    schema = {**COMPONENTS["Endpoint"], "components": {"schemas": dict(COMPONENTS)}}
+    assert option.json_key in schema["properties"]
+    for shown in (shown_endpoint(), shown_endpoint(in_settings=True)):
+        body = json.loads(json_of(endpoint_as_json(shown) | {"revision": None}))
+        assert Draft202012Validator(schema).is_valid(body)
+        assert not Draft202012Validator(schema).is_valid(body | {str(option.json_key): {}})
 
 
 @every_shown_option

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cdc_bridge.metrics import EndpointMetrics, exposition, forget_endpoint
-from cdc_bridge.runtime.health import HealthSnapshot
+from cdc_bridge.metrics import SERIES, exposition
 from cdc_bridge.runtime.metrics_collector import HealthCollector
+from tests.support.overviews import NO_ENDPOINT
 
 SHARE = Path(str(files("cdc_bridge") / "packaging"))
 RULES = SHARE / "prometheus-alerts.yml"
@@ -41,6 +41,9 @@ tests:
       - {series: 'cdc_bridge_endpoint_status{endpoint="till",status="paused",instance="a"}', values: '0x30'}
       - {series: 'cdc_bridge_endpoint_status{endpoint="paused",status="paused",instance="a"}', values: '1x30'}
       - {series: 'cdc_bridge_endpoint_status{endpoint="free",status="unassigned",instance="a"}', values: '0x5 1x25'}
+      - {series: 'cdc_bridge_endpoint_status{endpoint="_others",status="unassigned",instance="a"}', values: '0x10 7x20'}
+      - {series: 'cdc_bridge_endpoint_status{endpoint="_others",status="paused",instance="a"}', values: '1x30'}
+      - {series: 'cdc_bridge_lag_seconds{endpoint="_others"}', values: '0x15 360x15'}
     alert_rule_test:
       - {eval_time: 4m, alertname: CdcBridgeProblem, exp_alerts: []}
       - {eval_time: 4m, alertname: CdcBridgeLag, exp_alerts: []}
@@ -63,7 +66,7 @@ tests:
           - exp_labels: {severity: critical, endpoint: till}
             exp_annotations:
               summary: "cdc-bridge: till is 6m 40s behind"
-              description: See cdc-bridge status, and cdc-bridge endpoint show till.
+              description: See cdc-bridge status, and cdc-bridge endpoint show NAME.
       - {eval_time: 9m, alertname: CdcBridgeEndpointFailing, exp_alerts: []}
       - eval_time: 15m
         alertname: CdcBridgeEndpointFailing
@@ -71,14 +74,36 @@ tests:
           - exp_labels: {severity: warning, endpoint: till}
             exp_annotations:
               summary: "cdc-bridge: till is failing"
-              description: Deliveries are retried and none is lost. cdc-bridge endpoint test till shows its response.
+              description: Deliveries are retried and none is lost. cdc-bridge endpoint list --status failing says why, cdc-bridge endpoint test NAME shows the response.
       - eval_time: 10m
         alertname: CdcBridgeEndpointUnassigned
         exp_alerts:
           - exp_labels: {severity: critical, endpoint: free}
             exp_annotations:
               summary: "cdc-bridge: free is unassigned"
-              description: No live daemon delivers to it. See cdc-bridge endpoint show free.
+              description: No live daemon delivers to it. See cdc-bridge endpoint list --status unassigned.
+      - eval_time: 20m
+        alertname: CdcBridgeEndpointUnassigned
+        exp_alerts:
+          - exp_labels: {severity: critical, endpoint: free}
+            exp_annotations:
+              summary: "cdc-bridge: free is unassigned"
+              description: No live daemon delivers to it. See cdc-bridge endpoint list --status unassigned.
+          - exp_labels: {severity: critical, endpoint: _others}
+            exp_annotations:
+              summary: "cdc-bridge: _others is unassigned"
+              description: No live daemon delivers to it. See cdc-bridge endpoint list --status unassigned.
+      - eval_time: 20m
+        alertname: CdcBridgeLag
+        exp_alerts:
+          - exp_labels: {severity: critical, endpoint: till}
+            exp_annotations:
+              summary: "cdc-bridge: till is 6m 40s behind"
+              description: See cdc-bridge status, and cdc-bridge endpoint show NAME.
+          - exp_labels: {severity: critical, endpoint: _others}
+            exp_annotations:
+              summary: "cdc-bridge: _others is 6m 0s behind"
+              description: See cdc-bridge status, and cdc-bridge endpoint show NAME.
   - interval: 1m
     input_series:
       - {series: 'something_else', values: '1x30'}
@@ -96,11 +121,11 @@ tests:
 @pytest.fixture(scope="module")
 def known() -> set[str]:
     """The names of all series that a daemon shows."""
-    EndpointMetrics("named-here")
+    SERIES.of("named-here")
     try:
-        text = exposition(HealthCollector(HealthSnapshot([], [], database_up=True, leased=[], listening=True))).decode()
+        text = exposition(HealthCollector(NO_ENDPOINT)).decode()
     finally:
-        forget_endpoint("named-here")
+        SERIES.forget("named-here")
     names = set(re.findall(r"^# TYPE (\S+)", text, flags=re.MULTILINE))
     return names | {f"{name}_bucket" for name in names}
 

@@ -14,13 +14,14 @@ from typing import Any, Self
 from cdc_bridge.capture.change_log import LoggedChange, Page
 from cdc_bridge.capture.position import Position, Snapshot
 from cdc_bridge.capture.reader import Reader
-from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.errors import LeaseLost, ServerReplaced, StatementFailed
+from cdc_bridge.endpoints.lease import Lease, Registration
+from cdc_bridge.errors import LeaseLost, PayloadInvalid, RowsLocked, ServerReplaced, StatementFailed
 from cdc_bridge.model import Change, EndpointId, History, Operation, ReservationId, Seq, Xid
-from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
-from cdc_bridge.pipeline.in_flight import DueRetry, InFlight
+from cdc_bridge.payload.loaded import ROOM_BYTES, SMALL_BYTES, Loaded, Reservation
+from cdc_bridge.pipeline.in_flight import DueRetry, InFlight, KeptAttempt
 from cdc_bridge.pipeline.pipeline import Pipeline
 from cdc_bridge.pipeline.telemetry import Telemetry
+from cdc_bridge.tasks import end
 from cdc_bridge.transport.message import Message, seq_of
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outcome
 from tests.unit.runtime.scripted import SERVER, TILL
@@ -98,6 +99,8 @@ class ScriptedTransport:
         self.on_withheld: Callable[[], None] = lambda: None
         """Called by each of these."""
         self.gate = Gate()
+        self.gate_of: dict[str, Gate] = {}
+        """Gates of single reservations."""
 
     @property
     def seqs(self) -> list[int]:
@@ -114,7 +117,7 @@ class ScriptedTransport:
         self.sent_at.append(asyncio.get_running_loop().time())
         self.under_way += 1
         self.most_under_way = max(self.under_way, self.most_under_way)
-        await self.gate.pass_through(self._happened)
+        await self.gate_of.get(message.subject, self.gate).pass_through(self._happened)
         await asyncio.sleep(REQUEST_SECONDS)
         self.under_way -= 1
         return Attempt(message.id, NOW, REQUEST_SECONDS, self.script(message))
@@ -148,17 +151,24 @@ class ScriptedStore:
         """Those that are measured and then not found, and by how many loads they are found before."""
         self.bytes_loaded: list[int] = []
         """Of the large bodies of each load, with what was in memory."""
-        self.fencing_token = FENCING_TOKEN
+        self.lease_lost = False
+        """Whether another daemon has acquired the lease."""
         self.replaced = False
         """Whether another server serves the database."""
+        self.invalid: PayloadInvalid | None = None
+        """Why nothing can be loaded."""
         self.recorded: list[tuple[int, str]] = []
         """Number and state of each delivery, in order."""
         self.batches: list[list[InFlight]] = []
         self.position = 0
+        self.attempts: list[KeptAttempt] = []
         self.rejected: set[int] = set()
         """Deliveries that the delivery log rejects."""
         self.rejections = 0
         self.rejects_all = False
+        self.locks = False
+        """Whether somebody has locked what is to be written."""
+        self.tries_alone = 0
         """Whether it rejects whatever is recorded, nothing included."""
         self.recording = Gate()
         self.schedule_reads = 0
@@ -182,7 +192,6 @@ class ScriptedStore:
 
     async def read_page(self, position: Position, limit: int) -> Page:
         assert position.snapshot.xmax == self._read
-        self._fail_if_replaced()
         page = tuple(self._unread.popleft() for _ in range(min(limit, len(self._unread))))
         self._read += len(page)
         self.changes_read += [logged.change for logged in page]
@@ -194,11 +203,16 @@ class ScriptedStore:
         if self.replaced:
             raise ServerReplaced
 
+    def _fail_if_lost(self) -> None:
+        if self.lease_lost:
+            raise LeaseLost("another daemon has acquired the lease of the endpoint")
+
     async def with_newer_unread(self) -> set[ReservationId] | None:
         return self.newer_unread
 
     async def seconds_until_next_due(self, occupied: Collection[ReservationId]) -> float | None:
         now = asyncio.get_running_loop().time()
+        self._fail_if_replaced()
         self.schedule_reads += 1
         pauses = [at - now for at, one in self.retries if one.change.reservation_id not in occupied]
         self.found_retrying = bool(pauses)
@@ -211,6 +225,9 @@ class ScriptedStore:
         return due[:limit]
 
     async def load(self, reservation_ids: Sequence[ReservationId], room_bytes: int) -> Loaded:
+        self._fail_if_replaced()
+        if self.invalid is not None:
+            raise self.invalid
         self.loaded.append(list(reservation_ids))
         unreadable = {id_: "a cast" for id_ in reservation_ids if id_ in self.unreadable}
         found: dict[ReservationId, Reservation] = {}
@@ -226,8 +243,9 @@ class ScriptedStore:
             found[id_] = Reservation(id_, id_, b" " * size)
         self.bytes_loaded.append(ROOM_BYTES - room_bytes)
         filtered = frozenset(id_ for id_ in reservation_ids if id_ in self.filtered)
-        token = self.fencing_token if found else None
-        return Loaded(found, token, unreadable, frozenset(postponed), filtered=filtered)
+        if found:
+            self._fail_if_lost()
+        return Loaded(found, unreadable, frozenset(postponed), filtered=filtered)
 
     async def last_bodies(self, reservation_ids: Sequence[ReservationId], history: History) -> dict[ReservationId, str]:
         assert history == HISTORY
@@ -244,17 +262,27 @@ class ScriptedStore:
         self.deleted.add(id_)
         return True
 
-    async def record(self, deliveries: Sequence[InFlight], position: Position) -> None:
+    async def record(
+        self,
+        deliveries: Sequence[InFlight],
+        position: Position,
+        attempts: Sequence[KeptAttempt] = (),
+        *,
+        alone: bool = False,
+    ) -> None:
         await self.recording.pass_through(self._happened)
         self._fail_if_replaced()
-        if self.fencing_token != FENCING_TOKEN:
-            raise LeaseLost("another daemon has acquired the lease of the endpoint")
+        self._fail_if_lost()
+        self.tries_alone += alone
+        if self.locks:
+            raise RowsLocked("somebody has locked rows of the delivery log")
         if self.rejects_all or any(delivery.change.seq in self.rejected for delivery in deliveries):
             self.rejections += 1
             self._happened.note()
             raise StatementFailed("a statement failed: too long")
         self.batches.append(list(deliveries))
         self.position = position.snapshot.xmax
+        self.attempts += attempts
         for delivery in deliveries:
             self.recorded.append((delivery.change.seq, delivery.state.value))
             self.retries = [(at, one) for at, one in self.retries if one.change.seq != delivery.change.seq]
@@ -290,21 +318,23 @@ class ObservedPipeline(Pipeline):
 class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
     """A pipeline that runs within the context; whatever it raised, :meth:`stop` raises."""
 
-    def __init__(self, *, max_in_flight: int = 4, page_size: int = 100, **options: Any) -> None:
+    def __init__(
+        self, *, max_in_flight: int = 4, page_size: int = 100, rest_after_seconds: float = 1e9, **options: Any
+    ) -> None:
         self.happened = Happened()
         self.reader = Reader(asyncio.Event())
         self.transport = ScriptedTransport(self.happened)
         self.store = ScriptedStore(self.happened, self.reader)
-        self.lease = Lease(EndpointId(1), FENCING_TOKEN, SERVER)
-        self.lease.renew(Lease.now(), 3600)
+        self.registration = Registration(1, SERVER, HISTORY)
+        self.registration.renew(Registration.now(), 3600)
+        self.lease = Lease(EndpointId(1), FENCING_TOKEN, self.registration)
         self.state_changes = 0
-        self._stopping = asyncio.Event()
+        self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.pipeline = ObservedPipeline(
             replace(TILL, max_in_flight=max_in_flight, **options),
             self.lease,
             position(0),
-            reader=self.reader,
-            changes=self.store,
+            caught_up=False,
             reservations=self.store,
             delivery_log=self.store,
             transport=self.transport,
@@ -313,7 +343,9 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
             history=HISTORY,
             page_size=page_size,
             state_changed=self._note_state,
+            rest_after_seconds=rest_after_seconds,
         )
+        self._page_size = page_size
         self.pipeline.reader, self.pipeline.store = self.reader, self.store
         self.finish_within_seconds = 30.0
         self._running: asyncio.Task[None] | None = None
@@ -323,9 +355,36 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
         self.happened.note()
 
     def start(self) -> asyncio.Task[None]:
-        self._running = asyncio.create_task(self.pipeline.run(self._stopping, self.finish_within_seconds))
+        self._running = asyncio.create_task(self._run())
         self._running.add_done_callback(lambda _: self.happened.note())
         return self._running
+
+    async def _run(self) -> None:
+        reading = asyncio.create_task(self._read())
+        running = asyncio.create_task(self.pipeline.run(self._stopping, self.finish_within_seconds))
+        try:
+            await asyncio.wait([reading, running], return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                reading.result()
+            await running
+        finally:
+            await end([reading, running])
+
+    async def _read(self) -> None:
+        """Hand over what is committed, as the daemon's reader does."""
+        pipeline, before = self.pipeline, position(0)
+        while not pipeline.closed:
+            if not pipeline.has_room:
+                with self.reader.blocked():
+                    await pipeline.until_room()
+            with pipeline.reading() as meanwhile:
+                page = await self.store.read_page(before, self._page_size)
+                pipeline.hand_over(page, meanwhile, before, None)
+            before = page.position
+            if page.changes:
+                self.reader.found()
+            if page.at_end:
+                await self.reader.until_woken()
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -351,8 +410,13 @@ class ScriptedPipeline(AbstractAsyncContextManager["ScriptedPipeline"]):
 
     async def stop(self) -> None:
         """Stop it as the supervisor does, and wait for its end."""
-        self._stopping.set()
+        self.stop_soon()
         await self.ended()
+
+    def stop_soon(self) -> None:
+        """Stop it as the supervisor does."""
+        if not self._stopping.done():
+            self._stopping.set_result(None)
 
     async def ended(self) -> None:
         """Wait until it ends by itself."""

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cdc_bridge.payload.loader import ROOM_BYTES, SMALL_BYTES
+from cdc_bridge.payload.loaded import ROOM_BYTES, SMALL_BYTES
 from cdc_bridge.transport.message import Message
 from cdc_bridge.transport.outcome import Outcome
 from tests.unit.pipeline.scripted import INVALID, OK, UNAVAILABLE, ScriptedPipeline, change

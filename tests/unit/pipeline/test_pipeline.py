@@ -8,14 +8,26 @@ from itertools import pairwise
 
 import pytest
 
-from cdc_bridge.endpoints.lease import Lease
-from cdc_bridge.errors import LeaseLost, ServerReplaced, StatementFailed
-from cdc_bridge.model import ReservationId
+from cdc_bridge.capture.change_log import LoggedChange, Page
+from cdc_bridge.endpoints.lease import Registration
+from cdc_bridge.errors import LeaseLost, PayloadInvalid, ServerReplaced, StatementFailed
+from cdc_bridge.model import ReservationId, Xid
 from cdc_bridge.pipeline.in_flight import DueRetry
+from cdc_bridge.pipeline.queue import DeliveredMeanwhile
 from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
 from cdc_bridge.transport.message import Message, seq_of
 from cdc_bridge.transport.outcome import Failed, Fault, Outcome
-from tests.unit.pipeline.scripted import GONE, INVALID, OK, REQUEST_SECONDS, UNAVAILABLE, ScriptedPipeline, change
+from tests.unit.pipeline.scripted import (
+    GONE,
+    INVALID,
+    OK,
+    REQUEST_SECONDS,
+    UNAVAILABLE,
+    Gate,
+    ScriptedPipeline,
+    change,
+    position,
+)
 from tests.unit.pipeline.virtual_time import in_virtual_time
 
 
@@ -456,7 +468,6 @@ async def test_window_bounds_what_is_read_and_reading_goes_on_when_there_is_room
         await run.until(lambda: run.store.pages_read == 3)
         await asyncio.sleep(100)
         assert run.store.pages_read == 3
-        assert run.pipeline.unread_since is None
         assert run.pipeline.oldest_in_hand is not None
         run.transport.gate.open()
         await run.until_recorded(*range(1, 101))
@@ -480,7 +491,7 @@ async def test_many_due_retries_leave_room_for_new_changes() -> None:
 async def test_nothing_is_sent_once_another_daemon_has_the_lease() -> None:
     run = ScriptedPipeline()
     run.start()
-    run.store.fencing_token += 1
+    run.store.lease_lost = True
     run.store.commit(change(1))
     with pytest.raises(LeaseLost):
         await run.ended()
@@ -494,7 +505,7 @@ async def test_lease_lost_during_a_request_ends_it_and_records_nothing() -> None
     run.transport.gate.shut()
     run.store.commit(change(1))
     await run.until(lambda: run.transport.gate.waiting == 1)
-    run.store.fencing_token += 1
+    run.store.lease_lost = True
     run.transport.gate.open()
     with pytest.raises(LeaseLost):
         await run.ended()
@@ -504,11 +515,11 @@ async def test_lease_lost_during_a_request_ends_it_and_records_nothing() -> None
 @in_virtual_time
 async def test_nothing_is_taken_while_the_lease_has_ended() -> None:
     async with ScriptedPipeline() as run:
-        run.lease.renew(Lease.now() - 3600, 1)
+        run.registration.renew(Registration.now() - 3600, 1)
         run.store.commit(change(1))
         await asyncio.sleep(100)
         assert run.store.loaded == []
-        run.lease.renew(Lease.now(), 3600)
+        run.registration.renew(Registration.now(), 3600)
         await run.until_recorded(1)
 
 
@@ -591,7 +602,7 @@ async def test_exception_in_a_request_ends_it() -> None:
 
 
 @in_virtual_time
-async def test_change_read_twice_ends_it() -> None:
+async def test_change_that_is_handed_over_twice_is_an_error() -> None:
     run = ScriptedPipeline(page_size=1)
     run.start()
     run.transport.gate.shut()
@@ -676,11 +687,11 @@ async def test_probe_that_is_overdue_counts_as_stalled_since_it_was_due() -> Non
         run.store.commit(change(1))
         await run.until(lambda: run.pipeline.state.failing_since is not None)
         due = now() + 3600
-        run.lease.renew(Lease.now() - 3600, 1)
+        run.registration.renew(Registration.now() - 3600, 1)
         await asyncio.sleep(3700)
         assert run.pipeline.stalled_since == pytest.approx(due)
         run.transport.script = lambda _: OK
-        run.lease.renew(Lease.now(), 3600)
+        run.registration.renew(Registration.now(), 3600)
         await run.until_recorded(1)
 
 
@@ -739,6 +750,23 @@ async def test_stop_does_not_wait_for_what_cannot_be_recorded() -> None:
 
 
 @in_virtual_time
+async def test_delivery_that_somebody_has_locked_is_recorded_once_it_is_free_and_that_is_no_standstill() -> None:
+    async with ScriptedPipeline() as run:
+        run.store.locks = True
+        run.store.commit(change(1, "a"))
+        await asyncio.sleep(3600)
+        stalled_since = run.pipeline.stalled_since
+        assert stalled_since is not None
+        assert now() - stalled_since < 10
+        assert run.pipeline.state.problem == "somebody has locked rows of the delivery log"
+        assert run.transport.seqs == [1]
+        run.store.locks = False
+        await run.until_recorded(1)
+        assert run.pipeline.state.problem is None
+        assert run.store.tries_alone > 100  # Others are not to wait with it.
+
+
+@in_virtual_time
 async def test_pipeline_ends_if_nothing_can_be_recorded_whatever_the_delivery() -> None:
     run = ScriptedPipeline()
     run.store.rejects_all = True
@@ -757,7 +785,6 @@ async def test_replaced_server_ends_the_pipeline_once_its_requests_have_finished
     await run.until(lambda: run.transport.gate.waiting == 1)
     run.store.replaced = True
     run.store.commit(change(2, "other"))
-    await run.until(lambda: run.store.pages_read == 1 and run.pipeline.unread_since is not None)
     await asyncio.sleep(run.finish_within_seconds / 2)
     assert not running.done()
     run.transport.gate.open()
@@ -780,3 +807,127 @@ async def test_replaced_server_ends_the_pipeline_even_if_a_request_hangs() -> No
     with pytest.raises(ServerReplaced):
         await running
     assert now() - began == pytest.approx(run.finish_within_seconds, abs=1)
+
+
+@in_virtual_time
+async def test_pipeline_ends_by_itself_once_there_was_nothing_to_deliver_for_some_time() -> None:
+    run = ScriptedPipeline(rest_after_seconds=3.0)
+    run.start()
+    for seq in range(1, 11):
+        run.store.commit(change(seq))
+        await run.until_recorded(seq)
+        recorded_at = now()
+        await asyncio.sleep(2.9)
+        assert not run.pipeline.closed
+    await run.ended()
+    assert 3.0 <= now() - recorded_at < 6.1
+    assert run.pipeline.closed
+
+
+@in_virtual_time
+async def test_pipeline_ends_by_itself_while_a_retry_is_due_later_and_not_before_one_that_is_due() -> None:
+    run = ScriptedPipeline(rest_after_seconds=3.0)
+    run.store.retry_in(2.9, DueRetry(change(1, "a"), 1, 1, overtaken=False))
+    run.store.retry_in(60, DueRetry(change(2, "b"), 1, 1, overtaken=False))
+    run.start()
+    begun = now()
+    await run.ended()
+    assert run.store.states == {1: "delivered"}
+    assert now() - begun < 10
+
+
+@in_virtual_time
+async def test_pipeline_of_a_failing_endpoint_stays_also_if_nothing_is_left_to_deliver() -> None:
+    run = ScriptedPipeline(rest_after_seconds=3.0)
+    run.start()
+    run.transport.script = lambda _: UNAVAILABLE
+    run.store.commit(change(1, "a"))
+    await run.until(lambda: run.pipeline.state.failing_since is not None)
+    run.store.deleted = {"a"}
+    await run.until_recorded(1, state="skipped")
+    await asyncio.sleep(100)
+    assert not run.pipeline.closed
+    run.transport.script = lambda _: OK
+    run.store.commit(change(2, "b"))
+    await run.until_recorded(2)
+    await run.ended()
+    assert run.pipeline.closed
+
+
+@in_virtual_time
+async def test_pipeline_does_not_end_while_a_request_takes_long_or_a_delivery_is_being_recorded() -> None:
+    run = ScriptedPipeline(rest_after_seconds=3.0)
+    run.start()
+    run.transport.gate.shut()
+    run.store.recording.shut()
+    run.store.commit(change(1))
+    await asyncio.sleep(100)
+    run.transport.gate.open()
+    await asyncio.sleep(100)
+    assert not run.pipeline.closed
+    run.store.recording.open()
+    await run.ended()
+    assert run.store.states == {1: "delivered"}
+
+
+@in_virtual_time
+async def test_page_of_which_everything_was_recorded_before_is_recorded_before_the_pipeline_ends() -> None:
+    run = ScriptedPipeline(rest_after_seconds=3.0)
+    run.start()
+    run.store.recording.shut()
+    run.store.commit(change(1), recorded=True)
+    await asyncio.sleep(20)
+    run.store.recording.open()
+    await run.ended()
+    assert run.store.position == 1
+
+
+@pytest.mark.parametrize("steps", range(12))
+@in_virtual_time
+async def test_change_that_is_handed_over_as_the_pipeline_is_about_to_end_is_delivered(steps: int) -> None:
+    run = ScriptedPipeline(rest_after_seconds=3.0)
+    run.start()
+    pipeline = run.pipeline
+    await asyncio.sleep(3.0)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if not pipeline.closed:  # Else another pipeline is made for it.
+        page = Page((LoggedChange(Xid(1), change(1)),), position(1), at_end=True)
+        pipeline.hand_over(page, DeliveredMeanwhile(), position(0), None)
+        await run.until_recorded(1)
+    await run.ended()
+
+
+@pytest.mark.parametrize("ends", ["410", "payload", "stop"])
+@in_virtual_time
+async def test_pipeline_that_finishes_as_it_may_deliver_no_more_takes_no_changes_and_leaves_them_to_no_other(
+    ends: str,
+) -> None:
+    run = ScriptedPipeline(max_in_flight=2, rest_after_seconds=3.0)
+    running = run.start()
+    run.transport.script = lambda message: GONE if message.subject == "gone" else OK
+    run.transport.gate.shut()
+    run.store.commit(change(1, "long"))
+    await run.until(lambda: run.transport.gate.waiting == 1)
+    if ends == "410":
+        run.transport.gate_of["gone"] = Gate()
+        run.store.commit(change(2, "gone"))
+    elif ends == "payload":
+        run.store.invalid = PayloadInvalid("column missing")
+        run.store.commit(change(2, "other"))
+    else:
+        run.stop_soon()
+    while run.pipeline.has_room:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(10)
+    assert not running.done()
+    assert not run.pipeline.closed
+    assert not run.pipeline.has_room
+    run.transport.gate.open()
+    if ends == "payload":
+        with pytest.raises(PayloadInvalid):
+            await running
+    else:
+        await running
+    assert run.store.states == {1: "delivered"}
+    assert not run.pipeline.closed

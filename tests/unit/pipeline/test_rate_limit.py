@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from cdc_bridge.endpoints.lease import Lease
+from cdc_bridge.endpoints.lease import Registration
 from cdc_bridge.transport.outcome import Failed, Fault
 from tests.unit.pipeline.scripted import INVALID, OK, ScriptedPipeline, change
 from tests.unit.pipeline.test_token_bucket import most_in_a_second
@@ -128,10 +128,10 @@ async def test_request_that_is_not_sent_though_there_is_a_token_counts_as_stalle
         run.store.commit(change(1), change(2, "other"))
         await run.until_recorded(1)
         (first,) = run.transport.sent_at
-        run.lease.renew(Lease.now() - 3600, 1)
+        run.registration.renew(Registration.now() - 3600, 1)
         await asyncio.sleep(200)
         assert run.pipeline.stalled_since == pytest.approx(first + 102, abs=0.1)
-        run.lease.renew(Lease.now(), 3600)
+        run.registration.renew(Registration.now(), 3600)
         await run.until_recorded(2)
 
 

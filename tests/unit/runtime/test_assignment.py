@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+
+import pytest
 
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
-from cdc_bridge.runtime.assignment import plan
+from cdc_bridge.runtime.assignment import Plan
+from cdc_bridge.runtime.assignment import plan as plan_of_all
 from tests.unit.runtime.scripted import TILL, listed
 
 
@@ -27,65 +31,99 @@ def of_other_settings(_: ListedEndpoint) -> Endpoint | None:
 LEASED = {EndpointId(1): TILL}
 
 
+def plan(
+    endpoints: list[ListedEndpoint],
+    leased: Mapping[EndpointId, Endpoint] = {},
+    definition_of: object = as_defined,
+    *,
+    free: Collection[EndpointId] | None = None,
+    pauses: Mapping[EndpointId, float] = {},
+    alone: bool = True,
+) -> Plan:
+    """Plan with all endpoints free that are not leased here, unless said otherwise."""
+    if free is None:
+        free = {one.endpoint_id for one in endpoints} - leased.keys()
+    return plan_of_all(endpoints, free, leased, definition_of, pauses, alone=alone)  # type: ignore[arg-type]
+
+
 def test_free_endpoint_is_acquired() -> None:
     endpoint = listed()
-    assert plan([endpoint], {}, as_defined, {}).acquire == [(endpoint, TILL)]
+    assert plan([endpoint]).acquire == [(endpoint, TILL)]
 
 
-def test_half_of_the_free_endpoints_is_acquired_at_a_time() -> None:
-    five = [listed(number) for number in range(5)]
-    planned = plan(five, {}, as_defined, {})
+def test_daemon_that_is_alone_acquires_all_free_endpoints_at_once() -> None:
+    planned = plan([listed(number) for number in range(5)])
+    assert [endpoint.endpoint_id for endpoint, _ in planned.acquire] == [0, 1, 2, 3, 4]
+    assert planned.look_again_in_seconds is None
+
+
+def test_half_of_the_free_endpoints_is_acquired_at_a_time_beside_another_daemon() -> None:
+    planned = plan([listed(number) for number in range(5)], alone=False)
     assert [endpoint.endpoint_id for endpoint, _ in planned.acquire] == [0, 1, 2]
     assert planned.look_again_in_seconds == 0
 
 
-def test_endpoint_of_another_daemon_is_looked_at_again_when_its_lease_ends() -> None:
-    planned = plan(
-        [listed(1, free=False, lease_ends_in_seconds=7.0), listed(2, free=False, lease_ends_in_seconds=3.0)],
-        {},
-        as_defined,
-        {},
-    )
-    assert (planned.acquire, planned.look_again_in_seconds) == ([], 3.0)
+def test_last_free_endpoint_is_acquired_beside_another_daemon() -> None:
+    planned = plan([listed()], alone=False)
+    assert len(planned.acquire) == 1
+    assert planned.look_again_in_seconds is None
+
+
+def test_endpoint_of_another_daemon_is_left_to_it() -> None:
+    planned = plan([listed(1), listed(2)], free=())
+    assert (planned.acquire, planned.look_again_in_seconds) == ([], None)
 
 
 def test_endpoint_that_crashed_is_acquired_after_a_pause() -> None:
-    planned = plan([listed()], {}, as_defined, {EndpointId(1): 2.5})
+    planned = plan([listed()], pauses={EndpointId(1): 2.5})
     assert (planned.acquire, planned.look_again_in_seconds) == ([], 2.5)
-    assert plan([listed()], {}, as_defined, {EndpointId(1): -1.0}).acquire != []
+    assert plan([listed()], pauses={EndpointId(1): -1.0}).acquire != []
+
+
+def test_first_of_several_pauses_counts() -> None:
+    pauses = {EndpointId(1): 2.5, EndpointId(2): 0.5, EndpointId(3): 1.5}
+    assert plan([listed(1), listed(2), listed(3)], pauses=pauses).look_again_in_seconds == 0.5
 
 
 def test_endpoint_with_the_same_definition_goes_on() -> None:
-    assert plan([listed()], LEASED, as_defined, {}).stop == set()
+    assert plan([listed()], LEASED).stop == set()
 
 
 def test_endpoint_with_another_definition_is_stopped() -> None:
-    assert plan([listed()], LEASED, lambda _: replace(TILL, max_in_flight=1), {}).stop == {1}
+    assert plan([listed()], LEASED, lambda _: replace(TILL, max_in_flight=1)).stop == {1}
 
 
-def test_paused_disabled_and_removed_endpoints_are_stopped_and_not_acquired() -> None:
-    assert plan([listed(paused=True)], LEASED, as_defined, {}).stop == {1}
-    assert plan([listed(disabled=True)], LEASED, as_defined, {}).stop == {1}
-    assert plan([], LEASED, as_defined, {}).stop == {1}
-    assert plan([listed(paused=True), listed(2, disabled=True)], {}, as_defined, {}).acquire == []
+@pytest.mark.parametrize("endpoints", [[listed(paused=True)], [listed(disabled=True)], []])
+def test_paused_disabled_and_removed_endpoints_are_stopped(endpoints: list[ListedEndpoint]) -> None:
+    assert plan(endpoints, LEASED).stop == {1}
 
 
-def test_invalid_endpoint_is_stopped_and_reported() -> None:
-    planned = plan([listed()], LEASED, invalid, {})
+def test_endpoint_that_was_paused_since_it_was_found_free_is_not_acquired() -> None:
+    assert plan([listed(paused=True), listed(2, disabled=True)]).acquire == []
+
+
+def test_invalid_endpoint_is_stopped_and_reported_once_it_is_released() -> None:
+    planned = plan([listed()], LEASED, invalid)
     assert planned.stop == {1}
+    assert planned.problems == []
+
+
+def test_invalid_endpoint_that_is_free_is_reported_and_not_acquired() -> None:
+    planned = plan([listed()], {}, invalid)
+    assert planned.acquire == []
     assert [problem for _, problem in planned.problems] == ["url has to begin with https://"]
 
 
 def test_endpoint_that_is_invalid_here_and_leased_elsewhere_is_no_problem() -> None:
-    assert plan([listed(free=False)], {}, invalid, {}).problems == []
+    assert plan([listed()], {}, invalid, free=()).problems == []
 
 
 def test_endpoint_that_another_daemon_declares_is_left_to_it() -> None:
-    planned = plan([listed(in_settings=True)], {}, of_other_settings, {})
+    planned = plan([listed(in_settings=True)], {}, of_other_settings)
     assert (planned.acquire, planned.problems) == ([], [])
 
 
 def test_position_of_another_cluster_is_reported_and_not_acquired() -> None:
-    planned = plan([listed(same_cluster=False)], {}, as_defined, {})
+    planned = plan([listed(same_cluster=False)])
     assert planned.acquire == []
     assert [problem for _, problem in planned.problems] == [RESTORED_ELSEWHERE]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,8 +10,8 @@ from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.model import ReservationId, Seq
-from cdc_bridge.runtime.readiness import Part, Problem, find_problems, headline
-from tests.support.overviews import endpoint_overview
+from cdc_bridge.runtime.readiness import Part, Problem, find_problems
+from tests.support.overviews import endpoint_overview, endpoint_survey
 
 HEALTHY = endpoint_overview()
 BEHIND = replace(
@@ -26,7 +27,7 @@ OLDEST = replace(
     oldest_pending_attempts=7,
     oldest_pending_error="HTTP 422 Unprocessable Entity",
 )
-NO_PROBLEM = {
+NO_PROBLEM: dict[str, Any] = {
     "database": None,
     "checks": (),
     "polling_because": None,
@@ -36,7 +37,10 @@ NO_PROBLEM = {
 
 
 def found(**other: object) -> list[Problem]:
-    return find_problems(**NO_PROBLEM | other)  # type: ignore[arg-type]
+    asked: dict[str, Any] = NO_PROBLEM | other
+    if asked["endpoints"] is not None:
+        asked["endpoints"] = endpoint_survey(asked["endpoints"], asked["max_lag_seconds"])
+    return find_problems(**asked)
 
 
 def lines(**other: object) -> list[str]:
@@ -119,6 +123,22 @@ def test_endpoint_between_two_daemons_is_no_problem_however_little_lag_is_allowe
     assert lines(endpoints=[handed_over], max_lag_seconds=1) == []
 
 
+def test_many_endpoints_with_the_same_problem_are_one_problem_and_a_few_are_named() -> None:
+    reason = "capture is not attached to any table"
+    invalid = [replace(HEALTHY, name=f"r{number}", status=EndpointStatus.INVALID, reason=reason) for number in range(6)]
+    assert lines(endpoints=invalid) == [
+        f"endpoint: 6 endpoints are invalid: such as r0: {reason} -> cdc-bridge endpoint list --status invalid"
+    ]
+    assert len(lines(endpoints=invalid[:5])) == 5
+
+
+def test_many_endpoints_that_are_behind_are_one_problem_with_the_longest_lag() -> None:
+    late = [replace(BEHIND, name=f"r{number}", lag_seconds=400.0 + 60 * number) for number in range(6)]
+    (problem,) = lines(endpoints=late)
+    assert problem.startswith("lag: 6 endpoints are behind, up to 12 min: such as r5: failing, backlog 7: HTTP 503")
+    assert problem.endswith("-> cdc-bridge status")
+
+
 def test_no_endpoint_is_a_problem_unless_the_database_is_lost() -> None:
     (problem,) = lines(endpoints=[])
     assert problem.startswith("endpoint: there is no endpoint, so nothing is delivered -> ")
@@ -137,22 +157,19 @@ def test_failed_checks_are_problems_and_warnings_are_not() -> None:
 
 
 def test_every_part_can_have_a_problem() -> None:
-    problems = find_problems(
+    problems = found(
         database="does not respond",
         checks=[Check(name, Verdict.FAILED, "wrong") for name in ("installation", "mapping", "capture")],
         polling_because="LISTEN failed",
         endpoints=[BEHIND, replace(HEALTHY, status=EndpointStatus.DISABLED)],
         max_lag_seconds=300,
         out_of="this process ran out of memory",
+        alerts="alert_url: HTTP 404 Not Found",
     )
     assert {problem.part for problem in problems} == set(Part)
 
 
-def test_headline_has_the_first_problems_in_one_sentence() -> None:
+def test_more_than_a_few_endpoints_with_one_problem_are_counted() -> None:
     disabled = replace(HEALTHY, name="old-till", status=EndpointStatus.DISABLED)
-    assert headline(found(endpoints=[disabled, replace(BEHIND, lag_seconds=301.0)])) == (
-        "2 problems: old-till is disabled; till is 5 min behind."
-    )
-    assert headline(found(endpoints=[disabled])) == "1 problem: old-till is disabled."
-    assert headline(found(endpoints=[disabled] * 5)).endswith("old-till is disabled; 2 more.")
-    assert headline([]) == ""
+    assert [problem.summary for problem in found(endpoints=[disabled] * 5)] == ["old-till is disabled"] * 5
+    assert [problem.summary for problem in found(endpoints=[disabled] * 6)] == ["6 endpoints are disabled"]

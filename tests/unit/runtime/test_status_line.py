@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from cdc_bridge.runtime.status_line import describe
+from cdc_bridge.runtime.status_line import describe, describe_many
 
 
 def test_each_of_few_endpoints_is_named_with_its_status_and_reason() -> None:
@@ -9,5 +9,4 @@ def test_each_of_few_endpoints_is_named_with_its_status_and_reason() -> None:
 
 
 def test_of_many_endpoints_the_statuses_are_counted() -> None:
-    statuses = [(f"till-{number}", "healthy" if number else "failing", None) for number in range(12)]
-    assert describe(statuses) == "12 endpoints: 1 failing, 11 healthy"
+    assert describe_many([("healthy", 9_990), ("failing", 10)]) == "10,000 endpoints: 9,990 healthy, 10 failing"

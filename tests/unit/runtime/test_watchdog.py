@@ -79,28 +79,40 @@ async def test_endpoints_that_are_looked_at_seldom_are_not_stuck(watch: Watch) -
         await watch.look_each_second(1)
 
 
-@pytest.mark.parametrize(
-    ("standstill", "problem", "seconds"),
-    [
-        ("stalled_since", "no progress for 21 s", 20),  # a request may take 15 s
-        ("unread_since", "change log not read for 7 s", 6),
-    ],
-)
-async def test_stuck_endpoint_is_released_with_the_reason_and_the_other_one_is_not(
-    watch: Watch, standstill: str, problem: str, seconds: int
-) -> None:
+async def test_stuck_endpoint_is_released_with_the_reason_and_the_other_one_is_not(watch: Watch) -> None:
     pipeline, _ = await watch.daemon.lease(listed(), listed(2, "bar"))
     watch.daemon.coordinator.look_every_seconds = 1000
-    setattr(pipeline, standstill, watch.daemon.now)
-    await watch.look_each_second(seconds)
-    with pytest.raises(Stuck, match=f"endpoint till: {problem}"):
+    pipeline.stalled_since = watch.daemon.now
+    await watch.look_each_second(20)  # a request may take 15 s
+    with pytest.raises(Stuck, match="endpoint till: no progress for 21 s"):
         await watch.look_each_second(1)
-    assert [(one.endpoint_id, one.problem) for one in watch.daemon.store.releases] == [(1, f"stuck: {problem}")]
+    assert [(one.endpoint_id, one.problem) for one in watch.daemon.store.releases] == [
+        (1, "stuck: no progress for 21 s")
+    ]
 
 
 async def test_endpoint_without_a_valid_lease_is_not_stuck(watch: Watch) -> None:
     (pipeline,) = await watch.daemon.lease(listed())
     watch.daemon.coordinator.look_every_seconds = 1000
     pipeline.stalled_since = watch.daemon.now
-    watch.daemon.leased("till").lease.renew(asked_at=0.0, lease_seconds=0.0)
+    watch.daemon.delivering[0].registration.renew(asked_at=0.0, lease_seconds=0.0)
     await watch.look_each_second(100)
+
+
+async def test_endpoint_without_a_pipeline_is_not_stuck(watch: Watch) -> None:
+    (pipeline,) = await watch.daemon.lease(listed())
+    watch.daemon.coordinator.look_every_seconds = 1000
+    pipeline.stalled_since = watch.daemon.now
+    pipeline.rest()
+    await watch.daemon.supervisor.ended()
+    await watch.look_each_second(100)
+
+
+async def test_change_log_that_is_not_read_is_stuck_and_no_endpoint_is_given_up(watch: Watch) -> None:
+    await watch.daemon.lease(listed(), listed(2, "bar"))
+    watch.daemon.coordinator.look_every_seconds = 1000
+    watch.daemon.delivering[0].unread_since = watch.daemon.now
+    await watch.look_each_second(6)  # it may be read once a second
+    with pytest.raises(Stuck, match="change log not read for 7 s"):
+        await watch.look_each_second(1)
+    assert watch.daemon.store.releases == []

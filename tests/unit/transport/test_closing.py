@@ -58,7 +58,7 @@ async def test_connection_is_closed_in_order_when_its_age_is_over(
 async def test_connection_is_closed_in_order_when_it_was_idle_for_long(
     closing_receiver: BlockingReceiver, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdc_bridge.transport.client._KEEPALIVE_SECONDS", 0.1)
+    monkeypatch.setattr("cdc_bridge.transport.pools.KEEPALIVE_SECONDS", 0.1)
     transport = await used(closing_receiver, certificates)
     try:
         assert await closing_receiver.next_end() == "in order"

@@ -16,8 +16,8 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
 from cdc_bridge.transport import exhaustion
-from cdc_bridge.transport.client import tls_context
 from cdc_bridge.transport.exhaustion import exhausted_resource, lowest_free_descriptor
+from cdc_bridge.transport.tls import tls_context
 from tests.unit.runtime.scripted import TILL
 
 KEY = ConnectionKey("till.example", 443, True, True, None, None, None)

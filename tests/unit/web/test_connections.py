@@ -53,6 +53,7 @@ def test_trusted_connections_do_not_count_among_their_clients_and_yield_last(des
     for each in trusted:
         each.handling = True
     assert to_displace("b", trusted, LATER) is trusted[0]
+    assert to_displace("b", trusted, 9.0) is None  # Its handler has had little time.
 
 
 def test_of_those_that_wait_the_oldest_silent_one_of_the_client_with_most_is_rejected(

@@ -1,0 +1,1 @@
+"""Who may use dashboard, HTTP API and portal: tokens with a name and a right."""

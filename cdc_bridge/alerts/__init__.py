@@ -1,0 +1,1 @@
+"""Alerts: alert people when health turns red, and when it is green again."""

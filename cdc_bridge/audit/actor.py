@@ -1,0 +1,48 @@
+"""Who changes something."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from dataclasses import dataclass
+from enum import StrEnum
+
+_MAX_CHARACTERS = 300
+
+
+class Via(StrEnum):
+    """The way that somebody came."""
+
+    DASHBOARD = "dashboard"
+    API = "api"
+    PORTAL = "portal"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes something, for the audit log."""
+
+    who: str
+    """Name of the token; of a command, the user of the operating system and the host."""
+    via: Via
+    address: str | None = None
+    """Address of the client; ``None``: there is none."""
+
+
+def of_command() -> Actor:
+    """Return who runs this command."""
+    user = _name_of(os.getuid())
+    # The name alone says little of whoever became root.
+    before = os.environ.get("SUDO_USER", "")
+    who = f"{user}@{socket.gethostname()}" if before in {"", user} else f"{before} as {user}@{socket.gethostname()}"
+    return Actor(who.encode(errors="replace").decode().replace("\0", "")[:_MAX_CHARACTERS], Via.COMMAND)
+
+
+def _name_of(user_id: int) -> str:
+    """Return a user's name; the environment's may be anybody's."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:  # As in a container.
+        return str(user_id)
