@@ -16,7 +16,8 @@ from typing import Self
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres, end_with_parent, free_port
+from cdc_bridge.demo.ports import free_port
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres, end_with_parent
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.schema.install import install
 from cdc_bridge.schema.sql_text import sql_folder

@@ -18,7 +18,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from typing import Any, Literal, Self
 
 import psycopg
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.own_files import write_own
 
@@ -294,14 +294,6 @@ def _ordinary_user() -> dict[str, Any]:
         return {}
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def end_with_parent() -> None:

@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from cdc_bridge.demo.ports import free_port
 from tests.bench.drains import drain, prepare
 from tests.bench.figures import Goal, Measured, alone, by_turns, compared
 from tests.bench.scale import Scale
 from tests.bench.stage import Stage
-from tests.support.http import free_port
 from tests.support.page import TOKEN, Visitor
 
 _WINDOWS = ("/", "/deliveries", "/endpoints/default")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from cdc_bridge.demo.ports import free_port
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.http import figures, free_port, until_told
+from tests.support.http import figures, until_told
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
 from tests.support.responses import Response

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.schema.sql_text import sql_folder
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
-from tests.support.http import free_port, until_told
+from tests.support.http import until_told
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 

@@ -8,9 +8,10 @@ import signal
 
 import pytest
 
+from cdc_bridge.demo.ports import free_port
 from tests.support.bridge import Bridge, Bridges, run_command
 from tests.support.databases import Database
-from tests.support.http import figures, free_port, get, until_told
+from tests.support.http import figures, get, until_told
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
 from tests.support.responses import Response

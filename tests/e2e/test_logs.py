@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.schema.sql_text import sql_folder
 from tests.support.bridge import SECRET, Bridges, run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
-from tests.support.http import free_port, get, until_told
+from tests.support.http import get, until_told
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.service_manager import listening_service_manager

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
+from cdc_bridge.demo.ports import free_port
 from tests.support.bridge import Bridge, Bridges, run_command
 from tests.support.databases import Database
-from tests.support.http import figures, free_port, get, until_told
+from tests.support.http import figures, get, until_told
 from tests.support.many_endpoints import BY_STATUS, ENDPOINTS
 from tests.support.page import TOKEN, Visitor
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from cdc_bridge.demo.ports import free_port
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
-from tests.support.http import figures, free_port, get
+from tests.support.http import figures, get
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
 from tests.support.waiting import PATIENCE_SECONDS, until

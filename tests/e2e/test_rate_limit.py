@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from cdc_bridge.demo.ports import free_port
 from tests.support.bridge import Bridges, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands
-from tests.support.http import figures, free_port, get
+from tests.support.http import figures, get
 from tests.support.receiver import Receiver
 from tests.support.waiting import PATIENCE_SECONDS
 

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.support.bridge import run_command
-from tests.support.http import free_port
 
 PASSWORD = "top-secret-word"
 ENDPOINT = {"CDC_BRIDGE_ENDPOINT_URL": "https://till.example/reservations"}

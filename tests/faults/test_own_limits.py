@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from cdc_bridge.demo.ports import free_port
 from tests.faults.few_descriptors import HOG_VARIABLE, LIMIT_VARIABLE
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
 from tests.support.figures import Figures
 from tests.support.http import figures as metrics_of
-from tests.support.http import free_port, get, until_told
+from tests.support.http import get, until_told
 from tests.support.length import chosen
 from tests.support.receiver import Receiver
 from tests.support.responses import Response

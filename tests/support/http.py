@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -11,12 +10,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.waiting import PATIENCE_SECONDS
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def get(port: int, path: str) -> tuple[int, str]:

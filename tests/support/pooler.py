@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cdc_bridge.demo.throwaway_postgres import free_port
+from cdc_bridge.demo.ports import free_port
 from tests.support.databases import Database
 from tests.support.waiting import PATIENCE_SECONDS
 

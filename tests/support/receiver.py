@@ -13,6 +13,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.transport.message import seq_of
 from tests.support.contract import look_at_request
 from tests.support.responses import Response, respond
@@ -60,7 +61,7 @@ class Receiver:
         self.tls = tls
         """What it speaks once it is started (again)."""
         self._runner: web.AppRunner | None = None
-        self._port = 0
+        self._port = free_port()
         self._arrived = asyncio.Condition()
         self.script: Script = lambda _: Response()
         self.requests: list[ReceivedRequest] = []
@@ -82,7 +83,6 @@ class Receiver:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=self.tls, reuse_address=True).start()
-        self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Close all connections and refuse new ones."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres, free_port
+from cdc_bridge.demo.ports import free_port
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from tests.support.server import SETTINGS, in_memory
 
 

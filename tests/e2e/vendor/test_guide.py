@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.outcome import Delivered, Fault, judge
@@ -70,12 +71,6 @@ def shell(tmp_path: Path) -> Iterator[Any]:
     for process in running:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=PATIENCE_SECONDS)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def wait_until_called(port: int, process: subprocess.Popen[bytes]) -> None:

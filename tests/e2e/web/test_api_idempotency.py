@@ -9,10 +9,10 @@ import aiohttp
 import psycopg
 import pytest
 
+from cdc_bridge.demo.ports import free_port
 from tests.support.api import API_SETTINGS, ApiClient
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
-from tests.support.http import free_port
 from tests.support.receiver import Receiver
 from tests.support.waiting import until
 

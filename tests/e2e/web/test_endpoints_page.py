@@ -6,10 +6,10 @@ import re
 from base64 import b64encode
 from html import unescape
 
+from cdc_bridge.demo.ports import free_port
 from tests.support.bridge import Bridge, Bridges
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
-from tests.support.http import free_port
 from tests.support.page import TOKEN, Visitor, until_on_page
 from tests.support.payloads import define_payload
 from tests.support.receiver import Receiver

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
 from cdc_bridge.web.listen_settings import listen_settings
 from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
-from tests.support.http import free_port
 
 TOKEN = SecretStr("a token of twenty characters")
 

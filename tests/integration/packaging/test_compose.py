@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +17,7 @@ from packaging.requirements import Requirement
 from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
 
+from cdc_bridge.demo.ports import free_port
 from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.schema.sql_text import sql_folder
 from cdc_bridge.settings import PREFIX, Settings
@@ -200,12 +200,6 @@ def test_certificate_is_the_receivers_and_stays_when_all_is_started_again(packag
     assert {path: path.read_bytes() for path in packages.kept.iterdir()} == files
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 class Here:
     """Stands on this machine for what the file's words name inside the containers."""
 
@@ -215,8 +209,8 @@ class Here:
             KEPT: str(packages.kept),
             "//receiver:": "//localhost:",
             "0.0.0.0": "127.0.0.1",
-            PORT: free_port(),
-            BRIDGE["environment"]["CDC_BRIDGE_WEB_PORT"]: free_port(),
+            PORT: str(free_port()),
+            BRIDGE["environment"]["CDC_BRIDGE_WEB_PORT"]: str(free_port()),
         }
 
     def words(self, *words: str) -> list[str]:
