@@ -60,7 +60,7 @@ _COMMANDS = (
     _Entry(_DELIVERIES, "erase", "erase:erase", "Erase a reservation from the change log and the delivery log."),
     _Entry(_DELIVERIES, "payload", "payload:payload", "Print the request body of a reservation as it is now."),
     _Entry(_DATABASE, "install", "install:install", "Install or upgrade the schema in the e-Res database."),
-    _Entry(_DATABASE, "mapping", "mapping:app", "Check a mapping before it is installed."),
+    _Entry(_DATABASE, "mapping", "mapping:app", "Draft a mapping, and check it."),
     _Entry(_DATABASE, "uninstall", "install:uninstall", "Remove the schema from the e-Res database."),
     _Entry(_VENDORS, "contract", "contract:app", "Print schema, OpenAPI documents, examples, test vector, receivers."),
     _Entry(_VENDORS, "receive", "receive:receive", "Receive and verify webhooks on this machine.", "receive"),

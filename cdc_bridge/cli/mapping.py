@@ -9,16 +9,18 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.checks.mapping import reservation_problems
+from cdc_bridge.cli.mapping_draft import mapping_draft
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
 from cdc_bridge.console import print_line
 from cdc_bridge.schema.install import dry_run
 
-app = typer.Typer(name="mapping", help="Check a mapping before it is installed.", no_args_is_help=True)
+app = typer.Typer(name="mapping", help="Draft a mapping, and check it before it is installed.", no_args_is_help=True)
+app.command("draft")(mapping_draft)
 
 
 @app.callback()
 def mapping() -> None:
-    """Check a mapping before it is installed."""
+    """Draft a mapping, and check it before it is installed."""
 
 
 @app.command()

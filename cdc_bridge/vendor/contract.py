@@ -37,8 +37,8 @@ _FITTING = {
     form: types | _JSON
     for form, types in {
         "text": TEXT_TYPES | {"uuid", "date", "timestamptz", "bool"},
-        "key": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
-        "keyOrNone": TEXT_TYPES | {"uuid"} | _WHOLE_NUMBERS,
+        "key": TEXT_TYPES | {"uuid", "numeric"} | _WHOLE_NUMBERS,
+        "keyOrNone": TEXT_TYPES | {"uuid", "numeric"} | _WHOLE_NUMBERS,
         "flag": TEXT_TYPES | {"bool"},
         "instant": frozenset({"timestamptz"}),
         "count": _NUMBERS,

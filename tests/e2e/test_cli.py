@@ -22,6 +22,7 @@ COMMANDS = (
     "check",
     "install",
     "mapping check",
+    "mapping draft",
     "uninstall",
     *(f"endpoint {command}" for command in ENDPOINT_COMMANDS),
     "payload",

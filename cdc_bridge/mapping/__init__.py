@@ -1,0 +1,1 @@
+"""Drafts a mapping from the catalogue of a database."""

@@ -1,0 +1,99 @@
+"""Writes a draft as a mapping file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cdc_bridge.mapping.draft import Draft, Line
+from cdc_bridge.mapping.expressions import literal, quoted
+from cdc_bridge.mapping.joins import RESERVATION, written
+from cdc_bridge.vendor.contract import schema
+
+_WIDTH = 120
+
+
+def text_of(draft: Draft) -> str:
+    """Return the mapping file."""
+    tables = [*draft.reads, *draft.others]
+    schemas = dict.fromkeys(quoted(table.schema) for table in tables)
+    meanings = _meanings()
+    columns = [_column(line, meanings.get(line.key, ""), last=line is draft.lines[-1]) for line in draft.lines]
+    joins = [join.text for join in draft.joins]
+    attached = [
+        f"select cdc_bridge.attach({literal(written(table))}, {literal(draft.key)});"
+        for table in (draft.reservation, *draft.others)
+    ]
+    return "\n".join(
+        [
+            "-- The mapping, drafted from the catalogue. A proposal: look at each line, at those with TODO first.",
+            "-- Then: cdc-bridge mapping check FILE; cdc-bridge install --mapping FILE. See cdc-bridge guide mapping.",
+            "",
+            "-- Reservations are loaded as cdc_bridge_loader. No other role of ours has a right on e-Res's tables.",
+            f"grant usage on schema {', '.join(schemas)} to cdc_bridge_loader;",
+            *_wrapped("grant select on ", list(dict.fromkeys(map(written, tables))), " to cdc_bridge_loader;"),
+            "",
+            "select cdc_bridge.define_payload('reservation', $query$",
+            "select",
+            *columns,
+            _from(draft),
+            *joins,
+            "$query$);",
+            "",
+            *attached,
+            "",
+        ]
+    )
+
+
+def _wrapped(first: str, names: Sequence[str], last: str) -> list[str]:
+    """Return a statement with a list of names, in lines that are not too long."""
+    lines = [first]
+    for number, name in enumerate(names):
+        text = name + (last if number == len(names) - 1 else ", ")
+        if len(lines[-1]) + len(text) > _WIDTH:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("  ")
+        lines[-1] += text
+    return lines
+
+
+def _from(draft: Draft) -> str:
+    if not draft.others:
+        return f"from {written(draft.reservation)} {RESERVATION}"
+    union = " union all ".join(f"select * from {written(table)}" for table in (draft.reservation, *draft.others))
+    return f"from ({union}) {RESERVATION}"
+
+
+def _column(line: Line, meaning: str, *, last: bool) -> str:
+    plain = line.sql.rpartition(".")[2].strip('"')
+    name = f'"{line.key}"' if "." in line.key or line.key.startswith("@") else line.key
+    selected = line.sql if plain == line.key and "(" not in line.sql else f"{line.sql} as {name}"
+    text = f"  {selected}{'' if last else ','}"
+    notes = []
+    if not line.found:
+        notes.append(f"TODO no source found. {meaning}")
+    elif line.doubt:
+        notes.append(f"TODO {line.doubt}")
+    notes += [f"or: {other}" for other in line.alternatives]
+    if not notes:
+        return text
+    first, *others = notes
+    if len(text) + len(first) + 5 <= _WIDTH:
+        text += f"  -- {first}"
+    else:
+        text = f"  -- {first}\n{text}"
+    return "\n".join([text, *(f"  -- {other}" for other in others)])
+
+
+def _meanings() -> dict[str, str]:
+    found = {}
+    for key, value in schema()["properties"].items():
+        inner = (
+            {f"{key}.{name}": each for name, each in value["properties"].items()}
+            if "properties" in value
+            else {key: value}
+        )
+        for name, each in inner.items():
+            title, description = each.get("title", ""), each.get("description", "")
+            found[name] = f"{title}: {description}" if description else title
+    return found

@@ -1,0 +1,207 @@
+"""Which tables hold reservations, customers and calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from cdc_bridge.errors import NotFound, WrongUsage
+from cdc_bridge.mapping.catalogue import Catalogue, Column, ForeignKey, Table
+from cdc_bridge.mapping.joins import is_between
+from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Words, stems, vocabulary, words_of
+
+NONE = "none"
+"""In place of a table's name: there is none."""
+
+_A_COLUMN, _MOST_OF_COLUMNS, _ENOUGH_COLUMNS = 0.08, 0.5, 3
+"""What each column that is recognised adds to the likeness of a table; what all add at most; what will do by itself."""
+_A_ROW = 0.01
+_NOT_THE_TABLE, _BETWEEN = 0.4, 0.3
+_COLUMNS_OF = {
+    "reservation": [
+        "datetime",
+        "adults",
+        "children",
+        "status",
+        "duration",
+        "reference",
+        "notes",
+        "tables",
+        "deposit_due",
+        "cancelled",
+    ],
+    "customer": [f"customer.{key}" for key in ["firstname", "surname", "email", "phone", "mobile", "vip", "postcode"]],
+    "call": [f"call.{key}" for key in ["number", "ext_sid", "provider_sid"]],
+}
+_KEY_FAMILIES = (
+    frozenset({"int2", "int4", "int8", "numeric"}),
+    frozenset({"text", "varchar", "bpchar", "name", "citext"}),
+    frozenset({"uuid"}),
+)
+_PREFIXES = stems("tbl table tb t app core main public")
+_SAY_NOTHING = stems("id number code key name ref codigo codice kode cod cd")
+
+
+def ranked(role: str, tables: Iterable[Table]) -> list[Table]:
+    """Return the tables that may have a role, the likeliest first."""
+    scored = sorted(((_likeness(table, role), table) for table in tables), key=lambda each: (-each[0], str(each[1])))
+    return [table for likeness, table in scored if likeness > TAKEN_FROM]
+
+
+def _likeness(table: Table, role: str) -> float:
+    known, words = vocabulary(), words_of(table.name)
+    named = known.tables[role].likeness(words, prefixes_of(table), words_of(table.comment))
+    own = {*words, *known.context_of(role)}
+    columns = [words_of(name) for name in table.columns]
+    looked_for = [known.keys[key] for key in _COLUMNS_OF[role]]
+    if role == "reservation":
+        looked_for.append(known.other("adults", "total"))
+    found = sum(any(terms.says(column, own) for column in columns) for terms in looked_for)
+    if not named and found < _ENOUGH_COLUMNS:
+        return 0.0
+    score = named + min(_A_COLUMN * found, _MOST_OF_COLUMNS) + _A_ROW * math.log10(max(table.rows, 1))
+    if is_between(table):
+        score *= _BETWEEN
+    return score * (_NOT_THE_TABLE if known.not_the_table & set(words) - known.context_of(role) else 1)
+
+
+def prefixes_of(table: Table) -> frozenset[str]:
+    """Return the words that may stand in front of a table's name and say nothing, as in tbl_guest, crm_contact."""
+    return _PREFIXES | frozenset([*words_of(table.schema), *words_of(table.name)[:-1]])
+
+
+def choose(catalogue: Catalogue, role: str, name: str | None, among: Iterable[Table]) -> Table | None:
+    """Return the table of a role: the one that somebody names, or the likeliest.
+
+    Raises:
+        NotFound: There is no table of that name.
+        WrongUsage: There are several.
+    """
+    if name is None:
+        return next(iter(ranked(role, among)), None)
+    if name == NONE:
+        return None
+    named = catalogue.named(name)
+    if not named:
+        raise NotFound(f"there is no table {name}", f"Tables: {', '.join(map(str, catalogue.tables.values()))}")
+    if len(named) > 1:
+        raise WrongUsage(f"there are several tables {name}: write {' or '.join(map(str, named))}")
+    return named[0]
+
+
+def with_undeclared_keys(catalogue: Catalogue) -> Catalogue:
+    """Add the foreign keys that nobody declared, where a column's name and type say which table it refers to."""
+    keyed = [(table, table.key) for table in catalogue.tables.values() if table.key is not None]
+    return Catalogue(
+        {
+            oid: replace(table, foreign_keys=(*table.foreign_keys, *_undeclared(table, keyed)))
+            for oid, table in catalogue.tables.items()
+        }
+    )
+
+
+def _undeclared(table: Table, keyed: Sequence[tuple[Table, str]]) -> list[ForeignKey]:
+    declared = {column for key in table.foreign_keys for column in key.columns}
+    found = []
+    for column in table.columns.values():
+        if column.name in declared or (column.name,) in table.unique or column.name == table.key:
+            continue
+        candidates = [
+            (likeness, other.schema == table.schema, other.rows, -other.oid, other, key)
+            for other, key in keyed
+            if other is not table
+            and _same_family(column, other.columns[key])
+            and (likeness := _refers(table, column, other, key)) > 0
+        ]
+        if candidates:
+            *_, other, key = max(candidates, key=lambda each: each[:4])
+            found.append(ForeignKey((column.name,), other.oid, (key,), declared=False))
+    return found
+
+
+def _refers(table: Table, column: Column, other: Table, key: str) -> float:
+    """Return how likely it is that a column refers to a table, from 0."""
+    known, words, others = vocabulary(), words_of(column.name), words_of(other.name)
+    if column.name == key and set(words_of(key)) - _SAY_NOTHING:
+        return 3.0  # gst_no in the table of bookings is the key of guests.
+    if known.keys["taken_by"].says(without_key_words(words)):
+        return 2.5 * known.tables["staff"].says(others, prefixes_of(other))
+    own = {*words_of(table.name), *common_words(table)}
+    named = tuple(word for word in words if word not in _SAY_NOTHING)
+    said = tuple(word for word in named if word not in own) or (named if "id" in words else ())
+    if not said or (not set(words) & _SAY_NOTHING and column.type_ != "uuid"):
+        return 0.0
+    if said == others:
+        return 2.0
+    if said[-1:] == others[-1:] or "".join(said) == "".join(others[-1:]):
+        return 1.0
+    # The column is named after the same thing, in another word: cust_id and guests.
+    roles = [terms for role, terms in known.tables.items() if role != "reservation"]
+    return 0.5 * any(terms.says(said) and terms.says(others, prefixes_of(other)) for terms in roles)
+
+
+def polymorphic(table: Table, to: Table) -> ForeignKey | None:
+    """Return the reference to a table that Rails writes in two columns, such as phoneable_type and phoneable_id."""
+    name = to.name[:-3] + "y" if to.name.endswith("ies") else to.name.removesuffix("s")
+    kind = "".join(word.capitalize() for word in name.split("_"))
+    for column in table.columns:
+        if column.endswith("_type") and f"{column.removesuffix('_type')}_id" in table.columns and to.key is not None:
+            return ForeignKey((f"{column.removesuffix('_type')}_id",), to.oid, (to.key,), False, (column, kind))
+    return None
+
+
+def without_key_words(words: Words) -> Words:
+    """Return the words of a name without those that only say that it is a key."""
+    return tuple(word for word in words if word not in _SAY_NOTHING) or words
+
+
+def _same_family(one: Column, other: Column) -> bool:
+    return any(one.type_ in family and other.type_ in family for family in _KEY_FAMILIES)
+
+
+def common_words(table: Table) -> frozenset[str]:
+    """Return the word that most columns of a table begin with, such as bk in bk_id, bk_date."""
+    firsts = [words[0] for words in map(words_of, table.columns) if len(words) > 1]
+    return frozenset(word for word in set(firsts) if firsts.count(word) >= max(3, 0.6 * len(table.columns)))
+
+
+def context_of(table: Table, *roles: str) -> frozenset[str]:
+    """Return the words that columns of a table may begin with and that say nothing."""
+    of_roles = [vocabulary().context_of(role) for role in roles]
+    return frozenset(words_of(table.name)).union(common_words(table), *of_roles)
+
+
+def related(catalogue: Catalogue, reservation: Table) -> list[Table]:
+    """Return the tables that can be joined to the reservations with one row, the nearest first."""
+    children = catalogue.children(reservation)
+    near = [
+        *(key.table for key in reservation.foreign_keys),
+        *(child.oid for child, _ in children),
+        *(key.table for child, own in children for key in child.foreign_keys if key is not own),
+    ]
+    return [catalogue.tables[oid] for oid in dict.fromkeys(near) if oid in catalogue.tables and oid != reservation.oid]
+
+
+def twins(catalogue: Catalogue, table: Table) -> list[Table]:
+    """Return the tables of the same name and columns in other schemas, such as one for each restaurant."""
+    shape = [(column.name, column.shown_type) for column in table.columns.values()]
+    return [
+        other
+        for other in catalogue.tables.values()
+        if other is not table
+        and other.name == table.name
+        and [(column.name, column.shown_type) for column in other.columns.values()] == shape
+    ]
+
+
+def is_called(role: str, table: Table) -> bool:
+    """Return whether a table's name is that of a role."""
+    return vocabulary().tables[role].says(words_of(table.name), prefixes_of(table))
+
+
+def is_address(table: Table) -> bool:
+    """Return whether a table holds addresses."""
+    keys = [vocabulary().keys[f"customer.{key}"] for key in ("address1", "city", "postcode")]
+    context = context_of(table)
+    return sum(any(terms.likeness(words_of(name), context) > SURE for name in table.columns) for terms in keys) > 1

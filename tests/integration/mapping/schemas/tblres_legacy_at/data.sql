@@ -1,0 +1,14 @@
+insert into tbl_param values ('FIRMA','Seewirt am Attersee'),('LAND','AT'),('WAEHRUNG','EUR'),('VERSION','3.87');
+insert into tbl_raum values (1,'Stube',40),(2,'Seeterrasse',60);
+insert into tbl_schicht values (1,'Mittag','11:30','14:30'),(2,'Abend','18:00','22:00');
+insert into tbl_tisch values ('5',1,4),('6',1,4),('S2',2,6);
+insert into tbl_bed values (3,'Resi','***',1),(4,'Franz','***',9);
+insert into tbl_kunde values (20011,'Frau','Walpurga','Edlinger','Edlinger KG','07666 555123','0664 5550123','07666 555124','walpurga@example.at','Uferstraße 3','4864','Attersee','A',22,1,1,1,0,'Stammtisch Donnerstag','104','2004-06-01','10:00:00','2026-02-01','08:30:00');
+insert into tbl_kunde values (20012,'','','Zauner',null,null,null,null,null,null,null,null,null,null,null,null,null,1,null,null,null,null,null,null);
+insert into tbl_res values (88001,20011,'2026-08-07','19:00:00',150,6,2,2,2,'S2+S3','Geburtstag Oma','Sellerie',100.00,40.50,null,1,0,0,0,0,0,3,2,1,'GU 55/26','Seefest',0,'2026-07-01','14:20:05','2026-07-02','09:00:00');
+insert into tbl_res values (88002,20012,'2026-01-09','12:00:00',null,2,0,1,1,'5',null,null,null,null,null,9,1,0,0,0,1,null,null,null,null,null,0,'2026-01-02','22:10:00','2026-01-05','07:00:00');
+insert into tbl_res values (88003,0,'2026-08-08','13:15:00',60,3,null,0,0,null,null,null,0,0,71.30,1,0,1,1,1,0,4,0,0,null,null,0,'2026-08-08','13:15:00',null,null);
+insert into tbl_res values (88004,20011,'2026-10-02','18:30:00',120,10,0,1,2,'5,6','Option bis Freitag',null,null,null,null,2,0,0,0,0,0,4,0,0,null,null,1,null,null,null,null);
+insert into tbl_rech values (1,88003,'5',71.30,'2026-08-08','14:10:00',4);
+insert into tbl_log values (1,'2026-07-01','14:20:05',3,'RES 88001 NEU');
+insert into tbl_res_alt values (17,20011,'2011-05-01','12:00',4,1,null);
