@@ -16,7 +16,7 @@ from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
-_CODE = re.compile(r"\b([0-9]{1,3}|[A-Z]{1,2}) *[=:] *([^,;.=:\n]+)")
+_CODE = re.compile(r"(?:^|[,;.:] *)(-?[0-9]{1,3}|[A-Z]{1,2})(?: *[=:] *| +(?=[^\W\d]))([^,;.=:\n]+)")
 _STRING = re.compile(r"'((?:[^']|'')*)'")
 
 
@@ -57,6 +57,16 @@ class ForeignKey:
     """The column and the value that say that it is a row of this table, if the column refers to several tables."""
 
     @property
+    def column(self) -> str:
+        """The column that names the row; what is in front of it is the same for many, such as a tenant."""
+        return self.columns[-1]
+
+    @property
+    def to(self) -> str:
+        """The column that it refers to."""
+        return self.referenced[-1]
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """The columns with those that they refer to."""
         return list(zip(self.columns, self.referenced, strict=True))
@@ -78,6 +88,8 @@ class Table:
     """Sets of columns that are unique, the primary key first."""
     foreign_keys: tuple[ForeignKey, ...] = ()
     partitioned: bool = False
+    shards: tuple[str, ...] = ()
+    """The schemas in which there is such a table, if its rows are spread over several."""
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"

@@ -89,7 +89,7 @@ def _channels(sources: Sources) -> Iterator[Source]:
     terms, table = vocabulary().other("web", "source"), sources.reservation
     context = context_of(table, "reservation")
     for key, parent in sources.references(table):
-        said = without_key_words(words_of(key.columns[0]))
+        said = without_key_words(words_of(key.column))
         if terms.says(said, context) or terms.says(words_of(parent.name), prefixes_of(parent)):
             yield from sources.labels(sources.joins.parent(key, parent, RESERVATION))[:1]
     for column in table.columns.values():

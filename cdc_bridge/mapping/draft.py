@@ -21,7 +21,7 @@ from cdc_bridge.mapping.tables import (
     is_called,
     ranked,
     related,
-    twins,
+    with_shards,
     with_undeclared_keys,
     without_key_words,
 )
@@ -74,8 +74,6 @@ class Draft:
     lines: Sequence[Line]
     joins: Sequence[Join]
     reads: Sequence[Table]
-    others: Sequence[Table]
-    """Tables of the same form in other schemas, whose rows are reservations too."""
     zone: str | None
     """Time zone of local times, as SQL."""
 
@@ -111,7 +109,9 @@ class _Drafter:
         self._chosen: dict[str, Source] = {}
 
     def draft(self) -> Draft:
-        self._reservation, self._key = self._reservations()
+        reservation, self._key = self._reservations()
+        self._catalogue = with_shards(self._catalogue, reservation)
+        self._reservation = self._catalogue.tables[reservation.oid]
         self._joins = Joins(self._reservation)
         self._customer = self._join("customer", CUSTOMER, self._named.customer, ())
         self._call = self._join("call", CALL, self._named.call, (self._customer,))
@@ -139,7 +139,6 @@ class _Drafter:
             lines=lines,
             joins=joins,
             reads=list(dict.fromkeys(reads)),
-            others=twins(self._catalogue, self._reservation),
             zone=zone,
         )
 
@@ -183,7 +182,7 @@ class _Drafter:
     def _restaurant(self) -> Source | None:
         """Return the column that says which restaurant a reservation is of."""
         terms, context = vocabulary().tables["restaurant"], context_of(self._reservation, "reservation")
-        references = {key.columns[0]: table for key, table in self._sources.references(self._reservation)}
+        references = {key.column: table for key, table in self._sources.references(self._reservation)}
         for column in self._reservation.columns.values():
             words = words_of(column.name)
             leads_there = column.name in references and is_called("restaurant", references[column.name])
@@ -208,9 +207,9 @@ class _Drafter:
             own = self._sources.column(CUSTOMER, self._customer.columns[name])
             self._chosen["customer.id"] = self._chosen["cust_id"] = own
             for reference, table in self._sources.references(self._reservation):
-                is_key = table is self._customer and reference.referenced[0] == name
+                is_key = table is self._customer and reference.to == name
                 if is_key and reference.declared and not self._joins[CUSTOMER].picks:
-                    column = self._reservation.columns[reference.columns[0]]
+                    column = self._reservation.columns[reference.column]
                     self._chosen["cust_id"] = self._sources.column(RESERVATION, column)
                     break
         if self._call is not None:
@@ -265,7 +264,7 @@ class _Drafter:
 
     def _zone_of_restaurant(self, restaurant: Source) -> str | None:
         for key, table in self._sources.references(self._reservation):
-            if key.columns[0] != restaurant.column.name:
+            if key.column != restaurant.column.name:
                 continue
             context, terms = context_of(table, "restaurant"), vocabulary().columns["time_zone"]
             for column in table.columns.values():

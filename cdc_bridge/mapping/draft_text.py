@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cdc_bridge.mapping.draft import Draft, Line
 from cdc_bridge.mapping.expressions import literal, quoted
-from cdc_bridge.mapping.joins import RESERVATION, written
+from cdc_bridge.mapping.joins import RESERVATION, names_of, written
 from cdc_bridge.vendor.contract import schema
 
 _WIDTH = 120
@@ -14,14 +14,13 @@ _WIDTH = 120
 
 def text_of(draft: Draft) -> str:
     """Return the mapping file."""
-    tables = [*draft.reads, *draft.others]
-    schemas = dict.fromkeys(quoted(table.schema) for table in tables)
+    schemas = dict.fromkeys(quoted(each) for table in draft.reads for each in table.shards or (table.schema,))
+    tables = list(dict.fromkeys(name for table in draft.reads for name in names_of(table)))
     meanings = _meanings()
     columns = [_column(line, meanings.get(line.key, ""), last=line is draft.lines[-1]) for line in draft.lines]
     joins = [join.text for join in draft.joins]
     attached = [
-        f"select cdc_bridge.attach({literal(written(table))}, {literal(draft.key)});"
-        for table in (draft.reservation, *draft.others)
+        f"select cdc_bridge.attach({literal(name)}, {literal(draft.key)});" for name in names_of(draft.reservation)
     ]
     return "\n".join(
         [
@@ -30,12 +29,12 @@ def text_of(draft: Draft) -> str:
             "",
             "-- Reservations are loaded as cdc_bridge_loader. No other role of ours has a right on e-Res's tables.",
             f"grant usage on schema {', '.join(schemas)} to cdc_bridge_loader;",
-            *_wrapped("grant select on ", list(dict.fromkeys(map(written, tables))), " to cdc_bridge_loader;"),
+            *_wrapped("grant select on ", tables, " to cdc_bridge_loader;"),
             "",
             "select cdc_bridge.define_payload('reservation', $query$",
             "select",
             *columns,
-            _from(draft),
+            f"from {written(draft.reservation)} {RESERVATION}",
             *joins,
             "$query$);",
             "",
@@ -55,13 +54,6 @@ def _wrapped(first: str, names: Sequence[str], last: str) -> list[str]:
             lines.append("  ")
         lines[-1] += text
     return lines
-
-
-def _from(draft: Draft) -> str:
-    if not draft.others:
-        return f"from {written(draft.reservation)} {RESERVATION}"
-    union = " union all ".join(f"select * from {written(table)}" for table in (draft.reservation, *draft.others))
-    return f"from ({union}) {RESERVATION}"
 
 
 def _column(line: Line, meaning: str, *, last: bool) -> str:

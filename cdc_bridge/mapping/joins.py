@@ -95,7 +95,7 @@ def _aliases(table: Table, key: ForeignKey) -> list[str]:
     simple = slug(table.name) or "t"
     names = [
         simple,
-        f"{simple}_{slug(key.columns[0])}",
+        f"{simple}_{slug(key.column)}",
         *(f"{simple}_{number}" for number in range(2, 99)),
     ]
     return [name if quoted(name) == name and len(name) > 1 else f"{name}_1" for name in names]
@@ -173,7 +173,7 @@ def _named_after_first(of: Table, table: Table) -> list[ForeignKey]:
     """Return the references of one table to another, the one that is named after it first."""
     found = [key for key in of.foreign_keys if key.table == table.oid]
     words = words_of(table.name)
-    return sorted(found, key=lambda key: (not set(words_of(key.columns[0])) & set(words), key.columns))
+    return sorted(found, key=lambda key: (not set(words_of(key.column)) & set(words), key.columns))
 
 
 def _picked(alias: str, table: Table, inner: str, order: Sequence[str], reads: tuple[Table, ...]) -> Join:
@@ -205,5 +205,12 @@ def first_of(table: Table, alias: str, but: Sequence[str] = ()) -> list[str]:
 
 
 def written(table: Table) -> str:
-    """Return a table's name with its schema, as it is written in SQL."""
-    return f"{quoted(table.schema)}.{quoted(table.name)}"
+    """Return a table as it is written in SQL: its name with its schema, or all tables that its rows are spread over."""
+    if not table.shards:
+        return names_of(table)[0]
+    return f"({' union all '.join(f'select * from {name}' for name in names_of(table))})"
+
+
+def names_of(table: Table) -> list[str]:
+    """Return the names that a table's rows stand under, with their schemas."""
+    return [f"{quoted(schema)}.{quoted(table.name)}" for schema in table.shards or (table.schema,)]

@@ -15,6 +15,7 @@ from cdc_bridge.mapping.expressions import (
     Source,
     begins_with,
     fits,
+    in_form,
     is_flag,
     meaning,
     one_of,
@@ -35,8 +36,16 @@ from cdc_bridge.mapping.joins import (
     leading_to,
     written,
 )
-from cdc_bridge.mapping.tables import context_of, is_address, is_called, polymorphic, prefixes_of, without_key_words
-from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Terms, Words, slug, vocabulary, words_of
+from cdc_bridge.mapping.tables import (
+    common_words,
+    context_of,
+    is_address,
+    is_called,
+    polymorphic,
+    prefixes_of,
+    without_key_words,
+)
+from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Terms, Words, slug, stems, vocabulary, words_of
 
 KEYS = frozenset({"id", "cust_id", "customer.id", "call.call_id"})
 """Keys of the tables, whose sources are known with the tables."""
@@ -61,8 +70,9 @@ _KINDS = {
     "customer.phone": "phone",
 }
 _SHORT_TIME = 8
+_LENGTHS_OF_DATES = {8, 10}
 _OF_RAILS = "ar_internal_metadata"
-_UNITS = ("hundredths", "hours", "seconds", "milliseconds")
+_OF_DURATION = stems("minute min mins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +145,13 @@ class Sources:
         return [
             (key, self.catalogue.tables[key.table])
             for key in table.foreign_keys
-            if len(key.columns) == 1 and key.table in self.catalogue.tables and key.table != table.oid
+            if key.table in self.catalogue.tables and key.table != table.oid
         ]
 
     # Columns of a row.
 
     def _columns(self, name: str, form: str, row: _Row) -> Iterator[Source]:
-        references = {key.columns[0]: (key, table) for key, table in self.references(row.table)}
+        references = {key.column: (key, table) for key, table in self.references(row.table)}
         for column in row.table.columns.values():
             if not self._is_looked_at(form, column, row.table, column.name in references):
                 continue
@@ -152,7 +162,7 @@ class Sources:
             if form == "keyOrNone" and column.name in references and not references[column.name][0].declared:
                 # Nobody keeps the column from naming a row that is not there.
                 key, table = references[column.name]
-                alias, column = self.joins.parent(key, table, row.alias), table.columns[key.referenced[0]]  # noqa: PLW2901
+                alias, column = self.joins.parent(key, table, row.alias), table.columns[key.to]  # noqa: PLW2901
             if name == "codes" and (column.name,) in row.table.unique:
                 continue  # It identifies the reservation.
             found = self._completed(name, row, self.column(alias, column, likeness * row.factor))
@@ -183,7 +193,7 @@ class Sources:
         if form == "keyOrNone":
             words = without_key_words(words)
         if form in {"amount", "instant", "flag"} or name == "duration":
-            units = frozenset().union(*(vocabulary().units[unit] for unit in _UNITS))
+            units = frozenset().union(*vocabulary().units.values(), _OF_DURATION)
             words = tuple(word for word in words if word not in units) or words
         return vocabulary().keys[name].likeness(words, context, words_of(column.comment)) * _usual(name, form, column)
 
@@ -201,7 +211,7 @@ class Sources:
         terms = vocabulary().keys[name]
         for parent_alias, parent, key in self._parents(alias, table):
             named = max(
-                terms.likeness(without_key_words(words_of(key.columns[0])), context),
+                terms.likeness(without_key_words(words_of(key.column)), context),
                 _is_named(name, terms, parent) * 0.98,
             )
             if named:
@@ -218,13 +228,19 @@ class Sources:
             first, last = (f"{alias}.{quoted(column.name)}" for column in person if column is not None)
             names.append(f"nullif(trim(concat_ws(' ', {first}, {last})), '')")
         for column in table.columns.values():
-            likeness = known.columns["label"].likeness(words_of(column.name), context)
+            words = words_of(column.name)
+            likeness = known.columns["label"].likeness(words, context)
+            if [word for word in words if word not in common_words(table)] == [*words_of(table.name)[-1:]]:
+                likeness = SURE  # The table of rooms has a column that is called room.
             if not likeness and column.name.casefold().endswith(("name", "bez")):
                 likeness = TAKEN_FROM
             is_key = column.name == table.key and column.type_ in INTEGERS
             if likeness >= TAKEN_FROM and column.type_ in TEXTS | INTEGERS and not is_key:
                 found.append(self.column(alias, column, 0.97 + 0.02 * likeness))
         found.sort(key=lambda each: -each.likeness)
+        texts = [column for column in table.columns.values() if column.type_ in TEXTS and column.name != table.key]
+        if not found and len(texts) == 1:
+            found.append(self.column(alias, texts[0], 0.97))
         if names:
             person_name = self.column(alias, next(iter(table.columns.values())))
             names += [source.sql for source in found[:1] if source.column not in person]
@@ -251,7 +267,9 @@ class Sources:
             yield from self._date_and_time(name, self._own)
         if name in _SEVERAL:
             yield from self._of_several_rows(name)
-        special = {"datetime": self._beginnings, "adults": self._totals, "deleted": self._inverse}
+        special = {
+            "datetime": self._beginnings, "adults": self._totals, "deleted": self._inactive, "tables": self._numbered
+        }  # fmt: skip
         if name in special:
             yield from special[name]()
 
@@ -280,7 +298,7 @@ class Sources:
             if is_time_of_day(column) and ends.likeness(words_of(column.name), row.context) <= SURE
         ]
         for date in row.table.columns.values():
-            if date.type_ != "date" or not (likeness := terms.likeness(words_of(date.name), row.context)):
+            if not is_date(date) or not (likeness := terms.likeness(words_of(date.name), row.context)):
                 continue
             alike = [time for time in times if _without_clock(time) == _without_clock(date)]
             likely = alike or (
@@ -292,7 +310,8 @@ class Sources:
                 yield self._at(row.alias, date, likely[0], max(likeness, TAKEN_FROM) + _PAIR)
 
     def _at(self, alias: str, date: Column, time: Column, likeness: float) -> Source:
-        sql = f"({alias}.{quoted(date.name)} + {time_of_day(alias, time)})"
+        day = f"{alias}.{quoted(date.name)}{'' if date.type_ == 'date' else '::date'}"
+        sql = f"({day} + {time_of_day(alias, time)})"
         column = Column(date.name, "timestamp", "timestamp", not_null=date.not_null and time.not_null)
         return Source(sql, column, likeness, self.joins.with_those_needed(alias), nullable=not column.not_null)
 
@@ -315,7 +334,17 @@ class Sources:
                 likeness = terms.likeness(words_of(column.name), self._own.context, words_of(column.comment))
                 yield self.column(RESERVATION, column, likeness * _TOTAL * _usual("adults", "count", column))
 
-    def _inverse(self) -> Iterator[Source]:
+    def _numbered(self) -> Iterator[Source]:
+        """Yield the tables that stand in columns of their own, table_1, table_2 and so on."""
+        terms = vocabulary().keys["tables"]
+        columns = [each for each in self.reservation.columns.values() if each.type_ in TEXTS | INTEGERS]
+        numbered = [each for each in columns if words_of(each.name)[-1:] and words_of(each.name)[-1].isdecimal()]
+        alike = [each for each in numbered if terms.says(words_of(each.name)[:-1], self._own.context)]
+        if len(alike) > 1:
+            names = ", ".join(f"{RESERVATION}.{quoted(each.name)}" for each in alike)
+            yield Source(f"nullif(concat_ws(', ', {names}), '')", alike[0], 1.0, ready=True)
+
+    def _inactive(self) -> Iterator[Source]:
         terms = vocabulary().other("deleted", "inverse")
         for column in self.reservation.columns.values():
             if column.type_ == "bool" and (likeness := terms.likeness(words_of(column.name), self._own.context)):
@@ -336,7 +365,7 @@ class Sources:
                 likeness = _is_named(name, terms, named)
                 if named not in (self.reservation, self.customer, self.call) and likeness >= TAKEN_FROM:
                     yield from self._names_of_rows(child, key, named, where, likeness * _OF_SEVERAL_ROWS)
-            yield from self._texts_of_rows(name, child, own, where, {key.columns[0] for key, _ in references})
+            yield from self._texts_of_rows(name, child, own, where, {key.column for key, _ in references})
 
     def _names_of_rows(
         self, child: Table, key: ForeignKey, named: Table, where: str, likeness: float
@@ -410,6 +439,8 @@ class Sources:
             yield from self._columns(name, form, row)
             if form == "instant":
                 yield from self._date_and_time(name, row)
+            if name == "customer.mailing":
+                yield from self._unwanted(name, form, row)
             if (
                 form == "text"
                 and row.factor >= _OF_PICKED_ROW
@@ -424,6 +455,14 @@ class Sources:
             words = words_of(source.column.name)
             if name not in _OF_EITHER or (len(words) > 1 and words[0] in vocabulary().context_of("customer")):
                 yield source if self.customer is None else source.weighted(_REPEATED)
+
+    def _unwanted(self, name: str, form: str, row: _Row) -> Iterator[Source]:
+        """Yield a column that says that a guest wants no mailings."""
+        terms = vocabulary().other(name, "inverse")
+        for column in row.table.columns.values():
+            if terms.says(words_of(column.name), row.context) and fits(form, column, exact=True):
+                source = self.column(row.alias, column, 1.0)
+                yield source.saying(f"(not {in_form(form, replace(source, nullable=False), None, None)})")
 
     def _of_contacts(self, name: str, child: Table, own: ForeignKey) -> Iterator[Source]:
         """Yield a telephone number or an e-mail address that stands in a row of its own, with its kind or without."""
@@ -479,7 +518,7 @@ class Sources:
         if form == "instant":
             yield from self._date_and_time(name, row)
         if name in {"call.ext_sid", "call.provider_sid"}:
-            references = {key.columns[0] for key, _ in self.references(self.call)}
+            references = {key.column for key, _ in self.references(self.call)}
             for column in self.call.columns.values():
                 is_key = column.name == self.call.key or column.name in references
                 if (
@@ -495,6 +534,11 @@ class Sources:
             said = without_key_words(words_of(column.name))
             if column.name != row.table.key and fits("keyOrNone", column, exact=True):
                 yield self.column(CALL, column, terms.likeness(said, row.context))
+
+
+def is_date(column: Column) -> bool:
+    """Return whether a column holds a date, perhaps as a text such as 20260912 or 2026-09-12."""
+    return column.type_ == "date" or (column.type_ in TEXTS and column.length in _LENGTHS_OF_DATES)
 
 
 def is_time_of_day(column: Column) -> bool:

@@ -16,7 +16,9 @@ NONE = "none"
 
 _A_COLUMN, _MOST_OF_COLUMNS, _ENOUGH_COLUMNS = 0.08, 0.5, 3
 """What each column that is recognised adds to the likeness of a table; what all add at most; what will do by itself."""
+_NAMED_BY_COLUMNS, _MANY_COLUMNS = 0.3, 4
 _A_ROW = 0.01
+_FEW, _MOST = 3, 0.6
 _NOT_THE_TABLE, _BETWEEN = 0.4, 0.3
 _COLUMNS_OF = {
     "reservation": [
@@ -40,6 +42,7 @@ _KEY_FAMILIES = (
     frozenset({"uuid"}),
 )
 _PREFIXES = stems("tbl table tb t app core main public")
+_HUNGARIAN = stems("str int lng byt bln bol dtm dte mem cur sng dbl txt chr vch dec tlkp tbl")
 _SAY_NOTHING = stems("id number code key name ref codigo codice kode cod cd")
 
 
@@ -60,6 +63,8 @@ def _likeness(table: Table, role: str) -> float:
     found = sum(any(terms.says(column, own) for column in columns) for terms in looked_for)
     if not named and found < _ENOUGH_COLUMNS:
         return 0.0
+    if found >= _MANY_COLUMNS:
+        named = max(named, _NAMED_BY_COLUMNS)
     score = named + min(_A_COLUMN * found, _MOST_OF_COLUMNS) + _A_ROW * math.log10(max(table.rows, 1))
     if is_between(table):
         score *= _BETWEEN
@@ -163,7 +168,10 @@ def _same_family(one: Column, other: Column) -> bool:
 def common_words(table: Table) -> frozenset[str]:
     """Return the word that most columns of a table begin with, such as bk in bk_id, bk_date."""
     firsts = [words[0] for words in map(words_of, table.columns) if len(words) > 1]
-    return frozenset(word for word in set(firsts) if firsts.count(word) >= max(3, 0.6 * len(table.columns)))
+    enough = max(_FEW, _MOST * len(table.columns))
+    if sum(word in _HUNGARIAN for word in firsts) >= enough:
+        return _HUNGARIAN
+    return frozenset(word for word in set(firsts) if firsts.count(word) >= enough)
 
 
 def context_of(table: Table, *roles: str) -> frozenset[str]:
@@ -183,15 +191,31 @@ def related(catalogue: Catalogue, reservation: Table) -> list[Table]:
     return [catalogue.tables[oid] for oid in dict.fromkeys(near) if oid in catalogue.tables and oid != reservation.oid]
 
 
-def twins(catalogue: Catalogue, table: Table) -> list[Table]:
-    """Return the tables of the same name and columns in other schemas, such as one for each restaurant."""
+def with_shards(catalogue: Catalogue, reservation: Table) -> Catalogue:
+    """Take tables of one name and form in several schemas, such as one for each restaurant, for one table.
+
+    That is so if there are several tables of reservations; then the tables beside them are taken together as well.
+    """
+    schemas = [reservation.schema, *(other.schema for other in _twins(catalogue, reservation))]
+    if len(schemas) == 1:
+        return catalogue
+    found: dict[int, Table] = {}
+    for oid, table in catalogue.tables.items():
+        beside = [other.schema for other in _twins(catalogue, table)] if table.schema == reservation.schema else []
+        shards = (table.schema, *beside) if set(schemas) == {table.schema, *beside} else ()
+        found[oid] = replace(table, shards=shards)
+    return Catalogue(found)
+
+
+def _twins(catalogue: Catalogue, table: Table) -> list[Table]:
     shape = [(column.name, column.shown_type) for column in table.columns.values()]
     return [
         other
         for other in catalogue.tables.values()
         if other is not table
         and other.name == table.name
-        and [(column.name, column.shown_type) for column in other.columns.values()] == shape
+        and [(column.name, column.shown_type.rpartition(".")[2]) for column in other.columns.values()]
+        == [(name, type_.rpartition(".")[2]) for name, type_ in shape]
     ]
 
 
