@@ -19,8 +19,9 @@ from cdc_bridge.mapping.expressions import (
     says_unit,
 )
 from cdc_bridge.mapping.joins import RESERVATION
-from cdc_bridge.mapping.sources import Sources, is_time_of_day, time_of_day
+from cdc_bridge.mapping.sources import Sources
 from cdc_bridge.mapping.tables import context_of, prefixes_of, without_key_words
+from cdc_bridge.mapping.times import is_time_of_day, time_of_day
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, vocabulary, words_of
 
 Chosen = MutableMapping[str, Source]
