@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -66,14 +66,23 @@ async def bookings_of(sessions: Sessions, ids: Sequence[ReservationId]) -> dict[
     """
     loader = ReservationLoader(EVERYTHING)
     found: dict[ReservationId, Booking] = {}
-    for start in range(0, len(ids), _AT_ONCE):
+    for part in _parts(ids):
         try:
-            loaded = await sessions.load(partial(loader.load, reservation_ids=ids[start : start + _AT_ONCE]))
+            found |= await _load(sessions, loader, part)
         except (PayloadInvalid, DatabaseUnavailable):
             return found  # The deliveries are shown all the same.
-        for id_, reservation in loaded.reservations.items():
-            found[id_] = _booking(json.loads(reservation.body))
     return found
+
+
+def _parts(ids: Sequence[ReservationId]) -> Iterator[Sequence[ReservationId]]:
+    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
+
+
+async def _load(
+    sessions: Sessions, loader: ReservationLoader, ids: Sequence[ReservationId]
+) -> dict[ReservationId, Booking]:
+    loaded = await sessions.load(partial(loader.load, reservation_ids=ids))
+    return {id_: _booking(json.loads(reservation.body)) for id_, reservation in loaded.reservations.items()}
 
 
 async def matching(sessions: Sessions, ids: Sequence[ReservationId], text: str) -> set[ReservationId]:
@@ -85,18 +94,20 @@ async def matching(sessions: Sessions, ids: Sequence[ReservationId], text: str) 
         sessions: To the database.
         ids: Their keys.
         text: What is looked for.
+
+    Raises:
+        PayloadInvalid: The payload is not defined, or what it reads is no longer there: nobody can be found.
     """
     if not ids:
         return set()
-    try:
-        definition = await sessions.read(partial(payload_definition, name=EVERYTHING.payload))
-        columns = [column for column in _SEARCHED if column in definition.columns]
-        values = await sessions.load(partial(_values, columns=columns, ids=ids))
-    except (PayloadInvalid, DatabaseUnavailable):
-        return set()  # The deliveries are listed all the same.
-    if values is None:
-        return {id_ for id_, booking in (await bookings_of(sessions, ids)).items() if booking.matches(text)}
-    bookings = ((id_, _booking(_nested(columns, row))) for id_, rows in values.rows.items() for row in rows)
+    definition = await sessions.read(partial(payload_definition, name=EVERYTHING.payload))
+    columns = [column for column in _SEARCHED if column in definition.columns]
+    values = await sessions.load(partial(_values, columns=columns, ids=ids))
+    if values is not None:
+        bookings = [(id_, _booking(_nested(columns, row))) for id_, rows in values.rows.items() for row in rows]
+    else:
+        loader = ReservationLoader(EVERYTHING)
+        bookings = [pair for part in _parts(ids) for pair in (await _load(sessions, loader, part)).items()]
     return {id_ for id_, booking in bookings if booking.matches(text)}
 
 

@@ -43,7 +43,7 @@ async def search_deliveries(
         after: Where the previous search ended; ``None``: the newest.
 
     Raises:
-        BridgeError: There is no endpoint of that name.
+        BridgeError: There is no endpoint of that name, or bookings cannot be read at all.
     """
     by_key = await bookings_of(sessions, [ReservationId(text)])
     if by_key:

@@ -8,6 +8,7 @@ from cdc_bridge.deliveries import guest_search as module
 from cdc_bridge.deliveries.guest_search import search_deliveries
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter
 from cdc_bridge.deliveries.sessions import CommandSessions
+from cdc_bridge.errors import PayloadInvalid
 from tests.support.databases import Database
 from tests.support.payloads import replace_in_payload
 
@@ -76,3 +77,9 @@ async def test_search_reads_so_many_deliveries_and_goes_on_from_there(
 async def test_booking_that_cannot_be_read_hides_no_other(database: Database) -> None:
     replace_in_payload(database, "r.reference", "(r.reference + 0 / (r.reference - 927))::integer")
     assert await found(database, "murt3") == [["R3"]]
+
+
+async def test_search_that_can_read_no_booking_says_so(database: Database) -> None:
+    database.execute("alter table customers drop column surname")
+    with pytest.raises(PayloadInvalid):
+        await found(database, "murt3")
