@@ -1,26 +1,23 @@
 """Finds deliveries by the guest, the reference or the key of their reservation.
 
-A key is looked up. A name stands in e-Res's tables only, and not in a column that has an index: so the bookings of the
-newest deliveries are read, and compared. That is limited; the result says where to go on.
+A key is looked up. A name stands in e-Res's tables only, and not in a column that has an index: so of the bookings of
+the newest deliveries those columns are read that people search by, and compared. Only so many deliveries are read, so
+that a search takes about as long as any page; the result says where to go on.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cdc_bridge.deliveries.bookings import Booking, bookings_of
+from cdc_bridge.deliveries.bookings import Booking, bookings_of, matching
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, list_deliveries
 from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
 from cdc_bridge.deliveries.sessions import Sessions
 from cdc_bridge.model import ReservationId
 
-_PAGE = 500
-_MOST_READ = 1000
-"""Bookings that a search reads, some 100 µs each."""
-_LONGEST_SECONDS = 3.0
-"""After which a search leaves the rest for the next page, however little it has found."""
+_READ = (100, 900)
+"""Deliveries that a search reads at once: first few, as nearly all may match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +43,23 @@ async def search_deliveries(
         after: Where the previous search ended; ``None``: the newest.
 
     Raises:
-        BridgeError: There is no endpoint of that name.
+        BridgeError: There is no endpoint of that name, or bookings cannot be read at all.
     """
     by_key = await bookings_of(sessions, [ReservationId(text)])
     if by_key:
         page = await list_deliveries(sessions, replace(filter_, reservation_id=ReservationId(text)), limit, after)
         return FoundDeliveries(page.deliveries, by_key, page.next)
-    read: dict[ReservationId, Booking] = {}
-    asked: set[ReservationId] = set()
-    matching: list[LoggedDelivery] = []
-    deadline = time.monotonic() + _LONGEST_SECONDS
-    while len(asked) < _MOST_READ and len(matching) < limit and time.monotonic() < deadline:
-        page = await list_deliveries(sessions, filter_, _PAGE, after)
-        new = list(dict.fromkeys(one.reservation_id for one in page.deliveries if one.reservation_id not in asked))
-        asked.update(new)
-        read |= await bookings_of(sessions, new)
-        matching += [
-            delivery
-            for delivery in page.deliveries
-            if delivery.reservation_id == text
-            or ((booking := read.get(delivery.reservation_id)) is not None and booking.matches(text))
-        ]
+    found: list[LoggedDelivery] = []
+    compared: set[ReservationId] = set()
+    wanted = {ReservationId(text)}
+    for number in _READ:
+        page = await list_deliveries(sessions, filter_, number, after)
+        new = {delivery.reservation_id for delivery in page.deliveries} - compared
+        wanted |= await matching(sessions, sorted(new), text)
+        compared |= new
+        found += [delivery for delivery in page.deliveries if delivery.reservation_id in wanted]
         after = page.next
-        if after is None:
+        if after is None or len(found) >= limit:
             break
-    return FoundDeliveries(matching, read, after)
+    ids = list(dict.fromkeys(delivery.reservation_id for delivery in found))
+    return FoundDeliveries(found, await bookings_of(sessions, ids), after)

@@ -112,14 +112,22 @@ async def list_deliveries(
         endpoint_id = await sessions.read(partial(_endpoint_id, name=filter_.endpoint))
     of_log = LogFilter(endpoint_id, filter_.states, filter_.reservation_id, filter_.since, filter_.until)
     of_queue = QueuedFilter(endpoint_id, filter_.reservation_id, filter_.since, filter_.until)
+    waiting, logged = QueuedPage((), None), LogPage((), None)
     # First what is queued: a delivery that is recorded in between is then in both lists, and not in none.
-    waiting = QueuedPage((), None)
     if place.queued is not None and (not filter_.states or DeliveryState.QUEUED in filter_.states):
-        waiting = await list_queued(sessions, of_queue, limit, place.queued)
-    logged = LogPage((), None)
+        down_to = await _lowest_shown(sessions, of_log, limit, place.logged)
+        waiting = await list_queued(sessions, of_queue, limit, place.queued, down_to=down_to)
     if place.logged is not None:
         logged = await sessions.read(partial(list_logged, filter_=of_log, limit=limit, after=place.logged))
     return _merged(waiting, logged, limit, place)
+
+
+async def _lowest_shown(sessions: Sessions, filter_: LogFilter, limit: int, after: LogPlace | None) -> int:
+    """Return the number below which no delivery is shown, as the delivery log has enough for the page."""
+    if after is None:
+        return 0
+    logged = await sessions.read(partial(list_logged, filter_=filter_, limit=limit, after=after))
+    return logged.deliveries[-1].seq if len(logged.deliveries) == limit else 0
 
 
 async def _endpoint_id(connection: Connection, name: str) -> EndpointId:

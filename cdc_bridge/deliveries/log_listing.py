@@ -2,7 +2,7 @@
 
 The delivery log may have millions of rows, and not an index for every filter. Indexes serve the deliveries of one
 reservation and those that are pending or dead. For anything else it is scanned from the newest change backwards, in
-steps of a limited number of deliveries, and only so many steps: a page may then have fewer rows than its limit, and a
+steps of a limited number of deliveries, and only for so long: a page may then have fewer rows than its limit, and a
 cursor to continue from.
 
 A filter by time does not tell the first and last number, because numbers do not grow with time: a backfill draws its
@@ -12,6 +12,7 @@ have higher numbers and earlier times. A binary search would silently miss some.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,10 +28,13 @@ from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
+_FIRST_STEP = 2000
 _STEP = 20_000
-"""Deliveries that one step looks at."""
+"""Deliveries that one step looks at: the first one is shorter, as nearly everything may match."""
 _ENDPOINTS_A_STEP = 1000
 _MAX_STEPS = 10
+_LONGEST_SECONDS = 0.04
+"""No step begins later: those of many endpoints lie apart, and take longer than as many of one."""
 _HIGHEST_SEQ = 2**63 - 1
 _UNSETTLED = {DeliveryState.QUEUED, DeliveryState.RETRYING, DeliveryState.DEAD}
 
@@ -111,17 +115,31 @@ class _Search:
             endpoints: How many endpoints have deliveries there: of each of many, a step looks at a few.
         """
         rows: list[LoggedDelivery] = []
-        most_endpoints = min(max(1, endpoints), _ENDPOINTS_A_STEP)
-        limits = {"most_endpoints": most_endpoints, "most_each": max(1, _STEP // most_endpoints)}
+        size, most_endpoints = _FIRST_STEP, min(max(1, endpoints), _ENDPOINTS_A_STEP)
+        if self._has_everything:
+            size, most_endpoints = _STEP, min(most_endpoints, self.limit + 1)
+        deadline = time.monotonic() + _LONGEST_SECONDS
         for _ in range(_MAX_STEPS):
-            found = await self._read("scan_deliveries", after, limits | {"limit": self.limit + 1 - len(rows)})
+            limit = self.limit + 1 - len(rows)
+            most_each = max(1, size // most_endpoints)
+            if self._has_everything:
+                most_each = min(most_each, limit)
+            limits = {"most_endpoints": most_endpoints, "most_each": most_each, "limit": limit}
+            found = await self._read("scan_deliveries", after, limits)
             left_out = [(row.pop("left_out_seq"), row.pop("left_out_endpoint_id")) for row in found]
             rows += [LoggedDelivery(**typed(row)) for row in found if row["seq"] is not None]
             (seq, endpoint_id), *_ = left_out
             if len(rows) > self.limit or seq is None:
                 return self.page(rows)
-            after = LogPlace(seq, endpoint_id - 1)
+            after, size = LogPlace(seq, endpoint_id - 1), _STEP
+            if time.monotonic() > deadline:
+                break
         return LogPage(rows, after)
+
+    @property
+    def _has_everything(self) -> bool:
+        """Whether each delivery matches: then no endpoint has more of a page than the page's size."""
+        return not self.filter.states and self.filter.since is None and self.filter.until is None
 
     async def _read(self, statement: str, after: LogPlace, limits: dict[str, int]) -> list[dict[str, Any]]:
         parameters = limits | {

@@ -113,8 +113,8 @@ order by page.hash, page.reservation_id
 -- name: scan_deliveries
 -- The newest deliveries behind a place in the list that match a filter, and the place up to which all were looked at; null:
 -- there are no more. Looked at are no more deliveries of an endpoint than "most_each", and no more endpoints than
--- "most_endpoints", those with the newest ones: what is older than the first one left out comes later. One row without a
--- delivery: none matches.
+-- "most_endpoints", those with the newest ones: what is older than the first one left out comes later, and is not read. One row
+-- without a delivery: none matches.
 with newest as materialized (
   select e.endpoint_id, n.seq
   from cdc_bridge.endpoint e
@@ -129,22 +129,25 @@ with newest as materialized (
   where %(endpoint_id)s::bigint is null or e.endpoint_id = %(endpoint_id)s
   order by n.seq desc, e.endpoint_id
   limit %(most_endpoints)s + 1
-), looked_at as materialized (
-  select d.*, row_number() over (partition by d.endpoint_id order by d.seq desc) as number
-  from (select * from newest order by newest.seq desc, newest.endpoint_id limit %(most_endpoints)s) as front
-  cross join lateral (
-    select *
-    from cdc_bridge.delivery d
-    where d.endpoint_id = front.endpoint_id and d.seq <= front.seq
-    order by d.seq desc
-    limit %(most_each)s + 1
-  ) as d
+), front as materialized (
+  select * from newest order by newest.seq desc, newest.endpoint_id limit %(most_endpoints)s
 ), left_out as materialized (
   select first.seq, first.endpoint_id
   from (
     (select newest.seq, newest.endpoint_id from newest order by newest.seq desc, newest.endpoint_id offset %(most_endpoints)s)
     union all
-    (select l.seq, l.endpoint_id from looked_at l where l.number > %(most_each)s)
+    (
+      select next.seq, front.endpoint_id
+      from front
+      cross join lateral (
+        select d.seq
+        from cdc_bridge.delivery d
+        where d.endpoint_id = front.endpoint_id and d.seq <= front.seq
+        order by d.seq desc
+        offset %(most_each)s
+        limit 1
+      ) as next
+    )
   ) as first
   order by first.seq desc, first.endpoint_id
   limit 1
@@ -156,12 +159,19 @@ left join lateral (
   select
   d.endpoint_id, e.name as endpoint, d.seq, d.reservation_id, d.operation, d.changed_at, d.state, d.skip_reason, d.attempts,
   d.failures, d.next_attempt_at, d.last_status, d.last_error, d.message_id, d.last_attempt_at, d.duration_seconds, d.recorded_at
-  from looked_at d
-  join cdc_bridge.endpoint e using (endpoint_id)
-  where (o.seq is null or d.seq > o.seq or d.seq = o.seq and d.endpoint_id < o.endpoint_id)
-    and d.state = any (%(states)s::text[])
-    and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
-    and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
+  from front
+  cross join lateral (
+    select *
+    from cdc_bridge.delivery d
+    where d.endpoint_id = front.endpoint_id and d.seq <= front.seq
+      and d.seq >= case when o.seq is null then 0 when front.endpoint_id < o.endpoint_id then o.seq else o.seq + 1 end
+      and d.state = any (%(states)s::text[])
+      and (%(since)s::timestamptz is null or d.changed_at >= %(since)s)
+      and (%(until)s::timestamptz is null or d.changed_at < %(until)s)
+    order by d.seq desc
+    limit %(limit)s
+  ) as d
+  join cdc_bridge.endpoint e on e.endpoint_id = front.endpoint_id
   order by d.seq desc, d.endpoint_id
   limit %(limit)s
 ) as d on true
@@ -271,35 +281,36 @@ where case
 order by e.endpoint_id
 
 -- name: changes_backwards
--- The last changes up to a place in the log that match, newest first, each led by how many changes were looked at and which
--- was the last of them. One row without a change: none matches.
-with looked_at as materialized (
-  select c.*
+-- The last changes up to a place in the log that match, newest first, each led by the last place that was looked at; null: there
+-- are no more. One row without a change: none matches.
+with last as materialized (
+  select c.xid, c.seq
   from cdc_bridge.change c
   where (c.xid, c.seq) <= (%(after_xid)s::text::xid8, %(after_seq)s::bigint) and c.xid >= %(from_xid)s::text::xid8
   order by c.xid desc, c.seq desc
-  limit %(look_at)s
-), last as materialized (
-  select count(*) as number, (array_agg(l.xid order by l.xid, l.seq))[1] as xid, (array_agg(l.seq order by l.xid, l.seq))[1] as seq
-  from looked_at l
+  offset %(look_at)s - 1
+  limit 1
 )
 select
-  last.number, last.xid::text::bigint, last.seq,
+  last.xid::text::bigint, last.seq,
   m.xid::text::bigint, m.seq, m.reservation_id, m.operation, m.changed_at
-from last
+from (select) as one
+left join last on true
 left join lateral (
   select *
-  from looked_at l
-  where (%(reservation_id)s::text is null or l.reservation_id = %(reservation_id)s)
-    and (%(until)s::timestamptz is null or l.changed_at < %(until)s)
-  order by l.xid desc, l.seq desc
+  from cdc_bridge.change c
+  where (c.xid, c.seq) <= (%(after_xid)s::text::xid8, %(after_seq)s::bigint)
+    and (c.xid, c.seq) >= (coalesce(last.xid, %(from_xid)s::text::xid8), coalesce(last.seq, 0))
+    and (%(reservation_id)s::text is null or c.reservation_id = %(reservation_id)s)
+    and (%(until)s::timestamptz is null or c.changed_at < %(until)s)
+  order by c.xid desc, c.seq desc
   limit %(limit)s
 ) as m on true
 order by m.xid desc, m.seq desc
 
--- name: place_in_log
--- The place in the log of a number, or else one some thousand changes behind where it would be. Numbers grow nearly as
--- transactions do: a binary search along the primary key comes close. No row: the log is empty.
+-- name: change_of_number
+-- The change of a number. Numbers grow nearly as transactions do: a binary search along the primary key comes close, and then
+-- some thousand changes around are looked at, in that index alone.
 with recursive bounds as (
   select (select c.xid from cdc_bridge.change c order by c.xid, c.seq limit 1)::text::bigint as low,
     (select c.xid from cdc_bridge.change c order by c.xid desc, c.seq desc limit 1)::text::bigint as high
@@ -316,33 +327,47 @@ with recursive bounds as (
     select c.seq from cdc_bridge.change c where c.xid >= half.xid::text::xid8 order by c.xid, c.seq limit 1
   ) as found
   where n.high - n.low > 1 and n.round < 64
-), near as (
-  select n.low, n.high from narrowed n order by n.round desc limit 1
-), exact as (
-  select c.xid, c.seq
-  from near
-  cross join lateral (
-    values
-      (near.low), (near.high),
-      ((select c.xid::text::bigint from cdc_bridge.change c where c.xid >= near.low::text::xid8 order by c.xid, c.seq limit 1))
-  ) as candidate (xid)
-  join cdc_bridge.change c on c.xid = candidate.xid::text::xid8 and c.seq = %(seq)s
-  limit 1
+), near as materialized (
+  select n.low::text::xid8 as low, n.high::text::xid8 as high from narrowed n order by n.round desc limit 1
+), place as materialized (
+  select coalesce(
+    (
+      select c.xid
+      from (
+        values
+          ((select low from near)), ((select high from near)),
+          ((select c.xid from cdc_bridge.change c where c.xid >= (select low from near) order by c.xid, c.seq limit 1))
+      ) as candidate (xid)
+      join cdc_bridge.change c on c.xid = candidate.xid and c.seq = %(seq)s
+      limit 1
+    ),
+    (
+      select around.xid
+      from (
+        (
+          select c.xid, c.seq
+          from cdc_bridge.change c
+          where c.xid >= (select high from near)
+          order by c.xid, c.seq
+          limit 5000
+        )
+        union all
+        (
+          select c.xid, c.seq
+          from cdc_bridge.change c
+          where c.xid < (select high from near)
+          order by c.xid desc, c.seq desc
+          limit 15000
+        )
+      ) as around
+      where around.seq = %(seq)s
+      limit 1
+    )
+  ) as xid
 )
-select exact.xid::text::bigint, exact.seq
-from exact
-union all
-select behind.xid::text::bigint, behind.seq
-from near
-cross join lateral (
-  select last.xid, last.seq
-  from (
-    select c.xid, c.seq from cdc_bridge.change c where c.xid >= near.high::text::xid8 order by c.xid, c.seq limit 5000
-  ) as last
-  order by last.xid desc, last.seq desc
-  limit 1
-) as behind
-where not exists (select from exact)
+select c.xid::text::bigint, c.seq, c.reservation_id, c.operation, c.changed_at
+from place
+join cdc_bridge.change c on c.xid = place.xid and c.seq = %(seq)s
 
 -- name: last_attempts
 -- The last attempts of some deliveries that were tried.

@@ -13,7 +13,7 @@ backlog there, unless somebody asks for the one endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -41,9 +41,9 @@ from cdc_bridge.sessions import LoadingConnection
 _queries = load_queries(__name__)
 
 _LOOK_AT = 20_000
-"""Changes of the log that one statement looks at."""
-_MOST_STEPS = 10
-_MOST_ROUTED = 10_000
+"""Changes of the log that one statement looks at for those that match a filter."""
+_MOST_STEPS = 5
+_MOST_READ = 2000
 """Changes of which a page finds out who wants them."""
 _FIRST_STEP = 100
 _PAIRS_AT_ONCE = 500
@@ -76,8 +76,6 @@ class QueuedFilter:
     """First ``changed_at``."""
     until: datetime | None = None
     """``changed_at`` before this."""
-    seq: Seq | None = None
-    """Only of this change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,9 @@ class _Step:
     next: QueuedPlace | None
 
 
-async def list_queued(sessions: Sessions, filter_: QueuedFilter, limit: int, after: QueuedPlace = START) -> QueuedPage:
+async def list_queued(
+    sessions: Sessions, filter_: QueuedFilter, limit: int, after: QueuedPlace = START, *, down_to: int = 0
+) -> QueuedPage:
     """Return queued deliveries, newest transaction first.
 
     Args:
@@ -185,50 +185,88 @@ async def list_queued(sessions: Sessions, filter_: QueuedFilter, limit: int, aft
         filter_: Which.
         limit: How many at most.
         after: Where the previous page ended.
+        down_to: A number, from which on older changes may be left for the next page.
     """
-    behind = {each.endpoint_id: each for each in await sessions.read(partial(_behind, filter_=filter_))}
+    behind, wanting = await _endpoints_behind(sessions, filter_.endpoint_id)
     if not behind:
         return QueuedPage((), None)
-    wanting = _Wanting(behind.values())
-    if wanting.needs_rows:
-        await sessions.read(wanting.resolve)
     from_xid = min(_first_unseen(each.position) for each in behind.values())
     positions = {each.position for each in behind.values()}
     found: list[Queued] = []
     place: QueuedPlace | None = after
-    routed, size = 0, _FIRST_STEP
+    number, size = 0, _FIRST_STEP
     for _ in range(_MOST_STEPS):
-        if place is None or len(found) >= limit or routed >= _MOST_ROUTED:
+        if place is None or len(found) >= limit or number >= _MOST_READ or place.seq < down_to:
             break
         began = place
         step = await sessions.read(partial(_step, filter_=filter_, from_xid=from_xid, after=began, limit=size))
         # Those that all endpoints have need not be routed: a transaction that is open for long keeps from_xid low.
-        changes = [each for each in step.changes if _matches(each, filter_) and _is_new(each, positions)]
-        ids = list(dict.fromkeys(each.change.reservation_id for each in changes))
-        rows = await sessions.load(partial(wanting.read, ids=ids)) if ids and wanting.needs_rows else {}
-        pairs = (
-            (behind[endpoint_id], logged)
-            for logged in changes
-            for endpoint_id in sorted(wanting.of(logged.change.reservation_id, rows))
-            if _waits(behind[endpoint_id], logged, began)
-        )
+        since = filter_.since
+        changes = [
+            each
+            for each in step.changes
+            if (since is None or each.change.changed_at >= since) and _is_new(each, positions)
+        ]
+        pairs = await _wanted(sessions, behind, wanting, changes, began)
         place = step.next
-        # With thousands of endpoints, one change may be for all: only so many are looked up as are shown.
-        while len(found) < limit and (chunk := list(islice(pairs, _PAIRS_AT_ONCE))):
-            found += await sessions.read(partial(_unrecorded, pairs=chunk))
-            if len(found) >= limit:
-                endpoint, logged = chunk[-1]
-                place = QueuedPlace(logged.xid, logged.change.seq, endpoint.endpoint_id)
-        routed, size = routed + len(ids), min(4 * size, _LARGEST_STEP)
-    if len(found) > limit:
-        found = found[:limit]
-        place = found[-1].place
-    attempts = await sessions.read(partial(_last_attempts, found=found)) if found else {}
-    return QueuedPage([replace(each, delivery=_tried(each.delivery, attempts)) for each in found], place)
+        found += await _first_unrecorded(sessions, pairs, limit - len(found))
+        if len(found) >= limit:
+            place = found[-1].place
+        number, size = number + len(step.changes), min(4 * size, _LARGEST_STEP)
+    return QueuedPage(await _tried(sessions, found), place)
+
+
+async def _endpoints_behind(
+    sessions: Sessions, endpoint_id: EndpointId | None
+) -> tuple[dict[EndpointId, _Behind], _Wanting]:
+    behind = {each.endpoint_id: each for each in await sessions.read(partial(_behind, endpoint_id=endpoint_id))}
+    wanting = _Wanting(behind.values())
+    if wanting.needs_rows:
+        await sessions.read(wanting.resolve)
+    return behind, wanting
+
+
+async def _wanted(
+    sessions: Sessions,
+    behind: Mapping[EndpointId, _Behind],
+    wanting: _Wanting,
+    changes: Sequence[LoggedChange],
+    after: QueuedPlace,
+) -> Iterator[tuple[_Behind, LoggedChange]]:
+    """Return the changes with the endpoints that want them and have not had them, after a place in the list."""
+    ids = list(dict.fromkeys(each.change.reservation_id for each in changes))
+    rows = await sessions.load(partial(wanting.read, ids=ids)) if ids and wanting.needs_rows else {}
+    return (
+        (behind[endpoint_id], logged)
+        for logged in changes
+        for endpoint_id in sorted(wanting.of(logged.change.reservation_id, rows))
+        if _waits(behind[endpoint_id], logged, after)
+    )
+
+
+async def _first_unrecorded(
+    sessions: Sessions, pairs: Iterator[tuple[_Behind, LoggedChange]], limit: int
+) -> Sequence[Queued]:
+    """Return the first of them that the delivery logs do not have."""
+    found: list[Queued] = []
+    # With thousands of endpoints, one change may be for all: only so many are looked up as are shown.
+    while len(found) < limit and (chunk := list(islice(pairs, _PAIRS_AT_ONCE))):
+        found += await sessions.read(partial(_unrecorded, pairs=chunk))
+    return found[:limit]
+
+
+async def _tried(sessions: Sessions, found: Sequence[Queued]) -> Sequence[Queued]:
+    """Return them with their last attempts: those that were tried are held, as their endpoint is failing."""
+    if not found:
+        return found
+    attempts = await sessions.read(partial(_last_attempts, found=found))
+    return [
+        replace(each, delivery=replace(each.delivery, **attempts.get((each.place.endpoint_id, each.place.seq), {})))
+        for each in found
+    ]
 
 
 async def _last_attempts(connection: Connection, found: Sequence[Queued]) -> Mapping[tuple[int, int], dict[str, Any]]:
-    """Return the last attempts of those that were tried: they are held, as their endpoint is failing."""
     deliveries = [each.delivery for each in found]
     parameters = {
         "endpoint_ids": [delivery.endpoint_id for delivery in deliveries],
@@ -239,10 +277,6 @@ async def _last_attempts(connection: Connection, found: Sequence[Queued]) -> Map
         return {(row.pop("endpoint_id"), row.pop("seq")): row for row in await cursor.fetchall()}
 
 
-def _tried(delivery: LoggedDelivery, attempts: Mapping[tuple[int, int], dict[str, Any]]) -> LoggedDelivery:
-    return replace(delivery, **attempts.get((delivery.endpoint_id, delivery.seq), {}))
-
-
 async def find_queued(
     sessions: Sessions, seq: Seq, endpoint_id: EndpointId | None, *, limit: int = 2
 ) -> Sequence[LoggedDelivery]:
@@ -251,28 +285,29 @@ async def find_queued(
     The change is looked for where the log has numbers like it: one in a transaction that took very long may be missed.
     Of several changes of a reservation by one transaction it is the first that counts.
     """
-    place = await sessions.read(partial(_place_of, seq=seq))
-    if place is None:
+    changes = await sessions.read(partial(_changes_of, seq=seq))
+    if not changes:
         return ()
-    page = await list_queued(sessions, QueuedFilter(endpoint_id, seq=seq), limit, place)
-    return [each.delivery for each in page.found]
+    behind, wanting = await _endpoints_behind(sessions, endpoint_id)
+    pairs = await _wanted(sessions, behind, wanting, changes, START)
+    found = await _tried(sessions, await _first_unrecorded(sessions, pairs, limit))
+    return [each.delivery for each in found]
 
 
-async def _place_of(connection: Connection, seq: Seq) -> QueuedPlace | None:
-    cursor = await connection.execute(_queries["place_in_log"], {"seq": seq})
-    for xid, last_seq in await cursor.fetchall():
-        return QueuedPlace(xid, last_seq, 0)
-    return None
+async def _changes_of(connection: Connection, seq: Seq) -> Sequence[LoggedChange]:
+    """Return the change of a number; none: there is none, or its transaction had changed the reservation before."""
+    cursor = await connection.execute(_queries["change_of_number"], {"seq": seq})
+    changes = [_logged_change(record) for record in await cursor.fetchall()]
+    return await _without_earlier(connection, changes, changes[0].xid, seq) if changes else ()
+
+
+def _logged_change(record: Sequence[Any]) -> LoggedChange:
+    xid, seq, id_, operation, changed_at = record
+    return LoggedChange(Xid(xid), Change(Seq(seq), ReservationId(id_), operation_of(operation), changed_at))
 
 
 def _is_new(logged: LoggedChange, positions: Collection[Position]) -> bool:
     return any(not position.has(logged.xid, logged.change.seq) for position in positions)
-
-
-def _matches(logged: LoggedChange, filter_: QueuedFilter) -> bool:
-    """Return whether a change is asked for: of several by one transaction, which are merged, the first."""
-    since, seq = filter_.since, filter_.seq
-    return (since is None or logged.change.changed_at >= since) and (seq is None or logged.change.seq == seq)
 
 
 def _waits(endpoint: _Behind, logged: LoggedChange, after: QueuedPlace) -> bool:
@@ -286,11 +321,11 @@ def _first_unseen(position: Position) -> int:
     return min(position.snapshot.in_progress, default=position.snapshot.xmax)
 
 
-async def _behind(connection: Connection, filter_: QueuedFilter) -> list[_Behind]:
-    cursor = await connection.execute(_queries["endpoints_behind"], {"endpoint_id": filter_.endpoint_id}, prepare=False)
+async def _behind(connection: Connection, endpoint_id: EndpointId | None) -> list[_Behind]:
+    cursor = await connection.execute(_queries["endpoints_behind"], {"endpoint_id": endpoint_id}, prepare=False)
     positions: dict[tuple[str, int | None, int | None], Position] = {}
     behind = []
-    for endpoint_id, name, payload, only, events, *position in await cursor.fetchall():
+    for id_, name, payload, only, events, *position in await cursor.fetchall():
         snapshot, place_xid, place_seq = key = tuple(position)
         if key not in positions:
             place = None if place_xid is None else Place(Xid(place_xid), Seq(place_seq))
@@ -299,28 +334,25 @@ async def _behind(connection: Connection, filter_: QueuedFilter) -> list[_Behind
             subscription = Subscription(payload, parse_conditions(only))
         except ValueError:
             subscription = None
-        behind.append(_Behind(EndpointId(endpoint_id), name, subscription, Events(events), positions[key]))
+        behind.append(_Behind(EndpointId(id_), name, subscription, Events(events), positions[key]))
     return behind
 
 
 async def _step(connection: Connection, filter_: QueuedFilter, from_xid: int, after: QueuedPlace, limit: int) -> _Step:
     """Read some changes backwards, and where to go on."""
+    look_at = limit if filter_.reservation_id is None and filter_.until is None else _LOOK_AT
     parameters = {
-        "from_xid": str(from_xid), "after_xid": str(after.xid), "after_seq": after.seq, "look_at": _LOOK_AT,
+        "from_xid": str(from_xid), "after_xid": str(after.xid), "after_seq": after.seq, "look_at": look_at,
         "reservation_id": filter_.reservation_id, "until": filter_.until, "limit": limit,
     }  # fmt: skip
     cursor = await connection.execute(_queries["changes_backwards"], parameters, prepare=False)
     records = await cursor.fetchall()
-    looked_at, last_xid, last_seq = records[0][:3]
-    changes: Sequence[LoggedChange] = [
-        LoggedChange(Xid(xid), Change(Seq(seq), ReservationId(id_), operation_of(operation), changed_at))
-        for _, _, _, xid, seq, id_, operation, changed_at in records
-        if xid is not None
-    ]
+    last_xid, last_seq = records[0][:2]
+    changes: Sequence[LoggedChange] = [_logged_change(record[2:]) for record in records if record[2] is not None]
     if len(changes) == limit:
         last_xid, last_seq = changes[-1].xid, changes[-1].change.seq
     place = None
-    if len(changes) == limit or looked_at == _LOOK_AT:
+    if last_xid is not None:
         place = QueuedPlace(last_xid, last_seq - 1, 0)
         changes = await _without_earlier(connection, changes, Xid(last_xid), last_seq)
     return _Step(_first_of_each(changes), place)

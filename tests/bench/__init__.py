@@ -14,7 +14,8 @@ in the folder ``bench-results``.
     drains.py      how fast a backlog is delivered
     upkeep.py      what the daemon does when it has nothing to do, and what the whole path writes
     growth.py      how large change log and delivery log become, and that they stay so
-    dashboard.py   what an open dashboard costs, and how fast its pages load
+    dashboard.py   what an open dashboard costs
+    pages.py       how fast its pages are served; hosted_log.py fills the logs that they are served from
     endpoints/     what many endpoints cost, of which each change is wanted by one
     scale.py       how much is measured; usage.py and machine.py tell what it took, and on what
     figures.py     medians, spreads and goals; report.py, cost.py and plots.py show them, publishing.py in the READMEs

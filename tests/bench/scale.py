@@ -26,6 +26,8 @@ class Scale:
     slow_drained: int
     large_backlog: int
     dead_rows: int
+    logged: int
+    """Changes and deliveries that the dashboard's pages are loaded with."""
     drained_by_ten: int
     idle_seconds: int
     changes_a_day: int
@@ -52,6 +54,7 @@ FULL = Scale(
     slow_drained=10_000,
     large_backlog=1_000_000,
     dead_rows=1_000_000,
+    logged=1_000_000,
     drained_by_ten=2500,
     idle_seconds=60,
     changes_a_day=5000,
@@ -75,6 +78,7 @@ QUICK = Scale(
     slow_drained=2000,
     large_backlog=50_000,
     dead_rows=50_000,
+    logged=50_000,
     drained_by_ten=500,
     idle_seconds=20,
     changes_a_day=500,

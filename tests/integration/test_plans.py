@@ -106,7 +106,7 @@ LATEST = {
     "until": None, "limit": PAGE,
 }  # fmt: skip
 BACKWARDS = {
-    "from_xid": "1000", "after_xid": str(NEWEST), "after_seq": CHANGES, "look_at": 20_000, "reservation_id": None,
+    "from_xid": "1000", "after_xid": str(NEWEST), "after_seq": CHANGES, "look_at": 100, "reservation_id": None,
     "until": None, "limit": 100,
 }  # fmt: skip
 
@@ -195,14 +195,21 @@ ASKED = [
     # Of each endpoint one delivery, and of each that has the newest ones a part of the step.
     by_command("scan_deliveries", LATEST | {"states": ["skipped"], "most_endpoints": 2, "most_each": 10_000}, 24_000),
     by_command("scan_deliveries", LATEST | {"most_endpoints": 1, "most_each": 10}, shape="a short step"),
+    by_command(
+        "scan_deliveries",
+        LATEST | {"since": None, "most_endpoints": 51, "most_each": 51, "limit": 51},
+        shape="all of them",
+    ),
     by_command("latest_unsettled", LATEST | {"states": ["retrying", "dead"]}, 4 * PAGE, index="delivery_unsettled"),
     by_command(
         "latest_of_reservation", LATEST | {"reservation_id": "R7"}, index="delivery_of_reservation"
     ),
     by_command("endpoints_behind", {"endpoint_id": None}),
-    by_command("changes_backwards", BACKWARDS, 2 * 20_000),
-    by_command("changes_backwards", BACKWARDS | {"reservation_id": "R7"}, 2 * 20_000, "one of them"),
-    by_command("place_in_log", {"seq": 4711}, 6000),
+    by_command("changes_backwards", BACKWARDS),
+    by_command("changes_backwards", BACKWARDS | {"look_at": 20_000, "reservation_id": "R7"}, 20_000, "one of them"),
+    by_command("change_of_number", {"seq": 4711}),
+    by_command("change_of_number", {"seq": CHANGES + BIG_TRANSACTION // 2}, shape="in a big transaction"),
+    by_command("change_of_number", {"seq": CHANGES + 2 * BIG_TRANSACTION}, 20_000, "that nobody has"),
     by_command("last_attempts", {"endpoint_ids": [1] * 50, "seqs": list(range(1, 51))}),
     by_command(
         "changed_before",

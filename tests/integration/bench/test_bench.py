@@ -13,9 +13,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from cdc_bridge.queries import all_queries
+from cdc_bridge.web import server
 from tests.bench.cost import cost_table
 from tests.bench.endpoints.table import endpoints_table
 from tests.bench.figures import Cell, Goal, Line, alone, by_turns, compared, percentile
+from tests.bench.pages import PAGES
 from tests.bench.publishing import published_table
 from tests.bench.report import table
 from tests.bench.sleeper import sleeper
@@ -105,6 +107,10 @@ async def test_every_commit_rings_beside_somebody_who_never_wakes(database: Data
         assert await rings() == 0
         async with sleeper(database):
             assert [await rings() for _ in range(3)] == [1, 1, 1]
+
+
+def test_each_page_of_the_dashboard_is_measured() -> None:
+    assert {page.route for page in PAGES} == {path for method, path, *_ in server._DASHBOARD if method == "GET"}
 
 
 def test_published_table_says_what_it_was_measured_on() -> None:

@@ -41,7 +41,9 @@ join cdc_bridge.endpoint e on e.name = 'till' or n % 3 = 0;
 @pytest.fixture(autouse=True)
 def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     database.execute(FILL)
-    monkeypatch.setattr(module, "_STEP", 20)  # ten deliveries of each endpoint
+    for step in ("_FIRST_STEP", "_STEP"):
+        monkeypatch.setattr(module, step, 20)  # ten deliveries of each endpoint
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", 60.0)
 
 
 async def all_pages(database: Database, filter_: DeliveryFilter, limit: int) -> list[LoggedDelivery]:
@@ -105,7 +107,8 @@ async def test_more_endpoints_than_a_step_looks_at_hide_nothing(
 ) -> None:
     """Both have deliveries of the same number, and either has one that the other has not."""
     monkeypatch.setattr(module, "_ENDPOINTS_A_STEP", 1)
-    monkeypatch.setattr(module, "_STEP", step)
+    for name in ("_FIRST_STEP", "_STEP"):
+        monkeypatch.setattr(module, name, step)
     monkeypatch.setattr(module, "_MAX_STEPS", 50)
     database.execute("delete from cdc_bridge.delivery where endpoint_id = 1 and seq % 90 = 0")
     for filter_ in FILTERS:
@@ -144,6 +147,16 @@ async def test_scan_for_rare_deliveries_stops_and_continues_from_its_cursor(
     listed = await list_deliveries(CommandSessions(database.bridge_url), filter_, 10)
     assert (listed.deliveries, listed.next) == ([], Cursor(LogPlace(10 * (DELIVERIES - 20), 0), None))
     assert [delivery.seq for delivery in await all_pages(database, filter_, 10)] == [20]
+
+
+async def test_scan_stops_when_its_time_is_over_and_continues_from_its_cursor(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONGEST_SECONDS", 0.0)
+    filter_ = DeliveryFilter(until=NOON)
+    listed = await list_deliveries(CommandSessions(database.bridge_url), filter_, 10)
+    assert (listed.deliveries, listed.next) == ([], Cursor(LogPlace(10 * (DELIVERIES - 10), 0), None))
+    assert await all_pages(database, filter_, 10) == []
 
 
 async def test_unknown_endpoint_is_named(database: Database) -> None:
