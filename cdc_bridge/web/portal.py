@@ -25,6 +25,8 @@ from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.status import EndpointStatus
 from cdc_bridge.errors import BridgeError, Conflict, WrongUsage
 
+SIGN_IN = "/portal"
+"""Path of the form that a link leads to."""
 MOST_CHANGES = 30
 """Test requests and retries by the vendor of an endpoint within a minute: each is in the audit log for a year."""
 _WITHIN_SECONDS = 60.0
@@ -125,6 +127,19 @@ def reason_for_vendor(reason: str) -> str:
 def shows_reason(endpoint: EndpointOverview) -> bool:
     """Return whether the reason of an endpoint's status is its own; another one is the restaurant's business."""
     return endpoint.status in _REASON_SHOWN
+
+
+def instead_of_reason(endpoint: EndpointOverview) -> str:
+    """Return what the vendor is to know where the reason of a status is not shown."""
+    match endpoint.status:
+        case EndpointStatus.DEGRADED if endpoint.pending:
+            return "some deliveries were rejected, and are tried again"
+        case EndpointStatus.DEGRADED:
+            return "some deliveries were given up" if endpoint.dead else ""
+        case EndpointStatus.UNASSIGNED | EndpointStatus.INVALID:
+            return "nothing is sent at present: the cause is on the restaurant's side, and deliveries are kept"
+        case _:
+            return ""
 
 
 class VendorLimit:

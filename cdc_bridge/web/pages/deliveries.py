@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
@@ -50,6 +50,7 @@ async def list_(request: web.Request) -> web.StreamResponse:
     except BridgeError as error:
         problem = error_text(error) if own is None else sentence(portal.told(error))
     given = {name: value for name, value in asked.items() if value}
+    is_filtered = bool(given.keys() - ({"endpoint"} if own is not None else set()))
     of_one = asked["endpoint"]
     if not of_one and snapshot is not None and len(snapshot.endpoints) == 1:
         of_one = snapshot.endpoints[0].name
@@ -63,6 +64,7 @@ async def list_(request: web.Request) -> web.StreamResponse:
         asked=asked,
         problem=problem,
         found=found,
+        is_filtered=is_filtered,
         may_see=may_see,
         older=None if found is None or found.next is None else f"?{urlencode(given | {'after': str(found.next)})}",
         newest=f"?{urlencode(given)}" if "after" in request.query else None,
@@ -150,10 +152,17 @@ async def show(request: web.Request) -> web.StreamResponse:
         booking=booking,
         timeline=timeline,
         missing=attempts_between(timeline),
+        no_response_kept=sees_content and _no_response_kept(timeline),
         preview=preview if isinstance(preview, RequestPreview) else None,
         body=indented(preview.body).decode() if isinstance(preview, RequestPreview) else None,
         no_request=_why_no_request(preview, own=session_of(request).endpoint is not None),
     )
+
+
+def _no_response_kept(timeline: Sequence[TimelineAttempt]) -> bool:
+    """Return whether attempts were responded to and failed, and nothing is kept of the responses."""
+    failed = [attempt for attempt in timeline if attempt.status is not None and attempt.reason is not None]
+    return bool(failed) and all(attempt.response is None for attempt in failed)
 
 
 def _why_no_request(preview: RequestPreview | NoPreview | None, *, own: bool) -> str | None:
