@@ -35,6 +35,14 @@ _MOST_ENDPOINTS = 10_000
 _REASON_SHOWN = {EndpointStatus.FAILING, EndpointStatus.PAUSED, EndpointStatus.DISABLED}
 """Statuses whose reason is the endpoint's own; another one may name files and daemons."""
 
+_NOT_BY_YOU = "Nothing is sent at present: the cause is on the restaurant's side. Deliveries are kept."
+_MEANINGS = {
+    EndpointStatus.FAILING: "Deliveries are kept, and sent once a request succeeds.",
+    EndpointStatus.PAUSED: "Deliveries are kept until the restaurant resumes them.",
+    EndpointStatus.DISABLED: "Deliveries are kept. Ask the restaurant to resume them once you take them again.",
+    EndpointStatus.UNASSIGNED: _NOT_BY_YOU,
+    EndpointStatus.INVALID: _NOT_BY_YOU,
+}
 _NEUTRAL = {
     HTTPStatus.BAD_REQUEST: "This cannot be done.",
     HTTPStatus.NOT_FOUND: "There is no such page.",
@@ -129,17 +137,13 @@ def shows_reason(endpoint: EndpointOverview) -> bool:
     return endpoint.status in _REASON_SHOWN
 
 
-def instead_of_reason(endpoint: EndpointOverview) -> str:
-    """Return what the vendor is to know where the reason of a status is not shown."""
-    match endpoint.status:
-        case EndpointStatus.DEGRADED if endpoint.pending:
-            return "some deliveries were rejected, and are tried again"
-        case EndpointStatus.DEGRADED:
-            return "some deliveries were given up" if endpoint.dead else ""
-        case EndpointStatus.UNASSIGNED | EndpointStatus.INVALID:
-            return "nothing is sent at present: the cause is on the restaurant's side, and deliveries are kept"
-        case _:
-            return ""
+def meaning_of(endpoint: EndpointOverview) -> str:
+    """Return what the status means for the vendor, and who can end it."""
+    if endpoint.status is not EndpointStatus.DEGRADED:
+        return _MEANINGS.get(endpoint.status, "")
+    if endpoint.pending:
+        return "Some deliveries were rejected, and are tried again."
+    return "Some deliveries were given up: each attempt was rejected." if endpoint.dead else ""
 
 
 class VendorLimit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from cdc_bridge.deliveries.request_preview import NoPreview, RequestPreview, pre
 from cdc_bridge.deliveries.sessions import Sessions
 from cdc_bridge.deliveries.show import as_rows, delivery_of
 from cdc_bridge.deliveries.timeline import TimelineAttempt, attempts_between
+from cdc_bridge.endpoints.lookup import known_endpoints
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, NotFound, WrongUsage
 from cdc_bridge.model import DeliveryState, ReservationId
 from cdc_bridge.web import portal
@@ -56,7 +58,7 @@ async def list_(request: web.Request) -> web.StreamResponse:
         of_one = snapshot.endpoints[0].name
     # Of what is found by other means, and by the time of its change, it would not be the same ones.
     state = asked["state"] if asked["state"] != DeliveryState.SUPERSEDED else ""
-    others = any(asked[name] for name in ("search", "of", "since", "until"))
+    others = state == DeliveryState.QUEUED or any(asked[name] for name in ("search", "of", "since", "until"))
     return await page(
         request,
         "deliveries.html",
@@ -138,6 +140,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     newest = delivery
     if not delivery.is_newest:
         newest, _ = await _found(site.database, DeliveryId(delivery.newest_seq, None), name)
+    endpoints = await site.database.read(partial(known_endpoints, name=name)) if delivery.state.is_pending else ()
     preview, booking = None, None
     if sees_content and session_of(request).endpoint is None:
         booking = (await bookings_of(site.database, [delivery.reservation_id])).get(delivery.reservation_id)
@@ -149,6 +152,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         title=f"Delivery {delivery.seq}",
         delivery=delivery,
         facts=dict(as_rows(delivery, wanted)),
+        silence=next((endpoint.silence for endpoint in endpoints), None),
         booking=booking,
         timeline=timeline,
         missing=attempts_between(timeline),

@@ -37,6 +37,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         shown=shown,
         option_lines=shown.option_lines(UTC) if own is None else portal.option_lines(shown, UTC),
         words=_words_for(shown.overview, own),
+        meaning="" if own is None else portal.meaning_of(shown.overview),
         work=site_of(request).works.of(shown.overview.name) if own is None else None,
     )
 
@@ -45,7 +46,7 @@ def _words_for(endpoint: EndpointOverview, own: str | None) -> Words:
     if own is None:
         return _status_words(endpoint)
     if not portal.shows_reason(endpoint):
-        return (portal.instead_of_reason(endpoint),)
+        return ()
     return _status_words(replace(endpoint, reason=portal.reason_for_vendor(endpoint.reason or "")))
 
 

@@ -252,14 +252,14 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
     await deliver(database, receiver, 1)
     await operator.send("/endpoints/default/pause")
     answer = await operator.send("/deliveries/default/1/send")
-    assert "Default is paused: nothing is sent until" in answer.text
+    assert "Endpoint default is paused: nothing is sent until" in answer.text
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     for path, fields in (
         ("/endpoints/default/resend", {"state": "dead"}),
         ("/deliveries/send", {"delivery": "default/1"}),
     ):
         database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
-        assert "Default is paused: nothing is sent until" in (await operator.send(path, fields)).text
+        assert "Endpoint default is paused: nothing is sent until" in (await operator.send(path, fields)).text
 
 
 async def test_request_that_is_previewed_is_that_of_the_newest_change(

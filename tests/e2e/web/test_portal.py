@@ -562,6 +562,18 @@ async def test_each_link_on_the_vendors_pages_leads_to_one_of_them(vendor: Visit
     assert len(seen) > 6
 
 
+async def test_vendor_of_a_paused_endpoint_reads_who_can_end_it_and_no_command(
+    vendor: Visitor, database: Database
+) -> None:
+    assert "sent once a request succeeds." in (await vendor.get("/endpoints/default")).text
+    database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'default'")
+    assert "Deliveries are kept until the restaurant resumes them." in (await vendor.get("/endpoints/default")).text
+    path = path_of("/deliveries/default/{seq}", database)
+    assert "Endpoint default is paused: nothing is sent until it is resumed." in (await vendor.get(path)).text
+    await send(vendor, f"{path}/send", path)
+    assert "cdc-bridge endpoint" not in (await vendor.get(path)).text
+
+
 async def test_endpoint_that_got_nothing_yet_offers_no_filter_to_take_away(vendor: Visitor, database: Database) -> None:
     page = await vendor.get("/deliveries?state=dead")
     assert "No delivery matches. Show all" in page.text
