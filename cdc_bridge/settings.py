@@ -71,7 +71,12 @@ def _alert_command(value: str | None) -> str | None:
     return value
 
 
-def _web_url(text: str | None) -> str | None:
+def usable_web_url(text: str | None) -> str | None:
+    """Return a URL at which vendors reach the dashboard, in the form that links begin with.
+
+    Raises:
+        ValueError: It is none.
+    """
     if text is None:
         return None
     example = "https:// and a host, such as https://bridge.example, and nothing behind it"
@@ -252,7 +257,7 @@ class Settings(_EndpointSettings):
         description="Token of programs that see and change everything through the HTTP API; made as web_token, and "
         "different; without it, only named tokens open the API",
     )
-    web_url: Annotated[str | None, AfterValidator(_web_url)] = Field(
+    web_url: Annotated[str | None, AfterValidator(usable_web_url)] = Field(
         None,
         description="URL at which vendors reach the dashboard, such as https://bridge.example, for links to the portal",
     )

@@ -103,7 +103,7 @@ async def _read(process: asyncio.subprocess.Process) -> str:
 async def _write(process: asyncio.subprocess.Process, text: str) -> None:
     if process.stdin is not None:
         with suppress(BrokenPipeError, ConnectionResetError):  # It need not read it.
-            process.stdin.write(text.encode())
+            process.stdin.write(f"{text}\n".encode())
             await process.stdin.drain()
         process.stdin.close()
 

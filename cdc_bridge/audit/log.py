@@ -22,6 +22,7 @@ from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
 
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z", re.ASCII)
 _CURSOR = re.compile(r"([0-9T:.-]{19,26}Z)-([0-9]{1,18})")
 
 Connection = AsyncConnection[TupleRow]
@@ -76,6 +77,8 @@ class Entry:
 
 
 def _told(value: Any) -> str:
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        return f"{value[:10]} {value[11:19]} UTC"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

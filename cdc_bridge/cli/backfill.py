@@ -61,7 +61,7 @@ async def _run(url: str, name: str, wanted: BackfillOptions, done: BackfillProgr
         endpoint = await resolve_endpoint(connection, name)
         endpoint.require_same_cluster()
         if endpoint.silence:
-            print_line(endpoint.silence, err=True)
+            print_line(f"{endpoint.silence}: cdc-bridge endpoint resume {endpoint.name}", err=True)
         if dry_run:
             counted = await backfills.count(connection, loading, endpoint, wanted)
             found = f"{count_reservations(counted.selected)} of {counted.read:,}"

@@ -16,6 +16,14 @@ from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, lif
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints.status import when
 from cdc_bridge.errors import WrongUsage
+from cdc_bridge.settings import usable_web_url
+
+
+def _url(text: str) -> str | None:
+    try:
+        return usable_web_url(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def portal(
@@ -38,7 +46,11 @@ def portal(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="URL at which the vendor reaches the dashboard. Default: the setting web_url."),
+        typer.Option(
+            help="URL at which the vendor reaches the dashboard. Default: the setting web_url.",
+            metavar="URL",
+            parser=_url,
+        ),
     ] = None,
     revoke: Annotated[
         bool, typer.Option("--revoke", help="Revoke the link that there is; sessions end within seconds.")

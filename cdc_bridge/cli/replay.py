@@ -101,4 +101,4 @@ async def _replay(url: str, name: str | None, selection: Selection, done: Replay
                 " That change is sent, unless the endpoint skips unchanged bodies: then run it again in a while."
             )
         if endpoint.silence:
-            print_line(endpoint.silence, err=True)
+            print_line(f"{endpoint.silence}: cdc-bridge endpoint resume {endpoint.name}", err=True)

@@ -30,8 +30,8 @@ def time_option(name: str, help_: str) -> Any:
                 "2026-07-01T18:30:00+01:00",
             ) from None
         if _leaves_zone_open(text):
-            local = at.astimezone()
-            print_line(f"{name}: {local:%Y-%m-%d %H:%M:%S %Z}, {at:%Y-%m-%d %H:%M:%S} UTC.", err=True)
+            local, utc = f"{at.astimezone():%Y-%m-%d %H:%M:%S %Z}", f"{at:%Y-%m-%d %H:%M:%S} UTC"
+            print_line(f"{name}: {utc if local == utc else f'{local}, {utc}'}.", err=True)
         return at
 
     return typer.Option(name, metavar="TIME", parser=parse, help=help_)

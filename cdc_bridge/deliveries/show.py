@@ -12,6 +12,7 @@ from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
 from cdc_bridge.deliveries.lookup import DeliveryDetails, DeliveryId, find_any_delivery
 from cdc_bridge.deliveries.sessions import Sessions
 from cdc_bridge.deliveries.timeline import TimelineAttempt, timeline_of
+from cdc_bridge.endpoints.status import age
 from cdc_bridge.model import DeliveryState, SkipReason
 
 
@@ -85,7 +86,7 @@ def _attempts(delivery: LoggedDelivery) -> str:
         return text  # None counts for the schedule: the endpoint was failing, or they were before a retry by hand.
     rejected = delivery.last_status is not None and 400 <= delivery.last_status < 500
     how = "rejected by the endpoint" if rejected else "failed"
-    which = "" if attempts == 1 else "all " if failures >= attempts else f"{failures:,} of them "
+    which = "" if attempts == 1 else "all " if failures >= attempts else "the last one "
     status = f" (HTTP {delivery.last_status})" if rejected else ""
     return f"{text}, {which}{how}{status}"
 
@@ -134,7 +135,7 @@ def _skip_reason(delivery: LoggedDelivery) -> str:
 
 def _due(ahead: timedelta) -> str:
     seconds = round(ahead.total_seconds())
-    return f"next attempt in {timedelta(seconds=seconds)}" if seconds > 0 else "due now"
+    return f"next attempt in {age(seconds)}" if seconds > 0 else "due now"
 
 
 def _last_result(delivery: LoggedDelivery) -> str:

@@ -69,11 +69,11 @@ class EndpointRef:
 
     @property
     def silence(self) -> str | None:
-        """Why nothing is sent at present, and what ends it; ``None``: nothing prevents deliveries."""
+        """Why nothing is sent at present; ``None``: nothing prevents deliveries."""
         if not self.paused and not self.disabled:
             return None
         why = "responded with 410" if self.disabled else "is paused"
-        return f"{self.name} {why}: nothing is sent until you run: cdc-bridge endpoint resume {self.name}"
+        return f"endpoint {self.name} {why}: nothing is sent until it is resumed"
 
     def first_comparable(self, since: datetime | None) -> datetime:
         """Return from when on reservations can be compared with its delivery log, of those updated since a time."""

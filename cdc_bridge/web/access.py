@@ -19,6 +19,10 @@ MOST_SESSIONS = 20
 MOST_HOLDERS = 1000
 """Tokens with sessions. Whoever has one token is one of them, however often it is used."""
 
+OF_PORTAL = "portal."
+"""Begins the cookie of a session in the portal. It grants nothing: once the session has ended, it says which form
+begins another."""
+
 _WRONG_TOKENS_ALLOWED = 10
 _WITHIN_SECONDS = 600.0
 _MOST_CLIENTS = 1000
@@ -78,7 +82,8 @@ class Sessions:
 
     def open(self, holder: Holder, now: float) -> tuple[str, Session]:
         """Begin a session; return its cookie and it. Beyond the limit the one used least recently ends."""
-        cookie, session = secrets.token_urlsafe(32), Session(holder, now, now)
+        kind = "" if holder.endpoint is None else OF_PORTAL
+        cookie, session = kind + secrets.token_urlsafe(32), Session(holder, now, now)
         key = _hash(cookie)
         of_holder = self._by_holder.setdefault(holder, OrderedDict())
         of_holder[key], self._holders[key] = session, holder

@@ -67,6 +67,12 @@ class EndpointForm:
             new_secret="new_secret" in sent,
         )
 
+    @property
+    def lost(self) -> list[str]:
+        """Labels of the fields that were filled in and are not sent back."""
+        labels = [one.label for one in FIELDS if not one.sent_back and not one.required and self.typed[one.name]]
+        return [*labels, *([LABELS["secret_file"]] if self.vendor_secret else ())]
+
     def given(self, before: EndpointRecord | None = None) -> Given:
         """Return the options that follow.
 

@@ -29,7 +29,7 @@ from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationErro
 from cdc_bridge.escaping import escaped
 from cdc_bridge.settings import PREFIX
 from cdc_bridge.web import portal
-from cdc_bridge.web.access import Session
+from cdc_bridge.web.access import OF_PORTAL, Session
 from cdc_bridge.web.api.problems import Problem, problem_of
 from cdc_bridge.web.bearer import holder_by_bearer
 from cdc_bridge.web.notices import sentence
@@ -73,6 +73,11 @@ _MESSAGES = {
     HTTPStatus.NOT_FOUND: "There is no such page.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This method is not allowed here.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request is too large.",
+}
+_TITLES = {
+    HTTPStatus.BAD_REQUEST: "Not possible",
+    HTTPStatus.UNAUTHORIZED: "Signed out",
+    HTTPStatus.FORBIDDEN: "Not allowed",
 }
 _PASSED_ON = ("allow", "retry-after", "www-authenticate")
 _API = "/api/"
@@ -179,8 +184,28 @@ async def _error(
         text = escaped(f"{problem}\n{remedy}".strip(), keep="\n") or status.phrase
         return web.Response(status=status, text=f"{text}\n", headers=headers)
     return await page(
-        request, "error.html", status=status, headers=headers, title=status.phrase, problem=problem, remedy=remedy
+        request,
+        "error.html",
+        status=status,
+        headers=headers,
+        title=_TITLES.get(status, status.phrase),
+        problem=problem,
+        remedy=remedy,
+        way_on=_way_on(request, session),
     )
+
+
+def _way_on(request: web.Request, session: Session | None) -> tuple[str, str] | None:
+    """Return path and label of the link on the page of an error; ``None``: nothing is open to this browser."""
+    if session is None:
+        is_open = site_of(request).tokens.is_open(Place.DASHBOARD)
+        return (_sign_in_form(request), "Sign in") if is_open else None
+    return ("/", "Endpoints") if session.endpoint is None else (portal.home_of(session.endpoint), session.endpoint)
+
+
+def _sign_in_form(request: web.Request) -> str:
+    """Return the path of the form that begins a session like the one that the browser had."""
+    return portal.SIGN_IN if request.cookies.get(cookie_name(request), "").startswith(OF_PORTAL) else SIGN_IN
 
 
 @web.middleware
@@ -203,6 +228,8 @@ def _host_name(request: web.Request) -> str | None:
 async def check_right(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Require a session with the right that the handler requires."""
     if request.match_info.http_exception is not None:
+        if not is_of_api(request):
+            _session(request)  # The page that says so has its menu.
         raise request.match_info.http_exception
     site, asked = site_of(request), request.match_info.handler
     if asked in site.of_api:
@@ -217,14 +244,20 @@ async def check_right(request: web.Request, handler: Handler) -> web.StreamRespo
     if required is None:
         return await handler(request)
     if not session:
-        if request.method != "GET" or is_refresh(request):
-            raise web.HTTPUnauthorized(text="You are signed out. Sign in and try again.")
-        raise web.HTTPSeeOther(SIGN_IN if request.path == "/" else f"{SIGN_IN}?next={quote(request.path_qs, safe='')}")
+        raise _signed_out(request)
     if session.endpoint is not None:
         _check_portal(request, session.endpoint)
     if not session.right.includes(required):
         raise web.HTTPForbidden
     return await handler(request)
+
+
+def _signed_out(request: web.Request) -> web.HTTPException:
+    if request.method != "GET" or is_refresh(request):
+        return web.HTTPUnauthorized(text="You are signed out. Sign in and try again.")
+    form = _sign_in_form(request)
+    has_next = form == SIGN_IN and request.path != "/"
+    return web.HTTPSeeOther(f"{form}?next={quote(request.path_qs, safe='')}" if has_next else form)
 
 
 def _check_portal(request: web.Request, endpoint: str) -> None:

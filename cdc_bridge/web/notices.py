@@ -58,11 +58,16 @@ def sentence(problem: str) -> str:
 
 def error_text(error: BridgeError) -> str:
     """Return problem and remedy as sentences; of faulty input those of each fault."""
+    return " ".join(error_texts(error))
+
+
+def error_texts(error: BridgeError) -> list[str]:
+    """Return problem and remedy as sentences; of faulty input a text for each fault."""
     if isinstance(error, FaultyInput):
         parts = [(str(fault), fault.remedy) for fault in error.faults]
     else:
         parts = [(error.problem, error.remedy)]
-    return " ".join(f"{sentence(problem)} {remedy}".strip() for problem, remedy in parts)
+    return [f"{sentence(problem)} {remedy}".strip() for problem, remedy in parts]
 
 
 LABELS = {

@@ -25,6 +25,8 @@ from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.status import EndpointStatus
 from cdc_bridge.errors import BridgeError, Conflict, WrongUsage
 
+SIGN_IN = "/portal"
+"""Path of the form that a link leads to."""
 MOST_CHANGES = 30
 """Test requests and retries by the vendor of an endpoint within a minute: each is in the audit log for a year."""
 _WITHIN_SECONDS = 60.0
@@ -33,6 +35,14 @@ _MOST_ENDPOINTS = 10_000
 _REASON_SHOWN = {EndpointStatus.FAILING, EndpointStatus.PAUSED, EndpointStatus.DISABLED}
 """Statuses whose reason is the endpoint's own; another one may name files and daemons."""
 
+_NOT_BY_YOU = "Nothing is sent at present: the cause is on the restaurant's side. Deliveries are kept."
+_MEANINGS = {
+    EndpointStatus.FAILING: "Deliveries are kept, and sent once a request succeeds.",
+    EndpointStatus.PAUSED: "Deliveries are kept until the restaurant resumes them.",
+    EndpointStatus.DISABLED: "Deliveries are kept. Ask the restaurant to resume them once you take them again.",
+    EndpointStatus.UNASSIGNED: _NOT_BY_YOU,
+    EndpointStatus.INVALID: _NOT_BY_YOU,
+}
 _NEUTRAL = {
     HTTPStatus.BAD_REQUEST: "This cannot be done.",
     HTTPStatus.NOT_FOUND: "There is no such page.",
@@ -125,6 +135,15 @@ def reason_for_vendor(reason: str) -> str:
 def shows_reason(endpoint: EndpointOverview) -> bool:
     """Return whether the reason of an endpoint's status is its own; another one is the restaurant's business."""
     return endpoint.status in _REASON_SHOWN
+
+
+def meaning_of(endpoint: EndpointOverview) -> str:
+    """Return what the status means for the vendor, and who can end it."""
+    if endpoint.status is not EndpointStatus.DEGRADED:
+        return _MEANINGS.get(endpoint.status, "")
+    if endpoint.pending:
+        return "Some deliveries were rejected, and are tried again."
+    return "Some deliveries were given up: each attempt was rejected." if endpoint.dead else ""
 
 
 class VendorLimit:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from cdc_bridge.deliveries.request_preview import NoPreview, RequestPreview, pre
 from cdc_bridge.deliveries.sessions import Sessions
 from cdc_bridge.deliveries.show import as_rows, delivery_of
 from cdc_bridge.deliveries.timeline import TimelineAttempt, attempts_between
+from cdc_bridge.endpoints.lookup import known_endpoints
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, NotFound, WrongUsage
 from cdc_bridge.model import DeliveryState, ReservationId
 from cdc_bridge.web import portal
@@ -50,12 +52,13 @@ async def list_(request: web.Request) -> web.StreamResponse:
     except BridgeError as error:
         problem = error_text(error) if own is None else sentence(portal.told(error))
     given = {name: value for name, value in asked.items() if value}
+    is_filtered = bool(given.keys() - ({"endpoint"} if own is not None else set()))
     of_one = asked["endpoint"]
     if not of_one and snapshot is not None and len(snapshot.endpoints) == 1:
         of_one = snapshot.endpoints[0].name
     # Of what is found by other means, and by the time of its change, it would not be the same ones.
     state = asked["state"] if asked["state"] != DeliveryState.SUPERSEDED else ""
-    others = any(asked[name] for name in ("search", "of", "since", "until"))
+    others = state == DeliveryState.QUEUED or any(asked[name] for name in ("search", "of", "since", "until"))
     return await page(
         request,
         "deliveries.html",
@@ -63,6 +66,7 @@ async def list_(request: web.Request) -> web.StreamResponse:
         asked=asked,
         problem=problem,
         found=found,
+        is_filtered=is_filtered,
         may_see=may_see,
         older=None if found is None or found.next is None else f"?{urlencode(given | {'after': str(found.next)})}",
         newest=f"?{urlencode(given)}" if "after" in request.query else None,
@@ -136,6 +140,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     newest = delivery
     if not delivery.is_newest:
         newest, _ = await _found(site.database, DeliveryId(delivery.newest_seq, None), name)
+    endpoints = await site.database.read(partial(known_endpoints, name=name)) if delivery.state.is_pending else ()
     preview, booking = None, None
     if sees_content and session_of(request).endpoint is None:
         booking = (await bookings_of(site.database, [delivery.reservation_id])).get(delivery.reservation_id)
@@ -147,13 +152,21 @@ async def show(request: web.Request) -> web.StreamResponse:
         title=f"Delivery {delivery.seq}",
         delivery=delivery,
         facts=dict(as_rows(delivery, wanted)),
+        silence=next((endpoint.silence for endpoint in endpoints), None),
         booking=booking,
         timeline=timeline,
         missing=attempts_between(timeline),
+        no_response_kept=sees_content and _no_response_kept(timeline),
         preview=preview if isinstance(preview, RequestPreview) else None,
         body=indented(preview.body).decode() if isinstance(preview, RequestPreview) else None,
         no_request=_why_no_request(preview, own=session_of(request).endpoint is not None),
     )
+
+
+def _no_response_kept(timeline: Sequence[TimelineAttempt]) -> bool:
+    """Return whether attempts were responded to and failed, and nothing is kept of the responses."""
+    failed = [attempt for attempt in timeline if attempt.status is not None and attempt.reason is not None]
+    return bool(failed) and all(attempt.response is None for attempt in failed)
 
 
 def _why_no_request(preview: RequestPreview | NoPreview | None, *, own: bool) -> str | None:

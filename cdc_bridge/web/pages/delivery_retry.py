@@ -48,7 +48,7 @@ async def _send_again(connection: Connection, wanted: DeliveryId, name: str, by:
     """
     delivery = await find_delivery(connection, wanted, name)
     if delivery.state in RETRYABLE:
-        return str(await retry(connection, wanted, name, by=by))
+        return f"delivery {await retry(connection, wanted, name, by=by)}"
     endpoint = await resolve_endpoint(connection, delivery.endpoint)
     endpoint.require_same_cluster()
     done, reservation = ReplayProgress(), f"reservation {shortened(delivery.reservation_id)}"

@@ -12,7 +12,7 @@ from cdc_bridge.endpoints.details import ShownEndpoint
 from cdc_bridge.endpoints.option_input import SecretsForNewHostMissing
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, InstallationError, WrongUsage
 from cdc_bridge.web.endpoint_form import FIELDS, EndpointForm
-from cdc_bridge.web.notices import error_text, say, sentence
+from cdc_bridge.web.notices import error_texts, say, sentence
 from cdc_bridge.web.pages.endpoints import changeable_endpoint, to_endpoint
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import actor_of, form_of, log_change, site_of
@@ -34,7 +34,7 @@ async def _form(
         form=form,
         options=FIELDS,
         shown=shown,
-        error=None if error is None else error_text(error),
+        errors=[] if error is None else error_texts(error),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import quote
 
 from aiohttp import web
@@ -15,15 +17,14 @@ from cdc_bridge.endpoints.details import Connection, ShownEndpoint, shown_endpoi
 from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.signing_secret import rotate_secret
 from cdc_bridge.endpoints.status import EndpointStatus, when
-from cdc_bridge.errors import BridgeError
+from cdc_bridge.errors import BridgeError, Conflict, DatabaseUnavailable, Fault, InstallationError
 from cdc_bridge.web import portal
 from cdc_bridge.web.concerns import Words
-from cdc_bridge.web.endpoint_form import number
-from cdc_bridge.web.notices import errors_as_notices, say, sentence
+from cdc_bridge.web.notices import error_texts, errors_as_notices, say, sentence
 from cdc_bridge.web.rendering import page
 from cdc_bridge.web.requests import actor_of, form_of, log_change, session_of, site_of
 
-_KEEP_OLD_HOURS = 24.0
+_KEEP_OLD_HOURS = "24"
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -36,6 +37,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         shown=shown,
         option_lines=shown.option_lines(UTC) if own is None else portal.option_lines(shown, UTC),
         words=_words_for(shown.overview, own),
+        meaning="" if own is None else portal.meaning_of(shown.overview),
         work=site_of(request).works.of(shown.overview.name) if own is None else None,
     )
 
@@ -141,36 +143,66 @@ async def _test(request: web.Request, name: str) -> None:
 
 async def rotate_form(request: web.Request) -> web.StreamResponse:
     """Show the form of a secret rotation."""
-    shown = await changeable_endpoint(request)
+    return await _rotate_form(request, await changeable_endpoint(request), _KEEP_OLD_HOURS)
+
+
+async def _rotate_form(
+    request: web.Request, shown: ShownEndpoint, hours: str, *, cut_short: bool = False, errors: Sequence[str] = ()
+) -> web.StreamResponse:
     return await page(
         request,
         "rotate_secret.html",
+        status=HTTPStatus.BAD_REQUEST if errors else HTTPStatus.OK,
         title=f"New secret for {shown.overview.name}",
         shown=shown,
-        hours=_KEEP_OLD_HOURS,
+        hours=hours,
+        cut_short=cut_short,
+        errors=errors,
     )
 
 
 async def rotate(request: web.Request) -> web.StreamResponse:
     """Rotate the signing secret."""
-    name, sent = request.match_info["name"], await form_of(request)
-    with errors_as_notices(request):
-        hours = number(sent.get("keep_old_hours", ""), "keep_old_hours")
+    shown, sent = await changeable_endpoint(request), await form_of(request)
+    name, hours, given = (
+        shown.overview.name,
+        sent.get("keep_old_hours", "").strip(),
+        sent.get("vendor_secret", "").strip(),
+    )
+    faults: list[Fault] = []
+    try:
+        keep_old_hours = float(hours)
+    except ValueError:
+        keep_old_hours = 0.0
+        faults.append(Fault("keep_old_hours", "--keep-old-hours", "has to be a number"))
+    try:
         rotated = await rotate_secret(
             site_of(request).database_url,
             name,
-            keep_old_hours=hours,
+            keep_old_hours=keep_old_hours,
             cut_short="cut_short" in sent,
-            secret=sent.get("vendor_secret", "").strip() or None,
+            secret=given or None,
+            found=faults,
             by=actor_of(request),
         )
-        log_change(request, "secret rotated", endpoint=name, old_until=rotated.old_until and str(rotated.old_until))
-        which = "the vendor's secret" if rotated.secret is None else "a new secret"
-        text = f"Requests to {name} are signed with {which}"
-        if rotated.old_until is not None:
-            text += f", and with the previous one until {when(rotated.old_until, UTC)}"
-        say(request, f"{text}.", secret=rotated.secret)
+    except (DatabaseUnavailable, InstallationError):
+        raise
+    except BridgeError as error:
+        errors = [*_rotate_errors(error), *(["Enter the vendor's secret again."] if given else ())]
+        return await _rotate_form(request, shown, hours, cut_short="cut_short" in sent, errors=errors)
+    log_change(request, "secret rotated", endpoint=name, old_until=rotated.old_until and str(rotated.old_until))
+    which = "the vendor's secret" if rotated.secret is None else "a new secret"
+    text = f"Requests to {name} are signed with {which}"
+    if rotated.old_until is not None:
+        text += f", and with the previous one until {when(rotated.old_until, UTC)}"
+    say(request, f"{text}.", secret=rotated.secret)
     raise to_endpoint(name)
+
+
+def _rotate_errors(error: BridgeError) -> list[str]:
+    if isinstance(error, Conflict):
+        return [f"{sentence(error.problem)} Wait until then, or drop that one now: see below."]
+    return error_texts(error)
 
 
 async def remove_form(request: web.Request) -> web.StreamResponse:

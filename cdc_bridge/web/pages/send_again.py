@@ -21,7 +21,7 @@ from cdc_bridge.deliveries import reconcile as reconciliation
 from cdc_bridge.deliveries import replay as replays
 from cdc_bridge.deliveries.backfill import BackfillOptions, BackfillProgress
 from cdc_bridge.deliveries.enqueue import MAX_PENDING, Enqueuer
-from cdc_bridge.deliveries.reconcile import OUT_OF_SYNC, ComparedEndpoint, ReconcileReport, SyncState
+from cdc_bridge.deliveries.reconcile import ComparedEndpoint, ReconcileReport, SyncState
 from cdc_bridge.deliveries.replay import ReplayProgress, Selection
 from cdc_bridge.endpoints.lookup import EndpointRef, resolve_endpoint
 from cdc_bridge.errors import BridgeError, NotFound, WrongUsage
@@ -230,14 +230,20 @@ async def reconcile(request: web.Request) -> web.StreamResponse:
                 await reconciliation.note_compared(connection, endpoint.endpoint_id, report)
 
     def progress() -> str:
-        differing = [f"{report.counts[state]:,} {state}" for state in OUT_OF_SYNC if report.counts[state]]
-        text = f"{_bookings(report.compared)} compared: {', '.join(differing) or 'all as they are in e-Res'}"
+        text = f"{_bookings(report.compared)} compared{_results(report)}"
         return f"{text}; {report.queued:,} queued" if asked.deliver else text
 
     with errors_as_notices(request):
         asked.require_usable()
         await _start(request, "Comparison with e-Res", work, progress)
     raise to_endpoint(request.match_info["name"])
+
+
+def _results(report: ReconcileReport) -> str:
+    counts = report.counts
+    others = [f"{counts[state]:,} {state}" for state in SyncState if state is not SyncState.IN_SYNC and counts[state]]
+    same = ["all as they are in e-Res" if not others else f"{counts[SyncState.IN_SYNC]:,} as they are in e-Res"]
+    return f": {', '.join([*others, *(same if counts[SyncState.IN_SYNC] else ())])}" if report.compared else ""
 
 
 async def _start(

@@ -11,6 +11,7 @@ from multidict import MultiMapping
 
 from cdc_bridge.access.known_tokens import Place
 from cdc_bridge.access.rights import Holder
+from cdc_bridge.web import portal
 from cdc_bridge.web.access import LONGEST_SECONDS
 from cdc_bridge.web.guard import cookie_name
 from cdc_bridge.web.rendering import page
@@ -95,10 +96,11 @@ def _too_many(wait: float) -> str:
 async def sign_out(request: web.Request) -> web.StreamResponse:
     """End the session."""
     name = cookie_name(request)
-    site = site_of(request)
+    site, session = site_of(request), session_of(request)
     site.sessions.close(request.cookies[name])
-    site.log.signed_out.note(time.monotonic(), address_of(request), session=session_of(request).short_id)
-    response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"location": "/sign-in"})
+    site.log.signed_out.note(time.monotonic(), address_of(request), session=session.short_id)
+    form_ = "/sign-in" if session.endpoint is None else portal.SIGN_IN
+    response = web.Response(status=HTTPStatus.SEE_OTHER, headers={"location": form_})
     response.del_cookie(name, path="/", httponly=True, samesite="Strict", secure=site.listen.over_https)
     return response
 

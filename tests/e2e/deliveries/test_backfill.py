@@ -230,7 +230,9 @@ async def test_endpoint_that_is_unknown_disabled_or_of_another_cluster(database:
     database.execute("update cdc_bridge.endpoint set disabled_at = now()")
     code, _, errors = await run_command("backfill", "default", **bridges.settings)
     assert code == 0
-    assert "default responded with 410: nothing is sent until you run: cdc-bridge endpoint resume default" in errors
+    assert (
+        "default responded with 410: nothing is sent until it is resumed: cdc-bridge endpoint resume default" in errors
+    )
     database.execute("update cdc_bridge.endpoint set cluster = 1")
     code, _, errors = await run_command("backfill", "default", **bridges.settings)
     assert code == 1

@@ -218,7 +218,7 @@ async def test_endpoint_must_be_named_among_several_and_a_paused_one_is_pointed_
     database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'till'")
     code, _, errors = await run_command("replay", "--state", "dead", "--endpoint", "till", **bridges.settings)
     assert code == 0
-    assert "till is paused: nothing is sent until you run: cdc-bridge endpoint resume till" in errors
+    assert "till is paused: nothing is sent until it is resumed: cdc-bridge endpoint resume till" in errors
 
 
 async def test_reservation_that_was_never_delivered_is_named(

@@ -165,7 +165,7 @@ async def test_show_prints_what_the_delivery_log_has(database: Database, receive
     code, output, _ = await run_command("delivery", "show", "1", **bridges.settings)
     assert code == 0
     assert "delivery     1 to default\nreservation  R\nchange       created, " in output
-    assert "retrying: next attempt in 0:59:" in output or "retrying: next attempt in 1:00:00" in output
+    assert "retrying: next attempt in 60 min" in output or "retrying: next attempt in 59 min" in output
     assert "HTTP 422 Unprocessable" in output
     assert f"webhook-id   {receiver.requests[0].headers['webhook-id']}" in output
     assert "Featherstonehaugh" not in output

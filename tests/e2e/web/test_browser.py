@@ -19,6 +19,7 @@ from tests.support.bridge import Bridge
 from tests.support.browser import Window, browser, needs_browser, window_of
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
+from tests.support.endpoints import add_endpoint
 from tests.support.page import TOKEN, VIEW_TOKEN
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
@@ -29,6 +30,7 @@ BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)
 SCREENSHOTS = os.environ.get("CDC_BRIDGE_TEST_SCREENSHOTS")
 WHSEC = re.compile(r"^whsec_[A-Za-z0-9+/=]{44}$")
 PATIENCE_MILLISECONDS = 60_000
+LONG_NAME = "till" + "0123456789" * 5
 KINDS = {"wide": {}, "narrow": {"narrow": True}, "dark": {"dark": True}}
 
 
@@ -83,6 +85,14 @@ class Manager:
         row = self.page.locator("#list tbody tr", has_text="R1")
         await expect(row.locator(".state")).to_have_text("delivered", timeout=PATIENCE_MILLISECONDS)
         assert any(call.headers.get("x-till-key") == "open sesame" for call in self.receiver.requests)
+
+    def has_long_names(self) -> None:
+        """Add what is as long as it may be, without a blank: an endpoint, its URL, a guest and a key."""
+        url = f"{self.receiver.url}/{'0123456789' * 20}"
+        add_endpoint(self.database, LONG_NAME, url, self.certificates.ca_file, "whsec_" + "A" * 44)
+        self.database.execute("insert into customers (id, surname) values ('L', %s)", ("Llanfairpwllgwyngyll" * 5,))
+        self.database.execute("insert into reservations (id, cust_id, reference) values (%s, 'L', 2)", ("K" * 300,))
+        add_portal_token(self.database, LONG_NAME, "the token of a link")
 
     async def sees_it_break(self) -> None:
         self.receiver.script = lambda _: Response(status=503)
@@ -198,6 +208,7 @@ async def test_no_page_keeps_anybody_from_using_it(manager: Manager) -> None:
     await manager.sign_in()
     await manager.add_till()
     await manager.sees_first_call_arrive()
+    manager.has_long_names()
     await manager.sees_it_break()
     for path in (
         "/",
@@ -213,6 +224,10 @@ async def test_no_page_keeps_anybody_from_using_it(manager: Manager) -> None:
         "/endpoints/till/resend?state=dead",
         "/endpoints/till/backfill",
         "/endpoints/till/reconcile",
+        f"/endpoints/{LONG_NAME}",
+        f"/endpoints/{LONG_NAME}/change",
+        f"/endpoints/{LONG_NAME}/remove",
+        "/audit",
         "/nothing",
     ):
         await manager.window.open(path)

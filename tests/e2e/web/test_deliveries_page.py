@@ -115,7 +115,9 @@ async def test_one_that_waits_is_called_at_once(operator: Visitor, database: Dat
     receiver.script = lambda _: Response(status=422)
     database.execute(BOOKING, ("R1",))
     await until(lambda: recorded(database, 1), "it is refused")
-    assert "retrying: next attempt in" in (await operator.get("/deliveries/default/1")).text
+    page = await operator.get("/deliveries/default/1")
+    assert "retrying next attempt in" in page.text
+    assert "What it responded beside the status is not kept." in page.text
     receiver.script = lambda _: Response()
     answer = await operator.send("/deliveries/default/1/send")
     assert "1 (reservation R1) is due now." in answer.text
@@ -200,7 +202,9 @@ async def test_bookings_that_an_endpoint_never_had_are_sent_and_compared(
     await until_on_page(operator, "/", "The last comparison found 1 booking that default does not have as it is.")
     await operator.send("/endpoints/default/reconcile", {"deliver": "on"})
     await receiver.wait_for_delivered(5)
-    await until_on_page(operator, "/endpoints/default", "4 bookings compared: 1 stale; 1 queued. Done")
+    await until_on_page(
+        operator, "/endpoints/default", "4 bookings compared: 1 stale, 3 as they are in e-Res; 1 queued. Done"
+    )
     assert database.value("select reconciled_stale from cdc_bridge.endpoint") == 0
 
 
@@ -248,14 +252,14 @@ async def test_what_is_sent_again_to_a_paused_endpoint_waits_and_that_is_said(
     await deliver(database, receiver, 1)
     await operator.send("/endpoints/default/pause")
     answer = await operator.send("/deliveries/default/1/send")
-    assert "Default is paused: nothing is sent until" in answer.text
+    assert "Endpoint default is paused: nothing is sent until" in answer.text
     database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
     for path, fields in (
         ("/endpoints/default/resend", {"state": "dead"}),
         ("/deliveries/send", {"delivery": "default/1"}),
     ):
         database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null")
-        assert "Default is paused: nothing is sent until" in (await operator.send(path, fields)).text
+        assert "Endpoint default is paused: nothing is sent until" in (await operator.send(path, fields)).text
 
 
 async def test_request_that_is_previewed_is_that_of_the_newest_change(

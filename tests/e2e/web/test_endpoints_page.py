@@ -66,6 +66,7 @@ async def test_endpoint_of_the_settings_is_shown_as_such_and_cannot_be_changed(
     for path in ("/endpoints/default/change", "/endpoints/default/rotate-secret"):
         for refused in (await operator.get(path), await operator.send(path, {"url": "x", "keep_old_hours": "1"})):
             assert "is declared in a daemon's settings, and is changed there only" in refused.text
+    assert "/endpoints/default/remove" not in page.html
     refused = await operator.send("/endpoints/default/remove")
     assert "in the settings of the live daemon" in refused.text
     assert database.value("select count(*) from cdc_bridge.endpoint") == 1
@@ -244,6 +245,7 @@ async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor
     assert "and with the previous one until " in second.text
     refused = await operator.send(path, {"keep_old_hours": "24"})
     assert "A rotation is in progress: until " in refused.text
+    assert "cdc-bridge endpoint" not in refused.text
     assert WHSEC.findall(refused.html) == []
     assert "Drop the previous secret now" in (await operator.get(path)).text
     third = await operator.send(path, {"keep_old_hours": "0", "cut_short": "on"})
@@ -253,8 +255,11 @@ async def test_rotation_under_way_is_told_and_can_be_cut_short(operator: Visitor
         (secret, None)
     ]
     for wrong in ("", "many", "-1", "1e9", "nan"):
-        refused = await operator.send(path, {"keep_old_hours": wrong})
+        refused = await operator.send(path, {"keep_old_hours": wrong, "vendor_secret": "mine"})
         assert "Overlap has to be" in refused.text
+        assert "Vendor's secret has to begin with whsec_." in refused.text
+        assert "Enter the vendor's secret again." in refused.text
+        assert f'name="keep_old_hours" inputmode="decimal" value="{wrong}"' in refused.html
 
 
 async def test_rotation_takes_a_secret_that_the_vendor_made_and_never_shows_it(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from html import unescape
 from pathlib import Path
 
 import aiohttp
@@ -528,6 +529,60 @@ async def test_signing_out_ends_the_session_at_the_server(vendor: Visitor) -> No
     assert (await vendor.get("/endpoints/default", follow=False, headers={"cookie": before})).status == 303
 
 
+async def test_vendor_without_a_session_is_led_to_the_form_of_the_link(vendor: Visitor, database: Database) -> None:
+    left = await send(vendor, "/sign-out")
+    assert left.headers["location"] == "/portal"
+    assert (await vendor.open_portal(LINK)).status == 200
+    database.execute("delete from cdc_bridge.access_token")
+    await until_it(ended_for(vendor), "the session has ended")
+    page = await vendor.get(path_of("/deliveries/default/{seq}", database))
+    assert "Your session has ended. Open your link again" in page.text
+    refused = await vendor.ask("POST", "/endpoints/default/test", data={})
+    assert 'href="/portal"' in refused.html
+
+
+def ended_for(vendor: Visitor) -> Callable[[], Awaitable[bool]]:
+    async def ended() -> bool:
+        return (await vendor.get("/endpoints/default", follow=False)).status == 303
+
+    return ended
+
+
+async def test_each_link_on_the_vendors_pages_leads_to_one_of_them(vendor: Visitor, database: Database) -> None:
+    to_see = {"/endpoints/default", "/nothing", "/endpoints/new", "/deliveries?endpoint=default&state=dead"}
+    to_see |= {path_of("/deliveries/default/{seq}", database)}
+    seen = set[str]()
+    while to_see:
+        seen.add(path := to_see.pop())
+        page = await vendor.get(path)
+        assert "portal of default" in page.text, path
+        found = {unescape(link) for link in re.findall(r'<a[^>]* href="(/[^"]*)"', page.html)}
+        assert "/" not in found, path
+        to_see |= {link for link in found if re.match("/(endpoints|deliveries)", link)} - seen
+    assert len(seen) > 6
+
+
+async def test_vendor_of_a_paused_endpoint_reads_who_can_end_it_and_no_command(
+    vendor: Visitor, database: Database
+) -> None:
+    assert "sent once a request succeeds." in (await vendor.get("/endpoints/default")).text
+    database.execute("update cdc_bridge.endpoint set paused_at = now() where name = 'default'")
+    assert "Deliveries are kept until the restaurant resumes them." in (await vendor.get("/endpoints/default")).text
+    path = path_of("/deliveries/default/{seq}", database)
+    assert "Endpoint default is paused: nothing is sent until it is resumed." in (await vendor.get(path)).text
+    await send(vendor, f"{path}/send", path)
+    assert "cdc-bridge endpoint" not in (await vendor.get(path)).text
+
+
+async def test_endpoint_that_got_nothing_yet_offers_no_filter_to_take_away(vendor: Visitor, database: Database) -> None:
+    page = await vendor.get("/deliveries?state=dead")
+    assert "No delivery matches. Show all" in page.text
+    database.execute("truncate cdc_bridge.delivery, cdc_bridge.attempt")
+    page = await vendor.get("/deliveries")
+    assert "Nothing was delivered yet." in page.text
+    assert "Show all" not in page.text
+
+
 async def test_vendor_fills_neither_the_audit_log_nor_the_connections(vendor: Visitor, database: Database) -> None:
     token = (await vendor.get("/endpoints/default")).form_token
     path = path_of("/deliveries/default/{seq}/send", database)
@@ -573,12 +628,12 @@ async def test_token_is_in_no_log_no_address_and_on_no_page(
     ("arguments", "words", "code"),
     [
         (("default",), "CDC_BRIDGE_WEB_URL", 2),
-        (("default", "--url", "http://bridge.example"), "CDC_BRIDGE_WEB_URL has to be https://", 78),
-        (("default", "--url", "https://user@bridge.example"), "has to be https://", 78),
-        (("default", "--url", "https://bridge.example/path"), "has to be https://", 78),
-        (("default", "--url", "https://bridge.example?x"), "has to be https://", 78),
-        (("default", "--url", "nonsense"), "has to be https://", 78),
-        (("default", "--url", "https://a b"), "has to be https://", 78),
+        (("default", "--url", "http://bridge.example"), "--url", 2),
+        (("default", "--url", "https://user@bridge.example"), "has to be https://", 2),
+        (("default", "--url", "https://bridge.example/path"), "has to be https://", 2),
+        (("default", "--url", "https://bridge.example?x"), "has to be https://", 2),
+        (("default", "--url", "nonsense"), "has to be https://", 2),
+        (("default", "--url", "https://a b"), "has to be https://", 2),
         (("default", "--url", "https://b", "--expires", "91d"), "at most 90 days", 2),
         (("default", "--url", "https://b", "--expires", "0m"), "at most 90 days, and not 0", 2),
         (("default", "--url", "https://b", "--expires", "1y"), "such as 90d", 2),

@@ -140,7 +140,7 @@ async def test_command_knows_the_daemon_and_what_stops_the_endpoint_as_the_view_
         await connection.execute("set role cdc_bridge_reader")
         (found,) = await known_endpoints(connection)
     assert found.daemon == "host:1"
-    assert found.silence == "till responded with 410: nothing is sent until you run: cdc-bridge endpoint resume till"
+    assert found.silence == "endpoint till responded with 410: nothing is sent until it is resumed"
 
 
 @pytest.mark.parametrize(

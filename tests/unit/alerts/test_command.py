@@ -42,7 +42,8 @@ open({str(got)!r}, "w", encoding="utf-8").write(repr((sys.argv[1:], text, dict(o
     assert await run_alert_command(command, ALERT, []) is None
     arguments, text, environment = eval(got.read_text(encoding="utf-8"))
     assert arguments == ["two words"]
-    assert text == ALERT.text == environment["ALERT_TEXT"]
+    assert text == f"{ALERT.text}\n"
+    assert environment["ALERT_TEXT"] == ALERT.text
     assert environment["ALERT_STATE"] == "red"
     assert environment["ALERT_SUMMARY"] == "in trouble"
     assert "hunter22" not in repr(environment)

@@ -24,7 +24,7 @@ RETRYING = {"state": DeliveryState.RETRYING, "last_status": 422, "last_error": "
         (RETRYING | {"attempts": 4, "failures": 4}, "4 attempts, all rejected by the endpoint (HTTP 422)"),
         (
             RETRYING | {"attempts": 4000, "failures": 2},
-            "4,000 attempts, 2 of them rejected by the endpoint (HTTP 422)",
+            "4,000 attempts, the last one rejected by the endpoint (HTTP 422)",
         ),
         (RETRYING | {"attempts": 4, "failures": 4, "last_status": None}, "4 attempts, all failed"),
         (RETRYING | {"attempts": 4, "failures": 4, "last_status": 503}, "4 attempts, all failed"),
@@ -51,7 +51,7 @@ def test_attempts_say_how_many_failed_and_why(columns: dict[str, Any], text: str
         ({"state": DeliveryState.QUEUED, "next_attempt_at": NOON}, "queued: due now"),
         (
             {"state": DeliveryState.RETRYING, "next_attempt_at": NOON + timedelta(minutes=5)},
-            "retrying: next attempt in 0:05:00",
+            "retrying: next attempt in 5 min",
         ),
         (
             {"state": DeliveryState.QUEUED, "newest_seq": Seq(9)},

@@ -167,8 +167,8 @@ def test_there_is_no_flag_for_what_an_operator_may_not_set(command: str) -> None
 def test_form_has_its_field_and_gives_what_is_typed_into_it(option: Option, shown: ShownEndpoint | None) -> None:
     form = EndpointForm.empty() if shown is None else EndpointForm.of(shown.record)
     html = _ENVIRONMENT.get_template("endpoint_form.html").render(
-        title="", form=form, options=FIELDS, shown=shown, error=None, path="", session=None, may_change=True,
-        form_token="", notices=[], problems=(), now=NOON,
+        title="", form=form, options=FIELDS, shown=shown, errors=[], path="", session=None, portal=None,
+        may_change=True, form_token="", notices=[], problems=(), now=NOON,
     )  # fmt: skip
     assert f'id="{option.name}" name="{option.name}"' in html
     assert f'<label for="{option.name}">{option.label}</label>' in html
