@@ -67,7 +67,9 @@ async def test_right_of_the_loader_is_tried(table: str, database: Database) -> N
         mapping = await check_mapping(connection, [EVERYTHING])
     assert mapping.verdict is Verdict.FAILED
     assert f"permission denied for table {table}" in mapping.detail
-    assert "grant select on TABLE to cdc_bridge_loader;" in mapping.remedy
+    database.execute(mapping.remedy.removeprefix("Run as a DBA: "))
+    async with database.loading_connection() as connection:
+        assert (await check_mapping(connection, [EVERYTHING])).verdict is Verdict.OK
 
 
 async def test_json_tells_all_is_well(bridges: Bridges) -> None:
