@@ -45,7 +45,7 @@ declare
   member regclass;
   operation text;
   definition text;
-  -- The same call again, as text, for hints that complete it.
+  -- What was given, as text, for hints that complete it.
   arguments constant text := concat_ws(
     ', ', quote_literal(related), 'reservation_key => ' || quote_literal(reservation_key), 'key => ' || quote_literal(key),
     'via => ' || quote_literal(via), 'condition => ' || quote_literal(condition)

@@ -129,11 +129,16 @@ async def test_check_judges_the_role_that_logs_in(bridges: Bridges, database: Da
         try:
             url = database.server.url_for(database.name, user=role, password="of-a-stranger")
             code, output, _ = await run_command("check", **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
+            await connection.execute(sql.SQL("grant cdc_bridge_reader to {}").format(sql.Identifier(role)))
+            _, of_reader, _ = await run_command("check", **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
         finally:
             await connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
     assert code == 1
     assert f"role {role} may not read cdc_bridge.schema_version" in output
     assert "Log in as role cdc_bridge" in output
+    assert f"role {role} may not " in of_reader
+    assert "-> Log in as role cdc_bridge.\n" in of_reader
+    assert "Run in psql: grant" not in of_reader
 
 
 async def test_endpoint_that_cannot_be_reached_is_told_and_why(
