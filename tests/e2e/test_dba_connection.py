@@ -19,6 +19,7 @@ MAPPING = str(sql_folder() / "mapping.sql")
 OF_A_DBA = [
     ("install", "--dry-run"),
     ("install",),
+    ("mapping", "draft", "--time-zone", "Europe/London"),
     ("mapping", "check", MAPPING),
     ("payload", "R"),
     ("contract", "schema", "--payload", "reservation"),
@@ -41,8 +42,8 @@ def variables(database: Database, **other: str) -> dict[str, str]:
 @pytest.mark.parametrize("command", OF_A_DBA, ids=" ".join)
 async def test_command_of_a_dba_connects_as_psql_does(command: tuple[str, ...], database: Database) -> None:
     database.execute(RESERVATION)
-    code, output, errors = await run_command(*command, **variables(database))
-    assert (code, errors) == (0, ""), output
+    code, _, errors = await run_command(*command, **variables(database))
+    assert code == 0, errors
 
 
 async def test_service_file_and_password_file_do_as_well(example_database: Database, tmp_path: Path) -> None:
