@@ -63,7 +63,7 @@ check: $(READY)  ## Check format, lint, types, imports and SQL
 	@$(BIN)/lint-imports
 	@for text in install uninstall; do \
 	  sql=$$($(BIN)/cdc-bridge $$text --print) && \
-	  printf '%s\n' "$$sql" | $(BIN)/squawk --config sql/.squawk.toml --stdin-filepath "$$text" || exit 1; done
+	  printf '%s\n' "$$sql" | grep -v '^\\' | $(BIN)/squawk --config sql/.squawk.toml --stdin-filepath "$$text" || exit 1; done
 	@$(BIN)/squawk --config sql/.squawk.toml sql/ops/*.sql $(wildcard sql/migrations/*.sql)
 
 format: $(READY)  ## Format the code and apply safe lint fixes

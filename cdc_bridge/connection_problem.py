@@ -2,14 +2,17 @@
 
 While a connection is being made, the only thing that tells causes apart is the message: libpq passes no SQLSTATE on. A
 server whose messages are in another language than English (``lc_messages``) has its own words shown.
+
+A remedy names the setting that the part at fault was read from, and a statement in it can be run as it stands.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-_URL = "CDC_BRIDGE_DATABASE_URL"
+_OURS = "cdc_bridge"
 _QUOTED = r'"(?P<{}>[^"]*)"'
 _USER, _DATABASE, _HOST = (_QUOTED.format(name) for name in ("user", "database", "host"))
 
@@ -26,12 +29,12 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         f"password authentication failed for user {_USER}",
         "it rejects the password of role {user}, or has no such role",
-        f"Correct it in {_URL}, ~/.pgpass or the credential; or have a DBA set it in psql: \\password {{user}}",
+        "Correct it in {password_setting} or ~/.pgpass; or have a DBA set it in psql: \\password {user_identifier}",
     ),
     (
         "no password supplied",
         "it asks for a password, and none is set",
-        f"Set it in {_URL}, in ~/.pgpass or in the credential database_url.",
+        "Set it in {password_setting} or in ~/.pgpass.",
     ),
     (
         f"[Pp]eer authentication failed for user {_USER}",
@@ -41,27 +44,27 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         f"role {_USER} does not exist",
         "it has no role {user}",
-        f"Correct the user in {_URL}. Role cdc_bridge is created by: cdc-bridge install",
+        "Correct the user in {user_setting}. Role cdc_bridge is created by: cdc-bridge install",
     ),
     (
         f"role {_USER} is not permitted to log in",
         "role {user} may not log in",
-        "Run as a DBA: alter role {user} login;",
+        "Run as a DBA: alter role {user_identifier} login;",
     ),
     (
         f"database {_DATABASE} does not exist",
         "it has no database {database}",
-        f"Correct the database's name in {_URL}; to list them: psql -l",
+        "Correct the database's name in {dbname_setting}; to list them: psql -l",
     ),
     (
         f"permission denied for database {_DATABASE}",
         "the role may not connect to database {database}",
-        "Run as a DBA: grant connect on database {database} to cdc_bridge;",
+        "Run as a DBA: grant connect on database {database_identifier} to {role_identifier};",
     ),
     (
         f"no pg_hba.conf entry for host {_HOST}, user {_USER}, database {_DATABASE}, no encryption",
         "it does not admit role {user} to database {database} from {host} without TLS (pg_hba.conf)",
-        f"Add sslmode=require to {_URL}; if that does not help, have a DBA add a line to pg_hba.conf and reload it.",
+        "Set sslmode=require in {sslmode_setting}; if that is not enough, have a DBA add a line to pg_hba.conf.",
     ),
     (
         f"(no pg_hba.conf entry|pg_hba.conf rejects connection) for host {_HOST}, user {_USER}, database {_DATABASE}",
@@ -70,13 +73,13 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "server does not support SSL, but SSL was required",
-        f"it offers no TLS, which {_URL} requires (sslmode)",
+        "it offers no TLS, which {sslmode_setting} requires (sslmode)",
         "Have a DBA set ssl = on; or remove sslmode, if the way to it is trusted.",
     ),
     (
         "certificate verify failed|root certificate file .* does not exist|does not match host name",
         "its certificate cannot be verified",
-        f"Name the CA's file (sslrootcert) and the host that the certificate is for in {_URL}.",
+        "Name the CA's file (sslrootcert) and the host that the certificate is for in {sslrootcert_setting}.",
     ),
     (
         "sorry, too many clients already|remaining connection slots are reserved",
@@ -86,12 +89,12 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         f"too many connections for role {_USER}",
         "role {user} has as many connections as it may",
-        "Run as a DBA: alter role {user} connection limit -1;",
+        "Run as a DBA: alter role {user_identifier} connection limit -1;",
     ),
     (
         f"too many connections for database {_DATABASE}",
         "database {database} has as many connections as it may",
-        "Run as a DBA: alter database {database} connection limit -1;",
+        "Run as a DBA: alter database {database_identifier} connection limit -1;",
     ),
     (
         "the database system is (?P<state>starting up|shutting down|in recovery mode)",
@@ -101,35 +104,45 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         "failed to resolve host '(?P<host>[^']*)'|could not translate host name \"(?P<name>[^\"]*)\"",
         "the host {host} is not known",
-        f"Correct the host's name in {_URL}; to look it up: getent hosts {{host}}",
+        "Correct the host's name in {host_setting}; to look it up: getent hosts {host}",
     ),
     (
         f"at {_HOST}.*?, port (?P<port>[0-9]+) failed: Connection refused",
         "nothing listens at {host}, port {port}",
-        f"Start PostgreSQL, or correct host and port in {_URL}; listen_addresses has to include that address.",
+        "Start PostgreSQL, or correct host and port in {host_setting}; listen_addresses has to include that address.",
     ),
     (
         'on socket "(?P<socket>[^"]*)" failed: (No such file or directory|Connection refused)',
         "no server on this machine listens at {socket}",
-        f"Start PostgreSQL, or correct the host, which is that folder, in {_URL}.",
+        "Start PostgreSQL, or correct the host, which is that folder, in {host_setting}.",
     ),
     (
         "timeout expired|timed out",
         "it does not respond in time",
-        f"Check host and port in {_URL}, and the firewalls on the way.",
+        "Check host and port in {host_setting}, and the firewalls on the way.",
     ),
 )
 
 
-def connection_problem(message: str) -> ConnectionProblem | None:
+def connection_problem(message: str, role: str, settings: Mapping[str, str]) -> ConnectionProblem | None:
     """Return the cause that a failed connection's message names; ``None``: none that is known.
 
     Args:
         message: All of it, in libpq's and the server's words.
+        role: Who was to log in.
+        settings: The setting to correct for each parameter that a remedy may be about.
     """
     for pattern, problem, remedy in _CAUSES:
         if (found := re.search(pattern, message)) is not None:
             named = {name: value for name, value in found.groupdict().items() if value is not None}
             named.setdefault("host", named.get("name", ""))
+            named |= {f"{name}_identifier": _identifier(value) for name, value in named.items()}
+            named |= {f"{part}_setting": setting for part, setting in settings.items()}
+            named["role_identifier"] = _identifier(role)
             return ConnectionProblem(problem.format_map(named), remedy.format_map(named))
     return None
+
+
+def _identifier(name: str) -> str:
+    """Return a name as SQL has it. Any name may be a reserved word, so all but ours are quoted."""
+    return name if name == _OURS else '"' + name.replace('"', '""') + '"'

@@ -32,6 +32,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from cdc_bridge.backoff import Backoff
+from cdc_bridge.connection_origin import connection_origin
 from cdc_bridge.connection_problem import ConnectionProblem, connection_problem
 from cdc_bridge.errors import DatabaseUnavailable, ServerReplaced, StatementFailed, shortened
 from cdc_bridge.metrics import DATABASE_RECONNECTS
@@ -189,7 +190,7 @@ class Database:
         try:
             await (await self.connect()).close()
         except psycopg.Error as error:
-            raise unreachable(error) from error
+            raise unreachable(error, self._url) from error
         await self._pool.open()
         await self._loading_pool.open()
 
@@ -322,7 +323,7 @@ async def one_connection(database_url: str) -> AsyncIterator[Session]:
         DatabaseUnavailable: PostgreSQL does not respond, rejects the login or has ended the session.
         StatementFailed: A statement failed.
     """
-    async with _errors_translated(connect(database_url)) as connection:
+    async with _errors_translated(database_url, connect(database_url)) as connection:
         yield connection
 
 
@@ -334,16 +335,16 @@ async def one_loading_connection(database_url: str) -> AsyncIterator[LoadingConn
         DatabaseUnavailable: PostgreSQL does not respond, rejects the login or has ended the session.
         StatementFailed: A statement failed.
     """
-    async with _errors_translated(connect_to_load(database_url)) as connection:
+    async with _errors_translated(database_url, connect_to_load(database_url)) as connection:
         yield connection
 
 
 @asynccontextmanager
-async def _errors_translated(connecting: Awaitable[C]) -> AsyncIterator[C]:
+async def _errors_translated(database_url: str, connecting: Awaitable[C]) -> AsyncIterator[C]:
     try:
         connection = await connecting
     except psycopg.Error as error:
-        raise unreachable(error) from error
+        raise unreachable(error, database_url) from error
     async with connection:
         try:
             yield connection
@@ -355,14 +356,16 @@ async def _errors_translated(connecting: Awaitable[C]) -> AsyncIterator[C]:
             ) from error
 
 
-def unreachable(error: psycopg.Error) -> DatabaseUnavailable:
-    """Return the error to raise when no connection can be made."""
-    cause = connection_problem(str(error))
+def unreachable(error: psycopg.Error, database_url: str) -> DatabaseUnavailable:
+    """Return the error to raise when no connection can be made: why, where to and as whom, and what to correct."""
+    origin = connection_origin(database_url, error)
+    cause = connection_problem(str(error), origin.values["user"], origin.settings)
     if cause is None:
-        cause = ConnectionProblem(
-            problem_of(error), "Check that PostgreSQL runs and that CDC_BRIDGE_DATABASE_URL is right."
-        )
-    return DatabaseUnavailable(f"the database cannot be reached: {cause.problem}", cause.remedy)
+        where = origin.settings["host"]
+        cause = ConnectionProblem(problem_of(error), f"Check that PostgreSQL runs and that {where} is right.")
+    return DatabaseUnavailable(
+        f"the database cannot be reached: {cause.problem}", cause.remedy, more=[f"Tried as {origin}."]
+    )
 
 
 def statement_failed(error: BaseException) -> StatementFailed:

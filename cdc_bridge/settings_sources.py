@@ -17,15 +17,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from cdc_bridge.connection_origin import URL_VARIABLE, DatabaseUrl
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import without_secrets
@@ -38,12 +40,15 @@ CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 _TEST_PREFIX = f"{PREFIX}TEST_"
 
 
-def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | None = None) -> Settings:
+def load_settings(
+    flags: Mapping[str, Any] | None = None, config_file: Path | None = None, *, default_url: str | None = None
+) -> Settings:
     """Load the settings.
 
     Args:
         flags: What was given on the command line; ``None`` values count as not given.
         config_file: The TOML file; else that of ``CDC_BRIDGE_CONFIG``, else /etc/cdc-bridge/config.toml if it exists.
+        default_url: The database's conninfo if no source has one.
 
     Raises:
         SettingsError: Something is missing, unknown or wrong; all of it is named.
@@ -65,7 +70,10 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
             sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
             if credentials := os.environ.get(CREDENTIALS_VARIABLE):
                 sources.append(SecretsSettingsSource(settings_cls, credentials))
-            return (*sources, TomlConfigSettingsSource(settings_cls))
+            sources.append(TomlConfigSettingsSource(settings_cls))
+            if default_url is not None:
+                sources.append(InitSettingsSource(settings_cls, {"database_url": default_url}))
+            return tuple(sources)
 
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     problems = [*_unknown_in_environment(), *_unknown_in_credentials(), *_unknown_in_file(file)]
@@ -75,7 +83,22 @@ def load_settings(flags: Mapping[str, Any] | None = None, config_file: Path | No
         problems += [_in_words(fault) for fault in error.errors() if fault["type"] != "extra_forbidden"]
     if problems:
         raise SettingsError(problems[0], more=problems[1:])
+    url = DatabaseUrl(settings.database_url.get_secret_value(), _source_of_url(given, file))
+    settings = settings.model_copy(update={"database_url": SecretStr(url)})
     return settings.with_exposed([*_exposed_in_file(file), *_exposed_credentials()])
+
+
+def _source_of_url(flags: Mapping[str, Any], file: Path | None) -> str:
+    if "database_url" in flags:
+        return "--database-url"
+    if any(name.upper() == URL_VARIABLE for name in os.environ):
+        return URL_VARIABLE
+    credentials = Path(os.environ.get(CREDENTIALS_VARIABLE) or os.devnull)
+    if credentials.is_dir():
+        for path in credentials.iterdir():
+            if path.name.upper() == URL_VARIABLE:
+                return f"the credential {path.name}"
+    return f"database_url in {file}"
 
 
 def _exposed_in_file(file: Path | None) -> Iterator[ExposedFile]:

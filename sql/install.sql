@@ -1,18 +1,26 @@
 -- Installs cdc-bridge in the current database, or repairs what is missing, in one transaction.
 --
---   psql -v ON_ERROR_STOP=1 -f sql/install.sql            (from a copy of the sql folder)
---   cdc-bridge install --print | psql -v ON_ERROR_STOP=1  (the same text in one piece)
---   cdc-bridge install                                    (runs that text)
+--   psql -f sql/install.sql            (from a copy of the sql folder)
+--   cdc-bridge install --print | psql  (the same text in one piece)
+--   cdc-bridge install                 (runs that text, without psql's own commands)
 --
 -- Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table. Safe to repeat:
 -- a second run changes nothing. An older version has to be migrated first, by the files in migrations; this says which.
+-- psql prints a summary, stops at the first error, and changes nothing then.
 --
 -- Only the mapping, mapping.sql, names e-Res's own tables. An installed mapping stays, unless another is named:
---   psql -v ON_ERROR_STOP=1 -v mapping=my-mapping.sql -f sql/install.sql
+--   psql -v mapping=my-mapping.sql -f sql/install.sql
 --
 -- Locks: SHARE ROW EXCLUSIVE on the reservations table from the creation of its triggers until commit (writers wait,
 -- readers do not), and only if a trigger is missing or different. lock_timeout bounds the wait, because later writers queue
 -- behind it; it is well below deadlock_timeout, so that in a deadlock we give way, not e-Res.
+
+\set cdc_bridge_quiet :QUIET
+\set cdc_bridge_on_error_stop :ON_ERROR_STOP
+\set QUIET on
+\set ON_ERROR_STOP on
+\pset tuples_only on
+\pset format unaligned
 
 begin;
 set local search_path = pg_catalog, pg_temp;  -- no object that others created in public is used
@@ -28,7 +36,7 @@ create schema if not exists cdc_bridge authorization cdc_bridge_owner;
 comment on schema cdc_bridge is 'cdc-bridge: change capture of e-Res reservations, and the log of their deliveries';
 
 -- The owner creates everything, so that ALTER DEFAULT PRIVILEGES of the installing role grants nobody a right.
-select set_config('cdc_bridge.role_before', current_setting('role'), true);
+do $role$ begin perform set_config('cdc_bridge.role_before', current_setting('role'), true); end $role$;
 set local role cdc_bridge_owner;
 \ir tables/schema_version.sql
 \ir tables/change.sql
@@ -70,18 +78,22 @@ set local role cdc_bridge_owner;
 \ir views/endpoint_status.sql
 \ir views/unsettled_delivery.sql
 \ir grants.sql
-select set_config('role', current_setting('cdc_bridge.role_before'), true);
 
 -- The functions in use are brought up to date; capture stays switched off where it is.
-select cdc_bridge.define_loader(d.name) from cdc_bridge.payload_definition d;
-select cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, true)
-from pg_catalog.pg_proc p
-where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_by\_%'
-  and p.prosrc not like '%Capture is disabled%';
-select cdc_bridge.define_related(r.related_id, true)
-from cdc_bridge.related_table r
-join pg_catalog.pg_proc p on p.pronamespace = 'cdc_bridge'::regnamespace and p.proname = 'capture_related_' || r.related_id
-where p.prosrc not like '%Capture is disabled%';
+do $functions$
+begin
+  perform set_config('role', current_setting('cdc_bridge.role_before'), true);
+  perform cdc_bridge.define_loader(d.name) from cdc_bridge.payload_definition d;
+  perform cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, true)
+  from pg_catalog.pg_proc p
+  where p.pronamespace = 'cdc_bridge'::regnamespace and p.proname like 'capture\_by\_%'
+    and p.prosrc not like '%Capture is disabled%';
+  perform cdc_bridge.define_related(r.related_id, true)
+  from cdc_bridge.related_table r
+  join pg_catalog.pg_proc p on p.pronamespace = 'cdc_bridge'::regnamespace and p.proname = 'capture_related_' || r.related_id
+  where p.prosrc not like '%Capture is disabled%';
+end
+$functions$;
 
 \if :{?mapping}
   \i :mapping
@@ -94,4 +106,12 @@ where p.prosrc not like '%Capture is disabled%';
   \endif
 \endif
 
+\ir summary.sql
 commit;
+
+\pset format aligned
+\pset tuples_only off
+\set ON_ERROR_STOP :cdc_bridge_on_error_stop
+\set QUIET :cdc_bridge_quiet
+\unset cdc_bridge_on_error_stop
+\unset cdc_bridge_quiet

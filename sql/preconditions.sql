@@ -1,4 +1,4 @@
--- Checks that come before any change.
+-- Checks that come before any change. A hint's lines that end with a semicolon can be run as they stand.
 
 do $preconditions$
 declare
@@ -6,6 +6,7 @@ declare
   installed integer;
   prepared boolean;
   stranger text;
+  statements text;
 begin
   if current_setting('server_version_num')::integer < 150000 then
     raise exception 'cdc-bridge needs PostgreSQL 15 or newer, but this is %', current_setting('server_version')
@@ -26,25 +27,52 @@ begin
   if found then
     raise exception 'schema cdc_bridge already exists and belongs to role %', stranger
       using errcode = 'object_not_in_prerequisite_state',
-            hint = 'Find out what it is for. If nobody needs it: drop schema cdc_bridge cascade;';
+            hint = E'Find out what it is for. If nobody needs it:\ndrop schema cdc_bridge cascade;';
   end if;
 
-  select r.rolname into stranger
+  select
+    pg_catalog.string_agg(r.rolname, ', ' order by r.rolname),
+    pg_catalog.string_agg(
+      pg_catalog.format(
+        'alter role %I nosuperuser nobypassrls nocreaterole nocreatedb noreplication%s;',
+        r.rolname, case when r.rolname <> 'cdc_bridge' then ' nologin' end
+      ),
+      E'\n' order by r.rolname
+    )
+  into stranger, statements
   from pg_catalog.pg_roles r
   where r.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture', 'cdc_bridge_reader')
     and (
       r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication
       or r.rolbypassrls and r.rolname <> 'cdc_bridge_loader'  -- which needs it where e-Res's tables have policies
       or r.rolcanlogin and r.rolname <> 'cdc_bridge'
-    )
-  order by 1
-  limit 1;
-  if found then
+    );
+  if stranger is not null then
     raise exception 'role % already exists and has more rights than cdc-bridge needs', stranger
-      using errcode = 'object_not_in_prerequisite_state',
-            hint = pg_catalog.format(
-              'If it is cdc-bridge''s: alter role %I nosuperuser nobypassrls nocreaterole nocreatedb noreplication%s;',
-              stranger, case when stranger <> 'cdc_bridge' then ' nologin' end);
+      using errcode = 'object_not_in_prerequisite_state', hint = E'If it is cdc-bridge''s:\n' || statements;
+  end if;
+
+  select pg_catalog.concat_ws(
+    E'\n',
+    case
+      when not r.rolcreaterole and (
+        select pg_catalog.count(*) from pg_catalog.pg_roles ours
+        where ours.rolname in ('cdc_bridge', 'cdc_bridge_owner', 'cdc_bridge_loader', 'cdc_bridge_capture', 'cdc_bridge_reader')
+      ) < 5
+      then pg_catalog.format('alter role %I createrole;', current_user)
+    end,
+    case
+      when pg_catalog.to_regnamespace('cdc_bridge') is null
+        and not pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create')
+      then pg_catalog.format('grant create on database %I to %I;', pg_catalog.current_database(), current_user)
+    end
+  )
+  into statements
+  from pg_catalog.pg_roles r
+  where r.rolname = current_user and not r.rolsuper;
+  if statements <> '' then
+    raise exception 'role % has too few rights to install', current_user
+      using errcode = 'insufficient_privilege', hint = E'As a superuser:\n' || statements;
   end if;
 
   if pg_catalog.to_regclass('cdc_bridge.schema_version') is null then

@@ -19,12 +19,35 @@ do $others$
 declare
   ours constant oid := pg_catalog.to_regnamespace('cdc_bridge');
   others text;
+  statements text;
 begin
   perform pg_catalog.pg_advisory_xact_lock(52683, 0);
 
   -- Objects elsewhere that DROP SCHEMA ... CASCADE would silently drop: views, functions, columns, defaults, foreign keys,
   -- publications of our tables.
-  select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), ', ') into others
+  select
+    pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), ', '),
+    pg_catalog.string_agg(
+      distinct case
+        when r.oid is not null and c.relkind in ('v', 'm')
+          then pg_catalog.format('drop %s %s;', case c.relkind when 'v' then 'view' else 'materialized view' end, c.oid::regclass)
+        when r.oid is not null then pg_catalog.format('drop rule %I on %s;', r.rulename, c.oid::regclass)
+        when f.oid is not null then pg_catalog.format('alter table %s alter column %I drop default;', c.oid::regclass, a.attname)
+        when k.conrelid <> 0 then pg_catalog.format('alter table %s drop constraint %I;', c.oid::regclass, k.conname)
+        when g.oid is not null then pg_catalog.format('drop trigger %I on %s;', g.tgname, c.oid::regclass)
+        when y.oid is not null then pg_catalog.format('drop policy %I on %s;', y.polname, c.oid::regclass)
+        when d.classid = 'pg_class'::regclass and d.objsubid > 0
+          then pg_catalog.format('alter table %s drop column %I;', c.oid::regclass, a.attname)
+        when u.oid is not null
+          then pg_catalog.format('alter publication %I drop table %s;',
+            (select p.pubname from pg_catalog.pg_publication p where p.oid = u.prpubid), u.prrelid::regclass)
+        else (
+          select pg_catalog.format('drop %s %s;', o.type, o.identity) from pg_catalog.pg_identify_object(d.classid, d.objid, 0) as o
+        )
+      end,
+      E'\n'
+    )
+  into others, statements
   from pg_catalog.pg_depend d
   left join pg_catalog.pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
   left join pg_catalog.pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
@@ -35,6 +58,9 @@ begin
     when d.classid = 'pg_class'::regclass then d.objid
     else coalesce(r.ev_class, f.adrelid, nullif(k.conrelid, 0), g.tgrelid, y.polrelid)
   end
+  left join pg_catalog.pg_attribute a
+    on a.attrelid = c.oid and a.attnum = case when f.oid is not null then f.adnum else nullif(d.objsubid, 0) end
+  left join pg_catalog.pg_publication_rel u on d.classid = 'pg_publication_rel'::regclass and u.oid = d.objid
   left join pg_catalog.pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
   left join pg_catalog.pg_type t on d.classid = 'pg_type'::regclass and t.oid = d.objid
   where d.deptype in ('n', 'a')
@@ -48,12 +74,16 @@ begin
     and not coalesce(pg_catalog.starts_with(g.tgname, 'cdc_bridge_'), false);
   if others is not null then
     raise exception 'objects outside the schema cdc_bridge depend on it: %', others
-      using errcode = 'dependent_objects_still_exist', hint = 'If nobody needs them, drop them first.';
+      using errcode = 'dependent_objects_still_exist', hint = E'If nobody needs them:\n' || coalesce(statements, '');
   end if;
 
   -- Objects elsewhere that DROP OWNED would drop.
-  select pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid), ', ') into others
+  select
+    pg_catalog.string_agg(distinct pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid), ', '),
+    pg_catalog.string_agg(distinct pg_catalog.format('alter %s %s owner to %I;', o.type, o.identity, current_user), E'\n')
+  into others, statements
   from pg_catalog.pg_shdepend s
+  cross join lateral pg_catalog.pg_identify_object(s.classid, s.objid, 0) as o
   join pg_catalog.pg_roles r on r.oid = s.refobjid
   left join pg_catalog.pg_class c on s.classid = 'pg_class'::regclass and c.oid = s.objid
   left join pg_catalog.pg_proc p on s.classid = 'pg_proc'::regclass and p.oid = s.objid
@@ -68,7 +98,7 @@ begin
   if others is not null then
     raise exception 'objects outside the schema cdc_bridge belong to one of its roles: %', others
       using errcode = 'dependent_objects_still_exist',
-            hint = 'Change their owner (alter ... owner to ...), or drop them.';
+            hint = E'Change their owner, or drop them:\n' || coalesce(statements, '');
   end if;
 end
 $others$;

@@ -29,10 +29,12 @@ class Trigger:
     """The column that its function reads the key from."""
     has_key: bool
     """Whether the table has that column."""
+    attach: str
+    """The statement that attaches capture to the whole table anew, by the key as it is named now."""
 
 
 async def capture_triggers(connection: AsyncConnection[TupleRow]) -> list[Trigger]:
     """Return all capture triggers, by table and name."""
     async with connection.cursor(row_factory=class_row(Trigger)) as cursor:
-        await cursor.execute(_queries["capture_triggers"])
+        await cursor.execute(_queries["capture_triggers"], {})
         return await cursor.fetchall()

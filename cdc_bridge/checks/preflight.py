@@ -18,6 +18,7 @@ from cdc_bridge.checks.schema import check_installation, check_rights, check_rol
 from cdc_bridge.checks.sessions import check_connections, check_pooler
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok
 from cdc_bridge.checks.wake_up import check_wake_up
+from cdc_bridge.connection_origin import connection_origin
 from cdc_bridge.database import one_connection, problem_of, unreachable
 from cdc_bridge.endpoints.store import subscriptions
 from cdc_bridge.errors import DatabaseUnavailable, InstallationError, SettingsError
@@ -67,8 +68,9 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
     try:
         connection = await connect(settings.database_url.get_secret_value())
     except psycopg.Error as error:
-        found = unreachable(error)
-        yield failed("database", found.problem, found.remedy)
+        found = unreachable(error, settings.database_url.get_secret_value())
+        origin = connection_origin(settings.database_url.get_secret_value(), error)
+        yield failed("database", f"{found.problem}; tried as {origin}", found.remedy)
         for name in ("sessions", "server", "connections", "clock", *_OF_THE_INSTALLATION, "wake-up"):
             yield Check(name, Verdict.SKIPPED, "needs the database")
         return

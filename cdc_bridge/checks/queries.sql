@@ -28,8 +28,8 @@ where a.problem is not null and exists (
 -- name: connections_left
 -- The role, the database, and how many connections each limit leaves to the role, beside those of others.
 select
-  current_user,
-  current_database(),
+  quote_ident(current_user),
+  quote_ident(current_database()),
   case when r.rolconnlimit = -1 or r.rolsuper then 1000000 else r.rolconnlimit end,
   case when d.datconnlimit = -1 or r.rolsuper then 1000000 else d.datconnlimit - others.here end,
   current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -144,7 +144,7 @@ from (
 where not needed.granted
 
 -- name: partitions_without_capture
--- Partitions and children without capture of tables with capture; each with the topmost of these tables and its key.
+-- Partitions and children without capture of tables with capture; each with the statement that attaches all of its family.
 with recursive captured as (
   select distinct t.tgrelid as oid, substr(p.proname, length('capture_by_') + 1)::text as key
   from pg_trigger t
@@ -158,7 +158,7 @@ with recursive captured as (
   union
   select i.inhrelid, family.top, family.key from pg_inherits i join family on family.oid = i.inhparent
 )
-select family.oid::regclass::text, family.top::regclass::text, family.key, c.relispartition
+select family.oid::regclass::text, format('select cdc_bridge.attach(%%L, %%L);', family.top::regclass, family.key), c.relispartition
 from family
 join pg_class c on c.oid = family.oid
 where family.oid not in (select captured.oid from captured) and c.relpersistence <> 't'
@@ -173,11 +173,30 @@ where format('%%I.%%I', n.nspname, c.relname) = any (%(names)s::text[]) and c.re
 order by 1
 
 -- name: lost_tables
--- Tables that capture was attached to and that have no trigger under that name now: dropped, renamed or replaced.
-select format('%%I.%%I', t.schema_name, t.table_name), t.key::text, c.oid is not null
+-- Tables that capture was attached to and that have no trigger under that name now: dropped, renamed or replaced. Each with
+-- the statement that attaches capture to the table that has the name now, or to the same one under its new name.
+select
+  format('%%I.%%I', t.schema_name, t.table_name),
+  c.oid is not null,
+  format(
+    'select cdc_bridge.attach(%%L, %%L);',
+    coalesce(coalesce(c.oid, renamed.oid)::regclass::text, format('%%I.%%I', t.schema_name, t.table_name)),
+    coalesce(
+      (
+        select a.attname
+        from pg_attribute a
+        left join pg_index i on i.indrelid = a.attrelid and i.indisprimary and a.attnum = i.indkey[0]
+        where a.attrelid = coalesce(c.oid, renamed.oid) and not a.attisdropped and (a.attname = t.key or i.indrelid is not null)
+        order by a.attname = t.key desc
+        limit 1
+      ),
+      t.key
+    )
+  )
 from cdc_bridge.captured_table t
 left join pg_namespace n on n.nspname = t.schema_name
 left join pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
+left join pg_class renamed on renamed.oid = t.table_oid and renamed.relkind in ('r', 'p')
 where not exists (
   select
   from pg_trigger g
@@ -186,9 +205,38 @@ where not exists (
 )
 order by 1
 
+-- name: attachable
+-- The statements that attach capture to a table that the payload of reservations reads.
+select distinct format('select cdc_bridge.attach(%%L, %%L);', i.indrelid::regclass, a.attname)
+from cdc_bridge.payload_definition d
+cross join unnest(d.reads) as read
+join pg_index i on i.indrelid = to_regclass(read) and i.indisprimary
+join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+where d.name = 'reservation'
+order by 1
+
 -- name: lost_related
--- Tables of attach_related that have not all of their triggers under their name now, or disabled ones.
-select format('%%I.%%I', r.schema_name, r.table_name)
+-- Tables of attach_related that have not all of their triggers under their name now, or disabled ones; each with the
+-- statements that capture them again.
+select
+  format('%%I.%%I', r.schema_name, r.table_name),
+  concat(
+    (
+      select string_agg(format('alter table %%s enable trigger %%I; ', g.tgrelid::regclass, g.tgname), '' order by g.tgname)
+      from pg_trigger g
+      join pg_proc p on p.oid = g.tgfoid
+      where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('cdc_bridge') and p.proname = 'capture_related_' || r.related_id
+        and g.tgenabled not in ('O', 'A')
+    ),
+    format(
+      'select cdc_bridge.attach_related(%%s);',
+      concat_ws(
+        ', ', quote_literal(format('%%I.%%I', r.schema_name, r.table_name)), 'reservation_key => ' || quote_literal(r.reservation_key),
+        'key => ' || quote_literal(r.key), 'via => ' || quote_literal(r.via), 'condition => ' || quote_literal(r.condition),
+        'reservations => ' || quote_literal(r.reservations)
+      )
+    )
+  )
 from cdc_bridge.related_table r
 left join pg_namespace n on n.nspname = r.schema_name
 left join pg_class c on c.relnamespace = n.oid and c.relname = r.table_name
@@ -223,7 +271,7 @@ with recursive family (oid) as (
   union
   select i.inhrelid from pg_inherits i join family on family.oid = i.inhparent
 )
-select distinct t.tgrelid::regclass::text
+select distinct t.tgrelid::regclass::text, format('select cdc_bridge.detach(%%L);', t.tgrelid::regclass)
 from pg_trigger t
 join pg_proc p on p.oid = t.tgfoid
 join pg_namespace n on n.oid = p.pronamespace

@@ -52,7 +52,9 @@ async def check_rights(connection: Connection) -> Check:
         return ok("rights", f"role {role} has every privilege it needs")
     statements = "; ".join(statement for _, statement in missing)
     return failed(
-        "rights", f"role {role} may not {', '.join(what for what, _ in missing)}", f"Run in psql: {statements};"
+        "rights",
+        f"role {role} may not {', '.join(what for what, _ in missing)}",
+        f"Run in psql: {statements};" if role == "cdc_bridge" else "Log in as role cdc_bridge.",
     )
 
 

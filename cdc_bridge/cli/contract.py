@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.cli.options import ConfigOption, DbaDatabaseOption, dba_database_url_from
 from cdc_bridge.console import print_document, print_line
 from cdc_bridge.endpoints.subscription_input import known_payload
 from cdc_bridge.errors import BridgeError, WrongUsage
@@ -37,7 +37,7 @@ def schema(
         typer.Option("--payload", metavar="NAME", help="Of this payload, as the database defines it."),
     ] = None,
     config: ConfigOption = None,
-    database_url: DatabaseOption = None,
+    database_url: DbaDatabaseOption = None,
 ) -> None:
     """Print the JSON Schema (2020-12) of a request body.
 
@@ -49,7 +49,7 @@ def schema(
     if payload is None:
         _print(SCHEMA_FILE)
     else:
-        definition = asyncio.run(_definition(database_url_from(config, database_url), payload))
+        definition = asyncio.run(_definition(dba_database_url_from(config, database_url), payload))
         print_document(json.dumps(schema_of_payload(definition), indent=2, ensure_ascii=False) + "\n")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.checks.mapping import reservation_problems
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.cli.options import ConfigOption, DbaDatabaseOption, dba_database_url_from
 from cdc_bridge.console import print_document, print_line
 from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import finish_text, install_text, uninstall_text, upgrade_texts
@@ -18,7 +18,7 @@ from cdc_bridge.schema.sql_text import finish_text, install_text, uninstall_text
 
 def install(
     config: ConfigOption = None,
-    database_url: DatabaseOption = None,
+    database_url: DbaDatabaseOption = None,
     mapping: Annotated[
         Path | None,
         typer.Option(help="SQL file with your mapping. Default: the mapping for e-Res's announced schema."),
@@ -50,10 +50,11 @@ def install(
 ) -> None:
     """Install or upgrade the schema in the e-Res database.
 
-    Needs a DBA's rights. Safe to repeat; an upgrade keeps the mapping.
+    Needs a DBA's rights: a superuser, or a role with CREATEROLE that owns the database and e-Res's tables; not the
+    daemon's role. Safe to repeat; an upgrade keeps the mapping.
 
     Example: cdc-bridge install --print | less;
-    CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge install
+    PGDATABASE=eres PGUSER=postgres cdc-bridge install
     """
     if finish and (dry_run or mapping or upgrade_from):
         raise typer.BadParameter("--finish excludes --dry-run, --mapping and --upgrade-from")
@@ -62,7 +63,7 @@ def install(
     if print_:
         print_document(_text(mapping, upgrade_from, finish=finish))
         return
-    url = database_url_from(config, database_url)
+    url = dba_database_url_from(config, database_url)
     allowed = {key.strip() for key in allow_incomplete.split(",")}
     if finish:
         asyncio.run(operation.finish(url, print_line))
@@ -80,14 +81,14 @@ def _text(mapping: Path | None, upgrade_from: int | None, *, finish: bool) -> st
     if finish:
         return finish_text()
     if upgrade_from is None:
-        return install_text(mapping)
+        return install_text(mapping, for_psql=True)
     migrations = "".join(text for _, text in upgrade_texts(upgrade_from))
-    return migrations + install_text(mapping, keep_mapping=mapping is None)
+    return migrations + install_text(mapping, keep_mapping=mapping is None, for_psql=True)
 
 
 def uninstall(
     config: ConfigOption = None,
-    database_url: DatabaseOption = None,
+    database_url: DbaDatabaseOption = None,
     print_: Annotated[bool, typer.Option("--print", help="Print the SQL, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
@@ -95,12 +96,12 @@ def uninstall(
 
     Needs a DBA's rights. e-Res's own tables are left as they are.
 
-    Example: CDC_BRIDGE_DATABASE_URL=postgresql://postgres@localhost/eres cdc-bridge uninstall
+    Example: PGDATABASE=eres PGUSER=postgres cdc-bridge uninstall
     """
     if print_:
         print_document(uninstall_text())
         return
-    url = database_url_from(config, database_url)
+    url = dba_database_url_from(config, database_url)
     if not yes:
         print_line(asyncio.run(operation.uninstall_warning(url)))
         if not sys.stdin.isatty():

@@ -10,7 +10,7 @@ import typer
 
 from cdc_bridge.checks.mapping import reservation_problems
 from cdc_bridge.cli.mapping_draft import mapping_draft
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.cli.options import ConfigOption, DbaDatabaseOption, dba_database_url_from
 from cdc_bridge.console import print_line
 from cdc_bridge.schema.install import dry_run
 
@@ -27,7 +27,7 @@ def mapping() -> None:
 def check(
     file: Annotated[Path, typer.Argument(help="SQL file with your mapping.", exists=True, dir_okay=False)],
     config: ConfigOption = None,
-    database_url: DatabaseOption = None,
+    database_url: DbaDatabaseOption = None,
 ) -> None:
     """Hold a mapping to e-Res's tables and to the contract, and name everything that does not fit.
 
@@ -35,6 +35,6 @@ def check(
 
     Example: cdc-bridge mapping check my-mapping.sql
     """
-    url = database_url_from(config, database_url)
+    url = dba_database_url_from(config, database_url)
     asyncio.run(dry_run(url, file, lambda _: None, contract=reservation_problems))
     print_line("The mapping fits e-Res's tables and the contract.")

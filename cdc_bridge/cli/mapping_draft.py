@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from
+from cdc_bridge.cli.options import ConfigOption, DbaDatabaseOption, dba_database_url_from
 from cdc_bridge.console import print_document, print_line
 from cdc_bridge.database import one_connection
 from cdc_bridge.mapping.catalogue import Catalogue, read_catalogue, require_zone
@@ -37,7 +37,7 @@ def mapping_draft(
         bool, typer.Option("--interactive", help="Ask wherever several tables or columns are likely.")
     ] = False,
     config: ConfigOption = None,
-    database_url: DatabaseOption = None,
+    database_url: DbaDatabaseOption = None,
 ) -> None:
     """Draft a mapping from the tables of a database, and print it.
 
@@ -46,7 +46,7 @@ def mapping_draft(
 
     Example: cdc-bridge mapping draft --time-zone Europe/London > my-mapping.sql
     """
-    url = database_url_from(config, database_url)
+    url = dba_database_url_from(config, database_url)
     named = Named(table, customer, call)
     catalogue = asyncio.run(_read(url, time_zone))
     ask = _ask if interactive else None

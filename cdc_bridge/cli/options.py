@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -29,12 +30,25 @@ DatabaseOption = Annotated[
     str | None,
     typer.Option(
         "--database-url",
-        help="Connection URL without a password. Set the password in CDC_BRIDGE_DATABASE_URL, ~/.pgpass or a systemd "
-        "credential.",
+        help="Connection URL of role cdc_bridge, without a password. Set the password in CDC_BRIDGE_DATABASE_URL, "
+        "~/.pgpass or a systemd credential.",
         metavar="URL",
         rich_help_panel=_SETTINGS,
     ),
 ]
+DbaDatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        help="Connection URL of a DBA's role, without a password. Default: CDC_BRIDGE_DATABASE_URL, or what psql "
+        "takes: PGDATABASE, PGHOST, PGPORT, PGUSER, PGPASSWORD, PGSERVICE and ~/.pgpass.",
+        metavar="URL",
+        rich_help_panel=_SETTINGS,
+    ),
+]
+"""Of commands that a DBA runs. All others work as the daemon's role, which no variable of psql's names by accident."""
+_OF_PSQL_S_VARIABLES = "application_name=cdc-bridge"
+"""A conninfo that leaves address, database and role to libpq."""
 _LIFETIME = re.compile(r"([0-9]{1,5})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -76,6 +90,29 @@ def database_url_from(config: Path | None, database_url: str | None) -> str:
         SettingsError: As for :func:`settings_from`.
     """
     return settings_from(config, database_url).database_url.get_secret_value()
+
+
+def dba_database_url_from(config: Path | None, database_url: str | None) -> str:
+    """Return the connection URL, for a command that a DBA runs: as psql has it, unless a setting says otherwise.
+
+    psql takes the role's name for a database that is not named. Here it has to be.
+
+    Raises:
+        SettingsError: As for :func:`settings_from`, or no database is named.
+    """
+    if database_url is not None:
+        _reject_password(database_url)
+    named = os.environ.get("PGDATABASE") or os.environ.get("PGSERVICE")
+    flags = {"database_url": database_url}
+    settings = load_settings(flags, config, default_url=_OF_PSQL_S_VARIABLES)
+    url = settings.database_url.get_secret_value()
+    if url == _OF_PSQL_S_VARIABLES and not named:
+        raise SettingsError(
+            "no database is named",
+            "As for psql: PGDATABASE=eres, with PGHOST and PGUSER if needed. Or: --database-url "
+            "postgresql://postgres@localhost/eres",
+        )
+    return url
 
 
 def _reject_password(database_url: str) -> None:

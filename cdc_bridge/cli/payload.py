@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.cli.options import ConfigOption, DatabaseOption, database_url_from, reservation_key
+from cdc_bridge.cli.options import ConfigOption, DbaDatabaseOption, dba_database_url_from, reservation_key
 from cdc_bridge.console import print_lines
 from cdc_bridge.deliveries.payload_preview import indented, payload_of
 
@@ -18,7 +18,7 @@ def payload(
         str | None, typer.Option("--endpoint", metavar="NAME", help="As this endpoint would get it.")
     ] = None,
     config: ConfigOption = None,
-    database_url: DatabaseOption = None,
+    database_url: DbaDatabaseOption = None,
     pretty: Annotated[bool, typer.Option("--pretty", help="Indent the JSON.")] = False,
 ) -> None:
     """Print the request body of a reservation as it is now.
@@ -28,6 +28,6 @@ def payload(
 
     Example: cdc-bridge payload 43B39683AB734A038ADA1B27345E9C90 --pretty
     """
-    url = database_url_from(config, database_url)
+    url = dba_database_url_from(config, database_url)
     body = asyncio.run(payload_of(url, reservation_id, endpoint))
     print_lines((indented(body) if pretty else body).decode())

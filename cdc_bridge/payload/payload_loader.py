@@ -121,7 +121,7 @@ class PayloadLoader:
         except psycopg.Error as error:
             if may_pass(error, connection):
                 raise
-            raise payload_does_not_fit(self.payload, error) from error
+            raise payload_does_not_fit(await payload_definition(connection, self.payload), error) from error
 
     async def read(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from cdc_bridge.sessions import LoadingConnection
 _queries = load_queries(__name__)
 
 _MAX_TRIES = 5
+_SCHEMA = re.compile(r'(?:"(?:[^"]|"")+"|[^".]+)(?=\.)')
 _BEFORE_THE_COLUMNS = 3  # whether the daemon is registered, key, revision
 
 
@@ -169,14 +171,24 @@ def canonical_texts(definition: PayloadDefinition, columns: Sequence[str]) -> li
     ]
 
 
-def payload_does_not_fit(payload: str, error: psycopg.Error) -> PayloadInvalid:
+def payload_does_not_fit(definition: PayloadDefinition, error: psycopg.Error) -> PayloadInvalid:
     """Return the error to raise if a payload's query fails before it reads a row."""
+    payload = definition.name
     problem = f'the payload "{payload}" does not fit e-Res\'s tables: {problem_without_rows(error)}'
     if error.diag.source_function == "check_enable_rls":  # Its message is in the server's language.
         return PayloadInvalid(problem, "Run as a superuser: alter role cdc_bridge_loader bypassrls;")
     if isinstance(error, errors.InsufficientPrivilege):
-        return PayloadInvalid(problem, "Run as a DBA: grant select on TABLE to cdc_bridge_loader;")
+        return PayloadInvalid(problem, f"Run as a DBA: {_grants(definition.reads)}")
     return PayloadInvalid(problem, f"Correct the mapping and run as a DBA: {INSTALL_MAPPING}")
+
+
+def _grants(relations: Sequence[str]) -> str:
+    """Return the statements that let the loader read relations; those that it has change nothing."""
+    schemas = dict.fromkeys(found[0] for name in relations if (found := _SCHEMA.match(name)))
+    return (
+        f"grant usage on schema {', '.join(schemas)} to cdc_bridge_loader; "
+        f"grant select on {', '.join(relations)} to cdc_bridge_loader;"
+    )
 
 
 def defined_anew(payload: str) -> PayloadInvalid:

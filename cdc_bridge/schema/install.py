@@ -15,6 +15,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.triggers import capture_triggers
+from cdc_bridge.connection_origin import connection_origin
 from cdc_bridge.database import one_connection, problem_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.queries import load_queries
@@ -24,6 +25,7 @@ from cdc_bridge.schema.sql_text import (
     finish_text,
     install_text,
     sql_folder,
+    summary_text,
     uninstall_text,
     upgrade_texts,
     without_commit,
@@ -221,20 +223,18 @@ async def _has_mapping(connection: Connection) -> bool:
 async def _summary(
     connection: Connection, before: InstalledVersion | None, after: InstalledVersion | None, plan: _Plan
 ) -> list[str]:
-    number = None if after is None else after.number
-    unchanged = " (as before)" if before == after else ""
-    lines = [f"Schema cdc_bridge, version {number}, is installed in {connection.info.dbname}{unchanged}."]
+    cursor = await connection.execute(summary_text().encode())
+    first, *lines = [line for (line,) in await cursor.fetchall()]
+    if before == after:
+        first = first.removesuffix(".") + " (as before)."
     if plan.keeps_mapping:
         lines.append("The installed mapping is kept. To replace it: cdc-bridge install --mapping FILE")
-    lines += [f"Capture is attached to {table}." for table in await _attached_tables(connection)]
-    if before is None:
-        lines.append("The daemon logs in as role cdc_bridge. Give it a password in psql: \\password cdc_bridge")
     if after is not None and after.is_prepared:
         lines.append(
             f"It is prepared for version {SCHEMA_VERSION}, and daemons of both versions work with it. "
             f"Start the new daemon everywhere, then, when no old one is left, run: {_FINISH}"
         )
-    return lines
+    return [first, *lines]
 
 
 async def _attached_tables(connection: Connection) -> list[str]:
@@ -249,7 +249,9 @@ async def _dba_session(database_url: str) -> AsyncIterator[Connection]:
         except psycopg.Error as error:
             if connection.closed:
                 raise  # one_connection says that the database is away.
-            hint = [error.diag.message_hint] if error.diag.message_hint else []
+            hint = (error.diag.message_hint or "").splitlines()
+            if isinstance(error, errors.InsufficientPrivilege):
+                hint = [*hint, f"This was {connection_origin(database_url)}."]
             raise InstallationError(
                 error.diag.message_primary or problem_of(error), _remedy(error), more=[*hint, "Nothing was changed."]
             ) from error

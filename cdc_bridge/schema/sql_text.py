@@ -1,6 +1,7 @@
 """The SQL that a DBA runs: the files of ``sql/`` with their includes expanded.
 
-``--print`` shows this text, ``cdc-bridge install`` runs it, and psql runs the same from the files.
+``--print`` shows this text, ``cdc-bridge install`` runs it, and psql runs the same from the files. In between stand
+psql's own commands, which keep it from printing a line for each statement: what runs without psql has none of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from cdc_bridge.schema.version import SCHEMA_VERSION
 
 _INCLUDE = re.compile(r"^\\ir (?P<file>\S+)\n", re.MULTILINE)
 _MAPPING_CONDITION = re.compile(r"^\\if .*^\\endif\n", re.MULTILINE | re.DOTALL)
+_OF_PSQL = re.compile(r"^\\(set|unset|pset) .*\n", re.MULTILINE)
 _COMMIT = re.compile(r"^commit;\n", re.MULTILINE)
 _MAPPING = "mapping.sql"
 _FIRST_MAPPING = "first-mapping.sql"
@@ -30,17 +32,20 @@ def sql_folder() -> Path:
         return packaged if packaged.is_dir() else package.parent / "sql"
 
 
-def install_text(mapping: Path | None = None, *, keep_mapping: bool = False) -> str:
+def install_text(mapping: Path | None = None, *, keep_mapping: bool = False, for_psql: bool = False) -> str:
     """Return the SQL that installs, in one piece.
 
     Args:
         mapping: The mapping file; ``None``: the shipped one, for the example schema, unless there is one already.
         keep_mapping: Leave the mapping out; the one in the database stays.
+        for_psql: Keep psql's own commands.
 
     Raises:
         BridgeError: The mapping cannot be read.
     """
     text = (sql_folder() / "install.sql").read_text(encoding="utf-8")
+    if not for_psql:
+        text = _OF_PSQL.sub("", text)
     if keep_mapping:
         mapping_text = ""
     elif mapping is None:
@@ -49,6 +54,11 @@ def install_text(mapping: Path | None = None, *, keep_mapping: bool = False) -> 
     else:
         mapping_text = _mapping_text(mapping)
     return _expanded(_MAPPING_CONDITION.sub(lambda _: mapping_text, text))
+
+
+def summary_text() -> str:
+    """Return the query that says what is installed and what is next."""
+    return (sql_folder() / "summary.sql").read_text(encoding="utf-8")
 
 
 def uninstall_text() -> str:

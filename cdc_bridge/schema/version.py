@@ -67,10 +67,14 @@ async def require_installed(connection: AsyncConnection[TupleRow]) -> InstalledV
     try:
         version = await installed_version(connection)
     except psycopg.errors.InsufficientPrivilege:
+        user = connection.info.user
+        grants = (
+            "Run in psql: grant usage on schema cdc_bridge to cdc_bridge; "
+            "grant select on cdc_bridge.schema_version to cdc_bridge;"
+        )
         raise InstallationError(
-            f"role {connection.info.user} may not read cdc_bridge.schema_version",
-            "Log in as role cdc_bridge, or run in psql: grant usage on schema cdc_bridge to cdc_bridge; "
-            "grant select on cdc_bridge.schema_version to cdc_bridge;",
+            f"role {user} may not read cdc_bridge.schema_version",
+            grants if user == "cdc_bridge" else "Log in as role cdc_bridge.",
         ) from None
     if version is None:
         raise InstallationError(

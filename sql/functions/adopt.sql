@@ -20,7 +20,7 @@ begin
   -- Anything that this transaction writes, before or after, would count as read by every endpoint.
   if pg_current_xact_id_if_assigned() is not null then
     raise exception 'this transaction has already written'
-      using errcode = 'active_sql_transaction', hint = 'Call it in a transaction of its own.';
+      using errcode = 'active_sql_transaction', hint = E'End this transaction first:\nrollback;\nselect cdc_bridge.adopt();';
   end if;
   -- One statement, so one snapshot: what commits meanwhile is neither deleted nor missed.
   with unsettled as (

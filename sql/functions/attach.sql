@@ -28,7 +28,7 @@ declare
   function_oid regprocedure;
   subject record;
   key_column record;
-  primary_key text;
+  by_another_key text;
   members regclass[];
   member regclass;
   key_number smallint;
@@ -45,7 +45,17 @@ begin
     raise exception '% is not a table but a %', reservations,
         case subject.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'relation of another kind' end
       using errcode = 'feature_not_supported',
-            hint = 'Attach capture to the table that e-Res writes to, in the database that holds it.';
+            hint = concat_ws(E'\n', 'Attach capture to the table that e-Res writes to, in the database that holds it.', (
+              select E'The view reads:\n' || string_agg(
+                distinct format('select cdc_bridge.attach(%L, %L);', read.oid::regclass, a.attname), E'\n'
+              )
+              from pg_rewrite w
+              join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass
+              join pg_class read on read.oid = d.refobjid and read.relkind in ('r', 'p')
+              join pg_index i on i.indrelid = read.oid and i.indisprimary
+              join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+              where w.ev_class = reservations
+            ));
   end if;
   if subject.relpersistence = 't' then
     raise exception 'table % is temporary', reservations using errcode = 'feature_not_supported';
@@ -57,15 +67,23 @@ begin
   if subject.relispartition then
     raise exception 'table % is a partition', reservations
       using errcode = 'feature_not_supported',
-            hint = format('Attach capture to the partitioned table: select cdc_bridge.attach(%L, %L);',
+            hint = format(E'Attach capture to the partitioned table:\nselect cdc_bridge.attach(%L, %L);',
               pg_partition_root(reservations), key);
   end if;
 
-  select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
-  into primary_key
+  -- What can be run instead, if this key will not do.
+  select format(E'By another key:\nselect cdc_bridge.attach(%L, %L);', reservations, a.attname)
+  into by_another_key
   from pg_index i
-  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
-  where i.indrelid = reservations and i.indisprimary;
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+  join pg_type t on t.oid = a.atttypid
+  where i.indrelid = reservations and i.indisunique and i.indisvalid and i.indpred is null
+    and (subject.relkind = 'p' or i.indnkeyatts = 1)
+    and a.attnotnull and a.attname <> key and octet_length('capture_by_' || a.attname) <= 63
+    and t.typnamespace = 'pg_catalog'::regnamespace
+    and t.typname in ('text', 'varchar', 'bpchar', 'uuid', 'int2', 'int4', 'int8', 'numeric')
+  order by i.indisprimary desc, a.attnum
+  limit 1;
 
   select a.attnum, a.attnotnull, format_type(a.atttypid, a.atttypmod) as shown_type, t.typname, t.typnamespace,
     declared.typtype = 'd' as is_domain
@@ -76,7 +94,7 @@ begin
   where a.attrelid = reservations and a.attname = key and a.attnum > 0 and not a.attisdropped;
   if not found then
     raise exception 'table % has no column "%"', reservations, key
-      using errcode = 'undefined_column', hint = coalesce('Its primary key is: ' || primary_key, '');
+      using errcode = 'undefined_column', hint = coalesce(by_another_key, '');
   end if;
   if not (
     key_column.typnamespace = 'pg_catalog'::regnamespace
@@ -84,21 +102,22 @@ begin
   ) then
     raise exception 'column "%" of table % has type %, which cannot be a reservation key', key, reservations, key_column.shown_type
       using errcode = 'feature_not_supported',
-            hint = 'Supported types: text, varchar, char, uuid, smallint, integer, bigint, numeric.';
+            hint = concat_ws(E'\n', 'Supported types: text, varchar, char, uuid, smallint, integer, bigint, numeric.', by_another_key);
   end if;
   if key_column.typname = 'bpchar' and key_column.is_domain then
     raise exception 'column "%" of table % has type %, a domain over char, whose padding is not known', key, reservations, key_column.shown_type
-      using errcode = 'feature_not_supported', hint = 'Use the type that the domain is based on, or varchar.';
+      using errcode = 'feature_not_supported',
+            hint = concat_ws(E'\n', 'Use the type that the domain is based on, or varchar.', by_another_key);
   end if;
   if octet_length('capture_by_' || key) > 63 then
     raise exception 'the name of column "%" of table % is too long', key, reservations
-      using errcode = 'name_too_long', hint = 'The limit is 52 bytes.';
+      using errcode = 'name_too_long', hint = concat_ws(E'\n', 'The limit is 52 bytes.', by_another_key);
   end if;
   if not key_column.attnotnull then
     raise exception 'column "%" of table % is nullable, and a booking with a null key would fail', key, reservations
       using errcode = 'object_not_in_prerequisite_state',
-            hint = format('Use the primary key%s; or: alter table %s alter column %I set not null;',
-              coalesce(', ' || primary_key, ''), reservations, key);
+            hint = concat_ws(E'\n', by_another_key, 'By this key, if it is never null:',
+              format('alter table %s alter column %I set not null;', reservations, key));
   end if;
 
   -- The table, its partitions and its children; not the temporary children of other sessions.
@@ -136,13 +155,18 @@ begin
       if subject.relkind = 'p' then
         raise exception 'no index of the partitioned table % starts with column "%", so reservations cannot be looked up by it', member, key
           using errcode = 'object_not_in_prerequisite_state',
-                hint = format('Use the first column of the primary key%s; or: create index on %s (%I);',
-                  coalesce(', ' || primary_key || ',', ''), member, key);
+                hint = concat_ws(E'\n', by_another_key, 'By this key:', format('create index on %s (%I);', member, key));
       end if;
       raise exception 'column "%" of table % has no unique index of its own, so it does not identify a reservation', key, member
         using errcode = 'object_not_in_prerequisite_state',
-              hint = format('Use the primary key%s; or: create unique index concurrently on %s (%I);',
-                coalesce(', ' || primary_key, ''), member, key);
+              hint = concat_ws(E'\n', by_another_key, 'By this key, if it is unique:',
+                format('create unique index concurrently on %s (%I);', member, key));
+    end if;
+    if not has_table_privilege(member, 'trigger') then
+      raise exception 'role % may not create triggers on table %', current_user, member
+        using errcode = 'insufficient_privilege',
+              hint = format(E'As its owner, %s, or as a superuser:\ngrant trigger on %s to %I;',
+                pg_get_userbyid((select c.relowner from pg_class c where c.oid = member)), member, current_user);
     end if;
   end loop;
 

@@ -45,6 +45,12 @@ declare
   member regclass;
   operation text;
   definition text;
+  -- What was given, as text, for hints that complete it.
+  arguments constant text := concat_ws(
+    ', ', quote_literal(related), 'reservation_key => ' || quote_literal(reservation_key), 'key => ' || quote_literal(key),
+    'via => ' || quote_literal(via), 'condition => ' || quote_literal(condition)
+  );
+  by_foreign_key text;
 begin
   select c.relkind, c.relpersistence, c.relispartition, n.nspname, c.relname
   into strict subject
@@ -53,12 +59,36 @@ begin
   where c.oid = related;
   if subject.relkind not in ('r', 'p') or subject.relpersistence = 't' or subject.relispartition or subject.nspname = 'cdc_bridge' then
     raise exception '% is not an ordinary table of e-Res', related
-      using errcode = 'feature_not_supported', hint = 'Attach the table that e-Res writes to, of a partitioned one the whole table.';
+      using errcode = 'feature_not_supported',
+            hint = 'Attach the table that e-Res writes to, of a partitioned one the whole table.'
+              || case when subject.relispartition then
+                format(E'\nselect cdc_bridge.attach_related(%s);',
+                  overlay(arguments placing quote_literal(pg_partition_root(related)) from 1 for length(quote_literal(related))))
+              else '' end;
   end if;
+
+  -- What the foreign keys between both tables say, if the columns that were named will not do.
+  select E'By its foreign key:\n' || string_agg(
+    format(
+      'select cdc_bridge.attach_related(%L, %s%s%s);', related,
+      case when k.conrelid = related then format('reservation_key => %L', own.attname)
+           else format('key => %L, via => %L', own.attname, other.attname) end,
+      ', condition => ' || quote_literal(condition), ', reservations => ' || quote_literal(reservations)
+    ),
+    E'\n' order by k.conname
+  )
+  into by_foreign_key
+  from cdc_bridge.captured_table t
+  join pg_constraint k on k.contype = 'f' and cardinality(k.conkey) = 1
+    and to_regclass(format('%I.%I', t.schema_name, t.table_name)) = case when k.conrelid = related then k.confrelid when k.confrelid = related then k.conrelid end
+  join pg_attribute own on own.attrelid = related and own.attnum = case when k.conrelid = related then k.conkey[1] else k.confkey[1] end
+  join pg_attribute other on other.attrelid = case when k.conrelid = related then k.confrelid else k.conrelid end
+    and other.attnum = case when k.conrelid = related then k.confkey[1] else k.conkey[1] end
+  where reservations is null or to_regclass(format('%I.%I', t.schema_name, t.table_name)) = reservations;
   if (reservation_key is null) = (key is null or via is null) or (key is null) <> (via is null) then
     raise exception 'name either reservation_key, or key and via'
       using errcode = 'invalid_parameter_value',
-            hint = 'A child: reservation_key => ''reservation_id''. A parent: key => ''id'', via => ''cust_id''.';
+            hint = coalesce(by_foreign_key, 'A child: reservation_key => ''reservation_id''. A parent: key => ''id'', via => ''cust_id''.');
   end if;
 
   select min(format('%I.%I', t.schema_name, t.table_name)) as name, min(t.key) as key, count(*) as number
@@ -68,7 +98,22 @@ begin
   if captured.number <> 1 then
     raise exception 'capture is attached to % tables%', captured.number, case when reservations is not null then ' of that name' else '' end
       using errcode = 'object_not_in_prerequisite_state',
-            hint = case captured.number when 0 then 'First: select cdc_bridge.attach(...);' else 'Name the reservations table: reservations => ''...''.' end;
+            hint = case
+              when captured.number > 1 then E'Name the reservations table:\n' || (
+                select string_agg(format('select cdc_bridge.attach_related(%s, reservations => %L);', arguments, format('%I.%I', t.schema_name, t.table_name)),
+                  E'\n' order by t.schema_name, t.table_name)
+                from cdc_bridge.captured_table t
+              )
+              else concat_ws(E'\n', 'First attach the reservations table:', (
+                select string_agg(format('select cdc_bridge.attach(%L, %L);', c.oid::regclass, a.attname), E'\n' order by c.oid)
+                from pg_class c
+                join pg_index i on i.indrelid = c.oid and i.indisprimary and i.indnkeyatts = 1
+                join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0]
+                where c.oid <> related and case when reservations is null then c.oid in (
+                  select to_regclass(read) from cdc_bridge.payload_definition d cross join unnest(d.reads) as read where d.name = 'reservation'
+                ) else c.oid = reservations end
+              ))
+            end;
   end if;
 
   -- The columns that refer to one another have the same text for the same key.
@@ -87,7 +132,8 @@ begin
       and t.typnamespace = 'pg_catalog'::regnamespace
       and t.typname in ('text', 'varchar', 'name', 'bpchar', 'uuid', 'int2', 'int4', 'int8', 'numeric');
     if not found then
-      raise exception 'table % has no column "%" that can hold a key', wanted.relation, wanted.name using errcode = 'undefined_column';
+      raise exception 'table % has no column "%" that can hold a key', wanted.relation, wanted.name
+        using errcode = 'undefined_column', hint = coalesce(by_foreign_key, '');
     end if;
     if wanted.relation = related then
       refers := row(definition);
@@ -105,7 +151,7 @@ begin
   ) then
     raise exception 'no index of table % begins with column "%", so each change of % would read all of it', captured.name, via, related
       using errcode = 'object_not_in_prerequisite_state',
-            hint = format('create index concurrently on %s (%I);', captured.name, via);
+            hint = format(E'First:\ncreate index concurrently on %s (%I);', captured.name, via);
   end if;
 
   select r.related_id into identity

@@ -28,6 +28,7 @@ declare
   -- A comment, a literal or a quoted name; or a payload in braces.
   outside_quotes constant text :=
     '(--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/|''(?:[^'']|'''')*''|"(?:[^"]|"")*")|\{([a-z][a-z0-9_]*)\}';
+  no_name constant text := '(?:^|$|[^\w"])';
   given constant text := regexp_replace(query, '[\s;]+$', '');
   before cdc_bridge.payload_definition;
   after cdc_bridge.payload_definition;
@@ -54,7 +55,9 @@ begin
   foreach base in array after.builds_on loop
     if not exists (select from cdc_bridge.payload_definition d where d.name = base) then
       raise exception 'payload "%" builds on {%}, which is not defined', name, base
-        using errcode = 'undefined_object', hint = 'Define that one first: select cdc_bridge.define_payload(...)';
+        using errcode = 'undefined_object',
+              hint = format('Define %s first. Defined are: %s.', base,
+                coalesce((select string_agg(d.name, ', ' order by d.name) from cdc_bridge.payload_definition d), 'none'));
     end if;
     if exists (
       with recursive below (name) as (
@@ -83,9 +86,22 @@ begin
   begin
     execute format(E'create view cdc_bridge.payload_to_define as select p.* from (\n%s\n) as p', after.expanded);
   exception when insufficient_privilege then  -- on a schema, so that its tables are not known
-    raise exception 'payload "%": %', name, sqlerrm
-      using errcode = 'insufficient_privilege',
-            hint = 'In the mapping, in front of this: grant usage on schema SCHEMA to cdc_bridge_loader;';
+    problem := sqlerrm;
+    -- The message names one schema. All schemas and tables that the query names are granted together.
+    select string_agg(distinct format('grant usage on schema %I to cdc_bridge_loader;', n.nspname), E'\n')
+        || coalesce(E'\n' || string_agg(distinct format('grant select on %I.%I to cdc_bridge_loader;', n.nspname, c.relname), E'\n'), '')
+    into grants
+    from pg_namespace n
+    left join pg_class c
+      on c.relnamespace = n.oid and c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and after.expanded ~* (no_name || regexp_replace(format('%I.%I', n.nspname, c.relname), '(\W)', '\\\1', 'g') || no_name)
+    where not has_schema_privilege('cdc_bridge_owner', n.oid, 'usage')
+      and after.expanded ~* (no_name || regexp_replace(quote_ident(n.nspname), '(\W)', '\\\1', 'g') || '\.');
+    if grants is null then
+      raise;
+    end if;
+    raise exception 'payload "%": %', name, problem
+      using errcode = 'insufficient_privilege', hint = E'In the mapping, in front of this:\n' || grants;
   end;
   select
     case when bool_or(t.typtype = 'd') then
@@ -134,9 +150,9 @@ begin
     coalesce(array_agg(distinct format('%I.%I', n.nspname, c.relname)) filter (where c.oid is not null), '{}'),
     coalesce(array_agg(distinct d.refobjid::regprocedure::text) filter (where d.refclassid = 'pg_proc'::regclass), '{}'),
     string_agg(distinct format('%I.%I', n.nspname, c.relname), ', ') filter (where c.oid is not null and not rights.granted),
-    string_agg(distinct 'grant usage on schema ' || quote_ident(n.nspname) || ' to cdc_bridge_loader; ', '')
+    string_agg(distinct format(E'grant usage on schema %I to cdc_bridge_loader;\n', n.nspname), '')
         filter (where c.oid is not null and not rights.granted)
-      || string_agg(distinct format('grant select on %I.%I to cdc_bridge_loader;', n.nspname, c.relname), ' ')
+      || string_agg(distinct format('grant select on %I.%I to cdc_bridge_loader;', n.nspname, c.relname), E'\n')
         filter (where c.oid is not null and not rights.granted)
   into after.reads, after.functions, missing, grants
   from pg_rewrite r
@@ -157,7 +173,7 @@ begin
   end if;
   if missing is not null then
     raise exception 'payload "%": role cdc_bridge_loader may not read %', name, missing
-      using errcode = 'insufficient_privilege', hint = format('In the mapping, in front of this: %s', grants);
+      using errcode = 'insufficient_privilege', hint = E'In the mapping, in front of this:\n' || grants;
   end if;
   after.key_type := case after.types[array_position(after.columns, 'id')]
     when 'uuid' then 'uuid'

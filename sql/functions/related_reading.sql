@@ -55,7 +55,9 @@ begin
   drop view cdc_bridge.related_to_attach;
   if not has_table_privilege('cdc_bridge_loader', related.reservations, 'select') then
     raise exception 'role cdc_bridge_loader may not read %', related.reservations
-      using errcode = 'insufficient_privilege', hint = format('grant select on %s to cdc_bridge_loader;', related.reservations);
+      using errcode = 'insufficient_privilege',
+            hint = format(E'In the mapping, in front of this:\ngrant usage on schema %s to cdc_bridge_loader;\ngrant select on %s to cdc_bridge_loader;',
+              (select c.relnamespace::regnamespace from pg_class c where c.oid = related.reservations::regclass), related.reservations);
   end if;
 end
 $check$;

@@ -452,7 +452,7 @@ async def test_commands_of_the_guide_work(
         url = database.url if arguments[0] == "install" else database.bridge_url
         code, _, said = await run_command(*arguments, **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
         assert (code, said) == (0, "")
-    (psql,) = re.findall(r"`psql (-v ON_ERROR_STOP=1 .*?)`", GUIDE)
+    (psql,) = re.findall(r"`psql (-v mapping=.*?)`", GUIDE)
     arguments = (
         psql.replace("my-mapping.sql", str(mapping_file)).replace("sql/", f"{sql_folder()}/").replace("-d eres ", "")
     )

@@ -4,6 +4,7 @@ import pytest
 
 from cdc_bridge.connection_problem import connection_problem
 
+SETTINGS = dict.fromkeys(["user", "dbname", "host", "password", "sslmode", "sslrootcert"], "CDC_BRIDGE_DATABASE_URL")
 AT = 'connection failed: connection to server at "db.example" (192.0.2.1), port 5432 failed: '
 
 
@@ -25,7 +26,7 @@ AT = 'connection failed: connection to server at "db.example" (192.0.2.1), port 
     ],
 )
 def test_cause_that_a_message_names(message: str, problem: str) -> None:
-    found = connection_problem(message)
+    found = connection_problem(message, "till", SETTINGS)
     assert found is not None
     assert found.problem.startswith(problem)
     assert found.remedy
@@ -33,4 +34,9 @@ def test_cause_that_a_message_names(message: str, problem: str) -> None:
 
 
 def test_unknown_message_names_none() -> None:
-    assert connection_problem(f"{AT}FATAL:  Passwort-Authentifizierung für Benutzer »till« fehlgeschlagen") is None
+    assert (
+        connection_problem(
+            f"{AT}FATAL:  Passwort-Authentifizierung für Benutzer »till« fehlgeschlagen", "till", SETTINGS
+        )
+        is None
+    )

@@ -60,7 +60,8 @@ async def test_key_that_was_renamed_is_told_and_attach_with_its_new_name_mends_i
     assert code == 1
     assert "✗ capture" in output
     assert "table public.reservations has no column id any more" in output
-    database.execute("select cdc_bridge.attach('reservations', 'number')")
+    assert "-> Run as a DBA: select cdc_bridge.attach('public.reservations', 'number');\n" in output
+    database.execute("select cdc_bridge.attach('public.reservations', 'number');")
     database.execute(booking, ("B",))
     assert database.execute(LOGGED) == [("A", "I"), ("B", "I")]
     _, output, _ = await run_command("check", **bridges.settings)
@@ -84,7 +85,7 @@ async def test_other_table_under_the_name_is_told_and_attaching_it_mends_it(
     capture = {check["name"]: check for check in json.loads(output)["checks"]}["capture"]
     assert (code, capture["verdict"]) == (1, "failed")
     assert capture["detail"].startswith("table public.reservations is another one than capture was attached to")
-    database.execute(capture["remedy"].partition("its key: ")[2].partition(" Then: ")[0])
+    database.execute(capture["remedy"].partition("a DBA: ")[2].partition(" Then: ")[0])
     assert "cdc-bridge reconcile --repair" in capture["remedy"]
     database.execute("insert into reservations (id, cust_id, reference) values ('A', 'C', 1)")
     assert database.execute(LOGGED) == [("A", "I")]

@@ -67,7 +67,9 @@ async def test_right_of_the_loader_is_tried(table: str, database: Database) -> N
         mapping = await check_mapping(connection, [EVERYTHING])
     assert mapping.verdict is Verdict.FAILED
     assert f"permission denied for table {table}" in mapping.detail
-    assert "grant select on TABLE to cdc_bridge_loader;" in mapping.remedy
+    database.execute(mapping.remedy.removeprefix("Run as a DBA: "))
+    async with database.loading_connection() as connection:
+        assert (await check_mapping(connection, [EVERYTHING])).verdict is Verdict.OK
 
 
 async def test_json_tells_all_is_well(bridges: Bridges) -> None:
@@ -127,11 +129,16 @@ async def test_check_judges_the_role_that_logs_in(bridges: Bridges, database: Da
         try:
             url = database.server.url_for(database.name, user=role, password="of-a-stranger")
             code, output, _ = await run_command("check", **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
+            await connection.execute(sql.SQL("grant cdc_bridge_reader to {}").format(sql.Identifier(role)))
+            _, of_reader, _ = await run_command("check", **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
         finally:
             await connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
     assert code == 1
     assert f"role {role} may not read cdc_bridge.schema_version" in output
     assert "Log in as role cdc_bridge" in output
+    assert f"role {role} may not " in of_reader
+    assert "-> Log in as role cdc_bridge.\n" in of_reader
+    assert "Run in psql: grant" not in of_reader
 
 
 async def test_endpoint_that_cannot_be_reached_is_told_and_why(

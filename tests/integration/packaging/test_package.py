@@ -87,7 +87,7 @@ def test_version_stands_in_one_place(installed: Installed) -> None:
 
 
 def test_sql_is_that_of_the_repository(installed: Installed) -> None:
-    assert installed.output("cdc-bridge", "install", "--print") == install_text()
+    assert installed.output("cdc-bridge", "install", "--print") == install_text(for_psql=True)
     assert installed.output("cdc-bridge", "uninstall", "--print") == uninstall_text()
 
 

@@ -57,7 +57,7 @@ REJECTED: dict[str, tuple[str, str, type[psycopg.Error], str, str]] = {
     "name that is too long": ("t" * 41, SHORT, errors.InvalidName, "cannot be the name", "at most 40"),
     "unknown base": (
         "till", "select r.id from {nowhere} r", errors.UndefinedObject, "builds on {nowhere}, which is not defined",
-        "Define that one first",
+        "Define nowhere first. Defined are: reservation.",
     ),
     "itself": (
         "reservation", "select r.id from {reservation} r", errors.InvalidRecursion, "would build on itself", "",
@@ -144,12 +144,15 @@ def test_missing_rights_are_all_named_with_the_statements_that_grant_them(databa
     )
     with pytest.raises(errors.InsufficientPrivilege, match="permission denied for schema House") as raised:
         define_payload(database, query, "till")
-    assert "grant usage on schema SCHEMA to cdc_bridge_loader;" in (raised.value.diag.message_hint or "")
+    grants = (raised.value.diag.message_hint or "").removeprefix("In the mapping, in front of this:\n")
+    assert grants.splitlines() == [
+        'grant usage on schema "House" to cdc_bridge_loader;', 'grant select on "House"."Rooms" to cdc_bridge_loader;'
+    ]  # fmt: skip
     database.execute('grant usage on schema "House" to cdc_bridge_loader')
     with pytest.raises(errors.InsufficientPrivilege) as raised:
         define_payload(database, query, "till")
     assert '"House"."Rooms", public.meals' in (raised.value.diag.message_primary or "")
-    grants = (raised.value.diag.message_hint or "").removeprefix("In the mapping, in front of this: ")
+    grants = (raised.value.diag.message_hint or "").removeprefix("In the mapping, in front of this:\n")
     assert 'grant usage on schema "House" to cdc_bridge_loader;' in grants
     assert 'grant select on "House"."Rooms" to cdc_bridge_loader;' in grants
     database.execute(grants)

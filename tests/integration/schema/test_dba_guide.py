@@ -30,15 +30,16 @@ def environment(database: Database, programs: Path, **more: str) -> dict[str, st
         "PGPORT": server["port"],
         "PGUSER": server["user"],
         "PGPASSWORD": server["password"],
-        "CDC_BRIDGE_DATABASE_URL": database.url,
         **more,
     }
 
 
 def run_shell(script: str, database: Database, programs: Path, folder: Path, **more: str) -> str:
     """Run a block of commands in a folder with a copy of sql."""
+    for word in ("-d ", "PGDATABASE="):
+        script = script.replace(f"{word}eres", f"{word}{database.name}")
     ran = subprocess.run(
-        ["sh", "-eu", "-c", script.replace("-d eres", f"-d {database.name}")],
+        ["sh", "-eu", "-c", script],
         env=environment(database, programs, **more), cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, f"{script}\n{ran.stdout}{ran.stderr}"

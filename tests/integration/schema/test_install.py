@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,7 @@ from cdc_bridge.deliveries.payload_preview import payload_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import install_text, sql_folder
+from cdc_bridge.vendor.contract import column_forms
 from tests.support.bridge import run_command
 from tests.support.databases import BRIDGE_PASSWORD, Database
 from tests.support.dumps import run_psql, schema_of
@@ -44,7 +46,6 @@ async def test_printed_text_does_the_same_in_psql(
 ) -> None:
     code, printed, _ = await run_command("install", "--print")
     assert code == 0
-    assert not [line for line in printed.splitlines() if line.startswith("\\")]
     run_psql(example_database, programs, script=printed)
     empty_database.execute((sql_folder() / "example" / "schema.sql").read_text())
     await operation.install(empty_database.url, None, report=lambda _: None)
@@ -54,6 +55,71 @@ async def test_printed_text_does_the_same_in_psql(
 def test_file_does_the_same_in_psql(example_database: Database, database: Database, programs: Path) -> None:
     run_psql(example_database, programs, script=f"\\ir {sql_folder()}/install.sql")
     assert schema_of(example_database, programs) == schema_of(database, programs)
+
+
+SUMMARY = """\
+Schema cdc_bridge, version 1, is installed in {name}.
+Capture is attached to public.reservations.
+Payload reservation has {keys} keys.
+Roles: cdc_bridge for the daemon, cdc_bridge_reader for whoever monitors; without
+login cdc_bridge_owner, cdc_bridge_loader and cdc_bridge_capture.
+Next:
+  1. A password for the daemon's role, in psql: \\password cdc_bridge
+  2. The body of a reservation, by its key: cdc-bridge payload ID
+  3. The daemon, as role cdc_bridge: cdc-bridge guide operator
+"""
+
+
+def run_plain_psql(
+    database: Database, programs: Path, *arguments: str, script: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run psql without any option that keeps it quiet or stops it at an error."""
+    return subprocess.run(
+        [programs / "psql", "--dbname", database.url, "--no-psqlrc", *arguments],
+        input=script, capture_output=True, check=False, text=True,
+    )  # fmt: skip
+
+
+async def test_psql_prints_a_summary_and_nothing_else(
+    example_database: Database, empty_database: Database, programs: Path
+) -> None:
+    keys = len(column_forms())
+    _, printed, _ = await run_command("install", "--print")
+    ran = run_plain_psql(example_database, programs, script=printed)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == SUMMARY.format(name=example_database.name, keys=keys)
+    empty_database.execute((sql_folder() / "example" / "schema.sql").read_text())
+    ran = run_plain_psql(
+        empty_database, programs, "--file", f"{sql_folder()}/install.sql", "--command", "select 1 as x"
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    summary, _, rest = ran.stdout.strip("\n").partition("\n x \n")
+    assert summary + "\n" == SUMMARY.format(name=empty_database.name, keys=keys)
+    assert rest.startswith("---")
+
+
+async def test_command_prints_the_same_summary(example_database: Database) -> None:
+    _, output, _ = await run_command("install", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert output.splitlines()[3:] == SUMMARY.splitlines()[3:]
+
+
+def test_psql_stops_at_the_first_error_and_shows_it(example_database: Database, programs: Path, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.sql"
+    mapping.write_text("select nonsense;\nselect more_of_it;\n")
+    arguments = ("--set", f"mapping={mapping}", "--file", f"{sql_folder()}/install.sql")
+    ran = run_plain_psql(example_database, programs, *arguments)
+    assert ran.returncode == 3
+    assert f'{mapping}:1: ERROR:  column "nonsense" does not exist' in ran.stderr
+    assert "more_of_it" not in ran.stderr
+    assert ran.stdout == ""
+    assert example_database.value("select to_regnamespace('cdc_bridge') is null")
+
+
+def test_psql_commands_of_a_mapping_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping.sql"
+    mapping.write_text("\\set house 'North'\n")
+    assert "\\set house" in install_text(mapping)
+    assert not [line for line in install_text().splitlines() if line.startswith("\\")]
 
 
 async def test_second_install_changes_nothing(database: Database, programs: Path) -> None:
