@@ -51,10 +51,10 @@ async def payload_of(database_url: str, reservation_id: str, endpoint_name: str 
             subscription = (await resolve_endpoint(session, endpoint_name)).subscription
     async with one_loading_connection(database_url) as connection:
         await require_installed(connection)
+        definition = await payload_definition(connection, subscription.payload)
         # The operator asks for this reservation, on their terminal: the reason may have its values.
         loader = ReservationLoader(subscription, describe=full_problem_of)
         loaded = await loader.load(connection, [ReservationId(reservation_id)])
-        definition = await payload_definition(connection, subscription.payload)
     for reservation in loaded.reservations.values():
         return CurrentBody(
             reservation.body,
