@@ -12,7 +12,7 @@ TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-faults test-matrix soak bench bench-quick check format man package lock clean
+.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick check format man package lock clean
 
 help:  ## Print this help
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -44,8 +44,11 @@ test: $(READY)  ## Run the tests, or some: make test TESTS="tests/integration/ca
 test-faults: $(READY)  ## Run the fault tests at full length (about 20 minutes)
 	@CDC_BRIDGE_TEST_LENGTH=long $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/faults tests/unit -n 2 --dist worksteal)
 
-test-matrix: $(READY)  ## Run the database tests on PostgreSQL 15, 17 and 18: VERSIONS="15 18" TESTS="tests/e2e"
+test-matrix: $(READY)  ## Run the database tests on PostgreSQL 15 to 18, and 19 if there is one: VERSIONS="15 18" TESTS="tests/e2e"
 	@$(BIN)/python -m tests.support.matrix $(if $(VERSIONS),--versions $(VERSIONS)) -- $(TESTS)
+
+test-python: $(READY)  ## Run the tests that depend on Python on each of 3.12 to 3.14 that is installed: VERSIONS=3.13
+	@$(BIN)/python -m tests.support.pythons $(if $(VERSIONS),--versions $(VERSIONS)) -- $(TESTS)
 
 soak: $(READY)  ## Run 10,000 endpoints for 30 minutes while things break: SOAK_FLAGS="--minutes 5 --endpoints 100"
 	@$(BIN)/python -m tests.soak $(SOAK_FLAGS)
@@ -83,6 +86,6 @@ lock: $(READY)  ## Upgrade the locked dependencies
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet -o requirements-dev.lock
 
-clean:  ## Remove the virtual environment, builds and caches
-	@rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean:  ## Remove the virtual environments, builds and caches
+	@rm -rf $(VENV) .venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

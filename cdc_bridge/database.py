@@ -265,7 +265,7 @@ class Database:
 
     async def _set_up_loading(self, session: Session) -> None:
         await self._set_up(session)
-        await session.execute(_queries["limit_loading"])
+        await limit_loading(session)
 
     async def _set_up_pooled(self, session: Session) -> None:
         await self._set_up(session)
@@ -313,6 +313,11 @@ class ServerDatabase:
         if session.incarnation != self._incarnation:
             raise ServerReplaced
         return await operation(session)
+
+
+async def limit_loading(session: Session) -> None:
+    """Limit each statement of a session that loads reservations, as the daemon does: a row may make one endless."""
+    await session.execute(_queries["limit_loading"])
 
 
 @asynccontextmanager

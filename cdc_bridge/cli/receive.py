@@ -23,7 +23,7 @@ from cdc_bridge.own_files import own_folder
 from cdc_bridge.vendor.receive.identity import Identity, identity_in
 from cdc_bridge.vendor.receive.receiver import Behaviour, ReceivedRequest, Receiver
 from cdc_bridge.vendor.receive.server import ReceiverServer
-from cdc_bridge.vendor.receive.violations import validator_of
+from cdc_bridge.vendor.violations import validator_of
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -10,14 +12,27 @@ from cdc_bridge.database import full_problem_of, one_loading_connection
 from cdc_bridge.endpoints.lookup import resolve_endpoint
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.model import ReservationId
+from cdc_bridge.payload.definition import RESERVATION, payload_definition
 from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.payload.subscription import EVERYTHING
 from cdc_bridge.schema.session import command_session
 from cdc_bridge.schema.version import require_installed
+from cdc_bridge.vendor.payload_schema import agreed_schema
+from cdc_bridge.vendor.violations import Fault, faults_of, validator_of
 
 
-async def payload_of(database_url: str, reservation_id: str, endpoint_name: str | None = None) -> bytes:
-    """Return the reservation's body.
+@dataclass(frozen=True, slots=True)
+class CurrentBody:
+    """The body of a reservation now."""
+
+    body: bytes
+    faults: Sequence[Fault]
+    """In what it violates the schema that the vendor agreed on."""
+    schema_name: str
+
+
+async def payload_of(database_url: str, reservation_id: str, endpoint_name: str | None = None) -> CurrentBody:
+    """Return the reservation's body, and what is wrong with it.
 
     Args:
         database_url: The database.
@@ -36,11 +51,16 @@ async def payload_of(database_url: str, reservation_id: str, endpoint_name: str 
             subscription = (await resolve_endpoint(session, endpoint_name)).subscription
     async with one_loading_connection(database_url) as connection:
         await require_installed(connection)
+        definition = await payload_definition(connection, subscription.payload)
         # The operator asks for this reservation, on their terminal: the reason may have its values.
         loader = ReservationLoader(subscription, describe=full_problem_of)
         loaded = await loader.load(connection, [ReservationId(reservation_id)])
     for reservation in loaded.reservations.values():
-        return reservation.body
+        return CurrentBody(
+            reservation.body,
+            faults_of(reservation.body, validator_of(agreed_schema(definition))),
+            "the contract" if definition.name == RESERVATION else f'the schema of payload "{definition.name}"',
+        )
     for problem in loaded.unreadable.values():
         raise BridgeError(f"reservation {reservation_id} cannot be loaded: {problem}", "Correct it, or the mapping.")
     if loaded.filtered:

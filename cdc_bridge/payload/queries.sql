@@ -1,6 +1,6 @@
 -- Statements of this room, by name. The comment below a "-- name:" line says what the statement is for. Parameters are
 -- psycopg's %(name)s, so a literal percent sign is written twice. All but payload_definition, defined_payloads,
--- canonical_values and sample run by run_isolated, and name everything with its schema.
+-- canonical_values, sample and last_changed run by run_isolated, and name everything with its schema.
 
 -- name: payload_definition
 -- The definition of a payload.
@@ -89,3 +89,7 @@ select reservation_id from delivered
 union
 select c.reservation_id
 from (select reservation_id from cdc_bridge.change order by xid desc, seq desc limit 5) as c
+
+-- name: last_changed
+-- The reservations of the last changes, newest first; one that changed several times comes several times.
+select reservation_id from cdc_bridge.change order by xid desc, seq desc limit %(limit)s

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from cdc_bridge.payload.definition import PayloadDefinition
+from cdc_bridge.payload.definition import RESERVATION, PayloadDefinition
 from cdc_bridge.payload.formats import form_of
 from cdc_bridge.vendor.contract import form_in_contract, is_written_in, schema
 
@@ -37,6 +37,11 @@ _DESCRIPTION = (
     "A reservation of e-Res, as this restaurant sends it. Every key is always there; do not rely on the order. A "
     'restaurant may send more keys: ignore keys that you do not know. Missing text is "".'
 )
+
+
+def agreed_schema(definition: PayloadDefinition) -> dict[str, Any]:
+    """Return the schema that a payload's bodies are held to: the contract's, if it is the payload that it describes."""
+    return schema() if definition.name == RESERVATION else schema_of_payload(definition)
 
 
 def schema_of_payload(definition: PayloadDefinition) -> dict[str, Any]:

@@ -51,6 +51,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
     arguments: list[tuple[str, ...]] = [
         ("status",),
         ("check",),
+        ("check", "--sample", "5"),
         ("deliveries",),
         ("deliveries", "--reservation", ID),
         ("deliveries", "--endpoint", ID),

@@ -129,7 +129,7 @@ async def test_planted_code_reaches_no_secret(
     # As a superuser and as the daemon's role: what loads reservations, and what merely runs in the same database.
     for url in (database.url, database.bridge_url):
         for command in (
-            ("check",),
+            ("check", "--sample", "5"),
             ("payload", "R1"),
             ("reconcile", "--endpoint", "till", "--repair"),
             ("backfill", "till", "--again"),

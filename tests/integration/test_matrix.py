@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from tests.support.matrix import VERSIONS
+from tests.support.matrix import TO_COME, VERSIONS, run
 from tests.support.server import CHOICE_VARIABLE, binaries_of, choose, started
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, *TO_COME])
 def test_server_is_of_the_version_that_is_asked_for(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if binaries_of(version) is None:
         pytest.skip(f"PostgreSQL {version} is not on this machine")
@@ -31,6 +31,13 @@ def test_what_is_no_version_is_told_with_what_can_be_chosen(monkeypatch: pytest.
     monkeypatch.setenv(CHOICE_VARIABLE, "newest")
     with pytest.raises(pytest.exit.Exception, match="docker, embedded, system or a major version, not newest"):
         choose()
+
+
+def test_version_that_is_still_to_come_may_be_missing_unless_it_is_asked_for() -> None:
+    to_come = run("99", [], required=False)
+    assert to_come.exit_code == 0
+    assert to_come.row == "99          not available here; once there is a package: apt-get install postgresql-99"
+    assert run("99", []).exit_code == 1
 
 
 @pytest.mark.slow

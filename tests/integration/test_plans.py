@@ -241,6 +241,7 @@ ASKED = [
     by_command("count_pending", TILL, 2 * PENDING, index="delivery_due"),
     by_command("still_pending", TILL | {"seqs": list(range(1, 200))}),
     by_command("queue_reservations", TILL | {"seqs": [2_000_000], "reservation_ids": ["R1"], "newest_seqs": [950_001]}),
+    by_command("last_changed", {"limit": PAGE}),
     by_command("last_deliveries", TILL | {"reservation_ids": SOME}, 200 * (CHANGES // RESERVATIONS)),
 ]  # fmt: skip
 KEYS = Subscription().parameters | {

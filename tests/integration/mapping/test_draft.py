@@ -79,7 +79,7 @@ async def test_few_edits_lead_from_the_catalogue_to_true_payloads(
     mapping.write_text(text)
     await install(empty_database.url, mapping, lambda _: None, contract=reservation_problems)
     for body in expected.bodies:
-        got = json.loads(await payload_of(empty_database.bridge_url, str(body["id"])))
+        got = json.loads((await payload_of(empty_database.bridge_url, str(body["id"]))).body)
         assert violations_of(got) == []
         assert in_order(got) == in_order(body)
 

@@ -37,7 +37,7 @@ async def test_database_url_is_all_that_install_needs(example_database: Database
     assert "Capture is attached to public.reservations." in output
     example_database.execute(BOOKING)
     assert example_database.execute("select reservation_id, operation::text from cdc_bridge.change") == [("R", "I")]
-    body = await payload_of(example_database.bridge_url, "R")
+    body = (await payload_of(example_database.bridge_url, "R")).body
     assert b'"id":"R"' in body
 
 

@@ -38,7 +38,8 @@ def test_keys_of_connections_are_not_logged(monkeypatch: pytest.MonkeyPatch, tmp
 async def test_connection_takes_little_memory(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SSLProtocol, "max_size", SSLProtocol.max_size)
     use_small_buffers()
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=certificates.good)
+    served: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: served.append(writer), "127.0.0.1", 0, ssl=certificates.good)
     async with server:
         _, port = server.sockets[0].getsockname()
         trusting = ssl.create_default_context(cafile=certificates.ca_file)
@@ -48,7 +49,7 @@ async def test_connection_takes_little_memory(certificates: Certificates, monkey
             used, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        for _, writer in opened:
+        for writer in [*served, *(writer for _, writer in opened)]:
             writer.transport.abort()
     assert used / (2 * len(opened)) < 100_000  # The server's connections take as much.
 

@@ -14,7 +14,7 @@ from cdc_bridge.payload.definition import PayloadDefinition
 from cdc_bridge.vendor.conformance.requests import RequestFactory
 from cdc_bridge.vendor.contract import column_forms, schema
 from cdc_bridge.vendor.payload_schema import schema_of_payload
-from cdc_bridge.vendor.receive.violations import validator_of, violations_of
+from cdc_bridge.vendor.violations import validator_of, violations_of
 
 COLUMNS = {
     "id": "text",
