@@ -154,6 +154,7 @@ async def test_secret_of_the_settings_is_rotated_by_reloads_and_every_change_is_
 
     booking = asyncio.create_task(book())
     try:
+        await receiver.wait_for_delivered(5)
         for secrets in stages[1:]:
             before = bridge.assignments()
             configure(secrets)

@@ -37,11 +37,11 @@ HOSTILE = {
     "default_transaction_read_only": "on",
     "default_transaction_deferrable": "on",
     "synchronous_commit": "off",
-    "statement_timeout": "20ms",
+    "statement_timeout": "300ms",
     "lock_timeout": "1ms",
-    "idle_session_timeout": "20ms",
-    "idle_in_transaction_session_timeout": "20ms",
-    "transaction_timeout": "20ms",
+    "idle_session_timeout": "300ms",
+    "idle_in_transaction_session_timeout": "300ms",
+    "transaction_timeout": "300ms",
     "row_security": "on",
     "exit_on_error": "on",
     "client_min_messages": "error",
@@ -127,10 +127,10 @@ async def test_session_reads_and_writes_whatever_it_inherits(hostile_url: str) -
     async with await connect(hostile_url) as session:
         assert (await shown(session, "TimeZone"), await shown(session, "synchronous_commit")) == ("UTC", "on")
         assert session.info.encoding == "utf-8"
-        await asyncio.sleep(0.05)  # longer than any of the limits
+        await asyncio.sleep(0.4)  # longer than any of the limits
         await session.execute("delete from cdc_bridge.endpoint")
         async with session.transaction():
-            cursor = await session.execute("select pg_catalog.pg_sleep(0.05), 'Novák 😀'")
+            cursor = await session.execute("select pg_catalog.pg_sleep(0.4), 'Novák 😀'")
             assert (await cursor.fetchall())[0][1] == "Novák 😀"
 
 

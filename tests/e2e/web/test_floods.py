@@ -20,7 +20,7 @@ from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.page import TOKEN
 from tests.support.receiver import Receiver
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 DESCRIPTORS = 256
@@ -171,7 +171,9 @@ async def test_deliveries_and_health_checks_go_on_while_silent_connections_are_o
     try:
         await port.bridge.wait_for_log(LIMITED)
         await delivered(database, receiver)
-        assert await port.health() == 200
+        async with asyncio.timeout(PATIENCE_SECONDS):  # One of many connections may be closed before its turn.
+            while not await responds(port):
+                pass
     finally:
         for task in flooding:
             task.cancel()
@@ -198,11 +200,19 @@ async def test_health_checks_themselves_may_flood(port: Port, database: Database
     try:
         await until(lambda: responses > 100, "the flood has begun")
         await delivered(database, receiver)
-        assert await port.health() == 200
+        async with asyncio.timeout(PATIENCE_SECONDS):  # One of many connections may be closed before its turn.
+            while not await responds(port):
+                pass
     finally:
         for task in flooding:
             task.cancel()
         await asyncio.gather(*flooding, return_exceptions=True)
+
+
+async def responds(port: Port) -> bool:
+    with suppress(aiohttp.ClientError):
+        return await port.health() == 200
+    return False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
