@@ -206,11 +206,14 @@ where not exists (
 order by 1
 
 -- name: attachable
--- The statements that attach capture to a table that the payload of reservations reads.
+-- The statements that attach capture to a table that the payload of reservations reads. Names are compared as texts:
+-- to_regclass() needs a right on the schema, which the daemon's role has not.
 select distinct format('select cdc_bridge.attach(%%L, %%L);', i.indrelid::regclass, a.attname)
 from cdc_bridge.payload_definition d
 cross join unnest(d.reads) as read
-join pg_index i on i.indrelid = to_regclass(read) and i.indisprimary
+join pg_namespace n on starts_with(read, quote_ident(n.nspname) || '.')
+join pg_class c on c.relnamespace = n.oid and format('%%I.%%I', n.nspname, c.relname) = read
+join pg_index i on i.indrelid = c.oid and i.indisprimary
 join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
 where d.name = 'reservation'
 order by 1
@@ -281,7 +284,8 @@ where n.nspname = 'cdc_bridge' and t.tgname in ('cdc_bridge_insert', 'cdc_bridge
     select
     from cdc_bridge.payload_definition d
     cross join unnest(d.reads) as read
-    join pg_class v on v.relkind = 'v' and v.oid = to_regclass(read)
+    join pg_namespace s on starts_with(read, quote_ident(s.nspname) || '.')
+    join pg_class v on v.relkind = 'v' and v.relnamespace = s.oid and format('%%I.%%I', s.nspname, v.relname) = read
     where d.name = 'reservation'
   )
 order by 1
