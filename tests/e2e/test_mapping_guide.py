@@ -443,13 +443,14 @@ async def test_commands_of_the_guide_work(
     database: Database, bridges: Bridges, mapping_file: Path, programs: Path
 ) -> None:
     await install_mapping(database, SHIPPED, mapping_file)
-    database.execute("insert into customers (id) values ('C')")
-    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    customer, reservation = "C" * 32, "A" * 32
+    database.execute("insert into customers (id) values (%s)", (customer,))
+    database.execute("insert into reservations (id, cust_id, reference) values (%s, %s, 1)", (reservation, customer))
     section = GUIDE.partition("\n## Check a mapping\n")[2].partition("or, with psql")[0]
     commands = re.findall(r"^    cdc-bridge (.*)$", section, flags=re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["mapping", "install", "install", "check", "payload"]
     for command in commands:
-        arguments = command.replace("my-mapping.sql", str(mapping_file)).replace(" ID", " R").split()
+        arguments = command.replace("my-mapping.sql", str(mapping_file)).replace(" ID", f" {reservation}").split()
         url = database.url if arguments[0] in {"install", "mapping"} else database.bridge_url
         code, _, said = await run_command(*arguments, **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
         assert (code, said) == (0, "")
