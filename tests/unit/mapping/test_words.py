@@ -51,6 +51,26 @@ def test_name_of_fillers_alone_keeps_a_word() -> None:
         ("adults", "volwassenen", ""),
         ("high_chair", "khs", "Kinderhochstuhl, Anzahl"),
         ("walkin", "lk", "Laufkundschaft"),
+        ("customer.title", "form_of_address", ""),
+        ("customer.title", "SALUTN", ""),
+        ("customer.address1", "ADDR_LN_1", ""),
+        ("customer.postcode", "PSTCD", ""),
+        ("customer.postcode", "kod_pocztowy", ""),
+        ("customer.regular", "RGLR_IND", ""),
+        ("customer.inspector", "mystery_diner", ""),
+        ("customer.terms_agreed", "t_and_c_at", ""),
+        ("customer.surname", "sukunimi", ""),
+        ("taken_by", "TKN_BY", ""),
+        ("datetime", "data_e_hora", ""),
+        ("children", "antal_boern", ""),
+        ("allergies", "food_alerts", ""),
+        ("cancelled", "avbokad", ""),
+        ("arrived", "ARVD_TMSTMP", ""),
+        ("departed", "went_at", ""),
+        ("deleted", "struck_off", ""),
+        ("amount_spend", "valor_da_conta", ""),
+        ("deposit_paid", "deposit_captured", ""),
+        ("vouchers", "darkovy_poukaz", ""),
     ],
 )
 def test_column_is_recognised(key: str, name: str, comment: str) -> None:
@@ -79,6 +99,17 @@ def test_context_in_front_says_nothing() -> None:
 
 def test_weak_term_counts_half() -> None:
     assert terms(["surname"], ["name"]).likeness(("name",)) == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize("name", ["no_mailing", "optOut", "DO_NOT_EMAIL", "keine_werbung", "uitgeschreven"])
+def test_column_that_says_the_opposite_is_recognised(name: str) -> None:
+    assert vocabulary().other("customer.mailing", "inverse").says(words_of(name))
+
+
+@pytest.mark.parametrize("unit", ["hundredths", "hours", "seconds", "milliseconds"])
+def test_time_is_no_unit(unit: str) -> None:
+    """The words hora and ora mean both, and turn_time is in minutes."""
+    assert "time" not in vocabulary().units[unit]
 
 
 def test_every_key_of_the_vocabulary_is_one_of_the_contract() -> None:
