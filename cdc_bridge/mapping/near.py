@@ -27,6 +27,7 @@ from cdc_bridge.mapping.tables import (
     common_words,
     context_of,
     is_called,
+    name_words,
     prefixes_of,
     without_key_words,
 )
@@ -143,7 +144,9 @@ class Near:
         if form in {"amount", "instant", "flag"} or name == "duration":
             units = frozenset().union(*vocabulary().units.values(), _OF_DURATION)
             words = tuple(word for word in words if word not in units) or words
-        return vocabulary().keys[name].likeness(words, context, words_of(column.comment)) * usual(name, form, column)
+        # What a comment says of some values says nothing of the column.
+        comment = () if column.codes else words_of(column.comment)
+        return vocabulary().keys[name].likeness(words, context, comment) * usual(name, form, column)
 
     def parents(self, alias: str, table: Table) -> list[tuple[str, Table, ForeignKey]]:
         """Join the tables that a row refers to; return their aliases."""
@@ -151,7 +154,9 @@ class Near:
         return [
             (self.joins.parent(key, parent, alias), parent, key)
             for key, parent in self.references(table)
-            if parent not in others and not is_called("restaurant", parent)
+            if parent not in others
+            and not is_called("restaurant", parent)
+            and not (parent.shards and parent.columns[key.to].type_ != "uuid")  # Each shard may have such a key.
         ]
 
     def labels_of_parents(self, name: str, alias: str, table: Table, context: Collection[str]) -> Iterator[Source]:
@@ -211,7 +216,7 @@ class Near:
 
 def is_named(name: str, terms: Terms, table: Table) -> float:
     """Return how likely a table names what a key is about."""
-    likeness = terms.likeness(words_of(table.name), prefixes_of(table))
+    likeness = terms.likeness(name_words(table), prefixes_of(table))
     role = {"tables": "table", "taken_by": "staff"}.get(name)
     return likeness if role is None else max(likeness, OF_PARENT * is_called(role, table))
 

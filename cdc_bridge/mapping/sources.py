@@ -39,6 +39,8 @@ KEYS = frozenset({"id", "cust_id", "customer.id", "call.call_id"})
 
 _OF_ONE_ROW, _REPEATED, _FLAG_OF_PARENT = 0.9, 0.75, 0.85
 _TOTAL = 0.96
+_REPEATED_KEYS = frozenset(f"customer.{key}" for key in ["firstname", "surname", "email", "phone", "mobile"])
+"""Keys of a customer that a reservation may repeat."""
 _OF_EITHER = frozenset(
     f"customer.{key}"
     for key in ["notes", "created", "updated", "extras", "title", "visits", "terms_agreed", "terms_agreed_ip", "suite"]
@@ -181,6 +183,8 @@ class Sources(Near):
             for child, own in self._children_of_customer(self.customer):
                 yield from of_contacts(self, name, child, own)
         # What a reservation says of its customer, or repeats of it.
+        if self.customer is not None and name not in _REPEATED_KEYS:
+            return
         for source in self.columns(name, form, self._inline):
             words = words_of(source.column.name)
             if name not in _OF_EITHER or (len(words) > 1 and words[0] in vocabulary().context_of("customer")):

@@ -43,6 +43,7 @@ _KEY_FAMILIES = (
 )
 _PREFIXES = stems("tbl table tb t app core main public")
 _HUNGARIAN = stems("str int lng byt bln bol dtm dte mem cur sng dbl txt chr vch dec tlkp tbl")
+_SUFFIXES = stems("mst master hdr header head data rec record mstr stamm")
 _SAY_NOTHING = stems("id number code key name ref codigo codice kode cod cd")
 
 
@@ -53,7 +54,7 @@ def ranked(role: str, tables: Iterable[Table]) -> list[Table]:
 
 
 def _likeness(table: Table, role: str) -> float:
-    known, words = vocabulary(), words_of(table.name)
+    known, words = vocabulary(), name_words(table)
     named = known.tables[role].likeness(words, prefixes_of(table), words_of(table.comment))
     own = {*words, *known.context_of(role)}
     columns = [words_of(name) for name in table.columns]
@@ -68,12 +69,21 @@ def _likeness(table: Table, role: str) -> float:
     score = named + min(_A_COLUMN * found, _MOST_OF_COLUMNS) + _A_ROW * math.log10(max(table.rows, 1))
     if is_between(table):
         score *= _BETWEEN
-    return score * (_NOT_THE_TABLE if known.not_the_table & set(words) - known.context_of(role) else 1)
+    is_another = known.not_the_table & set(words) - known.context_of(role) and named <= SURE
+    return score * (_NOT_THE_TABLE if is_another else 1)
+
+
+def name_words(table: Table) -> Words:
+    """Return the words of a table's name, without those at its end that say nothing, as in guest_master."""
+    words = words_of(table.name)
+    while len(words) > 1 and words[-1] in _SUFFIXES:
+        words = words[:-1]
+    return words
 
 
 def prefixes_of(table: Table) -> frozenset[str]:
     """Return the words that may stand in front of a table's name and say nothing, as in tbl_guest, crm_contact."""
-    return _PREFIXES | frozenset([*words_of(table.schema), *words_of(table.name)[:-1]])
+    return _PREFIXES | frozenset([*words_of(table.schema), *name_words(table)[:-1]])
 
 
 def choose(catalogue: Catalogue, role: str, name: str | None, among: Iterable[Table]) -> Table | None:
@@ -127,7 +137,7 @@ def _undeclared(table: Table, keyed: Sequence[tuple[Table, str]]) -> list[Foreig
 
 def _refers(table: Table, column: Column, other: Table, key: str) -> float:
     """Return how likely it is that a column refers to a table, from 0."""
-    known, words, others = vocabulary(), words_of(column.name), words_of(other.name)
+    known, words, others = vocabulary(), words_of(column.name), name_words(other)
     if column.name == key and set(words_of(key)) - _SAY_NOTHING:
         return 3.0  # gst_no in the table of bookings is the key of guests.
     if known.keys["taken_by"].says(without_key_words(words)):
@@ -221,7 +231,7 @@ def _twins(catalogue: Catalogue, table: Table) -> list[Table]:
 
 def is_called(role: str, table: Table) -> bool:
     """Return whether a table's name is that of a role."""
-    return vocabulary().tables[role].says(words_of(table.name), prefixes_of(table))
+    return vocabulary().tables[role].says(name_words(table), prefixes_of(table))
 
 
 def is_address(table: Table) -> bool:

@@ -31,6 +31,8 @@ _WEAK = 0.55
 
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PART = re.compile(r"[a-z]+|[0-9]+")
+_LETTERS = str.maketrans({"ø": "o", "æ": "a", "œ": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
+"""Letters that are not one with an accent."""
 _UMLAUT = re.compile(r"(?<=[a-z])([aou])e(?=[a-z])")
 _COMPOUND = re.compile(r"(.{2,})(nr|nummer|dat|datum|zeit|uhrzeit)|(.{3,})(id)")
 _SHORT_WORD, _LONG_WORD = 3, 5
@@ -38,14 +40,14 @@ _SHORT_WORD, _LONG_WORD = 3, 5
 
 def slug(name: str) -> str:
     """Return a name in lower case with underscores, without accents."""
-    parted = unicodedata.normalize("NFKD", _BOUNDARY.sub("_", name)).casefold()
+    parted = unicodedata.normalize("NFKD", _BOUNDARY.sub("_", name)).casefold().translate(_LETTERS)
     return "_".join(_PART.findall("".join(each for each in parted if not unicodedata.combining(each))))
 
 
 @cache
 def words_of(name: str) -> Words:
     """Split a name into its words: in lower case, without accents, plurals and fillers."""
-    parted = unicodedata.normalize("NFKD", _BOUNDARY.sub(" ", name)).casefold()
+    parted = unicodedata.normalize("NFKD", _BOUNDARY.sub(" ", name)).casefold().translate(_LETTERS)
     found = _PART.findall("".join(each for each in parted if not unicodedata.combining(each)))
     grammar = _grammar()
     split = [word for each in found for word in _split(each)]
@@ -161,7 +163,7 @@ def _likeness_of_part(term: Words, own: Words) -> float:
         )
     if len(joined) >= _LONG_WORD and any(word.endswith(joined) for word in own):
         return _IN_COMPOUND - _A_WORD_MORE * (len(own) - 1)
-    is_abbreviated = len(own) == 1 and len(own[0]) >= _LONG_WORD and joined.startswith(own[0])
+    is_abbreviated = len(own) == len(term) == 1 and len(own[0]) >= _LONG_WORD and joined.startswith(own[0])
     return _ABBREVIATED if is_abbreviated else 0.0
 
 
