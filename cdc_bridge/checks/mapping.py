@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
-from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, listed, ok, warning
+from cdc_bridge.checks.verdict import Check, Verdict, failed, listed, ok, warning
 from cdc_bridge.errors import PayloadInvalid
+from cdc_bridge.mapping_check.contract_problems import contract_problems
 from cdc_bridge.payload.conditions import unfitting
 from cdc_bridge.payload.definition import INSTALL_MAPPING, RESERVATION, PayloadDefinition, payload_definition
 from cdc_bridge.payload.keys import ReservationKeys
@@ -16,7 +17,7 @@ from cdc_bridge.payload.loader import ReservationLoader
 from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import LoadingConnection
-from cdc_bridge.vendor.contract import column_forms, is_written_in
+from cdc_bridge.vendor.contract import column_forms
 
 _queries = load_queries(__name__)
 
@@ -91,33 +92,6 @@ def judge_contract(definitions: Mapping[str, PayloadDefinition], invalid: Iterab
     if others:
         told += f"; payloads in use beside it: {listed(others)}"
     return ok(_NAME, told)
-
-
-def contract_problems(definition: PayloadDefinition) -> tuple[dict[str, str], dict[str, str]]:
-    """Return everything in which a payload breaks the contract: missing keys and misfits, each by its key."""
-    types, forms = definition.type_of, column_forms()
-    missing = {key: f"{key} is missing" for key in forms if key not in types}
-    misfits = {
-        key: f"{key} is {types[key]}, not {form}"
-        for key, form in forms.items()
-        if key in types and not is_written_in(form, types[key])
-    }
-    present = [key for key in forms if key in types]
-    for key, other in zip((key for key in types if key in forms), present, strict=True):
-        if key != other:
-            misfits[key] = f"{key} stands where the contract has {other}"
-            break
-    return missing, misfits
-
-
-async def reservation_problems(connection: Connection) -> dict[str, str]:
-    """Return everything in which the payload of reservations breaks the contract, by key.
-
-    Raises:
-        PayloadInvalid: It is not defined.
-    """
-    missing, misfits = contract_problems(await payload_definition(connection, RESERVATION))
-    return missing | misfits
 
 
 async def _told_code(connection: LoadingConnection, definitions: Iterable[PayloadDefinition]) -> str:

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.checks.mapping import reservation_problems
 from cdc_bridge.cli.options import ConfigOption, DbaDatabaseOption, dba_database_url_from
 from cdc_bridge.console import print_document, print_line
+from cdc_bridge.mapping_check.report import MappingVerdict
 from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import finish_text, install_text, uninstall_text, upgrade_texts
 
@@ -65,16 +65,13 @@ def install(
         return
     url = dba_database_url_from(config, database_url)
     allowed = {key.strip() for key in allow_incomplete.split(",")}
+    verdict = MappingVerdict(mapping, allowed) if mapping is not None else None
     if finish:
         asyncio.run(operation.finish(url, print_line))
     elif dry_run:
-        asyncio.run(
-            operation.dry_run(url, mapping, print_line, contract=reservation_problems, allow_incomplete=allowed)
-        )
+        asyncio.run(operation.dry_run(url, mapping, print_line, verdict=verdict))
     else:
-        asyncio.run(
-            operation.install(url, mapping, print_line, contract=reservation_problems, allow_incomplete=allowed)
-        )
+        asyncio.run(operation.install(url, mapping, print_line, verdict=verdict))
 
 
 def _text(mapping: Path | None, upgrade_from: int | None, *, finish: bool) -> str:

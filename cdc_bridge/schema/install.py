@@ -5,10 +5,11 @@ What runs is the text of the files in ``sql/``, one transaction each: what a DBA
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 from psycopg import AsyncConnection, errors
@@ -36,8 +37,21 @@ _queries = load_queries(__name__)
 
 Connection = AsyncConnection[TupleRow]
 
-ContractCheck = Callable[[Connection], Awaitable[Mapping[str, str]]]
-"""Returns in what the installed payload breaks the contract, by key."""
+
+class Verdict(Protocol):
+    """Judges a mapping in the transaction that tries its installation."""
+
+    async def __call__(self, connection: Connection, *, installed: bool) -> None:
+        """Find its faults.
+
+        Args:
+            connection: Has the schema installed, and nothing committed.
+            installed: The mapping is installed as well; otherwise PostgreSQL rejects it.
+
+        Raises:
+            InstallationError: It has faults.
+        """
+
 
 _FINISH = "cdc-bridge install --finish"
 
@@ -49,6 +63,8 @@ class _Plan:
     steps: tuple[tuple[str, str], ...]
     """File names and their SQL, in the order in which they run."""
     keeps_mapping: bool
+    without_mapping: str
+    """The last of them without the mapping."""
 
 
 async def install(
@@ -56,8 +72,7 @@ async def install(
     mapping: Path | None,
     report: Report,
     *,
-    contract: ContractCheck | None = None,
-    allow_incomplete: Collection[str] = (),
+    verdict: Verdict | None = None,
 ) -> None:
     """Install, upgrade, or repair what is missing.
 
@@ -67,8 +82,7 @@ async def install(
         database_url: A superuser's, or that of a role with CREATEROLE that owns the database.
         mapping: The mapping file; ``None``: keep the installed one, or use the shipped one if there is none.
         report: Called with each line of progress.
-        contract: Checks the mapping that is given; ``None``: it is not checked.
-        allow_incomplete: Keys in which it may break the contract.
+        verdict: Judges the mapping that is given; ``None``: only PostgreSQL does.
 
     Raises:
         DatabaseUnavailable: The database does not respond.
@@ -77,19 +91,14 @@ async def install(
     async with _dba_session(database_url) as connection:
         before = await installed_version(connection)
         plan = await _plan(connection, before, mapping)
-        for name, text in plan.steps:
+        for number, (name, text) in enumerate(plan.steps, 1):
             if len(plan.steps) > 1:
                 report(f"Running {name} ...")
-            if mapping is None:
+            if mapping is None or number < len(plan.steps):
                 await run_with_lock_retry(connection, database_url, text, report)
-                continue
-            await run_with_lock_retry(connection, database_url, without_commit(text), report)
-            try:
-                await _require_contract(connection, contract, allow_incomplete)
-            except InstallationError:
-                await connection.rollback()
-                raise
-            await connection.commit()
+            else:
+                await _run_judged(connection, database_url, text, plan.without_mapping, report=report, verdict=verdict)
+                await connection.commit()
         after = await installed_version(connection)
         for line in await _summary(connection, before, after, plan):
             report(line)
@@ -125,8 +134,7 @@ async def dry_run(
     mapping: Path | None,
     report: Report,
     *,
-    contract: ContractCheck | None = None,
-    allow_incomplete: Collection[str] = (),
+    verdict: Verdict | None = None,
 ) -> None:
     """Run an installation in one transaction, report what it changed, and roll it back.
 
@@ -139,13 +147,17 @@ async def dry_run(
     async with _dba_session(database_url) as connection:
         plan = await _plan(connection, await installed_version(connection), mapping)
         before = await installed_objects(connection)
-        text = "".join(without_commit(text) for _, text in plan.steps)
+        *migrations, (_, text) = plan.steps
+        first = "".join(without_commit(text) for _, text in migrations)
         try:
-            await run_with_lock_retry(connection, database_url, text, report)
+            if mapping is None:
+                await run_with_lock_retry(connection, database_url, first + without_commit(text), report)
+            else:
+                await _run_judged(
+                    connection, database_url, first + text, first + plan.without_mapping, report=report, verdict=verdict
+                )
             after = await installed_objects(connection)
             locks = await locks_on_other_tables(connection)
-            if mapping is not None:
-                await _require_contract(connection, contract, allow_incomplete)
         finally:
             await connection.rollback()
         changes = difference(before, after)
@@ -159,17 +171,41 @@ async def dry_run(
         report("Dry run: everything was rolled back.")
 
 
-async def _require_contract(
-    connection: Connection, contract: ContractCheck | None, allow_incomplete: Collection[str]
+async def _run_judged(
+    connection: Connection,
+    database_url: str,
+    text: str,
+    without_mapping: str,
+    *,
+    report: Report,
+    verdict: Verdict | None,
 ) -> None:
-    found = {} if contract is None else await contract(connection)
-    problems = {key: problem for key, problem in found.items() if key not in allow_incomplete}
-    if problems:
-        raise InstallationError(
-            "the mapping breaks the contract with the vendors",
-            "Correct it and run this again. If the vendor knows: --allow-incomplete " + ",".join(problems),
-            more=[*problems.values(), "Nothing was changed."],
-        )
+    """Run an installation without its commit, and have its mapping judged.
+
+    If PostgreSQL rejects it, it names one fault only. Then the mapping is tried again, statement by statement.
+
+    Raises:
+        InstallationError: The mapping has faults; nothing was changed.
+    """
+    try:
+        await run_with_lock_retry(connection, database_url, without_commit(text), report)
+    except psycopg.Error:
+        if connection.closed or verdict is None:
+            raise
+        await connection.rollback()
+        await run_with_lock_retry(connection, database_url, without_commit(without_mapping), report)
+        await _judged(connection, verdict, installed=False)
+        raise
+    if verdict is not None:
+        await _judged(connection, verdict, installed=True)
+
+
+async def _judged(connection: Connection, verdict: Verdict, *, installed: bool) -> None:
+    try:
+        await verdict(connection, installed=installed)
+    except InstallationError:
+        await connection.rollback()
+        raise
 
 
 async def uninstall(database_url: str, report: Report) -> None:
@@ -211,7 +247,8 @@ async def _plan(connection: Connection, installed: InstalledVersion | None, mapp
             f"Name it: cdc-bridge install --mapping FILE (the shipped one is {sql_folder() / 'mapping.sql'})",
         )
     migrations = upgrade_texts(installed.number) if installed is not None and installed.is_too_old else []
-    return _Plan((*migrations, ("install.sql", install_text(mapping, keep_mapping=keeps_mapping))), keeps_mapping)
+    steps = (*migrations, ("install.sql", install_text(mapping, keep_mapping=keeps_mapping)))
+    return _Plan(steps, keeps_mapping, install_text(keep_mapping=True))
 
 
 async def _has_mapping(connection: Connection) -> bool:

@@ -188,6 +188,18 @@ async def test_worked_case_leads_to_the_announcements_json(
     assert not large & set(re.findall(r"Seq Scan on (\w+)", plan))
 
 
+async def test_what_is_checked_is_reported_as_the_guide_says(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = GUIDE.partition("\n## What is checked\n")[2].partition("\n## ")[0]
+    (report,) = re.findall(r"^```text\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+    await asyncio.to_thread((tmp_path / "my-mapping.sql").write_text, changed(blocks_of(section)["diff"]))
+    monkeypatch.chdir(tmp_path)
+    command = ("mapping", "check", "my-mapping.sql")
+    code, _, errors = await run_command(*command, CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, errors) == (1, report)
+
+
 async def test_guide_has_the_cases_that_it_ought_to_have() -> None:
     assert [case.title for case in cases()] == [
         "Keys are of the type uuid",

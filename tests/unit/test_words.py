@@ -78,6 +78,7 @@ ALLOWED = {
     r"\bHTTPStatus\.GONE\b": "HTTP's term",
     r"guests and staff call the reservation": "they name it so",
     r"(phone|telephone) calls?\b": "the reservation's phone call",
+    r"so call is never null": "the key of the contract",
     r"connection to come about": "CONTRIBUTING's example of what not to write",
 }
 """Patterns of what is right though a word of it was replaced, with the reason."""

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cdc_bridge.checks.mapping import reservation_problems
 from cdc_bridge.deliveries.payload_preview import payload_of
 from cdc_bridge.errors import NotFound, WrongUsage
 from cdc_bridge.mapping.catalogue import Catalogue, read_catalogue, require_zone
 from cdc_bridge.mapping.draft import Draft, Named, ZoneNeeded, draft
 from cdc_bridge.mapping.draft_text import text_of
+from cdc_bridge.mapping_check.report import MappingVerdict
 from cdc_bridge.schema.install import install
 from tests.support.contract import violations_of
 from tests.support.databases import Database
@@ -77,7 +77,7 @@ async def test_few_edits_lead_from_the_catalogue_to_true_payloads(
         text = edited(text, key, sql)
     mapping = tmp_path / "mapping.sql"
     mapping.write_text(text)
-    await install(empty_database.url, mapping, lambda _: None, contract=reservation_problems)
+    await install(empty_database.url, mapping, lambda _: None, verdict=MappingVerdict(mapping))
     for body in expected.bodies:
         got = json.loads((await payload_of(empty_database.bridge_url, str(body["id"]))).body)
         assert violations_of(got) == []
