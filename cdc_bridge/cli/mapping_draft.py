@@ -89,6 +89,11 @@ def _summary(drafted: Draft) -> list[str]:
     return [
         f"Reservations: {drafted.reservation}. Customers: {drafted.customer or NONE}. Calls: {drafted.call or NONE}.",
         *([f"Local times are taken to be in {drafted.zone}."] if drafted.zone else []),
+        *(
+            [f"{drafted.zone_of_restaurant} says the zone of each restaurant. It is taken without --time-zone."]
+            if drafted.zone_of_restaurant
+            else []
+        ),
         *([f"Look at: {', '.join(doubtful)}."] if doubtful else []),
         *([f"No source was found for: {', '.join(missing)}."] if missing else []),
         "Complete the draft, then run: cdc-bridge mapping check FILE",

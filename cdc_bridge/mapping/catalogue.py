@@ -36,6 +36,8 @@ class Column:
     values: tuple[str, ...] = ()
     """The texts that it can have, if an enumeration or a check names them."""
     is_enum: bool = False
+    stamped: bool = False
+    """Whether it gets the current time if nothing else is written to it."""
 
     @property
     def codes(self) -> dict[str, str]:
@@ -168,7 +170,7 @@ async def read_catalogue(connection: AsyncConnection[TupleRow]) -> Catalogue:
                 {
                     column[0]: Column(
                         column[0], column[1], column[3], column[5], column[4], column[6] or "",
-                        tuple(column[7]) or checks.get((oid, column[0]), ()), column[2],
+                        tuple(column[7]) or checks.get((oid, column[0]), ()), column[2], column[8],
                     )
                     for column in columns.get(oid, ())
                 },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import replace
 
 from cdc_bridge.mapping.catalogue import Column
 from cdc_bridge.mapping.expressions import (
@@ -18,7 +19,7 @@ from cdc_bridge.mapping.expressions import (
     quoted,
     says_unit,
 )
-from cdc_bridge.mapping.joins import RESERVATION
+from cdc_bridge.mapping.joins import RESERVATION, names_of
 from cdc_bridge.mapping.sources import Sources
 from cdc_bridge.mapping.tables import context_of, prefixes_of, without_key_words
 from cdc_bridge.mapping.times import is_time_of_day, time_of_day
@@ -28,6 +29,8 @@ Chosen = MutableMapping[str, Source]
 """Sources by the key of the contract."""
 
 _SAID, _GUESSED = 0.62, 0.55
+_A_CODE = 3
+"""The longest text that is a code, and says nothing by how it begins."""
 _MINUTES_A_DAY = 24 * 60
 _TOO_SHORT = frozenset({"site", "app", "here", "sat"})
 """To be looked for in a text."""
@@ -58,8 +61,12 @@ def _derive_flags(chosen: Chosen, sources: Sources) -> None:
         ("walkin", [*channels, *kind, *status], ("walkin",)),
         ("web", [*channels, *kind], ("web",)),
     ):
-        if name not in chosen and (found := _flag(name, of, meanings, guess=name != "deleted", kind=kind)) is not None:
-            chosen[name] = found
+        if name in chosen:
+            continue
+        if (found := _flag(name, of, meanings, guess=name != "deleted", kind=kind)) is not None:
+            table = sources.joins.table_of(found.joins[-1] if found.joins else RESERVATION)
+            see = f"; see: select distinct {quoted(found.column.name)} from {names_of(table)[0]}"
+            chosen[name] = replace(found, doubt=found.doubt + see) if found.doubt else found
 
 
 def _flag(
@@ -74,6 +81,8 @@ def _flag(
         elif source.column.values:
             if said := meaning(source.column.values, beginnings):
                 return source.saying(one_of(source.sql, said), likeness=_SAID)
+        elif guess and (source.column.length or _A_CODE + 1) <= _A_CODE and not source.ready:
+            return source.saying(one_of(source.sql, ["?"]), likeness=_GUESSED, doubt="write its codes in place of ?")
         elif guess and _is_text(source) and not (source in kind and name == "web"):
             doubt = f"guessed from {source.column.name}, whose values the catalogue does not name"
             known = [each for each in beginnings if each not in _TOO_SHORT]

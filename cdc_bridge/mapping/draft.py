@@ -18,7 +18,7 @@ from cdc_bridge.mapping.sources import Sources
 from cdc_bridge.mapping.tables import (
     choose,
     context_of,
-    is_called,
+    is_restaurant,
     ranked,
     related,
     with_shards,
@@ -76,6 +76,8 @@ class Draft:
     reads: Sequence[Table]
     zone: str | None
     """Time zone of local times, as SQL."""
+    zone_of_restaurant: str | None
+    """A column that says the time zone of each restaurant, as SQL, if another one is used."""
 
 
 Chooser = Callable[[str, Sequence[str]], int | None]
@@ -125,6 +127,7 @@ class _Drafter:
             sql = f"case when {self._present('call.restaurant_id')} is not null then {restaurant.sql} end"
             self._chosen["call.restaurant_id"] = replace(restaurant.saying(sql), joins=(CALL,))
         zone = self._zone_of_times(restaurant)
+        of_restaurant = None if restaurant is None or zone is None else self._zone_of_restaurant(restaurant)
         lines = [self._line(name, form, candidates[name], zone) for name, form in self._forms.items()]
         if restaurant is not None:
             lines.append(Line(_RESTAURANT, restaurant.sql, found=True))
@@ -140,6 +143,7 @@ class _Drafter:
             joins=joins,
             reads=list(dict.fromkeys(reads)),
             zone=zone,
+            zone_of_restaurant=of_restaurant if of_restaurant != zone else None,
         )
 
     # Tables.
@@ -185,7 +189,7 @@ class _Drafter:
         references = {key.column: table for key, table in self._sources.references(self._reservation)}
         for column in self._reservation.columns.values():
             words = words_of(column.name)
-            leads_there = column.name in references and is_called("restaurant", references[column.name])
+            leads_there = column.name in references and is_restaurant(references[column.name])
             if leads_there or (without_key_words(words) != words and terms.says(without_key_words(words), context)):
                 return self._sources.column(RESERVATION, column)
         return None
@@ -205,7 +209,8 @@ class _Drafter:
         else:
             name = _key_of(self._customer)
             own = self._sources.column(CUSTOMER, self._customer.columns[name])
-            self._chosen["customer.id"] = self._chosen["cust_id"] = own
+            self._chosen["customer.id"] = replace(own, doubt=self._joins[CUSTOMER].doubt)
+            self._chosen["cust_id"] = own
             for reference, table in self._sources.references(self._reservation):
                 is_key = table is self._customer and reference.to == name
                 if is_key and reference.declared and not self._joins[CUSTOMER].picks:

@@ -39,9 +39,32 @@ def text_of(draft: Draft) -> str:
             "$query$);",
             "",
             *attached,
+            *_related(draft),
             "",
         ]
     )
+
+
+def _related(draft: Draft) -> list[str]:
+    """Return the statements that capture the tables which the reservations are put together from, as comments."""
+    reservation, found = draft.reservation, list[str]()
+    if reservation.shards:
+        return []
+    for table in dict.fromkeys(draft.reads):
+        for key in table.foreign_keys:
+            if key.table == reservation.oid and key.pairs == [(key.column, draft.key)]:
+                found.append(f"{literal(names_of(table)[0])}, reservation_key => {literal(key.column)}")
+    for key in reservation.foreign_keys:
+        if draft.customer is not None and key.table == draft.customer.oid and len(key.columns) == 1:
+            name = literal(names_of(draft.customer)[0])
+            found.append(f"{name}, key => {literal(key.to)}, via => {literal(key.column)}")
+    if not found:
+        return []
+    return [
+        "",
+        "-- A change of these tables alone sends nothing. Uncomment a line to send it as a change of the reservation.",
+        *(f"-- select cdc_bridge.attach_related({each});" for each in found),
+    ]
 
 
 def _wrapped(first: str, names: Sequence[str], last: str) -> list[str]:

@@ -16,7 +16,7 @@ TIMES = frozenset({"timestamptz", "timestamp"})
 RANGES = frozenset({"tstzrange", "tsrange"})
 _PLAIN_TEXTS = frozenset({"text", "varchar", "name"})
 _KEYS = _PLAIN_TEXTS | {"uuid", "bpchar"} | WHOLE_NUMBERS
-_NO_TEXT = TIMES | RANGES | {"bytea", "bool", "interval", "time", "money"}
+_NO_TEXT = TIMES | RANGES | {"bytea", "bool", "date", "interval", "time", "money"}
 
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _RESERVED = frozenset(
@@ -338,7 +338,10 @@ def one_of(sql: str, values: Sequence[str]) -> str:
 
 def begins_with(sql: str, beginnings: Collection[str], *, within: bool = False) -> str:
     """Return a condition that holds for texts with one of some beginnings, or with one anywhere."""
-    patterns = ", ".join(literal(f"{'%' * within}{each}%") for each in beginnings)
+    shortest = [
+        each for each in beginnings if not any(each != other and each.startswith(other) for other in beginnings)
+    ]
+    patterns = ", ".join(literal(f"{'%' * within}{each}%") for each in dict.fromkeys(shortest))
     return f"({sql}::text ilike any (array[{patterns}]))"
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cdc_bridge.mapping.catalogue import Catalogue, ForeignKey, Table
-from cdc_bridge.mapping.expressions import INTEGERS, TEXTS, TIMES, is_flag, literal, quoted
+from cdc_bridge.mapping.catalogue import Catalogue, Column, ForeignKey, Table
+from cdc_bridge.mapping.expressions import INTEGERS, TEXTS, TIMES, is_flag, literal, one_of, quoted
 from cdc_bridge.mapping.words import slug, vocabulary, words_of
 
 RESERVATION, CUSTOMER, CALL = "r", "c", "k"
 """Aliases."""
 FIRST, SECOND = "x", "y"
 """Aliases inside of a subquery."""
+_LONG_MARK = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Join:
     """Aliases that it refers to, other than the reservation's."""
     picks: bool = False
     """Whether it picks one of several rows."""
+    doubt: str = ""
+    """What a person should look at."""
 
 
 class Joins:
@@ -178,7 +181,8 @@ def _named_after_first(of: Table, table: Table) -> list[ForeignKey]:
 
 def _picked(alias: str, table: Table, inner: str, order: Sequence[str], reads: tuple[Table, ...]) -> Join:
     text = f"left join lateral (\n  {inner}\n  order by {', '.join(dict.fromkeys(order))} limit 1\n) {alias} on true"
-    return Join(alias, table, text, reads, optional=True, picks=True)
+    doubt = "" if _marking(reads[0], FIRST) else f"the first of several rows of {reads[0]}: see order by at its join"
+    return Join(alias, table, text, reads, optional=True, picks=True, doubt=doubt)
 
 
 def first_of(table: Table, alias: str, but: Sequence[str] = ()) -> list[str]:
@@ -189,19 +193,37 @@ def first_of(table: Table, alias: str, but: Sequence[str] = ()) -> list[str]:
         alias: Its alias.
         but: Columns in which all rows are the same.
     """
-    order, own, marks = [], set(words_of(table.name)), vocabulary().marks
-    for column in table.columns.values():
-        words = set(words_of(column.name))
-        words = words - own or words
-        if words & marks["lead"] and is_flag(column):
-            order.append(f"{alias}.{quoted(column.name)} desc nulls last")
-        elif words & marks["place"] and column.type_ in INTEGERS:
-            order.append(f"{alias}.{quoted(column.name)}")
+    order = _marking(table, alias)
     times = [column for column in table.columns.values() if column.type_ in TIMES]
     if not order and times:
         order.append(f"{alias}.{quoted(times[0].name)}")
     keys = [column.name for column in table.columns.values() if column.type_ in INTEGERS | TEXTS | {"uuid"}]
     return [*order, *(f"{alias}.{quoted(column)}" for column in table.primary_key or keys[:2] if column not in but)]
+
+
+def _marking(table: Table, alias: str) -> list[str]:
+    """Return an order by the columns that say which row comes first: by a flag, a value such as a role, or a place."""
+    order, own, marks = [], set(words_of(table.name)), vocabulary().marks
+    for column in table.columns.values():
+        words, name = set(words_of(column.name)), f"{alias}.{quoted(column.name)}"
+        words = words - own or words
+        if words & marks["lead"] and is_flag(column):
+            order.append(f"{name} desc nulls last")
+        elif leading := [value for value, said in _said_by(column).items() if _leads(said)]:
+            order.append(f"{one_of(name, leading)} desc nulls last")
+        elif words & marks["place"] and column.type_ in INTEGERS:
+            order.append(name)
+    return order
+
+
+def _said_by(column: Column) -> dict[str, str]:
+    return column.codes or {value: value for value in column.values}
+
+
+def _leads(said: str) -> bool:
+    """Return whether a value such as lead booker or Hauptgast is that of the row that comes first."""
+    begin = tuple(mark for mark in vocabulary().marks["lead"] if len(mark) >= _LONG_MARK)
+    return any(word in vocabulary().marks["lead"] or word.startswith(begin) for word in words_of(said))
 
 
 def written(table: Table) -> str:

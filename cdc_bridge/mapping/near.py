@@ -27,18 +27,18 @@ from cdc_bridge.mapping.tables import (
     common_words,
     context_of,
     is_called,
+    is_restaurant,
     name_words,
     prefixes_of,
     without_key_words,
 )
-from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Terms, stems, vocabulary, words_of
+from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Terms, vocabulary, words_of
 
 OF_PARENT, OF_GRANDPARENT, OF_SEVERAL_ROWS, OF_PICKED_ROW = 0.97, 0.85, 0.9, 0.8
 """How much less likely a source is that stands farther away."""
 
 _FROM_DOCUMENT = frozenset({"name_values", "extras", "customer.extras", "allergies", "codes", "notes"})
 _FROM_BOOLEAN = frozenset({"high_chair", "wheelchair"})
-_OF_DURATION = stems("minute min mins")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class Near:
         if form == "keyOrNone":
             words = without_key_words(words)
         if form in {"amount", "instant", "flag"} or name == "duration":
-            units = frozenset().union(*vocabulary().units.values(), _OF_DURATION)
+            units = frozenset().union(*vocabulary().units.values())
             words = tuple(word for word in words if word not in units) or words
         # What a comment says of some values says nothing of the column.
         comment = () if column.codes else words_of(column.comment)
@@ -155,7 +155,7 @@ class Near:
             (self.joins.parent(key, parent, alias), parent, key)
             for key, parent in self.references(table)
             if parent not in others
-            and not is_called("restaurant", parent)
+            and not is_restaurant(parent)
             and not (parent.shards and parent.columns[key.to].type_ != "uuid")  # Each shard may have such a key.
         ]
 
@@ -187,13 +187,14 @@ class Near:
                 likeness = SURE  # The table of rooms has a column that is called room.
             if not likeness and column.name.casefold().endswith(("name", "bez")):
                 likeness = TAKEN_FROM
-            is_key = column.name == table.key and column.type_ in INTEGERS
+            is_key = column.name == table.key and (column.type_ in INTEGERS or likeness <= SURE)
             if likeness >= TAKEN_FROM and column.type_ in TEXTS | INTEGERS and not is_key:
                 found.append(self.column(alias, column, 0.97 + 0.02 * likeness))
         found.sort(key=lambda each: -each.likeness)
-        texts = [column for column in table.columns.values() if column.type_ in TEXTS and column.name != table.key]
-        if not found and len(texts) == 1:
-            found.append(self.column(alias, texts[0], 0.97))
+        texts = [column for column in table.columns.values() if column.type_ in TEXTS]
+        others = [column for column in texts if column.name != table.key]
+        if not found and (len(others) == 1 or (texts and not others)):
+            found.append(self.column(alias, (others or texts)[0], 0.97))
         if names:
             person_name = self.column(alias, next(iter(table.columns.values())))
             names += [source.sql for source in found[:1] if source.column not in person]

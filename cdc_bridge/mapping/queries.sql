@@ -25,15 +25,20 @@ order by n.nspname, c.relname
 
 -- name: catalogue_columns
 -- The columns of tables: table, name, type that it is based on, its kind, type as it is written, longest text, whether it
--- is never null, comment, and the labels of an enumeration.
+-- is never null, comment, the labels of an enumeration, and whether its default is the current time.
 select
   a.attrelid::bigint, a.attname, b.typname, b.typcategory = 'E', format_type(a.atttypid, a.atttypmod),
   case when b.typname in ('bpchar', 'varchar') and greatest(a.atttypmod, t.typtypmod) > 4
     then greatest(a.atttypmod, t.typtypmod) - 4 end,
   a.attnotnull or t.typnotnull,
   col_description(a.attrelid, a.attnum),
-  array(select e.enumlabel::text from pg_enum e where e.enumtypid = b.oid order by e.enumsortorder)
+  array(select e.enumlabel::text from pg_enum e where e.enumtypid = b.oid order by e.enumsortorder),
+  coalesce(
+    pg_get_expr(d.adbin, d.adrelid) ~* '\m(now\(\)|current_timestamp|localtimestamp|(clock|statement|transaction)_timestamp\(\))',
+    false
+  )
 from pg_attribute a
+left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 join pg_type t on t.oid = a.atttypid
 join pg_type b on b.oid = case t.typtype when 'd' then t.typbasetype else t.oid end
 where a.attrelid = any (%(tables)s::oid[]) and a.attnum > 0 and not a.attisdropped

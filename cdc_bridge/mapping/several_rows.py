@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from cdc_bridge.mapping.catalogue import Column, ForeignKey, Table
 from cdc_bridge.mapping.expressions import (
@@ -17,7 +17,6 @@ from cdc_bridge.mapping.expressions import (
 from cdc_bridge.mapping.joins import (
     CUSTOMER,
     FIRST,
-    RESERVATION,
     SECOND,
     Join,
     Joins,
@@ -44,21 +43,22 @@ KINDS = {
 """Keys whose values may stand in rows of their own, with the kind that says which."""
 
 
-def of_several_rows(near: Near, name: str) -> Iterator[Source]:
-    """Yield texts that are put together from rows that refer to a reservation."""
-    terms = vocabulary().keys[name]
-    for child, own in near.catalogue.children(near.reservation):
-        if child in (near.customer, near.call):
+def of_several_rows(near: Near, name: str, of: str, children: Sequence[tuple[Table, ForeignKey]]) -> Iterator[Source]:
+    """Yield texts that are put together from rows that refer to a reservation or a customer, whose alias is ``of``."""
+    terms, known = vocabulary().keys[name], (near.reservation, near.customer, near.call)
+    context = context_of(near.joins.table_of(of), "customer" if of == CUSTOMER else "reservation")
+    for child, own in children:
+        if child in known:
             continue
-        where = following(own, FIRST, RESERVATION)
+        where = following(own, FIRST, of)
         references = [(key, table) for key, table in near.references(child) if not set(key.columns) & set(own.columns)]
         for key, named in references:
             likeness = is_named(name, terms, named)
-            if named not in (near.reservation, near.customer, near.call) and likeness >= TAKEN_FROM:
+            if named not in known and likeness >= TAKEN_FROM:
                 yield from _names_of_rows(near, (child, key, named), where, likeness * OF_SEVERAL_ROWS)
         but = {child.key, *own.columns, *(key.column for key, _ in references)}
         texts = [each for each in child.columns.values() if each.type_ in TEXTS | INTEGERS and each.name not in but]
-        yield from _texts_of_rows(near, name, child, texts, where)
+        yield from _texts_of_rows(near, name, (child, texts, context), where)
 
 
 def _names_of_rows(near: Near, way: tuple[Table, ForeignKey, Table], where: str, likeness: float) -> Iterator[Source]:
@@ -75,16 +75,18 @@ def _names_of_rows(near: Near, way: tuple[Table, ForeignKey, Table], where: str,
         yield near.by_itself(sql, likeness, child, named)
 
 
-def _texts_of_rows(near: Near, name: str, child: Table, texts: Sequence[Column], where: str) -> Iterator[Source]:
-    terms, context = vocabulary().keys[name], context_of(child)
-    words, of_reservation = words_of(child.name), context_of(near.reservation, "reservation")
-    of_table = terms.likeness(tuple(word for word in words if word not in of_reservation) or words, prefixes_of(child))
+def _texts_of_rows(
+    near: Near, name: str, rows: tuple[Table, Sequence[Column], Collection[str]], where: str
+) -> Iterator[Source]:
+    child, texts, of = rows
+    terms, context, words = vocabulary().keys[name], context_of(child), words_of(child.name)
+    of_table = terms.likeness(tuple(word for word in words if word not in of) or words, prefixes_of(child))
     for column in texts:
         is_label = vocabulary().columns["label"].likeness(words_of(column.name), context) > TAKEN_FROM
         likeness = max(terms.likeness(words_of(column.name), context), of_table * is_label)
         if likeness >= TAKEN_FROM:
             text = f"{FIRST}.{quoted(column.name)}"
-            order = ", ".join(first_of(child, FIRST)) if name == "notes" else text
+            order = ", ".join(first_of(child, FIRST)) if name.endswith("notes") else text
             put = f"string_agg({text}::text, ', ' order by {order})"
             sql = f"(select {put} from {written(child)} {FIRST} where {where})"
             yield near.by_itself(sql, likeness * OF_SEVERAL_ROWS * OF_PARENT, child)

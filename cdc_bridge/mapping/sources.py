@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cdc_bridge.mapping.catalogue import Column, ForeignKey, Table
@@ -10,6 +10,7 @@ from cdc_bridge.mapping.expressions import (
     INTEGERS,
     RANGES,
     TEXTS,
+    TIMES,
     WHOLE_NUMBERS,
     Source,
     fits,
@@ -39,6 +40,8 @@ KEYS = frozenset({"id", "cust_id", "customer.id", "call.call_id"})
 
 _OF_ONE_ROW, _REPEATED, _FLAG_OF_PARENT = 0.9, 0.75, 0.85
 _TOTAL = 0.96
+_BY_ITS_KIND = TAKEN_FROM + 0.01
+"""The likeness of a column whose name says nothing: any other source is likelier."""
 _REPEATED_KEYS = frozenset(f"customer.{key}" for key in ["firstname", "surname", "email", "phone", "mobile"])
 """Keys of a customer that a reservation may repeat."""
 _OF_EITHER = frozenset(
@@ -82,9 +85,12 @@ class Sources(Near):
         if form == "instant":
             yield from date_and_time(self, name, self._own)
         if name in SEVERAL:
-            yield from of_several_rows(self, name)
+            yield from of_several_rows(self, name, RESERVATION, self.catalogue.children(self.reservation))
+        if name == "allergies" and self.customer is not None:
+            yield from of_several_rows(self, name, CUSTOMER, self._children_of_customer(self.customer))
         special = {
-            "datetime": self._beginnings, "adults": self._totals, "deleted": self._inactive, "tables": self._numbered
+            "datetime": self._beginnings, "adults": self._totals, "deleted": self._inactive, "tables": self._numbered,
+            "created": lambda: self._stamped(self._own), "duration": self._minutes,
         }  # fmt: skip
         if name in special:
             yield from special[name]()
@@ -141,6 +147,26 @@ class Sources(Near):
                 source = self.column(RESERVATION, column)
                 yield source.saying(f"(not {source.sql})", likeness=_OF_ONE_ROW * likeness)
 
+    def _stamped(self, row: Row) -> Iterator[Source]:
+        """Yield a time that is the current one by default, whatever its name."""
+        updated = vocabulary().keys["updated"]
+        for column in row.table.columns.values():
+            if column.stamped and column.type_ in TIMES and updated.likeness(words_of(column.name)) < TAKEN_FROM:
+                source = self.column(row.alias, column, _BY_ITS_KIND * row.factor)
+                yield replace(source, doubt=f"guessed, as {column.name} is the current time by default")
+
+    def _minutes(self) -> Iterator[Source]:
+        """Yield a number of minutes, whatever of, that stands at the reservation."""
+        for column in self.reservation.columns.values():
+            *said, last = words_of(column.name)
+            counts = any(
+                each.likeness(tuple(said), self._own.context) >= TAKEN_FROM
+                for each in (vocabulary().keys["adults"], vocabulary().other("adults", "total"))
+            )  # In covers_min it is a minimum.
+            if said and not counts and last in vocabulary().units["minutes"] and column.type_ in INTEGERS:
+                source = self.column(RESERVATION, column, _BY_ITS_KIND)
+                yield replace(source, doubt=f"guessed, as {column.name} counts minutes")
+
     # Of the customer.
 
     def _rows_of_customer(self, table: Table) -> Iterator[Row]:
@@ -172,16 +198,9 @@ class Sources(Near):
 
     def _of_customer(self, name: str, form: str) -> Iterator[Source]:
         for row in self._customers:
-            yield from self.columns(name, form, row)
-            if form == "instant":
-                yield from date_and_time(self, name, row)
-            if name == "customer.mailing":
-                yield from self._unwanted(name, form, row)
-            if form == "text" and row.factor >= OF_PICKED_ROW and not (row.only_sure and row.factor == _FLAG_OF_PARENT):
-                yield from self.labels_of_parents(name, row.alias, row.table, row.context)
-        if self.customer is not None and name in KINDS:
-            for child, own in self._children_of_customer(self.customer):
-                yield from of_contacts(self, name, child, own)
+            yield from self._of_row_of_customer(name, form, row)
+        if self.customer is not None:
+            yield from self._of_rows_of_customer(name, self._children_of_customer(self.customer))
         # What a reservation says of its customer, or repeats of it.
         if self.customer is not None and name not in _REPEATED_KEYS:
             return
@@ -189,6 +208,24 @@ class Sources(Near):
             words = words_of(source.column.name)
             if name not in _OF_EITHER or (len(words) > 1 and words[0] in vocabulary().context_of("customer")):
                 yield source if self.customer is None else source.weighted(_REPEATED)
+
+    def _of_row_of_customer(self, name: str, form: str, row: Row) -> Iterator[Source]:
+        yield from self.columns(name, form, row)
+        if form == "instant":
+            yield from date_and_time(self, name, row)
+        if name == "customer.mailing":
+            yield from self._unwanted(name, form, row)
+        if name == "customer.created" and row.alias == CUSTOMER:
+            yield from self._stamped(row)
+        if form == "text" and row.factor >= OF_PICKED_ROW and not (row.only_sure and row.factor == _FLAG_OF_PARENT):
+            yield from self.labels_of_parents(name, row.alias, row.table, row.context)
+
+    def _of_rows_of_customer(self, name: str, children: Sequence[tuple[Table, ForeignKey]]) -> Iterator[Source]:
+        if name in KINDS:
+            for child, own in children:
+                yield from of_contacts(self, name, child, own)
+        if name == "customer.notes":
+            yield from of_several_rows(self, name, CUSTOMER, children)
 
     def _unwanted(self, name: str, form: str, row: Row) -> Iterator[Source]:
         """Yield a column that says that a guest wants no mailings."""
@@ -210,8 +247,10 @@ class Sources(Near):
         yield from self.columns(name, form, row)
         if form == "instant":
             yield from date_and_time(self, name, row)
+        references = {key.column for key, _ in self.references(self.call)}
+        if name == "call.number":
+            yield from self._only_number_of_call(self.call, references)
         if name in {"call.ext_sid", "call.provider_sid"}:
-            references = {key.column for key, _ in self.references(self.call)}
             for column in self.call.columns.values():
                 is_key = column.name == self.call.key or column.name in references
                 if (
@@ -219,7 +258,19 @@ class Sources(Near):
                     and column.type_ in TEXTS | {"uuid"}
                     and {"id", "sid", "ref"} & set(words_of(column.name))
                 ):
-                    yield self.column(CALL, column, TAKEN_FROM + 0.01)
+                    yield self.column(CALL, column, _BY_ITS_KIND)
+
+    def _only_number_of_call(self, call: Table, references: Collection[str]) -> Iterator[Source]:
+        """Yield the number of a call if there is but one, whatever it is called."""
+        numbers = [
+            column
+            for column in call.columns.values()
+            if column.type_ in TEXTS
+            and column.name not in {call.key, *references}
+            and {"number", "phone"} & set(words_of(column.name))
+        ]
+        if len(numbers) == 1:
+            yield self.column(CALL, numbers[0], _BY_ITS_KIND)
 
     def _restaurants_of_call(self, row: Row) -> Iterator[Source]:
         terms = vocabulary().tables["restaurant"]

@@ -44,7 +44,7 @@ _KEY_FAMILIES = (
 _PREFIXES = stems("tbl table tb t app core main public")
 _HUNGARIAN = stems("str int lng byt bln bol dtm dte mem cur sng dbl txt chr vch dec tlkp tbl")
 _SUFFIXES = stems("mst master hdr header head data rec record mstr stamm")
-_SAY_NOTHING = stems("id number code key name ref codigo codice kode cod cd")
+_SAY_NOTHING = stems("id number code key name ref codigo codice kode cod cd kod koodi kennung")
 
 
 def ranked(role: str, tables: Iterable[Table]) -> list[Table]:
@@ -232,6 +232,15 @@ def _twins(catalogue: Catalogue, table: Table) -> list[Table]:
 def is_called(role: str, table: Table) -> bool:
     """Return whether a table's name is that of a role."""
     return vocabulary().tables[role].says(name_words(table), prefixes_of(table))
+
+
+def is_restaurant(table: Table) -> bool:
+    """Return whether a table holds restaurants: by its name, or as each row has a time zone and is nobody's."""
+    context, zone = context_of(table, "restaurant"), vocabulary().columns["time_zone"]
+    return is_called("restaurant", table) or (
+        any(zone.says(words_of(name), context) for name in table.columns)
+        and not any(is_called(role, table) for role in ("reservation", "customer", "staff", "call"))
+    )
 
 
 def is_address(table: Table) -> bool:

@@ -113,7 +113,8 @@ def _kind(error: ValidationError) -> str:
         case "format":
             return f"no {expected}"
         case "pattern":
-            return f"not of the form {expected}"
+            is_key = "integer" in error.schema.get("type", ())
+            return f"neither an integer nor of the form {expected}" if is_key else f"not of the form {expected}"
     return f"against {error.validator} {orjson.dumps(expected).decode()}"
 
 

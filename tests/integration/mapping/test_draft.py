@@ -17,7 +17,7 @@ import pytest
 from cdc_bridge.deliveries.payload_preview import payload_of
 from cdc_bridge.errors import NotFound, WrongUsage
 from cdc_bridge.mapping.catalogue import Catalogue, read_catalogue, require_zone
-from cdc_bridge.mapping.draft import Draft, Named, ZoneNeeded, draft
+from cdc_bridge.mapping.draft import Draft, Line, Named, ZoneNeeded, draft
 from cdc_bridge.mapping.draft_text import text_of
 from cdc_bridge.mapping_check.report import MappingVerdict
 from cdc_bridge.schema.install import install
@@ -90,6 +90,104 @@ def in_order(body: Mapping[str, object]) -> list[tuple[str, object]]:
         (key, in_order(value) if isinstance(value, dict) else None if value == "" and key.endswith("_id") else value)
         for key, value in body.items()
     ]
+
+
+async def test_tables_that_belong_to_a_reservation_can_be_attached_as_proposed(
+    empty_database: Database, tmp_path: Path
+) -> None:
+    empty_database.execute(
+        """
+        create table guest (id int primary key, name text not null);
+        create table seating (id int primary key, label text not null);
+        create table booking (
+          id int primary key, guest_id int not null references guest, starts_at timestamptz not null,
+          covers int not null
+        );
+        create index on booking (guest_id);
+        create table booking_seating (
+          booking_id int not null references booking, seating_id int not null references seating,
+          primary key (booking_id, seating_id)
+        )
+        """
+    )
+    text = text_of(await drafted(empty_database))
+    mapping = tmp_path / "mapping.sql"
+    mapping.write_text(text.replace("-- select cdc_bridge.attach_related(", "select cdc_bridge.attach_related("))
+    await install(empty_database.url, mapping, lambda _: None, verdict=MappingVerdict(mapping))
+    assert empty_database.execute(
+        "select table_name, reservation_key, key, via from cdc_bridge.related_table order by table_name"
+    ) == [("booking_seating", "booking_id", None, None), ("guest", None, "id", "guest_id")]
+
+
+UNNAMED = """
+create table outlet (id int primary key, zzz text, time_zone text not null);
+create table guest (id int primary key, full_name text not null, yyy timestamptz not null default now());
+create table state (code char(1) primary key, blurb text not null, rank int);
+create table booking (
+  id int primary key, outlet_id int not null references outlet, starts_at timestamp not null, covers int not null,
+  covers_min int, qqq_min int not null, state char(1) not null references state, channel char(2) not null,
+  xxx timestamp not null default localtimestamp
+);
+create table booking_guest (
+  booking_id int not null references booking, guest_id int not null references guest, zzz char(1) not null,
+  primary key (booking_id, guest_id)
+);
+create table guest_allergy (guest_id int not null references guest, code text not null, primary key (guest_id, code));
+"""
+
+
+@pytest.fixture
+def unnamed(empty_database: Database) -> Database:
+    """Tables whose columns say by their defaults, units and references what they are, not by their names."""
+    empty_database.execute(UNNAMED)
+    return empty_database
+
+
+async def lines_of(database: Database, zone: str | None = None) -> dict[str, Line]:
+    return {line.key: line for line in (await drafted(database, zone=zone)).lines}
+
+
+async def test_column_is_recognised_by_its_default_and_its_unit(unnamed: Database) -> None:
+    lines = await lines_of(unnamed)
+    assert lines["created"].sql == "r.xxx at time zone outlet.time_zone"
+    assert lines["customer.created"].sql == "c.yyy"
+    assert lines["duration"].sql == "r.qqq_min"
+    assert all(lines[key].doubt for key in ("created", "customer.created", "duration"))
+
+
+async def test_status_is_what_the_table_of_statuses_calls_it(unnamed: Database) -> None:
+    lines = await lines_of(unnamed)
+    assert lines["status"].sql == "state.blurb"
+    assert "select distinct blurb from public.state" in lines["cancelled"].doubt
+
+
+async def test_code_that_nothing_explains_is_left_to_be_written(unnamed: Database) -> None:
+    web = (await lines_of(unnamed))["web"]
+    assert (web.sql, web.doubt) == (
+        "(r.channel = '?')",
+        "write its codes in place of ?; see: select distinct channel from public.booking",
+    )
+
+
+async def test_allergies_of_the_guest_are_those_of_the_reservation(unnamed: Database) -> None:
+    assert "from public.guest_allergy x where x.guest_id = c.id" in (await lines_of(unnamed))["allergies"].sql
+
+
+async def test_first_of_several_guests_is_a_doubt_unless_one_is_marked(unnamed: Database) -> None:
+    assert "the first of several rows of public.booking_guest" in (await lines_of(unnamed))["customer.id"].doubt
+    unnamed.execute("comment on column booking_guest.zzz is 'L = lead guest, O = other guest'")
+    assert not (await lines_of(unnamed))["customer.id"].doubt
+    assert "order by (x.zzz = 'L') desc nulls last" in text_of(await drafted(unnamed))
+
+
+async def test_time_zone_of_each_restaurant_is_named_if_another_is_given(unnamed: Database) -> None:
+    assert (await drafted(unnamed)).zone == "outlet.time_zone"
+    assert (await drafted(unnamed, zone="Europe/London")).zone_of_restaurant == "outlet.time_zone"
+
+
+async def test_date_is_no_text(unnamed: Database) -> None:
+    unnamed.execute("alter table booking add room date; comment on column booking.room is 'Room'")
+    assert not (await lines_of(unnamed))["room_name"].found
 
 
 async def drafted(database: Database, named: Named = Named(), zone: str | None = None) -> Draft:  # noqa: B008
@@ -183,3 +281,12 @@ async def test_two_restaurants_in_two_schemas_are_read_together(empty_database: 
     assert "from (select * from north.booking union all select * from south.booking) r" in text
     for schema in ("north", "south"):
         assert f"select cdc_bridge.attach('{schema}.booking', 'id');" in text
+
+
+async def test_code_of_a_code_list_is_no_reference_to_another(tables: Database) -> None:
+    tables.execute(
+        "create table stato (kod varchar(12) primary key, klartext text not null); "
+        "create table guest_allergy (guest_id int references guest, kod varchar(12), primary key (guest_id, kod))"
+    )
+    allergies = {line.key: line for line in (await drafted(tables, Named("stay"))).lines}["allergies"]
+    assert "string_agg(x.kod" in allergies.sql

@@ -57,7 +57,7 @@ def test_what_is_not_json_is_said_to_be_none(body: bytes) -> None:
         ({"adults": True}, "adults is boolean, not integer"),
         ({"adults": 2.5}, "adults is number, not integer"),
         ({"call": [SURNAME]}, "call is array, not object or null"),
-        ({"id": SURNAME}, "id is not of the form ^[0-9A-F]{32}$"),
+        ({"id": SURNAME}, "id is neither an integer nor of the form ^[0-9A-F]{32}$"),
         ({"datetime": "2021-02-30T22:30:00.000Z"}, "datetime is no date-time"),
         ({"@restaurant_id": SURNAME}, "the body is not of the form ^[^@]"),
     ],
