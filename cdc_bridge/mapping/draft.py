@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cdc_bridge.errors import NotFound, WrongUsage
 from cdc_bridge.mapping.catalogue import Catalogue, Table
 from cdc_bridge.mapping.derived import derive
-from cdc_bridge.mapping.expressions import Source, in_form, literal, needs_zone, neutral, quoted
+from cdc_bridge.mapping.expressions import TIMES, Source, in_form, literal, needs_zone, neutral, quoted
 from cdc_bridge.mapping.joins import CALL, CUSTOMER, RESERVATION, Join, Joins, join_to
 from cdc_bridge.mapping.sources import Sources
 from cdc_bridge.mapping.tables import (
@@ -32,6 +32,7 @@ _NEAR = 0.15
 """How much less likely a source is that is shown as another way."""
 _CONSIDERED = 0.3
 _MOST_ALTERNATIVES = 2
+_MOST_TABLES = 5
 _RESTAURANT = "@restaurant_id"
 _HEX_KEY = 32
 _WRITES_UTC = frozenset({"ar_internal_metadata", "_prisma_migrations"})
@@ -156,13 +157,23 @@ class _Drafter:
         else:
             table = choose(self._catalogue, "reservation", self._named.reservation, likely)
         if table is None:
-            raise NotFound("no table looks like one of reservations", "Name it: --table SCHEMA.TABLE")
+            raise NotFound("no table looks like one of reservations", self._remedy())
         if table.key is None:
             raise NotFound(
                 f"table {table} has no column that identifies a reservation: unique and never null",
                 "Add one, or name another table: --table SCHEMA.TABLE",
             )
         return table, table.key
+
+    def _remedy(self) -> str:
+        """Return how a person names the table, with those that may be meant: they have a time, and refer to most."""
+        timed = [
+            (len(table.foreign_keys), len(self._catalogue.children(table)), str(table))
+            for table in self._catalogue.tables.values()
+            if table.key is not None and any(column.type_ in TIMES | {"date"} for column in table.columns.values())
+        ]
+        likely = [name for *_, name in sorted(timed, reverse=True)[:_MOST_TABLES]]
+        return "Name it: --table SCHEMA.TABLE" + (f"; likely ones: {', '.join(likely)}" if likely else "")
 
     def _join(self, role: str, alias: str, name: str | None, but: Sequence[Table | None]) -> Table | None:
         near = ranked(role, [table for table in related(self._catalogue, self._reservation) if table not in but])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 
 from cdc_bridge.mapping.draft import Draft, Line
 from cdc_bridge.mapping.expressions import literal, quoted
-from cdc_bridge.mapping.joins import RESERVATION, names_of, written
+from cdc_bridge.mapping.joins import CALL, CUSTOMER, RESERVATION, names_of, written
 from cdc_bridge.vendor.contract import schema
 
 _WIDTH = 120
@@ -26,6 +28,7 @@ def text_of(draft: Draft) -> str:
         [
             "-- The mapping, drafted from the catalogue. A proposal: look at each line, at those with TODO first.",
             "-- Then: cdc-bridge mapping check FILE; cdc-bridge install --mapping FILE. See cdc-bridge guide mapping.",
+            *_unread(draft, "\n".join([*columns, *joins])),
             "",
             "-- Reservations are loaded as cdc_bridge_loader. No other role of ours has a right on e-Res's tables.",
             f"grant usage on schema {', '.join(schemas)} to cdc_bridge_loader;",
@@ -43,6 +46,21 @@ def text_of(draft: Draft) -> str:
             "",
         ]
     )
+
+
+def _unread(draft: Draft, query: str) -> list[str]:
+    """Return comments with the columns beside that a query does not name, for the keys that have no source."""
+    tables = [(RESERVATION, draft.reservation), (CUSTOMER, draft.customer), (CALL, draft.call)]
+    found = []
+    for alias, table in tables:
+        if table is None:
+            continue
+        joined = {each for key in table.foreign_keys if key.table == draft.reservation.oid for each in key.columns}
+        names = [f"{alias}.{quoted(column)}" for column in table.columns if column not in joined]
+        left = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", query)]
+        if left:
+            found += textwrap.wrap(", ".join(left), _WIDTH, initial_indent="--   ", subsequent_indent="--   ")
+    return ["-- Columns that no key is read from:", *found] if found else []
 
 
 def _related(draft: Draft) -> list[str]:

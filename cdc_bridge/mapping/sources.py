@@ -32,7 +32,7 @@ from cdc_bridge.mapping.tables import (
     polymorphic,
     without_key_words,
 )
-from cdc_bridge.mapping.times import date_and_time
+from cdc_bridge.mapping.times import by_kind, date_and_time
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, slug, vocabulary, words_of
 
 KEYS = frozenset({"id", "cust_id", "customer.id", "call.call_id"})
@@ -89,7 +89,7 @@ class Sources(Near):
         if name == "allergies" and self.customer is not None:
             yield from of_several_rows(self, name, CUSTOMER, self._children_of_customer(self.customer))
         special = {
-            "datetime": self._beginnings, "adults": self._totals, "deleted": self._inactive, "tables": self._numbered,
+            "datetime": self._beginnings, "adults": self._people, "deleted": self._inactive, "tables": self._numbered,
             "created": lambda: self._stamped(self._own), "duration": self._minutes,
         }  # fmt: skip
         if name in special:
@@ -122,13 +122,29 @@ class Sources(Near):
                 yield Source(
                     f"lower({RESERVATION}.{quoted(column.name)})", begins, likeness, nullable=not column.not_null
                 )
+        yield from by_kind(self, self._own, _BY_ITS_KIND)
 
-    def _totals(self) -> Iterator[Source]:
+    def _people(self) -> Iterator[Source]:
+        """Yield the number of all, and the number that a reservation cannot be without if there is but one."""
         terms = vocabulary().other("adults", "total")
         for column in self.reservation.columns.values():
             if column.type_ in WHOLE_NUMBERS:
                 likeness = terms.likeness(words_of(column.name), self._own.context, words_of(column.comment))
                 yield self.column(RESERVATION, column, likeness * _TOTAL * usual("adults", "count", column))
+        yield from self._only(self._own, INTEGERS, "number")
+
+    def _only(self, row: Row, types: Collection[str], what: str) -> Iterator[Source]:
+        """Yield the column of some types that is never null, whatever its name, if there is but one."""
+        but = {row.table.key, *(column for key in row.table.foreign_keys for column in key.columns)}
+        units = frozenset().union(*vocabulary().units.values())
+        found = [
+            column
+            for column in row.table.columns.values()
+            if column.type_ in types and column.not_null and column.name not in but
+        ]
+        if len(found) == 1 and not units & {*words_of(found[0].name)} and not found[0].values:
+            source = self.column(row.alias, found[0], _BY_ITS_KIND)
+            yield replace(source, doubt=f"guessed, as it is the only {what} that is never null")
 
     def _numbered(self) -> Iterator[Source]:
         """Yield the tables that stand in columns of their own, table_1, table_2 and so on."""
@@ -217,6 +233,8 @@ class Sources(Near):
             yield from self._unwanted(name, form, row)
         if name == "customer.created" and row.alias == CUSTOMER:
             yield from self._stamped(row)
+        if name == "customer.surname" and row.alias == CUSTOMER:
+            yield from self._only(row, TEXTS, "text")
         if form == "text" and row.factor >= OF_PICKED_ROW and not (row.only_sure and row.factor == _FLAG_OF_PARENT):
             yield from self.labels_of_parents(name, row.alias, row.table, row.context)
 

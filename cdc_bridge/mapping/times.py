@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cdc_bridge.mapping.catalogue import Column
 from cdc_bridge.mapping.expressions import (
     TEXTS,
+    TIMES,
     Source,
     quoted,
 )
@@ -15,6 +17,7 @@ from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Words, vocabulary, words_
 
 _SHORT_TIME = 8
 _LENGTHS_OF_DATES = {8, 10}
+_OTHER_TIMES = ("created", "updated", "cancelled", "arrived", "departed", "deleted")
 _PAIR = 0.05
 """How much likelier a pair of date and time is than a date alone."""
 
@@ -38,6 +41,24 @@ def date_and_time(near: Near, name: str, row: Row) -> Iterator[Source]:
         )
         if likely:
             yield _at(near, row.alias, date, likely[0], max(likeness, TAKEN_FROM) + _PAIR)
+
+
+def by_kind(near: Near, row: Row, likeness: float) -> Iterator[Source]:
+    """Yield the time that a row cannot be without, whatever its name, unless it is known to be another one."""
+    others = [vocabulary().keys[key] for key in _OTHER_TIMES]
+    known = [
+        column
+        for column in row.table.columns.values()
+        if column.not_null
+        and not column.stamped
+        and not any(terms.says(words_of(column.name), row.context) for terms in others)
+    ]
+    dates = [column for column in known if column.type_ == "date"]
+    clocks = [column for column in known if column.type_ == "time"]
+    found = [_at(near, row.alias, dates[0], clocks[0], likeness)] if dates and clocks else []
+    found += [near.column(row.alias, column, likeness) for column in known if column.type_ in TIMES]
+    for source in found[:1]:
+        yield replace(source, doubt="guessed, as it is a time that is never null")
 
 
 def _at(near: Near, alias: str, date: Column, time: Column, likeness: float) -> Source:

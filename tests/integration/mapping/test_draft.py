@@ -185,6 +185,27 @@ async def test_time_zone_of_each_restaurant_is_named_if_another_is_given(unnamed
     assert (await drafted(unnamed, zone="Europe/London")).zone_of_restaurant == "outlet.time_zone"
 
 
+async def test_what_is_never_null_is_recognised_in_any_language(empty_database: Database) -> None:
+    empty_database.execute(
+        """
+        create table musteri (musteri_no int primary key, unvan text not null, notlar text);
+        create table rezervasyon (
+          rez_no int primary key, musteri_no int not null references musteri, tarih date not null, saat time not null,
+          kisi_sayisi int not null, cocuk int, olusturma timestamptz not null default now()
+        )
+        """
+    )
+    with pytest.raises(NotFound) as raised:
+        await drafted(empty_database)
+    assert "likely ones: public.rezervasyon" in raised.value.remedy
+    found = await drafted(empty_database, Named("rezervasyon", "musteri"), "Europe/Istanbul")
+    lines = {line.key: line for line in found.lines}
+    assert lines["datetime"].sql == "(r.tarih + r.saat) at time zone 'Europe/Istanbul'"
+    assert (lines["adults"].sql, lines["customer.surname"].sql) == ("r.kisi_sayisi", "c.unvan")
+    assert all(lines[key].doubt for key in ("datetime", "adults", "customer.surname"))
+    assert "-- Columns that no key is read from:\n--   r.cocuk\n--   c.notlar\n" in text_of(found)
+
+
 async def test_date_is_no_text(unnamed: Database) -> None:
     unnamed.execute("alter table booking add room date; comment on column booking.room is 'Room'")
     assert not (await lines_of(unnamed))["room_name"].found
