@@ -31,6 +31,7 @@ $(LOCKED): requirements-dev.lock
 $(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+	@echo "Installed. To have cdc-bridge in this shell: . $(VENV)/bin/activate"
 
 demo: $(READY)  ## Run the demo: the whole bridge on this machine
 	@$(BIN)/cdc-bridge demo $(DEMO_FLAGS)

@@ -90,7 +90,7 @@ def _summary(drafted: Draft) -> list[str]:
         f"Reservations: {drafted.reservation}. Customers: {drafted.customer or NONE}. Calls: {drafted.call or NONE}.",
         *([f"Local times are taken to be in {drafted.zone}."] if drafted.zone else []),
         *(
-            [f"{drafted.zone_of_restaurant} says the zone of each restaurant. It is taken without --time-zone."]
+            [f"{drafted.zone_of_restaurant} says the zone of each restaurant. Leave --time-zone out to take it."]
             if drafted.zone_of_restaurant
             else []
         ),

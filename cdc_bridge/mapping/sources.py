@@ -172,7 +172,7 @@ class Sources(Near):
                 yield replace(source, doubt=f"guessed, as {column.name} is the current time by default")
 
     def _minutes(self) -> Iterator[Source]:
-        """Yield a number of minutes, whatever of, that stands at the reservation."""
+        """Yield a number of minutes of the reservation, whatever its name."""
         for column in self.reservation.columns.values():
             *said, last = words_of(column.name)
             counts = any(
@@ -279,7 +279,7 @@ class Sources(Near):
                     yield self.column(CALL, column, _BY_ITS_KIND)
 
     def _only_number_of_call(self, call: Table, references: Collection[str]) -> Iterator[Source]:
-        """Yield the number of a call if there is but one, whatever it is called."""
+        """Yield the number of a call if there is but one, whatever its name."""
         numbers = [
             column
             for column in call.columns.values()
