@@ -16,6 +16,8 @@ from cdc_bridge.mapping_check.trial import Column, Probe, Rejection, Trial
 from cdc_bridge.mapping_check.values import casts, neutral, quoted
 from cdc_bridge.vendor.contract import is_written_in
 
+_KEYS_OF_OBJECTS = frozenset({"customer.id", "call.call_id"})
+
 
 @dataclass(frozen=True, slots=True)
 class ExaminedPayload:
@@ -66,7 +68,15 @@ class ExaminedPayload:
                 table = self.joined.get(alias)
                 if table is not None and table.may_be_missing and table.guard:
                     return table.guard
-        return ""
+        key_of_object = next((item for item in self.items_of(object_) if item.name in _KEYS_OF_OBJECTS), None)
+        return "" if key_of_object is None else self.own_guard(key_of_object)
+
+    def own_guard(self, item: Item) -> str:
+        """Return the GUARD of ``case when GUARD is not null then ... end``; empty: an item has no such form."""
+        tokens = item.expression
+        end = next((number for number, token in enumerate(tokens) if token.is_word("then")), 0)
+        said = [token.text.lower() for token in (*tokens[:2], *tokens[max(end - 3, 0) : end], *tokens[-1:])]
+        return self.text(tokens[2 : end - 3]) if said == ["case", "when", "is", "not", "null", "end"] else ""
 
     def items_of(self, object_: str) -> list[Item]:
         """Return the items of an object."""

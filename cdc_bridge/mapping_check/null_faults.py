@@ -57,9 +57,11 @@ async def _may_be_null(payload: ExaminedPayload, item: Item, key: str) -> bool:
     joined = payload.joined.get(next(iter(aliases)))
     if joined is None or joined.table is None or not joined.table.is_table or joined.may_be_missing is None:
         return False
+    if (guard := payload.guard(key)) and payload.own_guard(item) == guard:
+        return False
     columns = columns_in(item.expression)
     nullable = len(columns) == 1 and not joined.table.columns.get(next(iter(columns))[1], True)
-    if not nullable and (not joined.may_be_missing or payload.guard(key)):
+    if not nullable and (not joined.may_be_missing or guard):
         return False
     return item.column is not None or await payload.is_null_without(item, aliases) is True
 

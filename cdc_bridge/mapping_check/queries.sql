@@ -18,7 +18,12 @@ select
     )
 from pg_attribute a
 join pg_type t on t.oid = a.atttypid
-left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
+left join pg_type b on t.typtype = 'd' and b.oid = (
+  with recursive base (oid, over) as (
+    select t.oid, t.typbasetype union all select o.oid, o.typbasetype from base join pg_type o on o.oid = base.over
+  )
+  select base.oid from base where base.over = 0
+)
 where a.attrelid = 'pg_temp.cdc_bridge_probe'::regclass
 order by a.attnum
 
@@ -50,13 +55,19 @@ group by grants.statement, grants.number
 order by grants.number, grants.statement
 
 -- name: probe_runs_code
--- Whether that view calls a function or an operator that is not PostgreSQL's own.
+-- Whether that view calls a function or an operator that is not PostgreSQL's own, or makes a value of a type that is not, other than
+-- an enumeration: a domain checks its values with any function, null too.
 select exists (
   select
   from pg_rewrite r
   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
   where r.ev_class = 'pg_temp.cdc_bridge_probe'::regclass
-    and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+    and (
+      d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+      or d.refclassid = 'pg_type'::regclass and not exists (
+        select from pg_type t left join pg_type e on e.oid = t.typelem where t.oid = d.refobjid and 'e' in (t.typtype, e.typtype)
+      )
+    )
 )
 
 -- name: is_null

@@ -473,16 +473,23 @@ async def test_file_without_a_payload_is_no_mapping(example_database: Database, 
 
 async def test_nothing_of_e_res_is_run_and_no_row_is_read(database: Database, tmp_path: Path) -> None:
     database.execute(
-        "create function public.trap(text) returns text language plpgsql immutable as $$ begin raise 'it ran'; end $$; "
+        "create sequence public.runs; "  # It counts what is rolled back as well.
+        "create function public.trap(text) returns text language plpgsql immutable as "
+        "$$ begin perform nextval('public.runs'); raise 'it ran'; end $$; "
+        "create domain public.trapped as text check (public.trap(value) <> ''); "
         "create view public.guests as select id, public.trap(surname) as surname from public.customers; "
         "grant select on public.guests to cdc_bridge_loader; revoke select on public.customers from postgres"
     )
     text = SHIPPED.replace("k.number as", "coalesce(public.trap(k.number), '') as")
+    text = text.replace("  r.status,", "  (r.status::public.trapped)::text as status,").replace(
+        "k.ext_sid as", "(k.ext_sid::public.trapped)::text as"
+    )
     text = text.replace("  r.notes,", "  public.trap('x') as notes,").replace(
         "  r.adults,", "  public.trap('3') as adults,"
     )
     found = await examined(database, text, tmp_path)
     assert reported(found.problems) == ["64: adults is text, not count"]
+    assert database.value("select is_called from public.runs") is False
 
 
 @pytest.mark.parametrize("case", cases(), ids=str)
