@@ -90,7 +90,12 @@ begin
   into key_column
   from pg_attribute a
   join pg_type declared on declared.oid = a.atttypid
-  join pg_type t on t.oid = case when declared.typtype = 'd' then declared.typbasetype else declared.oid end
+  join pg_type t on t.oid = (
+    with recursive base (oid, over) as (
+      select declared.oid, declared.typbasetype union all select o.oid, o.typbasetype from base join pg_type o on o.oid = base.over
+    )
+    select base.oid from base where base.over = 0
+  )
   where a.attrelid = reservations and a.attname = key and a.attnum > 0 and not a.attisdropped;
   if not found then
     raise exception 'table % has no column "%"', reservations, key

@@ -127,7 +127,12 @@ begin
     into definition
     from pg_attribute a
     join pg_type declared on declared.oid = a.atttypid
-    join pg_type t on t.oid = case when declared.typtype = 'd' then declared.typbasetype else declared.oid end
+    join pg_type t on t.oid = (
+      with recursive base (oid, over) as (
+        select declared.oid, declared.typbasetype union all select o.oid, o.typbasetype from base join pg_type o on o.oid = base.over
+      )
+      select base.oid from base where base.over = 0
+    )
     where a.attrelid = wanted.relation and a.attname = wanted.name and a.attnum > 0 and not a.attisdropped
       and t.typnamespace = 'pg_catalog'::regnamespace
       and t.typname in ('text', 'varchar', 'name', 'bpchar', 'uuid', 'int2', 'int4', 'int8', 'numeric');

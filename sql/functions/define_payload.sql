@@ -139,7 +139,12 @@ begin
   into without_domains, after.columns, after.types, after.size, problem
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
-  left join pg_type b on t.typtype = 'd' and b.oid = t.typbasetype
+  left join pg_type b on t.typtype = 'd' and b.oid = (
+    with recursive base (oid, over) as (
+      select t.oid, t.typbasetype union all select o.oid, o.typbasetype from base join pg_type o on o.oid = base.over
+    )
+    select base.oid from base where base.over = 0
+  )
   where a.attrelid = 'cdc_bridge.payload_to_define'::regclass;
   -- A domain is read as the type that it is based on.
   if without_domains is not null then
