@@ -17,6 +17,8 @@ from cdc_bridge.queries import load_queries
 _queries = load_queries(__name__)
 
 _CODE = re.compile(r"(?:^|[,;.:] *)(-?[0-9]{1,3}|[A-Z]{1,2})(?: *[=:] *| +(?=[^\W\d]))([^,;.=:\n]+)")
+_CODED_TEXTS = frozenset({"text", "varchar", "bpchar", "char", "name", "citext"})
+_CODED_NUMBERS = frozenset({"int2", "int4", "int8", "numeric"})
 _STRING = re.compile(r"'((?:[^']|'')*)'")
 
 
@@ -42,8 +44,13 @@ class Column:
     @property
     def codes(self) -> dict[str, str]:
         """What its comment says of its values, as in ``1 = confirmed, 9 = cancelled``."""
-        found = {code: text.strip() for code, text in _CODE.findall(self.comment)}
+        found = {code: text.strip() for code, text in _CODE.findall(self.comment) if self._may_be(code)}
         return found if len(found) > 1 else {}
+
+    def _may_be(self, code: str) -> bool:
+        if self.is_enum:
+            return code in self.values
+        return self.type_ in _CODED_TEXTS or (self.type_ in _CODED_NUMBERS and not code.isalpha())
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +159,10 @@ async def read_catalogue(connection: AsyncConnection[TupleRow]) -> Catalogue:
         return found
 
     checks = {
-        (oid, str(column)): _values(str(condition))
+        (oid, str(column)): values
         for oid, rows in (await rows_by_table("catalogue_checks")).items()
         for column, condition in rows
+        if (values := _values(str(condition)))
     }
     columns = await rows_by_table("catalogue_columns")
     keys = await rows_by_table("catalogue_keys")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from itertools import count
 
+from cdc_bridge.escaping import escaped
 from cdc_bridge.mapping.draft import Draft, Line
 from cdc_bridge.mapping.expressions import literal, quoted
 from cdc_bridge.mapping.joins import CALL, CUSTOMER, RESERVATION, names_of, written
@@ -20,7 +22,13 @@ def text_of(draft: Draft) -> str:
     tables = list(dict.fromkeys(name for table in draft.reads for name in names_of(table)))
     meanings = _meanings()
     columns = [_column(line, meanings.get(line.key, ""), last=line is draft.lines[-1]) for line in draft.lines]
-    joins = [join.text for join in draft.joins]
+    query = [
+        "select",
+        *columns,
+        f"from {written(draft.reservation)} {RESERVATION}",
+        *(join.text for join in draft.joins),
+    ]
+    quotes = _dollar_quotes("\n".join(query))
     attached = [
         f"select cdc_bridge.attach({literal(name)}, {literal(draft.key)});" for name in names_of(draft.reservation)
     ]
@@ -28,18 +36,15 @@ def text_of(draft: Draft) -> str:
         [
             "-- The mapping, drafted from the catalogue. A proposal: look at each line, at those with TODO first.",
             "-- Then: cdc-bridge mapping check FILE; cdc-bridge install --mapping FILE. See cdc-bridge guide mapping.",
-            *_unread(draft, "\n".join([*columns, *joins])),
+            *_unread(draft, "\n".join(query)),
             "",
             "-- Reservations are loaded as cdc_bridge_loader. No other role of ours has a right on e-Res's tables.",
             f"grant usage on schema {', '.join(schemas)} to cdc_bridge_loader;",
             *_wrapped("grant select on ", tables, " to cdc_bridge_loader;"),
             "",
-            "select cdc_bridge.define_payload('reservation', $query$",
-            "select",
-            *columns,
-            f"from {written(draft.reservation)} {RESERVATION}",
-            *joins,
-            "$query$);",
+            f"select cdc_bridge.define_payload('reservation', {quotes}",
+            *query,
+            f"{quotes});",
             "",
             *attached,
             *_related(draft),
@@ -59,7 +64,7 @@ def _unread(draft: Draft, query: str) -> list[str]:
         names = [f"{alias}.{quoted(column)}" for column in table.columns if column not in joined]
         left = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", query)]
         if left:
-            found += textwrap.wrap(", ".join(left), _WIDTH, initial_indent="--   ", subsequent_indent="--   ")
+            found += textwrap.wrap(escaped(", ".join(left)), _WIDTH, initial_indent="--   ", subsequent_indent="--   ")
     return ["-- Columns that no key is read from:", *found] if found else []
 
 
@@ -81,8 +86,14 @@ def _related(draft: Draft) -> list[str]:
     return [
         "",
         "-- A change of these tables alone sends nothing. Uncomment a line to send it as a change of the reservation.",
-        *(f"-- select cdc_bridge.attach_related({each});" for each in found),
+        *(f"-- select cdc_bridge.attach_related({escaped(each)});" for each in found),
     ]
+
+
+def _dollar_quotes(text: str) -> str:
+    """Return quotes that do not stand in a text, as in the name of a column."""
+    quotes = (f"$query{number or ''}$" for number in count())
+    return next(each for each in quotes if each not in text)
 
 
 def _wrapped(first: str, names: Sequence[str], last: str) -> list[str]:
@@ -98,9 +109,9 @@ def _wrapped(first: str, names: Sequence[str], last: str) -> list[str]:
 
 
 def _column(line: Line, meaning: str, *, last: bool) -> str:
-    plain = line.sql.rpartition(".")[2].strip('"')
+    alias, _, column = line.sql.partition(".")
     name = f'"{line.key}"' if "." in line.key or line.key.startswith("@") else line.key
-    selected = line.sql if plain == line.key and "(" not in line.sql else f"{line.sql} as {name}"
+    selected = line.sql if alias.isidentifier() and column == line.key else f"{line.sql} as {name}"
     text = f"  {selected}{'' if last else ','}"
     notes = []
     if not line.found:
@@ -110,7 +121,8 @@ def _column(line: Line, meaning: str, *, last: bool) -> str:
     notes += [f"or: {other}" for other in line.alternatives]
     if not notes:
         return text
-    first, *others = notes
+    # Names may have line breaks, behind which there is no comment.
+    first, *others = map(escaped, notes)
     if len(text) + len(first) + 5 <= _WIDTH:
         text += f"  -- {first}"
     else:

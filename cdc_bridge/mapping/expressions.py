@@ -20,80 +20,22 @@ _NO_TEXT = TIMES | RANGES | {"bytea", "bool", "date", "interval", "time", "money
 
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
 _RESERVED = frozenset(
-    [
-        "all",
-        "and",
-        "any",
-        "array",
-        "as",
-        "asc",
-        "both",
-        "case",
-        "cast",
-        "check",
-        "collate",
-        "column",
-        "create",
-        "cross",
-        "current_date",
-        "default",
-        "desc",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "false",
-        "fetch",
-        "for",
-        "foreign",
-        "from",
-        "full",
-        "grant",
-        "group",
-        "having",
-        "in",
-        "inner",
-        "intersect",
-        "into",
-        "is",
-        "join",
-        "lateral",
-        "leading",
-        "left",
-        "like",
-        "limit",
-        "natural",
-        "not",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "outer",
-        "placing",
-        "primary",
-        "references",
-        "right",
-        "select",
-        "session_user",
-        "some",
-        "table",
-        "then",
-        "to",
-        "trailing",
-        "true",
-        "union",
-        "unique",
-        "user",
-        "using",
-        "when",
-        "where",
-        "window",
-        "with",
-    ]
+    re.findall(
+        r"\w+",
+        """
+        all analyse analyze and any array as asc asymmetric authorization binary both case cast check
+        collate collation column concurrently constraint create cross current_catalog current_date
+        current_role current_schema current_time current_timestamp current_user default deferrable desc
+        distinct do else end except false fetch for foreign freeze from full grant group having ilike in
+        initially inner intersect into is isnull join lateral leading left like limit localtime
+        localtimestamp natural not notnull null offset on only or order outer overlaps placing primary
+        references returning right select session_user similar some symmetric system_user table
+        tablesample then to trailing true union unique user using variadic verbose when where window
+        with
+        """,
+    )
 )
+"""Words that name no table, nor its alias, without quotes: those of ``pg_get_keywords()`` that are reserved."""
 _SHORT_FLAG = 6
 _HEX_KEY = 32
 _TRUE = frozenset(
@@ -325,7 +267,7 @@ def _text(source: Source) -> str:
 
 def coded(sql: str, codes: Mapping[str, str]) -> str:
     """Return what codes mean."""
-    cases = " ".join(f"when {code} then {literal(text)}" for code, text in codes.items() if code.isdecimal())
+    cases = " ".join(f"when {code} then {literal(text)}" for code, text in codes.items())
     return f"case {sql} {cases} end"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from cdc_bridge.mapping.catalogue import Catalogue, Column, ForeignKey, Table
 from cdc_bridge.mapping.expressions import INTEGERS, TEXTS, TIMES, is_flag, literal, one_of, quoted
@@ -14,6 +15,8 @@ RESERVATION, CUSTOMER, CALL = "r", "c", "k"
 FIRST, SECOND = "x", "y"
 """Aliases inside of a subquery."""
 _LONG_MARK = 5
+_LONGEST_ALIAS, _LONGEST_NAME = 63, 48
+"""PostgreSQL cuts off what is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,11 @@ class Joins:
         """Return whether a row may be missing."""
         return any(self._joins[each].optional for each in self.with_those_needed(alias))
 
+    def unused(self, alias: str) -> str:
+        """Return an alias, with a number if there is a join of that name."""
+        numbered = (f"{alias}_{number}" for number in count(2))
+        return next(each for each in chain([alias], numbered) if each not in self)
+
     def add(self, join: Join) -> None:
         """Add a join."""
         self._joins[join.alias] = join
@@ -85,7 +93,7 @@ class Joins:
                 return alias
             if taken.text == text.replace("{}", alias):
                 return alias
-        raise AssertionError("one alias is always left")
+        raise AssertionError("there is always another alias")
 
     def in_use(self, aliases: set[str]) -> list[Join]:
         """Return the joins of some aliases, and those that they refer to, in an order in which they can stand."""
@@ -93,15 +101,20 @@ class Joins:
         return [join for alias, join in self._joins.items() if alias in wanted]
 
 
-def _aliases(table: Table, key: ForeignKey) -> list[str]:
-    """Return aliases for a table: its name, or with the column that refers to it."""
-    simple = slug(table.name) or "t"
-    names = [
-        simple,
-        f"{simple}_{slug(key.column)}",
-        *(f"{simple}_{number}" for number in range(2, 99)),
-    ]
-    return [name if quoted(name) == name and len(name) > 1 else f"{name}_1" for name in names]
+def _aliases(table: Table, key: ForeignKey) -> Iterator[str]:
+    """Yield aliases for a table: its name, or with the column that refers to it."""
+    simple = alias_of(table)
+    yield simple
+    yield f"{simple}_{slug(key.column)}"[:_LONGEST_ALIAS]
+    yield from (f"{simple}_{number}" for number in count(2))
+
+
+def alias_of(table: Table) -> str:
+    """Return an alias that tells a table's name, needs no quotes and has room for a suffix."""
+    name = slug(table.name)[:_LONGEST_NAME] or "t"
+    if name[0].isdecimal():
+        return f"t_{name}"
+    return name if quoted(name) == name and len(name) > 1 else f"{name}_1"
 
 
 def following(key: ForeignKey, child: str, parent: str) -> str:
@@ -180,7 +193,7 @@ def _named_after_first(of: Table, table: Table) -> list[ForeignKey]:
 
 
 def _picked(alias: str, table: Table, inner: str, order: Sequence[str], reads: tuple[Table, ...]) -> Join:
-    text = f"left join lateral (\n  {inner}\n  order by {', '.join(dict.fromkeys(order))} limit 1\n) {alias} on true"
+    text = f"left join lateral (\n  {inner}\n  {first_in(order)}\n) {alias} on true"
     doubt = "" if _marking(reads[0], FIRST) else f"the first of several rows of {reads[0]}: see order by at its join"
     return Join(alias, table, text, reads, optional=True, picks=True, doubt=doubt)
 
@@ -197,8 +210,18 @@ def first_of(table: Table, alias: str, but: Sequence[str] = ()) -> list[str]:
     times = [column for column in table.columns.values() if column.type_ in TIMES]
     if not order and times:
         order.append(f"{alias}.{quoted(times[0].name)}")
-    keys = [column.name for column in table.columns.values() if column.type_ in INTEGERS | TEXTS | {"uuid"}]
-    return [*order, *(f"{alias}.{quoted(column)}" for column in table.primary_key or keys[:2] if column not in but)]
+    keys = [
+        column.name
+        for column in table.columns.values()
+        if column.type_ in INTEGERS | TEXTS | {"uuid"} and column.name not in but
+    ]
+    own_key = [column for column in table.primary_key if column not in but]
+    return list(dict.fromkeys([*order, *(f"{alias}.{quoted(column)}" for column in own_key or keys[:2])]))
+
+
+def first_in(order: Sequence[str]) -> str:
+    """Return the end of a query that returns the first row in an order, or any if nothing tells them apart."""
+    return f"order by {', '.join(dict.fromkeys(order))} limit 1" if order else "limit 1"
 
 
 def _marking(table: Table, alias: str) -> list[str]:

@@ -25,9 +25,14 @@ order by n.nspname, c.relname
 
 -- name: catalogue_columns
 -- The columns of tables: table, name, type that it is based on, its kind, type as it is written, longest text, whether it
--- is never null, comment, the labels of an enumeration, and whether its default is the current time.
+-- is never null, comment, the labels of an enumeration, and whether its default is the current time. A type that
+-- somebody made is named with its schema, as its name may be that of another one; citext and arrays are known by their
+-- names alone.
 select
-  a.attrelid::bigint, a.attname, b.typname, b.typcategory = 'E', format_type(a.atttypid, a.atttypmod),
+  a.attrelid::bigint, a.attname,
+  case when b.typnamespace = 'pg_catalog'::regnamespace or b.typname = 'citext' or b.typcategory = 'A' then b.typname::text
+    else b.typnamespace::regnamespace || '.' || quote_ident(b.typname) end,
+  b.typcategory = 'E', format_type(a.atttypid, a.atttypmod),
   case when b.typname in ('bpchar', 'varchar') and greatest(a.atttypmod, t.typtypmod) > 4
     then greatest(a.atttypmod, t.typtypmod) - 4 end,
   a.attnotnull or t.typnotnull,
@@ -40,7 +45,12 @@ select
 from pg_attribute a
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 join pg_type t on t.oid = a.atttypid
-join pg_type b on b.oid = case t.typtype when 'd' then t.typbasetype else t.oid end
+join pg_type b on b.oid = (
+  with recursive base (oid, over) as (
+    select t.oid, t.typbasetype union all select o.oid, o.typbasetype from base join pg_type o on o.oid = base.over
+  )
+  select base.oid from base where base.over = 0
+)
 where a.attrelid = any (%(tables)s::oid[]) and a.attnum > 0 and not a.attisdropped
 order by a.attrelid, a.attnum
 

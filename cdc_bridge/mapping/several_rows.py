@@ -20,6 +20,7 @@ from cdc_bridge.mapping.joins import (
     SECOND,
     Join,
     Joins,
+    first_in,
     first_of,
     following,
     leading_to,
@@ -128,9 +129,10 @@ def of_contacts(near: Near, name: str, child: Table, own: ForeignKey) -> Iterato
         where += f" and {of_kind}"
     elif name != about:
         return
-    order = ", ".join(first_of(child, FIRST, own.columns))
     value = f"{FIRST}.{quoted(values[0].name)}"
-    sql = f"(select {value} from {written(child)} {FIRST} where {where} order by {order} limit 1)"
+    sql = (
+        f"(select {value} from {written(child)} {FIRST} where {where} {first_in(first_of(child, FIRST, own.columns))})"
+    )
     yield near.by_itself(sql, OF_SEVERAL_ROWS, child)
 
 

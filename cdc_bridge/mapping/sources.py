@@ -22,6 +22,7 @@ from cdc_bridge.mapping.joins import (
     CUSTOMER,
     RESERVATION,
     Join,
+    alias_of,
     join_to,
 )
 from cdc_bridge.mapping.near import OF_GRANDPARENT, OF_PICKED_ROW, Near, Row, usual
@@ -33,7 +34,7 @@ from cdc_bridge.mapping.tables import (
     without_key_words,
 )
 from cdc_bridge.mapping.times import by_kind, date_and_time
-from cdc_bridge.mapping.words import SURE, TAKEN_FROM, slug, vocabulary, words_of
+from cdc_bridge.mapping.words import SURE, TAKEN_FROM, vocabulary, words_of
 
 KEYS = frozenset({"id", "cust_id", "customer.id", "call.call_id"})
 """Keys of the tables, whose sources are known with the tables."""
@@ -107,7 +108,7 @@ class Sources(Near):
     def _is_customers(self, column: Column) -> bool:
         """Return whether a column of reservations is about the customer, as guest_notes is if there are no guests."""
         words = words_of(column.name)
-        if self.customer is not None or len(words) == 1 or words[0] not in vocabulary().context_of("customer"):
+        if self.customer is not None or len(words) <= 1 or words[0] not in vocabulary().context_of("customer"):
             return False
         return any(vocabulary().keys[key].likeness(words[1:]) > SURE for key in _OF_EITHER)
 
@@ -174,12 +175,13 @@ class Sources(Near):
     def _minutes(self) -> Iterator[Source]:
         """Yield a number of minutes of the reservation, whatever its name."""
         for column in self.reservation.columns.values():
-            *said, last = words_of(column.name)
+            words = words_of(column.name)
+            said = words[:-1]
             counts = any(
-                each.likeness(tuple(said), self._own.context) >= TAKEN_FROM
+                each.likeness(said, self._own.context) >= TAKEN_FROM
                 for each in (vocabulary().keys["adults"], vocabulary().other("adults", "total"))
             )  # In covers_min it is a minimum.
-            if said and not counts and last in vocabulary().units["minutes"] and column.type_ in INTEGERS:
+            if said and not counts and words[-1] in vocabulary().units["minutes"] and column.type_ in INTEGERS:
                 source = self.column(RESERVATION, column, _BY_ITS_KIND)
                 yield replace(source, doubt=f"guessed, as {column.name} counts minutes")
 
@@ -190,7 +192,7 @@ class Sources(Near):
         for alias, parent, _ in self.parents(CUSTOMER, table):
             yield Row(alias, parent, context_of(parent), _FLAG_OF_PARENT, only_sure=True)
         for child, own in self._children_of_customer(table):
-            alias = f"{slug(child.name)}_of_{CUSTOMER}"
+            alias = self.joins.unused(f"{alias_of(child)}_of_{CUSTOMER}")
             join = join_to(self.catalogue, alias, child, table, CUSTOMER, by=own)
             if join is None or (join.picks and not is_address(child)):
                 continue

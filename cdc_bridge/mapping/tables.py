@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.errors import NotFound, WrongUsage
 from cdc_bridge.mapping.catalogue import Catalogue, Column, ForeignKey, Table
 from cdc_bridge.mapping.joins import is_between
@@ -19,6 +20,8 @@ _A_COLUMN, _MOST_OF_COLUMNS, _ENOUGH_COLUMNS = 0.08, 0.5, 3
 _NAMED_BY_COLUMNS, _MANY_COLUMNS = 0.3, 4
 _A_ROW = 0.01
 _FEW, _MOST = 3, 0.6
+_SHOWN = 30
+"""Tables that an error names."""
 _NOT_THE_TABLE, _BETWEEN = 0.4, 0.3
 _COLUMNS_OF = {
     "reservation": [
@@ -99,7 +102,10 @@ def choose(catalogue: Catalogue, role: str, name: str | None, among: Iterable[Ta
         return None
     named = catalogue.named(name)
     if not named:
-        raise NotFound(f"there is no table {name}", f"Tables: {', '.join(map(str, catalogue.tables.values()))}")
+        tables = list(map(str, catalogue.tables.values()))
+        shown = ", ".join([*tables[:_SHOWN], *(["..."] if len(tables) > _SHOWN else [])])
+        known = [*tables, *(each.name for each in catalogue.tables.values())]
+        raise NotFound(f"there is no table {name}{did_you_mean(name, known)}", f"Tables: {shown}")
     if len(named) > 1:
         raise WrongUsage(f"there are several tables {name}: write {' or '.join(map(str, named))}")
     return named[0]
@@ -107,7 +113,7 @@ def choose(catalogue: Catalogue, role: str, name: str | None, among: Iterable[Ta
 
 def with_undeclared_keys(catalogue: Catalogue) -> Catalogue:
     """Add the foreign keys that nobody declared, where a column's name and type say which table it refers to."""
-    keyed = [(table, table.key) for table in catalogue.tables.values() if table.key is not None]
+    keyed = _Keyed(catalogue.tables.values())
     return Catalogue(
         {
             oid: replace(table, foreign_keys=(*table.foreign_keys, *_undeclared(table, keyed)))
@@ -116,44 +122,63 @@ def with_undeclared_keys(catalogue: Catalogue) -> Catalogue:
     )
 
 
-def _undeclared(table: Table, keyed: Sequence[tuple[Table, str]]) -> list[ForeignKey]:
+class _Keyed:
+    """Finds tables that have a key by what a column may say of them."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self.by_key: dict[str, list[Table]] = {}
+        self.by_name: dict[Words, list[Table]] = {}
+        self.by_last_word: dict[str, list[Table]] = {}
+        self.by_role: dict[str, list[Table]] = {}
+        for table in tables:
+            if table.key is None:
+                continue
+            words = name_words(table)
+            self.by_key.setdefault(table.key, []).append(table)
+            self.by_name.setdefault(words, []).append(table)
+            for word in words[-1:]:
+                self.by_last_word.setdefault(word, []).append(table)
+            for role in vocabulary().tables:
+                if is_called(role, table):
+                    self.by_role.setdefault(role, []).append(table)
+
+
+def _undeclared(table: Table, keyed: _Keyed) -> list[ForeignKey]:
     declared = {column for key in table.foreign_keys for column in key.columns}
-    found = []
+    own, found = {*words_of(table.name), *common_words(table)}, []
     for column in table.columns.values():
         if column.name in declared or (column.name,) in table.unique or column.name == table.key:
             continue
-        candidates = [
-            (likeness, other.schema == table.schema, other.rows, -other.oid, other, key)
-            for other, key in keyed
-            if other is not table
-            and _same_family(column, other.columns[key])
-            and (likeness := _refers(table, column, other, key)) > 0
-        ]
-        if candidates:
-            *_, other, key = max(candidates, key=lambda each: each[:4])
-            found.append(ForeignKey((column.name,), other.oid, (key,), declared=False))
+        for likely in _referred(column, own, keyed):
+            candidates = [
+                (other.schema == table.schema, other.rows, -other.oid, other, other.key)
+                for other in likely
+                if other is not table and other.key is not None and _same_family(column, other.columns[other.key])
+            ]
+            if candidates:
+                *_, other, key = max(candidates, key=lambda each: each[:3])
+                found.append(ForeignKey((column.name,), other.oid, (key,), declared=False))
+                break
     return found
 
 
-def _refers(table: Table, column: Column, other: Table, key: str) -> float:
-    """Return how likely it is that a column refers to a table, from 0."""
-    known, words, others = vocabulary(), words_of(column.name), name_words(other)
-    if column.name == key and set(words_of(key)) - _SAY_NOTHING:
-        return 3.0  # gst_no in the table of bookings is the key of guests.
+def _referred(column: Column, own: Collection[str], keyed: _Keyed) -> Iterator[Iterable[Table]]:
+    """Yield the tables that a column may refer to, the likeliest first."""
+    known, words = vocabulary(), words_of(column.name)
+    if set(words) - _SAY_NOTHING:
+        yield keyed.by_key.get(column.name, ())  # gst_no in the table of bookings is the key of guests.
     if known.keys["taken_by"].says(without_key_words(words)):
-        return 2.5 * known.tables["staff"].says(others, prefixes_of(other))
-    own = {*words_of(table.name), *common_words(table)}
+        yield keyed.by_role.get("staff", ())
+        return
     named = tuple(word for word in words if word not in _SAY_NOTHING)
     said = tuple(word for word in named if word not in own) or (named if "id" in words else ())
     if not said or (not set(words) & _SAY_NOTHING and column.type_ != "uuid"):
-        return 0.0
-    if said == others:
-        return 2.0
-    if said[-1:] == others[-1:] or "".join(said) == "".join(others[-1:]):
-        return 1.0
+        return
+    yield keyed.by_name.get(said, ())
+    yield [*keyed.by_last_word.get(said[-1], ()), *keyed.by_last_word.get("".join(said), ())]
     # The column is named after the same thing, in another word: cust_id and guests.
-    roles = [terms for role, terms in known.tables.items() if role != "reservation"]
-    return 0.5 * any(terms.says(said) and terms.says(others, prefixes_of(other)) for terms in roles)
+    roles = [role for role, terms in known.tables.items() if role != "reservation" and terms.says(said)]
+    yield [other for role in roles for other in keyed.by_role.get(role, ())]
 
 
 def polymorphic(table: Table, to: Table) -> ForeignKey | None:

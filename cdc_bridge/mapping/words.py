@@ -7,9 +7,9 @@ import tomllib
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 Words = tuple[str, ...]
 
@@ -36,6 +36,8 @@ _LETTERS = str.maketrans({"ø": "o", "æ": "a", "œ": "o", "ł": "l", "đ": "d",
 _UMLAUT = re.compile(r"(?<=[a-z])([aou])e(?=[a-z])")
 _COMPOUND = re.compile(r"(.{2,})(nr|nummer|dat|datum|zeit|uhrzeit)|(.{3,})(id)")
 _SHORT_WORD, _LONG_WORD = 3, 5
+_KINDS = frozenset({"names", "weak"})
+"""What each key may have; anything else that it has says it indirectly."""
 
 
 def slug(name: str) -> str:
@@ -109,7 +111,41 @@ def _common() -> frozenset[str]:
     return stems(_document()["words"]["common"])
 
 
-class Terms(NamedTuple):
+class _Index:
+    """Finds terms without a look at each: a draft compares each name of a catalogue with thousands of them."""
+
+    def __init__(self, several: Iterable[Words]) -> None:
+        self._by_words: dict[Words, Words] = {}
+        self._by_text: dict[str, list[Words]] = {}
+        self._by_beginning: dict[str, list[Words]] = {}
+        for term in several:
+            joined = "".join(term)
+            self._by_words[term] = term
+            self._by_text.setdefault(joined, []).append(term)
+            for end in range(_LONG_WORD, len(joined) + 1) if len(term) == 1 else ():
+                self._by_beginning.setdefault(joined[:end], []).append(term)
+        self._longest = max(map(len, self._by_words), default=0)
+
+    def has(self, *names: Words) -> bool:
+        """Return whether one of some names is that of a term."""
+        return any("".join(name) in self._by_text for name in names)
+
+    def near(self, name: Words, own: Words, comment: Words) -> set[Words]:
+        """Return the terms whose likeness may be more than none."""
+        found = {*self._by_text.get("".join(name), ()), *self._by_text.get("".join(own), ())}
+        if len(own) == 1:
+            found.update(self._by_beginning.get(own[0], ()))
+        for words in (own, comment):
+            for start, word in enumerate(words):
+                spans = (words[start : start + length] for length in range(1, self._longest + 1))
+                found.update(self._by_words[span] for span in spans if span in self._by_words)
+                for begin in range(len(word) - _LONG_WORD + 1):
+                    found.update(self._by_text.get(word[begin:], ()))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
     """Names of one thing."""
 
     names: tuple[Words, ...]
@@ -124,12 +160,21 @@ class Terms(NamedTuple):
             comment: What is said of it.
         """
         own = _without(name, context)
-        strong = max((_likeness(term, name, own, comment) for term in self.names), default=0.0)
-        return max(strong, _WEAK * max((_likeness(term, name, own, ()) for term in self.weak), default=0.0))
+        names, weak = self._names.near(name, own, comment), self._weak.near(name, own, ())
+        strong = max((_likeness(term, name, own, comment) for term in names), default=0.0)
+        return max(strong, _WEAK * max((_likeness(term, name, own, ()) for term in weak), default=0.0))
 
     def says(self, name: Words, context: Collection[str] = ()) -> bool:
-        """Return whether a name is one of these."""
-        return self.likeness(name, context) > SURE
+        """Return whether a name is one of these, so that its likeness is more than ``SURE``."""
+        return self._names.has(name, _without(name, context))
+
+    @cached_property
+    def _names(self) -> _Index:
+        return _Index(self.names)
+
+    @cached_property
+    def _weak(self) -> _Index:
+        return _Index(self.weak)
 
 
 def terms(names: Iterable[str], weak: Iterable[str] = ()) -> Terms:
@@ -196,13 +241,19 @@ class Vocabulary:
         """Words of a column that says which row comes first."""
         self.values: Mapping[str, Sequence[str]] = document["values"]
         """Beginnings of values, by what they mean."""
-        self._keys: Mapping[str, Mapping[str, Sequence[str]]] = document["keys"]
-        self.keys = {key: terms(each.get("names", ()), each.get("weak", ())) for key, each in self._keys.items()}
+        keys: Mapping[str, Mapping[str, Sequence[str]]] = document["keys"]
+        self.keys = {key: terms(each.get("names", ()), each.get("weak", ())) for key, each in keys.items()}
         """By the key of the contract."""
+        self._others = {
+            (key, what): terms(names)
+            for key, each in keys.items()
+            for what, names in each.items()
+            if what not in _KINDS
+        }
 
     def other(self, key: str, what: str) -> Terms:
         """Return further terms of a key, such as those of a source that says it indirectly."""
-        return terms(self._keys[key][what])
+        return self._others[key, what]
 
     def context_of(self, role: str) -> frozenset[str]:
         """Return the words that name what a table holds."""
