@@ -56,7 +56,7 @@ class MappingVerdict:
         Raises:
             MappingFaulty: It has faults that are not allowed.
         """
-        text = self._file.read_text(encoding="utf-8")
+        text = self._file.read_text(encoding="utf-8-sig")
         examination = await examine(connection, text, installed=installed)
         problems = examination.not_allowed(self._allowed)
         if problems:

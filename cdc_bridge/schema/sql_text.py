@@ -19,9 +19,13 @@ _OF_PSQL = re.compile(r"^\\(set|unset|pset) .*\n", re.MULTILINE)
 _COMMIT = re.compile(r"^commit;\n", re.MULTILINE)
 _MAPPING = "mapping.sql"
 _FIRST_MAPPING = "first-mapping.sql"
+_NO_STATEMENT = re.compile(
+    r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"[^"]*"|(\$(?:[a-z_]\w*)?\$).*?\1|\bbegin\s+atomic\b.*?\bend\b""",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Comments, strings, names, and the statements of a function: what stands there begins or ends no transaction."""
 _TRANSACTION_CONTROL = re.compile(
-    r"^\s*((begin|commit|end|rollback|abort)(\s+(work|transaction))?\s*;|start\s+transaction\b)",
-    re.IGNORECASE | re.MULTILINE,
+    r"(?:^|;)\s*((?:begin|commit|end|rollback|abort|(?:start|prepare)\s+transaction)\b[^;]*;?)", re.IGNORECASE
 )
 
 
@@ -103,17 +107,18 @@ def _migration_text(version: int, part: str) -> str:
 def _mapping_text(mapping: Path | None) -> str:
     path = mapping or sql_folder() / _MAPPING
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BridgeError(
             f"the mapping {path} cannot be read: {error}", "Name a file with SQL: --mapping FILE"
         ) from error
-    if match := _TRANSACTION_CONTROL.search(text):
+    if match := _TRANSACTION_CONTROL.search(_NO_STATEMENT.sub(" ", text)):
         raise BridgeError(
-            f'the mapping {path} contains "{match[0].strip()}", but the installation is one transaction',
+            f'the mapping {path} contains "{" ".join(match[1].split())}", but the installation is one transaction',
             "Remove it.",
         )
-    return text
+    # What follows it is neither a part of its last statement nor of a comment.
+    return text if text.endswith(";\n") else f"{text}\n;\n"
 
 
 def _expanded(text: str) -> str:
