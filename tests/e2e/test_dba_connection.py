@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,15 +69,15 @@ async def test_service_file_and_password_file_do_as_well(example_database: Datab
 async def test_setting_comes_before_what_psql_takes(database: Database) -> None:
     database.execute(RESERVATION)
     nowhere = variables(database, PGHOST="nowhere.invalid", PGDATABASE="none", PGUSER="nobody", PGPASSWORD="wrong")
-    code, _, errors = await run_command("payload", "R", CDC_BRIDGE_DATABASE_URL=database.bridge_url, **nowhere)
-    assert (code, errors) == (0, "")
+    code, output, _ = await run_command("payload", "R", CDC_BRIDGE_DATABASE_URL=database.bridge_url, **nowhere)
+    assert (code, json.loads(output)["id"]) == (0, "R")
     named = {name: value for name, value in variables(database).items() if name == "PGPASSWORD"}
     given = {name: str(value) for name, value in conninfo_to_dict(database.url).items() if name != "password"}
     url = make_conninfo("", **given)
-    code, _, errors = await run_command(
+    code, output, _ = await run_command(
         "payload", "R", "--database-url", url, **nowhere | named, CDC_BRIDGE_DATABASE_URL="host=nowhere.invalid"
     )
-    assert (code, errors) == (0, "")
+    assert (code, json.loads(output)["id"]) == (0, "R")
 
 
 @pytest.mark.parametrize(
