@@ -132,8 +132,11 @@ async def test_changes_on_the_dashboard_are_noted_with_the_token_and_the_address
     await until(lambda: database.value(delivered), "it is delivered")
     await operator.send(f"/deliveries/default/{seq}/send")
     await until(lambda: database.value(delivered), "it is delivered again")
-    database.execute("update cdc_bridge.delivery set state = 'dead', next_attempt_at = null, failures = 11")
+    dead = "update cdc_bridge.delivery set state = 'dead', next_attempt_at = null, failures = 11"
+    database.execute(dead)
     await operator.send("/deliveries/send", [("delivery", f"default/{seq}")])
+    await until(lambda: database.value(delivered), "it is delivered once more")
+    database.execute(dead)
     await operator.send("/endpoints/default/resend", {"state": "dead"})
     entries = told(database, "dashboard")
     assert [(action, endpoint) for action, endpoint, _ in entries] == [

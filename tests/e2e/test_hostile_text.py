@@ -121,6 +121,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("conformance", f"https://{ID}", "--yes"),
         ("conformance", "https://localhost:1", "--secret-file", ID),
         ("run", "--config", ID),
+        ("mapping", "draft", "--table", ID),
         (ID,),
         ("check", f"--{ID}"),
         ("endpoint", ID),
