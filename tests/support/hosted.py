@@ -35,6 +35,8 @@ RESERVATIONS_EACH = 3
 """Of each restaurant at first; the last one is moved."""
 _WRITERS = 3
 _LONGEST_PAUSE_SECONDS = 0.05
+_MOST_AT_ONCE = 15
+"""Restaurants whose reservations one transaction changes. More write a million changes while daemons are killed."""
 _LOOK_AGAIN_SECONDS = 0.2
 _SHOWN = 10
 """Of what is wrong."""
@@ -222,7 +224,7 @@ class Hosted:
 
     async def _change_some(self, connection: AsyncConnection[TupleRow], chance: random.Random) -> None:
         commits = chance.random() < 0.9
-        at = chance.sample(range(self.restaurants), chance.choice((1, 1, 1, 1, 5, self.restaurants // 4)))
+        at = chance.sample(range(self.restaurants), chance.choice((1, 1, 1, 1, 5, _MOST_AT_ONCE)))
         kept = [f"R-{number}-{part}" for number in at for part in range(1, RESERVATIONS_EACH)]
         moved = [f"MOVED-{number}-{RESERVATIONS_EACH}" for number in at]
         parameters = {"to": chance.randrange(self.restaurants), "notes": "" if commits else _ROLLED_BACK}
