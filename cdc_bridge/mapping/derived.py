@@ -16,7 +16,6 @@ from cdc_bridge.mapping.expressions import (
     in_form,
     meaning,
     one_of,
-    quoted,
     says_unit,
 )
 from cdc_bridge.mapping.joins import RESERVATION, names_of
@@ -24,6 +23,7 @@ from cdc_bridge.mapping.sources import Sources
 from cdc_bridge.mapping.tables import context_of, prefixes_of, without_key_words
 from cdc_bridge.mapping.times import is_time_of_day, time_of_day
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, vocabulary, words_of
+from cdc_bridge.sql_names import quoted
 
 Chosen = MutableMapping[str, Source]
 """Sources by the key of the contract."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cdc_bridge.errors import NotFound, WrongUsage
 from cdc_bridge.mapping.catalogue import Catalogue, Table
 from cdc_bridge.mapping.derived import derive
-from cdc_bridge.mapping.expressions import TIMES, Source, in_form, literal, needs_zone, neutral, quoted
+from cdc_bridge.mapping.expressions import TIMES, Source, in_form, needs_zone, neutral
 from cdc_bridge.mapping.joins import CALL, CUSTOMER, RESERVATION, Join, Joins, join_to
 from cdc_bridge.mapping.sources import Sources
 from cdc_bridge.mapping.tables import (
@@ -26,6 +26,7 @@ from cdc_bridge.mapping.tables import (
     without_key_words,
 )
 from cdc_bridge.mapping.words import TAKEN_FROM, vocabulary, words_of
+from cdc_bridge.sql_names import literal, quoted
 from cdc_bridge.vendor.contract import column_forms
 
 _NEAR = 0.15

@@ -9,8 +9,8 @@ from itertools import count
 
 from cdc_bridge.escaping import escaped
 from cdc_bridge.mapping.draft import Draft, Line
-from cdc_bridge.mapping.expressions import literal, quoted
 from cdc_bridge.mapping.joins import CALL, CUSTOMER, RESERVATION, names_of, written
+from cdc_bridge.sql_names import literal, quoted
 from cdc_bridge.vendor.contract import schema
 
 _WIDTH = 120

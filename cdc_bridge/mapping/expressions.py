@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cdc_bridge.mapping.catalogue import Column
 from cdc_bridge.mapping.words import vocabulary, words_of
+from cdc_bridge.sql_names import literal
 
 INTEGERS = frozenset({"int2", "int4", "int8"})
 WHOLE_NUMBERS = INTEGERS | {"numeric"}
@@ -18,24 +18,6 @@ _PLAIN_TEXTS = frozenset({"text", "varchar", "name"})
 _KEYS = _PLAIN_TEXTS | {"uuid", "bpchar"} | WHOLE_NUMBERS
 _NO_TEXT = TIMES | RANGES | {"bytea", "bool", "date", "interval", "time", "money"}
 
-_SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
-_RESERVED = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        all analyse analyze and any array as asc asymmetric authorization binary both case cast check
-        collate collation column concurrently constraint create cross current_catalog current_date
-        current_role current_schema current_time current_timestamp current_user default deferrable desc
-        distinct do else end except false fetch for foreign freeze from full grant group having ilike in
-        initially inner intersect into is isnull join lateral leading left like limit localtime
-        localtimestamp natural not notnull null offset on only or order outer overlaps placing primary
-        references returning right select session_user similar some symmetric system_user table
-        tablesample then to trailing true union unique user using variadic verbose when where window
-        with
-        """,
-    )
-)
-"""Words that name no table, nor its alias, without quotes: those of ``pg_get_keywords()`` that are reserved."""
 _SHORT_FLAG = 6
 _HEX_KEY = 32
 _TRUE = frozenset(
@@ -43,18 +25,6 @@ _TRUE = frozenset(
 )
 _FALSE = frozenset(["", "-", *["f", "false", "n", "no", "0", "nein", "non", "off", "nao", "não", "nee"]])
 _TRUE_BEGINS = ("T", "Y", "1", "J", "S", "O", "V", "X")
-
-
-def quoted(name: str) -> str:
-    """Return an identifier as it is written in SQL."""
-    if _SIMPLE.fullmatch(name) and name not in _RESERVED:
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return a text as it is written in SQL."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import chain, count
 
 from cdc_bridge.mapping.catalogue import Catalogue, Column, ForeignKey, Table
-from cdc_bridge.mapping.expressions import INTEGERS, TEXTS, TIMES, is_flag, literal, one_of, quoted
+from cdc_bridge.mapping.expressions import INTEGERS, TEXTS, TIMES, is_flag, one_of
 from cdc_bridge.mapping.words import slug, vocabulary, words_of
+from cdc_bridge.sql_names import literal, quoted
 
 RESERVATION, CUSTOMER, CALL = "r", "c", "k"
 """Aliases."""

@@ -6,17 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from cdc_bridge.mapping.catalogue import Catalogue, Column, ForeignKey, Table
-from cdc_bridge.mapping.expressions import (
-    INTEGERS,
-    TEXTS,
-    TIMES,
-    WHOLE_NUMBERS,
-    Source,
-    fits,
-    is_flag,
-    quoted,
-    says_unit,
-)
+from cdc_bridge.mapping.expressions import INTEGERS, TEXTS, TIMES, WHOLE_NUMBERS, Source, fits, is_flag, says_unit
 from cdc_bridge.mapping.joins import (
     CALL,
     CUSTOMER,
@@ -33,6 +23,7 @@ from cdc_bridge.mapping.tables import (
     without_key_words,
 )
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Terms, vocabulary, words_of
+from cdc_bridge.sql_names import quoted
 
 OF_PARENT, OF_GRANDPARENT, OF_SEVERAL_ROWS, OF_PICKED_ROW = 0.97, 0.85, 0.9, 0.8
 """How much less likely a source is that stands farther away."""

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from cdc_bridge.mapping.catalogue import Column, ForeignKey, Table
-from cdc_bridge.mapping.expressions import (
-    INTEGERS,
-    TEXTS,
-    Source,
-    begins_with,
-    meaning,
-    one_of,
-    quoted,
-)
+from cdc_bridge.mapping.expressions import INTEGERS, TEXTS, Source, begins_with, meaning, one_of
 from cdc_bridge.mapping.joins import (
     CUSTOMER,
     FIRST,
@@ -32,6 +24,7 @@ from cdc_bridge.mapping.tables import (
     prefixes_of,
 )
 from cdc_bridge.mapping.words import TAKEN_FROM, vocabulary, words_of
+from cdc_bridge.sql_names import quoted
 
 SEVERAL = frozenset({"tables", "allergies", "codes", "vouchers", "promotion", "extras", "notes"})
 """Keys of text that may name several rows of another table."""

@@ -6,17 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cdc_bridge.mapping.catalogue import Column, ForeignKey, Table
-from cdc_bridge.mapping.expressions import (
-    INTEGERS,
-    RANGES,
-    TEXTS,
-    TIMES,
-    WHOLE_NUMBERS,
-    Source,
-    fits,
-    in_form,
-    quoted,
-)
+from cdc_bridge.mapping.expressions import INTEGERS, RANGES, TEXTS, TIMES, WHOLE_NUMBERS, Source, fits, in_form
 from cdc_bridge.mapping.joins import (
     CALL,
     CUSTOMER,
@@ -35,6 +25,7 @@ from cdc_bridge.mapping.tables import (
 )
 from cdc_bridge.mapping.times import by_kind, date_and_time
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, vocabulary, words_of
+from cdc_bridge.sql_names import quoted
 
 KEYS = frozenset({"id", "cust_id", "customer.id", "call.call_id"})
 """Keys of the tables, whose sources are known with the tables."""

@@ -6,14 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from cdc_bridge.mapping.catalogue import Column
-from cdc_bridge.mapping.expressions import (
-    TEXTS,
-    TIMES,
-    Source,
-    quoted,
-)
+from cdc_bridge.mapping.expressions import TEXTS, TIMES, Source
 from cdc_bridge.mapping.near import Near, Row
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Words, vocabulary, words_of
+from cdc_bridge.sql_names import quoted
 
 _SHORT_TIME = 8
 _LENGTHS_OF_DATES = {8, 10}

@@ -13,7 +13,8 @@ from cdc_bridge.mapping_check.payload_query import PayloadQuery
 from cdc_bridge.mapping_check.query_text import Item, QueryText, payloads_in
 from cdc_bridge.mapping_check.source import Edit
 from cdc_bridge.mapping_check.trial import Column, Probe, Rejection, Trial
-from cdc_bridge.mapping_check.values import casts, neutral, quoted
+from cdc_bridge.mapping_check.values import casts, neutral
+from cdc_bridge.sql_names import quoted
 from cdc_bridge.vendor.contract import is_written_in
 
 _KEYS_OF_OBJECTS = frozenset({"customer.id", "call.call_id"})

@@ -6,7 +6,7 @@ from cdc_bridge.mapping_check.examined_payload import ExaminedPayload
 from cdc_bridge.mapping_check.fault import Correction, Fault, Found
 from cdc_bridge.mapping_check.joins import Joined, column_in
 from cdc_bridge.mapping_check.source import Edit
-from cdc_bridge.mapping_check.values import quoted
+from cdc_bridge.sql_names import quoted
 
 
 async def join_faults(payload: ExaminedPayload) -> list[Found]:

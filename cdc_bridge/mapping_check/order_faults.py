@@ -7,7 +7,8 @@ from cdc_bridge.mapping_check.examined_payload import ExaminedPayload, fits
 from cdc_bridge.mapping_check.fault import Correction, Fault, Found
 from cdc_bridge.mapping_check.order import arrangement
 from cdc_bridge.mapping_check.trial import Rejection
-from cdc_bridge.mapping_check.values import guarded, neutral, quoted, without_null
+from cdc_bridge.mapping_check.values import guarded, neutral, without_null
+from cdc_bridge.sql_names import quoted
 
 
 async def order_faults(payload: ExaminedPayload) -> list[Found]:

@@ -28,7 +28,7 @@ from cdc_bridge.mapping_check.sql_faults import SqlFaults
 from cdc_bridge.mapping_check.syntax_faults import parenthesis_fault
 from cdc_bridge.mapping_check.trial import Probe, Rejection, Trial
 from cdc_bridge.mapping_check.type_faults import type_faults
-from cdc_bridge.mapping_check.values import quoted
+from cdc_bridge.sql_names import quoted
 
 _STAGES = (type_faults, null_faults, object_faults, join_faults, order_faults)
 

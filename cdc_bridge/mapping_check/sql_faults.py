@@ -18,7 +18,8 @@ from cdc_bridge.mapping_check.source import Edit
 from cdc_bridge.mapping_check.statement_faults import worded
 from cdc_bridge.mapping_check.syntax_faults import comma_fault, parenthesis_fault
 from cdc_bridge.mapping_check.trial import Rejection
-from cdc_bridge.mapping_check.values import neutral, operand, quoted
+from cdc_bridge.mapping_check.values import neutral, operand
+from cdc_bridge.sql_names import quoted
 
 _UNDEFINED_TABLE = "42P01"
 _UNDEFINED_COLUMN = "42703"

@@ -11,7 +11,7 @@ from cdc_bridge.mapping_check.lexer import Token, tokens_of
 from cdc_bridge.mapping_check.source import Edit, Source
 from cdc_bridge.mapping_check.statements import Argument, Call, Grant
 from cdc_bridge.mapping_check.trial import Rejection, Trial
-from cdc_bridge.mapping_check.values import quoted
+from cdc_bridge.sql_names import quoted
 
 _TABLE_OF = {"key": "reservations", "reservation_key": "related", "via": "reservations"}
 """For an argument that names a column: the argument that names its table."""

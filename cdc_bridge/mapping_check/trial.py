@@ -17,8 +17,8 @@ from psycopg.rows import TupleRow
 
 from cdc_bridge.errors import shortened
 from cdc_bridge.mapping_check.source import Source
-from cdc_bridge.mapping_check.values import quoted
 from cdc_bridge.queries import load_queries
+from cdc_bridge.sql_names import quoted
 
 _queries = load_queries(__name__)
 

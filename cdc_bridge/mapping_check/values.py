@@ -12,12 +12,6 @@ DEFAULT_ZONE = "Europe/London"
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _NEUTRAL = {"flag": "'F'", "count": "0", "amount": "0", "instant": "null::timestamptz"}
 _NULL = {"count": "null::integer", "amount": "null::numeric", "instant": "null::timestamptz"}
-_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-
-
-def quoted(name: str) -> str:
-    """Return a column's name as it is written behind "as"."""
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
 def zone_in(text: str) -> str:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from cdc_bridge.mapping.catalogue import Column
-from cdc_bridge.mapping.expressions import Source, in_form, literal, neutral, quoted
+from cdc_bridge.mapping.expressions import Source, in_form, neutral
+from cdc_bridge.sql_names import literal, quoted
 
 
 def source(type_: str, name: str = "x", **facts: object) -> Source:

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from cdc_bridge.mapping_check.order import arrangement
-from cdc_bridge.mapping_check.values import casts, neutral, operand, quoted, without_null, zone_in
+from cdc_bridge.mapping_check.values import casts, neutral, operand, without_null, zone_in
+from cdc_bridge.sql_names import quoted
 
 
 @pytest.mark.parametrize(
