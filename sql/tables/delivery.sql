@@ -8,8 +8,8 @@
 --   delivered   an attempt got a 2xx response
 --   superseded  a newer delivery of the same reservation succeeded, or covers this one (latest_only)
 --   dead        dead letter: the last attempt of the schedule failed
---   skipped     there was nothing to send; skip_reason says why. Such a row exists only if the reservation has another one
---               at the endpoint: what an endpoint never gets costs no row
+--   skipped     there was nothing to send; skip_reason says why. Such a row exists only if it was attempted, or if the
+--               reservation has another row at the endpoint: what an endpoint never gets costs none
 --                 deleted    the reservation was deleted
 --                 filtered   it is not in the endpoint's payload, or does not meet its conditions
 --                 event      the endpoint does not get such changes

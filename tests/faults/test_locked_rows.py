@@ -88,6 +88,7 @@ async def test_endpoints_of_a_daemon_that_ends_go_on_but_one_that_is_locked_unti
     database.execute(BOOKING, ("BEFORE",))
     await receiver.wait_for_delivered(1)
     await other.wait_for_delivered(1)
+    await until(lambda: database.value(RECORDED) == 2, "both are recorded")  # or they would be sent again
     async with database.connection(autocommit=False) as somebody:
         await somebody.execute(LOCK_ENDPOINT)
         if ends == "kill":
