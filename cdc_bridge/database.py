@@ -250,10 +250,17 @@ class Database:
                     raise statement_failed(error) from error
                 failures += 1
                 self._note_failure(error, by_loading=pool is self._loading_pool)
+                if isinstance(error, TimeoutError):
+                    await self._replace_connections()
                 await asyncio.sleep(RECONNECT.pause_seconds(failures, random.random()))
             else:
                 self._note_success()
                 return result
+
+    async def _replace_connections(self) -> None:
+        """Replace every session: where one fell silent, as behind a firewall that forgot it, each would cost a wait."""
+        for pool in (self._pool, self._loading_pool):
+            await pool.drain()
 
     async def _set_up(self, session: Session) -> None:
         await _set_up(session)
