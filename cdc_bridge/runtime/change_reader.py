@@ -154,6 +154,14 @@ class ChangeReader:
             leased.held = None
         self._holding.discard(leased)
 
+    def drop_all(self) -> None:
+        """Let go of all endpoints, once reading has ended. The daemon's position stays where it is."""
+        self._following.clear()
+        self._ahead.clear()
+        self._holding.clear()
+        self._to_catch_up.clear()
+        self._waiting_for_room.clear()
+
     async def run(self) -> None:
         """Read and hand over, until cancelled.
 

@@ -129,6 +129,14 @@ class SharedDelivering:
         """Forget an endpoint whose lease is released or lost."""
         self._reader.forget(leased)
 
+    def drop_all(self) -> None:
+        """Let go of all endpoints, once nothing is handed over any more.
+
+        Tasks that end with an exception keep this in memory until garbage is collected: many endpoints would be there
+        twice, as they are read anew meanwhile.
+        """
+        self._reader.drop_all()
+
     def look_at_schedule(self) -> None:
         """Read the retry schedules anew: somebody may have changed the delivery log."""
         self._retry_times.ask_for_all()

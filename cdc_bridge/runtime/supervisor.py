@@ -50,6 +50,9 @@ class Delivering(Protocol):
     def forget(self, leased: LeasedEndpoint) -> None:
         """Forget an endpoint whose lease is released or lost."""
 
+    def drop_all(self) -> None:
+        """Let go of all endpoints, once nothing is handed over any more."""
+
     def look_at_schedule(self) -> None:
         """Read the retry schedules anew: somebody may have changed the delivery log."""
 
@@ -233,6 +236,8 @@ class Supervisor:
         if self._shared_work is not None:
             await end([self._shared_work])
         delivering, self._delivering, self._registration = self._delivering, None, None
+        if delivering is not None:
+            delivering.drop_all()
         tasks: list[asyncio.Task[None]] = []
         for leased in self.leased:
             leased.stopping = True

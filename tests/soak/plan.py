@@ -16,7 +16,7 @@ _LARGEST_OUTAGE_PART = 0.01
 """Of the endpoints."""
 _KILLS_EVERY_SECONDS = 45.0
 _LONGEST_ABSENCE_SECONDS = 15.0
-_RESTARTS_EVERY_SECONDS = 300.0
+_RESTARTS_EVERY_SECONDS = 150.0
 _BEGINS, _ENDS = 0.05, 0.95
 """Parts of the whole time: before, all endpoints are leased; afterwards everything recovers."""
 STEADY, OTHER = 0, 1
@@ -105,8 +105,11 @@ def _kills(chance: random.Random, seconds: float) -> Iterator[Event]:
 
 
 def _restarts(chance: random.Random, seconds: float) -> Iterator[Event]:
-    for at in _times(chance, seconds, _RESTARTS_EVERY_SECONDS):
-        yield Restart(at, chance.choice(("fast", "immediate")))
+    # Spread evenly, as each takes memory for a moment: quarters with more and with fewer cannot be compared.
+    number = max(1, round(seconds / _RESTARTS_EVERY_SECONDS))
+    for part in range(number):
+        at = _BEGINS + (_ENDS - _BEGINS) * (part + chance.uniform(0.25, 0.75)) / number
+        yield Restart(at * seconds, chance.choice(("fast", "immediate")))
 
 
 def _duration(chance: random.Random, longest: float, seconds: float) -> float:

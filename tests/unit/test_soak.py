@@ -38,6 +38,15 @@ def test_one_daemon_is_left_alone_and_the_other_is_killed_to_the_end() -> None:
     assert max(kill.at for kill in kills if kill.daemon == OTHER) > 0.75 * SECONDS
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_memory_is_compared_with_a_quarter_that_has_as_many_restarts(seed: int) -> None:
+    restarts = [
+        event.at / SECONDS for event in plan(seed, SECONDS, endpoints=50, ports=20) if isinstance(event, Restart)
+    ]
+    second, last = (sum(start <= at < start + 0.25 for at in restarts) for start in (0.25, 0.75))
+    assert second >= last >= 2
+
+
 def body(version: int, reference: int = 7, notes: str = "") -> bytes:
     return orjson.dumps({"id": "R", "reference": reference, "duration": version, "notes": notes})
 

@@ -164,7 +164,7 @@ class ScriptedDelivering:
         self.problem_of_adding: Exception | None = None
         """Raised when endpoints are added."""
         self.schedule_looks = 0
-        self.running = self.closed = False
+        self.running = self.closed = self.dropped = False
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
@@ -193,6 +193,10 @@ class ScriptedDelivering:
         self.forgotten.append(leased)
         if leased.pipeline is not None:
             leased.pipeline.stop_following()
+
+    def drop_all(self) -> None:
+        assert not self.running
+        self.dropped = True
 
     def look_at_schedule(self) -> None:
         self.schedule_looks += 1

@@ -463,6 +463,30 @@ async def test_position_of_the_daemon_waits_for_an_endpoint_that_fell_behind_or_
 
 
 @in_virtual_time
+async def test_reader_that_has_ended_lets_go_of_all_endpoints_and_the_position_of_the_daemon_stays() -> None:
+    bench = Bench()
+    following, leaving, catching_up = bench.lease("a"), bench.lease("b"), bench.lease("c")
+    bench.reader.add([following, leaving])
+    await bench.settle()
+    following.follows = leaving.follows = True
+    bench.pipeline(following).full()
+    bench.log.commit("a", "b")
+    await bench.settle()
+    leaving.stopping = True
+    bench.reader.leave(leaving)
+    await bench.stop()
+    bench.reader.add([catching_up])
+    before = bench.shared.next()
+    bench.reader.drop_all()
+    assert bench.shared.next() == before
+    assert not bench.reader.following
+    held = [value for value in vars(bench.reader).values() if isinstance(value, dict | set)]
+    assert not [
+        one for one in (following, leaving, catching_up) for each in held if one in each or one.endpoint_id in each
+    ]
+
+
+@in_virtual_time
 async def test_endpoint_that_leaves_while_a_page_is_read_for_it_is_handed_over_nothing_and_waited_for() -> None:
     bench = Bench()
     leased, other = bench.lease("a"), bench.lease("a")

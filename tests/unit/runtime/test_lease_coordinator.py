@@ -213,6 +213,7 @@ async def test_daemon_that_lost_its_registration_leases_anew_under_another_one(d
     while not before.closed:
         await asyncio.sleep(0)
     assert not before.running
+    assert before.dropped
 
 
 async def test_leases_of_a_replaced_server_are_acquired_anew_once_requests_have_finished(daemon: Daemon) -> None:
