@@ -15,7 +15,7 @@ from cdc_bridge.database import one_connection
 from cdc_bridge.mapping.catalogue import Catalogue, read_catalogue, require_zone
 from cdc_bridge.mapping.draft import Draft, Named, ZoneNeeded, draft
 from cdc_bridge.mapping.draft_text import text_of
-from cdc_bridge.mapping.tables import NONE
+from cdc_bridge.mapping.named_tables import NONE
 
 
 def mapping_draft(

@@ -118,15 +118,46 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """What has rows and is no table by itself: a view, a materialized view, a foreign table or a partition."""
+
+    schema: str
+    name: str
+    kind: str
+    """What it is, in words."""
+    below: tuple[int, ...]
+    """What a view reads, or the table that a partition is of."""
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """All tables."""
 
     tables: Mapping[int, Table]
     """By their OID."""
+    others: Mapping[int, Other] = field(default_factory=dict)
+    """By their OID. No draft reads them, but somebody may name one."""
 
     def named(self, name: str) -> list[Table]:
         """Return the tables of a name, with its schema or without."""
         return [table for table in self.tables.values() if name in (str(table), table.name)]
+
+    def others_named(self, name: str) -> list[Other]:
+        """Return the others of a name."""
+        return [other for other in self.others.values() if name in (str(other), other.name)]
+
+    def tables_below(self, other: Other) -> list[Table]:
+        """Return the tables that something reads, through whatever views."""
+        found, left = dict[int, Table | None](), list(other.below)
+        while left:
+            oid = left.pop()
+            if oid not in found:
+                found[oid] = self.tables.get(oid)
+                left += self.others[oid].below if oid in self.others else ()
+        return [table for table in found.values() if table is not None]
 
     def children(self, of: Table) -> list[tuple[Table, ForeignKey]]:
         """Return the tables that refer to a table."""
@@ -167,6 +198,8 @@ async def read_catalogue(connection: AsyncConnection[TupleRow]) -> Catalogue:
     columns = await rows_by_table("catalogue_columns")
     keys = await rows_by_table("catalogue_keys")
     foreign = await rows_by_table("catalogue_foreign_keys")
+    cursor = await connection.execute(_queries["catalogue_others"])
+    others = await cursor.fetchall()
     return Catalogue(
         {
             oid: Table(
@@ -188,7 +221,8 @@ async def read_catalogue(connection: AsyncConnection[TupleRow]) -> Catalogue:
                 partitioned,
             )
             for oid, schema, name, comment, rows, partitioned in tables
-        }
+        },
+        {oid: Other(schema, name, kind, tuple(below)) for oid, schema, name, kind, below in others},
     )  # fmt: skip
 
 

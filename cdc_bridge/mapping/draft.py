@@ -14,9 +14,9 @@ from cdc_bridge.mapping.catalogue import Catalogue, Table
 from cdc_bridge.mapping.derived import derive
 from cdc_bridge.mapping.expressions import TIMES, Source, in_form, needs_zone, neutral
 from cdc_bridge.mapping.joins import CALL, CUSTOMER, RESERVATION, Join, Joins, join_to
+from cdc_bridge.mapping.named_tables import named_table
 from cdc_bridge.mapping.sources import Sources
 from cdc_bridge.mapping.tables import (
-    choose,
     context_of,
     is_restaurant,
     ranked,
@@ -97,7 +97,7 @@ def draft(catalogue: Catalogue, named: Named, zone: str | None, ask: Chooser | N
 
     Raises:
         NotFound: No table looks like reservations, or there is none of a name that was given.
-        WrongUsage: A name fits several tables.
+        WrongUsage: A name fits several tables, or none that can be meant.
         ZoneNeeded: ``zone`` is needed.
     """
     return _Drafter(with_undeclared_keys(catalogue), named, zone, ask).draft()
@@ -117,8 +117,9 @@ class _Drafter:
         self._catalogue = with_shards(self._catalogue, reservation)
         self._reservation = self._catalogue.tables[reservation.oid]
         self._joins = Joins(self._reservation)
-        self._customer = self._join("customer", CUSTOMER, self._named.customer, ())
-        self._call = self._join("call", CALL, self._named.call, (self._customer,))
+        roles: dict[str, Table | None] = {"reservation": self._reservation}
+        self._customer = roles["customer"] = self._join("customer", CUSTOMER, self._named.customer, roles)
+        self._call = self._join("call", CALL, self._named.call, roles)
         self._sources = Sources(self._catalogue, self._reservation, self._customer, self._call, self._joins)
         restaurant = self._restaurant()
         candidates = {name: self._sources.of(name, form) for name, form in self._forms.items()}
@@ -153,10 +154,12 @@ class _Drafter:
     def _reservations(self) -> tuple[Table, str]:
         likely = ranked("reservation", self._catalogue.tables.values())
         table: Table | None
-        if self._named.reservation is None and self._ask is not None and len(likely) > 1:
+        if self._named.reservation is not None:
+            table = named_table(self._catalogue, "reservation", self._named.reservation)
+        elif self._ask is not None and len(likely) > 1:
             table = likely[self._ask("Which table holds the reservations?", [str(each) for each in likely]) or 0]
         else:
-            table = choose(self._catalogue, "reservation", self._named.reservation, likely)
+            table = next(iter(likely), None)
         if table is None:
             raise NotFound("no table looks like one of reservations", self._remedy())
         if table.key is None:
@@ -176,14 +179,18 @@ class _Drafter:
         likely = [name for *_, name in sorted(timed, reverse=True)[:_MOST_TABLES]]
         return "Name it: --table SCHEMA.TABLE" + (f"; likely ones: {', '.join(likely)}" if likely else "")
 
-    def _join(self, role: str, alias: str, name: str | None, but: Sequence[Table | None]) -> Table | None:
-        near = ranked(role, [table for table in related(self._catalogue, self._reservation) if table not in but])
+    def _join(self, role: str, alias: str, name: str | None, others: Mapping[str, Table | None]) -> Table | None:
+        near = ranked(
+            role, [table for table in related(self._catalogue, self._reservation) if table not in others.values()]
+        )
         table: Table | None
-        if name is None and self._ask is not None and near:
+        if name is not None:
+            table = named_table(self._catalogue, role, name, others)
+        elif self._ask is not None and near:
             number = self._ask(f"Which table holds the {role}s?", [str(each) for each in near])
             table = None if number is None else near[number]
         else:
-            table = choose(self._catalogue, role, name, near)
+            table = next(iter(near), None)
         if table is None:
             return None
         join = join_to(self._catalogue, alias, table, self._reservation, RESERVATION)

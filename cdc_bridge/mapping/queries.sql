@@ -23,6 +23,33 @@ where c.relkind in ('r', 'p')
   and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
 order by n.nspname, c.relname
 
+-- name: catalogue_others
+-- What has rows and is not among those tables: schema, name, what it is, and what is below it, which is what a view reads, or
+-- the table that a partition is of.
+select
+  c.oid::bigint, n.nspname, c.relname,
+  case
+    when c.relispartition then 'partition'
+    else case c.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'foreign table' end
+  end,
+  case
+    when c.relispartition then array[pg_partition_root(c.oid)::oid::bigint]
+    else array(
+      select distinct d.refobjid::bigint
+      from pg_rewrite w
+      join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass
+      where w.ev_class = c.oid and d.refobjid <> c.oid
+    )
+  end
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where (c.relkind in ('v', 'm', 'f') or c.relkind in ('r', 'p') and c.relispartition)
+  and c.relpersistence <> 't'
+  and n.nspname not in ('pg_catalog', 'information_schema', 'cdc_bridge')
+  and n.nspname not like 'pg\_%%'
+  and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+order by n.nspname, c.relname
+
 -- name: catalogue_columns
 -- The columns of tables: table, name, type that it is based on, its kind, type as it is written, longest text, whether it
 -- is never null, comment, the labels of an enumeration, and whether its default is the current time. A type that

@@ -6,22 +6,15 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from cdc_bridge.did_you_mean import did_you_mean
-from cdc_bridge.errors import NotFound, WrongUsage
 from cdc_bridge.mapping.catalogue import Catalogue, Column, ForeignKey, Table
 from cdc_bridge.mapping.joins import is_between
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, Words, stems, vocabulary, words_of
-
-NONE = "none"
-"""In place of a table's name: there is none."""
 
 _A_COLUMN, _MOST_OF_COLUMNS, _ENOUGH_COLUMNS = 0.08, 0.5, 3
 """What each column that is recognised adds to the likeness of a table; what all add at most; what will do by itself."""
 _NAMED_BY_COLUMNS, _MANY_COLUMNS = 0.3, 4
 _A_ROW = 0.01
 _FEW, _MOST = 3, 0.6
-_SHOWN = 30
-"""Tables that an error names."""
 _NOT_THE_TABLE, _BETWEEN = 0.4, 0.3
 _COLUMNS_OF = {
     "reservation": [
@@ -89,37 +82,14 @@ def prefixes_of(table: Table) -> frozenset[str]:
     return _PREFIXES | frozenset([*words_of(table.schema), *name_words(table)[:-1]])
 
 
-def choose(catalogue: Catalogue, role: str, name: str | None, among: Iterable[Table]) -> Table | None:
-    """Return the table of a role: the one that somebody names, or the likeliest.
-
-    Raises:
-        NotFound: There is no table of that name.
-        WrongUsage: There are several.
-    """
-    if name is None:
-        return next(iter(ranked(role, among)), None)
-    if name == NONE:
-        return None
-    named = catalogue.named(name)
-    if not named:
-        tables = list(map(str, catalogue.tables.values()))
-        shown = ", ".join([*tables[:_SHOWN], *(["..."] if len(tables) > _SHOWN else [])])
-        known = [*tables, *(each.name for each in catalogue.tables.values())]
-        raise NotFound(f"there is no table {name}{did_you_mean(name, known)}", f"Tables: {shown}")
-    if len(named) > 1:
-        raise WrongUsage(f"there are several tables {name}: write {' or '.join(map(str, named))}")
-    return named[0]
-
-
 def with_undeclared_keys(catalogue: Catalogue) -> Catalogue:
     """Add the foreign keys that nobody declared, where a column's name and type say which table it refers to."""
     keyed = _Keyed(catalogue.tables.values())
-    return Catalogue(
-        {
-            oid: replace(table, foreign_keys=(*table.foreign_keys, *_undeclared(table, keyed)))
-            for oid, table in catalogue.tables.items()
-        }
-    )
+    tables = {
+        oid: replace(table, foreign_keys=(*table.foreign_keys, *_undeclared(table, keyed)))
+        for oid, table in catalogue.tables.items()
+    }
+    return replace(catalogue, tables=tables)
 
 
 class _Keyed:
@@ -239,7 +209,7 @@ def with_shards(catalogue: Catalogue, reservation: Table) -> Catalogue:
         beside = [other.schema for other in _twins(catalogue, table)] if table.schema == reservation.schema else []
         shards = (table.schema, *beside) if set(schemas) == {table.schema, *beside} else ()
         found[oid] = replace(table, shards=shards)
-    return Catalogue(found)
+    return replace(catalogue, tables=found)
 
 
 def _twins(catalogue: Catalogue, table: Table) -> list[Table]:

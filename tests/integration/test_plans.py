@@ -300,7 +300,7 @@ read_alert claim_alert note_alert failing_alert
 expired_secrets clear_expired_secrets prune_idempotency_keys
 audit_entries append_audit access_token_version access_tokens note_token_uses number_of_named_tokens
 add_token list_tokens remove_token add_portal_token remove_portal_token
-catalogue_tables catalogue_columns catalogue_keys catalogue_foreign_keys catalogue_checks time_zones
+catalogue_tables catalogue_others catalogue_columns catalogue_keys catalogue_foreign_keys catalogue_checks time_zones
 has_related changed_rows draw_change_numbers append_related related_waiting related_keys lost_related erase
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())
