@@ -46,10 +46,26 @@ class ExaminedPayload:
         return self.query.text_of(tokens)
 
     def rewritten(
-        self, item: Item, column: Column, problem: str, value: str | None, *, allowable: bool = True
+        self,
+        item: Item,
+        column: Column,
+        problem: str,
+        value: str | None,
+        *,
+        allowable: bool = True,
+        is_certain: bool = True,
     ) -> Found:
-        """Return a fault of a column with the expression to write instead; ``None``: nobody can tell."""
-        correction = Correction.NONE if value is None else Correction.WRITE
+        """Return a fault of a column.
+
+        Args:
+            item: Its item.
+            column: The column.
+            problem: What is wrong with it.
+            value: The expression to write instead; ``None``: nobody can tell.
+            allowable: Whether it can be allowed.
+            is_certain: Whether that is what to write; otherwise it lets the search go on.
+        """
+        correction = Correction.WRITE if value is not None and is_certain else Correction.NONE
         place = self.query.source.place(item.start)
         fault = Fault(place, problem, column.name, not allowable, correction)
         edits: tuple[Edit, ...] = ()

@@ -1,9 +1,9 @@
 """Everything that is wrong with one ``define_payload`` of a mapping file.
 
 The stages follow one another; each reports all that it finds, and is reached once those before find nothing: SQL that
-PostgreSQL rejects, columns that cannot be written as JSON, and then the contract: types, nulls, objects, joins, order
-and missing keys. Every fault comes with the edit that corrects it, or that lets the search go on behind it; then the
-statement is examined again with these edits.
+PostgreSQL rejects, columns that cannot be written as JSON, and then the contract: types, texts, nulls, objects, joins,
+order and missing keys. Every fault comes with the edit that corrects it, or that lets the search go on behind it; then
+the statement is examined again with these edits.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from cdc_bridge.mapping_check.query_text import unbalanced
 from cdc_bridge.mapping_check.source import Edit, Source
 from cdc_bridge.mapping_check.sql_faults import SqlFaults
 from cdc_bridge.mapping_check.syntax_faults import parenthesis_fault
+from cdc_bridge.mapping_check.text_faults import text_faults
 from cdc_bridge.mapping_check.trial import Probe, Rejection, Trial
 from cdc_bridge.mapping_check.type_faults import type_faults
 from cdc_bridge.sql_names import quoted
 
-_STAGES = (type_faults, null_faults, object_faults, join_faults, order_faults)
+_STAGES = (type_faults, text_faults, null_faults, object_faults, join_faults, order_faults)
 
 
 class PayloadFaults:

@@ -80,6 +80,16 @@ select (
 -- What follows for each table that the expression names: no row is read, all columns are null.
  cross join (select (null::public.table_of_e_res).*) as its_alias
 
+-- name: text_of
+-- The text that an expression makes, in one row.
+select (
+-- The expression stands here.
+)::text from (select) as one
+
+-- name: row_of_values
+-- What follows for each table that the expression names: no row is read, each column that it names has a value of ours.
+ cross join (select null as its_column) as its_alias
+
 -- name: tables_of_e_res
 -- Schemas and names of all tables and views but PostgreSQL's and ours.
 select n.nspname::text, c.relname::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname)

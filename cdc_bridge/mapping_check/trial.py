@@ -2,12 +2,13 @@
 
 What the owner of e-Res's tables put behind their names must not run in a DBA's session. So a query is made a temporary
 view, which is rolled back at once: that parses it, and neither plans nor runs it. Only an expression that calls nothing
-but PostgreSQL's own functions is evaluated, over nulls, to learn whether it can be null.
+but PostgreSQL's own functions is evaluated: over nulls, to learn whether it can be null, and over values of ours, to
+learn what text it makes of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -127,14 +128,35 @@ class Trial:
             query += "\n" + _queries["missing_row"].replace("public.table_of_e_res", name).replace(
                 "its_alias", quoted(alias)
             )
+        found = await self._evaluated(query)
+        return None if found is None else bool(found)
+
+    async def text_of(self, expression: str, values: Mapping[str, Mapping[str, str]]) -> str | None:
+        """Return the text of an expression over values of ours; ``None``: it is null, or nobody can tell.
+
+        Args:
+            expression: It has been probed, and calls only functions of PostgreSQL.
+            values: By alias and column, as SQL; all columns that the expression names are among them.
+        """
+        query = _queries["text_of"].replace("-- The expression stands here.", expression)
+        for alias, columns in values.items():
+            row = ", ".join(f"{value} as {quoted(column)}" for column, value in columns.items())
+            query += "\n" + _queries["row_of_values"].replace("null as its_column", row).replace(
+                "its_alias", quoted(alias)
+            )
+        found = await self._evaluated(query)
+        return None if found is None else str(found)
+
+    async def _evaluated(self, query: str) -> object:
+        """Return the one value of a query; ``None``: it is null, or there is not one."""
         try:
             async with self._undone():
                 cursor = await self.connection.execute(query.encode())
-                rows_found = await cursor.fetchall()
+                rows = await cursor.fetchall()
         except psycopg.Error as error:
             self._rejection(error)
             return None
-        return bool(rows_found[0][0]) if len(rows_found) == 1 else None
+        return rows[0][0] if len(rows) == 1 else None
 
     @asynccontextmanager
     async def _undone(self) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ bridge really sends, and validate every body that any test receives against the 
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -100,6 +101,12 @@ def column_forms() -> dict[str, str]:
 def is_written_in(form: str, type_: str) -> bool:
     """Return whether a column's type is, or may be, written in a form of the schema."""
     return type_ in _FITTING[form]
+
+
+def is_text_in(form: str, text: str) -> bool:
+    """Return whether a text, as it is sent, is a value of a form of the schema that has texts."""
+    value = schema()["$defs"].get(form, {})
+    return re.search(value.get("pattern", ""), text) is not None and text in value.get("enum", [text])
 
 
 def form_in_contract(value: dict[str, Any]) -> str:

@@ -65,6 +65,14 @@ KINDS = {
         a_line("r.adults"), a_line("r.status as adults"), "adults is text, not count",
         "nullif(r.status, '')::integer as adults,", "adults",
     ),
+    "number cast to text for a key": Kind(
+        a_line("r.cust_id"), a_line("coalesce(r.reference::text, '') as cust_id"),
+        "cust_id is text such as '1', not keyOrNone", "r.reference as cust_id,", "cust_id",
+    ),
+    "number cast to text for a flag": Kind(
+        a_line("r.requested"), a_line("cast(r.wheelchair as text) as requested"),
+        "requested is text such as '1', not flag", "(r.wheelchair <> 0) as requested,", "requested",
+    ),
     "time without a zone": Kind(
         a_line("r.datetime"), a_line("r.datetime::timestamp as datetime"),
         'column "datetime" is of type timestamp without time zone, which cannot be written as JSON',
@@ -466,6 +474,67 @@ async def test_columns_of_a_star_are_written_one_by_one(database: Database, tmp_
     assert await examined(database, found.corrected, tmp_path) == NOTHING
 
 
+OTHER_TYPES = """
+alter table reservations add number bigint not null default 0, add code numeric(10, 0) not null default 0,
+  add uid uuid not null default gen_random_uuid(), add yes boolean not null default true
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "expression", "text", "fix"),
+    [
+        ("cust_id", "r.number::text", "'1'", "r.number as cust_id,"),
+        ("cust_id", "'G' || r.number", "'G1'", "r.number as cust_id,"),
+        ("cust_id", "r.code::varchar(32)", "'1'", "r.code as cust_id,"),
+        ("cust_id", "r.uid::text", "'5d9db746-4f1e-447a-93d3-9450253c67b2'", "r.uid as cust_id,"),
+        ("cust_id", "md5(r.number::text)", "'c4ca4238a0b923820dcc509a6f75849b'", "r.number as cust_id,"),
+        ("cust_id", "r.number || '-' || r.code", "'1-1'", ""),
+        ("cust_id", "'920'", "'920'", ""),
+        ("web", "r.yes::text", "'true'", "r.yes as web,"),
+        ("web", "case when r.yes then 'Y' else 'N' end", "'Y'", ""),  # It may say the opposite of the column.
+        ("web", "'N'", "'N'", ""),
+    ],
+)
+async def test_text_that_is_no_key_and_no_flag_is_a_fault(
+    key: str, expression: str, text: str, fix: str, database: Database, tmp_path: Path
+) -> None:
+    database.execute(OTHER_TYPES)
+    wrong = SHIPPED.replace(f"  r.{key},\n", f"  {expression} as {key},\n")
+    # What only the author can correct does not hide what comes after it.
+    found = await examined(database, wrong.replace("r.high_chair,", "null::int as high_chair,"), tmp_path)
+    is_text = "is the text" if expression.endswith("'") and "r." not in expression else "is text such as"
+    form = {"cust_id": "keyOrNone", "web": "flag"}[key]
+    (problem, _) = found.problems
+    assert [each.problem for each in found.problems] == [
+        f"{key} {is_text} {text}, not {form}", "high_chair may be null, which the contract does not allow"
+    ]  # fmt: skip
+    assert (problem.key, problem.rejected, problem.text.strip()) == (key, False, fix)
+    assert found.not_allowed([key, "high_chair"]) == ()
+    assert (found.corrected is None) == (fix == "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "upper(md5(r.number::text)) as cust_id",
+        "lpad(r.number::text, 32, '0') as cust_id",
+        "upper(replace(r.uid::text, '-', '')) as cust_id",
+        "case r.number when 5 then '5D9DB7464F1E447A93D39450253C67B2' else '' end as cust_id",
+        "r.number as cust_id",
+        "r.uid as cust_id",
+        "r.notes || r.number as cust_id",  # Nobody knows what the notes are.
+        "case r.number when 1 then 'T' else 'F' end as web",
+        "case when r.yes then 'T' else 'F' end as web",
+        "r.yes::text as notes",
+    ],
+)
+async def test_text_that_is_as_the_contract_has_it_is_right(line: str, database: Database, tmp_path: Path) -> None:
+    database.execute(OTHER_TYPES)
+    text = SHIPPED.replace(f"  r.{line.rpartition(' ')[2]},\n", f"  {line},\n")
+    assert text != SHIPPED
+    assert await examined(database, text, tmp_path) == NOTHING
+
+
 async def test_file_without_a_payload_is_no_mapping(example_database: Database, tmp_path: Path) -> None:
     found = await examined(example_database, "select 1;", tmp_path)
     assert reported(found.problems) == ['1: the mapping does not define the payload "reservation"']
@@ -487,6 +556,7 @@ async def test_nothing_of_e_res_is_run_and_no_row_is_read(database: Database, tm
     text = text.replace("  r.notes,", "  public.trap('x') as notes,").replace(
         "  r.adults,", "  public.trap('3') as adults,"
     )
+    text = text.replace("  r.cust_id,", "  public.trap(r.reference::text) as cust_id,")
     found = await examined(database, text, tmp_path)
     assert reported(found.problems) == ["64: adults is text, not count"]
     assert database.value("select is_called from public.runs") is False
