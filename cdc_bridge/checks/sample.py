@@ -64,6 +64,8 @@ class Sample:
     """Reservations that cannot be loaded, by the reason."""
     search_problem: str | None = None
     """Why the table was not searched for more reservations."""
+    timed_out: bool = False
+    """Whether there was no time to search for more."""
     error: BridgeError | None = None
     """Why there is no sample, or no more of it."""
 
@@ -90,13 +92,20 @@ class Sample:
         if any(problems):
             remedy = "Correct the mapping, or the data. To see a body and what is wrong with it: cdc-bridge payload ID"
             return failed(NAME, ", ".join([told, *filter(None, problems)]), remedy)
+        if not self.bodies and self.timed_out:
+            return warning(
+                NAME,
+                f'payload "{self.payload}": no reservation that an endpoint gets was found in time',
+                "Check again once one has changed: those that changed last are looked at first.",
+            )
         if not self.bodies:
             return warning(
                 NAME,
                 f'payload "{self.payload}": there is no reservation that an endpoint gets',
                 "Check again once there is one.",
             )
-        return ok(NAME, f"{told}, as {'the contract' if self.payload == RESERVATION else 'its schema'} has them")
+        told += f", as {'the contract' if self.payload == RESERVATION else 'its schema'} has them"
+        return ok(NAME, told + "; more were not found in time" * self.timed_out)
 
     @property
     def details(self) -> list[tuple[str, Tally]]:
@@ -121,6 +130,7 @@ class Sample:
                 {"reason": why, "count": tally.count, "ids": tally.ids} for why, tally in self.unreadable.items()
             ],
             "search_problem": self.search_problem,
+            "timed_out": self.timed_out,
             "problem": self.error.problem if self.error is not None else None,
         }
 
@@ -149,7 +159,7 @@ async def sample_payloads(
         on_progress(done, total, payload)
         try:
             validator, selected = await _prepare(database_url, payload, several, number)
-            sample.search_problem = selected.problem
+            sample.search_problem, sample.timed_out = selected.problem, selected.timed_out
             async for loaded in _loaded(database_url, payload, selected.reservation_ids):
                 sample.add(loaded, validator)
                 done += len(loaded.reservations) + len(loaded.unreadable)

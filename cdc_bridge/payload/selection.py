@@ -2,6 +2,9 @@
 
 Half of them are those that changed last, and the other half are the first ones by their key: the oldest where keys are
 numbers that grow, any others where they are random.
+
+A table of millions may have none that an endpoint gets. So each search ends after some seconds: of what changed last,
+and of the table, by each endpoint that it is searched for.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from dataclasses import dataclass
 from time import monotonic
 
 import psycopg
+from psycopg import errors
 
-from cdc_bridge.database import condition_of
+from cdc_bridge.database import condition_of, limit_loading
 from cdc_bridge.errors import PayloadInvalid
 from cdc_bridge.model import ReservationId
 from cdc_bridge.payload.column_values import Texts
@@ -32,7 +36,9 @@ _AT_ONCE = 200
 _CHANGES_FOR_EACH = 4
 """Changes that are looked at for each reservation: many change several times, or are for no endpoint."""
 _FEW = 5
-"""Subscriptions for each of which the table is searched."""
+"""Subscriptions for each of which the table is searched by its conditions, as an index may serve them; more of them are
+looked for in its rows, one after another."""
+_LONGEST_SEARCH_SECONDS = 5.0
 
 _Conditions = Sequence[CanonicalCondition]
 
@@ -44,6 +50,8 @@ class Selection:
     reservation_ids: Sequence[ReservationId]
     problem: str | None = None
     """Why the table could not be searched for more: a row makes the search fail."""
+    timed_out: bool = False
+    """Whether there may be more: there was no time to search further."""
 
 
 async def select_reservations(
@@ -63,22 +71,22 @@ async def select_reservations(
     (payload,) = {subscription.payload for subscription in subscriptions}
     fitting = await _fitting(connection, subscriptions)
     wants_all = any(not subscription.conditions for subscription in fitting)
-    wanted = _WantedReservations(loading, payload, () if wants_all else fitting)
-    newest = await wanted.first_of(await _last_changed(connection, _CHANGES_FOR_EACH * number), number)
+    await limit_loading(loading)
+    search = _Search(loading, payload, () if wants_all else fitting)
+    newest = await search.first_of(await _last_changed(connection, _CHANGES_FOR_EACH * number), number, _until())
     selected = dict.fromkeys(newest[: -(-number // 2)])
-    searched = [Subscription(payload)] if wants_all or len(fitting) > _FEW else fitting
-    problem = None
-    for subscription in searched:
-        try:
-            page = await ReservationKeys(None, subscription).next_page(loading, number)
-        except psycopg.Error as error:
-            if loading.closed:
-                raise
-            problem = condition_of(error)
-        else:
-            selected |= dict.fromkeys(await wanted.first_of(page, -(-number // len(searched))))
+    if wants_all or len(fitting) > _FEW:
+        selected |= dict.fromkeys(await search.first_in_table(Subscription(payload), number))
+    else:
+        for subscription in fitting:
+            selected |= dict.fromkeys(await search.first_in_table(subscription, -(-number // len(fitting))))
     # The rest of the newest ones comes last: it is there if the table has too few others.
-    return Selection(list(selected | dict.fromkeys(newest))[:number], problem)
+    found = list(selected | dict.fromkeys(newest))[:number]
+    return Selection(found, search.problem, search.timed_out and len(found) < number)
+
+
+def _until() -> float:
+    return monotonic() + _LONGEST_SEARCH_SECONDS
 
 
 async def _fitting(connection: Session, subscriptions: Collection[Subscription]) -> Collection[Subscription]:
@@ -94,8 +102,8 @@ async def _last_changed(connection: Session, limit: int) -> list[ReservationId]:
     return list(dict.fromkeys([ReservationId(id_) for (id_,) in await cursor.fetchall()]))
 
 
-class _WantedReservations:
-    """Finds those of some reservations that meet the conditions of one subscription or another, however many there are.
+class _Search:
+    """Finds reservations that meet the conditions of one subscription or another, however many there are.
 
     Whoever has several conditions is found by the first one.
     """
@@ -112,13 +120,43 @@ class _WantedReservations:
         self._shape = CurrentShape(payload, KnownConditions())
         self._subscriptions = subscriptions
         self._indexed: tuple[Shape, Mapping[tuple[str, str | None], Sequence[_Conditions]]] | None = None
+        self.problem: str | None = None
+        """Why the table could not be searched."""
+        self.timed_out = False
+        """Whether a search ended early."""
 
-    async def first_of(self, reservation_ids: Sequence[ReservationId], number: int) -> list[ReservationId]:
+    async def first_in_table(self, subscription: Subscription, number: int) -> list[ReservationId]:
+        """Return the first reservations of the table that a subscription selects and that are wanted."""
+        keys, until, found = ReservationKeys(None, subscription), _until(), list[ReservationId]()
+        while len(found) < number and not keys.at_end:
+            if monotonic() > until:
+                self.timed_out = True
+                break
+            try:
+                page = await keys.next_page(self._loading, max(number, _AT_ONCE))
+            except errors.QueryCanceled:
+                self.timed_out = True
+                break
+            except psycopg.Error as error:
+                if self._loading.closed:
+                    raise
+                self.problem = condition_of(error)
+                break
+            found += await self.first_of(page, number - len(found), until)
+        return found
+
+    async def first_of(
+        self, reservation_ids: Sequence[ReservationId], number: int, until: float
+    ) -> list[ReservationId]:
         """Return the first of some reservations that are wanted; one of which that is unknown is among them."""
         found: list[ReservationId] = []
         for start in range(0, len(reservation_ids), _AT_ONCE):
-            if len(found) < number:
-                found += await self._wanted(reservation_ids[start : start + _AT_ONCE])
+            if len(found) >= number:
+                break
+            if monotonic() > until:
+                self.timed_out = True
+                break
+            found += await self._wanted(reservation_ids[start : start + _AT_ONCE])
         return found[:number]
 
     async def _wanted(self, reservation_ids: Sequence[ReservationId]) -> Sequence[ReservationId]:

@@ -57,7 +57,15 @@ async def test_bodies_that_are_as_the_contract_has_them_pass(database: Database,
     code, told = await checked(database, "500", **bridges.settings)
     assert (code, told["ok"], verdicts(told)) == (0, True, ["ok"])
     assert told["samples"] == [
-        {"payload": "reservation", "bodies": 3, "faults": [], "not_loaded": [], "search_problem": None, "problem": None}
+        {
+            "payload": "reservation",
+            "bodies": 3,
+            "faults": [],
+            "not_loaded": [],
+            "search_problem": None,
+            "timed_out": False,
+            "problem": None,
+        }
     ]
     _, told = await checked(database, "2")
     assert told["samples"][0]["bodies"] == 2
