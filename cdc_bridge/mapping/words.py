@@ -126,13 +126,9 @@ class _Index:
                 self._by_beginning.setdefault(joined[:end], []).append(term)
         self._longest = max(map(len, self._by_words), default=0)
 
-    def has(self, *names: Words) -> bool:
-        """Return whether one of some names is that of a term."""
-        return any("".join(name) in self._by_text for name in names)
-
-    def near(self, name: Words, own: Words, comment: Words) -> set[Words]:
-        """Return the terms whose likeness may be more than none."""
-        found = {*self._by_text.get("".join(name), ()), *self._by_text.get("".join(own), ())}
+    def near(self, own: Words, comment: Words) -> set[Words]:
+        """Return the terms that may be a part of a name, or of what is said of it."""
+        found = set[Words]()
         if len(own) == 1:
             found.update(self._by_beginning.get(own[0], ()))
         for words in (own, comment):
@@ -149,7 +145,10 @@ class Terms:
     """Names of one thing."""
 
     names: tuple[Words, ...]
-    weak: tuple[Words, ...] = ()
+    weak: tuple[Words, ...]
+    whole: frozenset[str]
+    """The names without blanks: the stems of their words, and the stem of them as one word, such as lastname."""
+    weak_whole: frozenset[str]
 
     def likeness(self, name: Words, context: Collection[str] = (), comment: Words = ()) -> float:
         """Return how well a name fits, from 0 to 1.
@@ -160,13 +159,17 @@ class Terms:
             comment: What is said of it.
         """
         own = _without(name, context)
-        names, weak = self._names.near(name, own, comment), self._weak.near(name, own, ())
-        strong = max((_likeness(term, name, own, comment) for term in names), default=0.0)
-        return max(strong, _WEAK * max((_likeness(term, name, own, ()) for term in weak), default=0.0))
+        strong = _likeness_of_whole(self.whole, name, own) or max(
+            (_likeness_of_part(term, own, comment) for term in self._names.near(own, comment)), default=0.0
+        )
+        weak = _likeness_of_whole(self.weak_whole, name, own) or max(
+            (_likeness_of_part(term, own, ()) for term in self._weak.near(own, ())), default=0.0
+        )
+        return max(strong, _WEAK * weak)
 
     def says(self, name: Words, context: Collection[str] = ()) -> bool:
         """Return whether a name is one of these, so that its likeness is more than ``SURE``."""
-        return self._names.has(name, _without(name, context))
+        return _likeness_of_whole(self.whole, name, _without(name, context)) > 0
 
     @cached_property
     def _names(self) -> _Index:
@@ -179,7 +182,13 @@ class Terms:
 
 def terms(names: Iterable[str], weak: Iterable[str] = ()) -> Terms:
     """Return terms for names as a person writes them."""
-    return Terms(tuple(dict.fromkeys(map(words_of, names))), tuple(dict.fromkeys(map(words_of, weak))))
+    several = [tuple(each) for each in (names, weak)]
+    of_names, of_weak = (tuple(dict.fromkeys(map(words_of, each))) for each in several)
+    return Terms(of_names, of_weak, *map(_whole, several))
+
+
+def _whole(names: Iterable[str]) -> frozenset[str]:
+    return frozenset("".join(words_of(each)) for name in names for each in (name, name.replace(" ", "")))
 
 
 def _without(name: Words, context: Collection[str]) -> Words:
@@ -189,18 +198,19 @@ def _without(name: Words, context: Collection[str]) -> Words:
     return name[first:]
 
 
-def _likeness(term: Words, name: Words, own: Words, comment: Words) -> float:
-    joined = "".join(term)
-    if joined == "".join(name):
+def _likeness_of_whole(whole: Collection[str], name: Words, own: Words) -> float:
+    if "".join(name) in whole:
         return _EXACT
-    if joined == "".join(own):
-        return _WITHOUT_CONTEXT
+    return _WITHOUT_CONTEXT if "".join(own) in whole else 0.0
+
+
+def _likeness_of_part(term: Words, own: Words, comment: Words) -> float:
     if len(term) == 1 and term[0] in _common():
         return 0.0
-    return _likeness_of_part(term, own) or _likeness_of_comment(term, comment)
+    return _likeness_within(term, own) or _likeness_of_comment(term, comment)
 
 
-def _likeness_of_part(term: Words, own: Words) -> float:
+def _likeness_within(term: Words, own: Words) -> float:
     joined = "".join(term)
     if _contains(own, term):
         return max(

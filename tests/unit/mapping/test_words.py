@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tomllib
+from importlib.resources import files
+
 import pytest
 
 from cdc_bridge.mapping.words import SURE, TAKEN_FROM, slug, terms, vocabulary, words_of
@@ -75,6 +78,15 @@ def test_name_of_fillers_alone_keeps_a_word() -> None:
 )
 def test_column_is_recognised(key: str, name: str, comment: str) -> None:
     assert vocabulary().keys[key].likeness(words_of(name), (), words_of(comment) if comment else ()) >= TAKEN_FROM
+
+
+@pytest.mark.parametrize("key", sorted(vocabulary().keys))
+def test_name_without_a_gap_is_recognised(key: str) -> None:
+    """PostgreSQL makes lastname of LastName without quotes."""
+    known = tomllib.loads(files("cdc_bridge.mapping").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
+    terms_ = vocabulary().keys[key]
+    for name in [*known["keys"][key].get("names", ()), *known["keys"][key].get("weak", ())]:
+        assert terms_.likeness(words_of(name.replace(" ", ""))) >= TAKEN_FROM, name
 
 
 @pytest.mark.parametrize(
