@@ -39,6 +39,7 @@ COLUMNS = {
     "Tables and columns have other names": {"id": "booking_number", "adults": "covers"},
 }
 """Where the announcement's keys go in a case whose columns have other names."""
+WHOLE_NAME = "Graham Murt"
 LARGE = "select relname::text from pg_class where relkind = 'r' and reltuples > 1000"
 LOGGED = "select reservation_id, operation::text from cdc_bridge.change order by seq"
 
@@ -85,7 +86,7 @@ def example_in(database: Database, table: str, columns: dict[str, str]) -> None:
     """Book the announcement's example, as far as the tables of the case have columns for it."""
     booking = example()
     with psycopg.connect(database.url, autocommit=True) as connection:
-        insert(connection, "public.customers", booking["customer"])
+        insert(connection, "public.customers", booking["customer"] | {"name": WHOLE_NAME})
         if database.value("select to_regclass('public.calls') is not null"):
             insert(connection, "public.calls", booking["call"])
         row = {columns.get(key, key): value for key, value in booking.items() if key not in {"customer", "call"}}
@@ -126,6 +127,8 @@ async def install_mapping(database: Database, mapping: str, file: Path) -> None:
 def expected(case: Case) -> dict[str, Any]:
     """Return the announcement's JSON as the case has it."""
     booking = example()
+    if case.title == "The whole name of a guest is in one column":
+        return booking | {"customer": booking["customer"] | {"firstname": "", "surname": WHOLE_NAME}}
     if case.title == "Keys are integers":
         return {key: booking["reference"] if key == "id" else value for key, value in booking.items()}
     if case.title == "No telephone calls are kept":
@@ -208,11 +211,24 @@ async def test_guide_has_the_cases_that_it_ought_to_have() -> None:
         "Flags are yes and no, or 1 and 0",
         "Times are local, without a time zone",
         "Tables and columns have other names",
+        "The whole name of a guest is in one column",
         "Rooms and meals have tables of their own",
         "No telephone calls are kept",
         "The reservations table is partitioned",
         "Reservations stand in two schemas",
     ]
+
+
+async def test_whole_name_is_drafted_and_split_as_the_guide_says(example_database: Database) -> None:
+    (case,) = (case for case in cases() if case.title == "The whole name of a guest is in one column")
+    example_database.execute(case.e_res)
+    code, drafted, _ = await run_command("mapping", "draft", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert code == 0
+    assert '  null::text as "customer.firstname",  -- TODO' in drafted
+    assert '  c.name as "customer.surname",\n' in drafted
+    ((written, *parts),) = re.findall(r"of `(.*?)` the surname is `(.*?)`, and the first\s+name `(.*?)`", GUIDE)
+    names = f"select {', '.join(parts)} from (select %s) as c (name)"
+    assert example_database.execute(names, (written,)) == [("Murt", "Graham")]
 
 
 @pytest.mark.parametrize(
