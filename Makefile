@@ -42,7 +42,7 @@ test-unit: $(READY)  ## Run the unit tests (no database; under a minute)
 test: $(READY)  ## Run the tests, or some: make test TESTS="tests/integration/capture -k position"
 	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),-n $(WORKERS) --dist worksteal -m "$(MARKERS)")
 
-test-faults: $(READY)  ## Run the fault tests at full length (about 20 minutes)
+test-faults: $(READY)  ## Run the fault tests at full length (about an hour on two cores)
 	@CDC_BRIDGE_TEST_LENGTH=long $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),tests/faults tests/unit -n 2 --dist worksteal)
 
 test-matrix: $(READY)  ## Run the database tests on PostgreSQL 15 to 18, and 19 if there is one: VERSIONS="15 18" TESTS="tests/e2e"
