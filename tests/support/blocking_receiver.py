@@ -45,16 +45,18 @@ class BlockingReceiver:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            connection.settimeout(PATIENCE_SECONDS)
+        connection.settimeout(PATIENCE_SECONDS)
+        with self._tls.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=False
+        ) as secured:
             try:
-                with self._tls.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False) as secured:
-                    self._respond(secured)
+                secured.do_handshake()
+                self._respond(secured)
             except OSError as error:
                 self._ends.put(f"rough: {error}")
                 with suppress(OSError):  # What it sent is lost if it closes with something unread.
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(65536):
+                    secured.shutdown(socket.SHUT_WR)  # of TCP: from now on it reads what is there, without TLS
+                    while secured.recv(65536):
                         pass
 
     def _respond(self, secured: ssl.SSLSocket) -> None:
