@@ -10,6 +10,9 @@ from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
 
+ACQUIRED_AT_ONCE = 1000
+"""The registration is renewed before the next ones are: on a slow machine it would expire meanwhile."""
+
 
 @dataclass(slots=True)
 class Plan:
@@ -23,6 +26,8 @@ class Plan:
     """Invalid endpoints, and why."""
     look_again_in_seconds: float | None = None
     """When more endpoints may be free; ``None``: no time is known."""
+    is_whole: bool = True
+    """Whether no more endpoints are free that could be acquired now."""
 
     def look_again(self, seconds: float) -> None:
         """Look again after some seconds, if not before."""
@@ -43,7 +48,7 @@ def plan(
 
     Args:
         listed: All endpoints.
-        free: Those that no daemon has leased.
+        free: Those that no daemon has leased, and that were not tried before in parts of the same plan.
         leased: This daemon's endpoints, with the definitions by which it delivers to them.
         definition_of: Returns an endpoint's definition now; ``None``: another daemon's settings declare it. Raises
             ``ValueError`` if a value is invalid.
@@ -56,7 +61,7 @@ def plan(
         endpoint_id = endpoint.endpoint_id
         left.discard(endpoint_id)
         ours = leased.get(endpoint_id)
-        if ours is None and endpoint_id not in free:
+        if ours is None and (endpoint_id not in free or not result.is_whole):
             continue
         try:
             wanted = None if endpoint.paused or endpoint.disabled else definition_of(endpoint)
@@ -69,9 +74,10 @@ def plan(
                 result.stop.add(endpoint_id)
         elif wanted is not None:
             _consider(result, endpoint, wanted, pauses.get(endpoint_id, 0.0))
+            result.is_whole = len(result.acquire) < ACQUIRED_AT_ONCE
     result.stop |= left
-    # Half of the free endpoints at a time: daemons that look at the same time share them.
-    if len(result.acquire) > 1 and not alone:
+    # Half of the last free endpoints at a time: daemons that look at the same time share them.
+    if len(result.acquire) > 1 and result.is_whole and not alone:
         result.look_again(0.0)
         result.acquire = result.acquire[: (len(result.acquire) + 1) // 2]
     return result

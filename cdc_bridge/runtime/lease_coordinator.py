@@ -27,7 +27,7 @@ from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.errors import InstallationError, shortened
 from cdc_bridge.metrics import SERIES
 from cdc_bridge.model import EndpointId
-from cdc_bridge.runtime.assignment import plan
+from cdc_bridge.runtime.assignment import Plan, plan
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.endpoint_log import EndpointLog
 from cdc_bridge.runtime.lease_releases import RELEASE_WITHIN_SECONDS
@@ -138,6 +138,8 @@ class LeaseCoordinator:
         self._ended: Sequence[int] = ()
         """The daemons that were not live any more; one whose endpoint somebody has locked is there until it is free."""
         self._free: frozenset[EndpointId] = frozenset()
+        self._tried: set[EndpointId] = set()
+        """Those that were to be acquired by parts of a plan that is not whole yet."""
         self._problems: dict[EndpointId, str] = {}
         """What was recorded of endpoints that nobody can lease."""
         self._invalid: Sequence[tuple[ListedEndpoint, str]] = ()
@@ -324,6 +326,7 @@ class LeaseCoordinator:
         registration = await self._store.register(listening=self._announcements.listening)
         registration.renew(asked_at, self.lease_seconds)
         self._listed_in, self._uncertain = None, False
+        self._tried.clear()
         self._supervisor.begin(registration)
         return registration
 
@@ -392,7 +395,7 @@ class LeaseCoordinator:
         self._to_plan, self._free = False, free
         planned = plan(
             self._listed.values(),
-            free,
+            free - self._tried,
             self._supervisor.definitions,
             self._definitions.of,
             self._supervisor.pauses,
@@ -405,9 +408,21 @@ class LeaseCoordinator:
             await self._report_problem(endpoint, problem)
         if planned.acquire:
             await self._acquire(registration, planned.acquire)
+        self._plan_again(planned)
+
+    def _plan_again(self, planned: Plan) -> None:
+        """Decide when to plan the next time, after a plan was followed."""
         if (seconds := planned.look_again_in_seconds) is not None:
             self._to_plan = True
             self._look_again_in(seconds)
+        if planned.is_whole:
+            if self._tried & self._free:
+                self._to_plan = True
+                self._look_again_in(0.0)
+            self._tried.clear()
+        else:  # The others are acquired once the registration is renewed, also if somebody has locked these.
+            self._tried.update(endpoint.endpoint_id for endpoint, _ in planned.acquire)
+            self._to_plan, self._next_look_in_seconds = True, 0.0
 
     def _definition_problem(self, endpoint: ListedEndpoint) -> str | None:
         try:

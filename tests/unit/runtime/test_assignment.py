@@ -11,7 +11,7 @@ from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
-from cdc_bridge.runtime.assignment import Plan
+from cdc_bridge.runtime.assignment import ACQUIRED_AT_ONCE, Plan
 from cdc_bridge.runtime.assignment import plan as plan_of_all
 from tests.unit.runtime.scripted import TILL, listed
 
@@ -61,6 +61,16 @@ def test_half_of_the_free_endpoints_is_acquired_at_a_time_beside_another_daemon(
     planned = plan([listed(number) for number in range(5)], alone=False)
     assert [endpoint.endpoint_id for endpoint, _ in planned.acquire] == [0, 1, 2]
     assert planned.look_again_in_seconds == 0
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_many_free_endpoints_are_acquired_in_parts(*, alone: bool) -> None:
+    endpoints = [listed(number) for number in range(ACQUIRED_AT_ONCE + 3)]
+    part = plan(endpoints, alone=alone)
+    acquired = {endpoint.endpoint_id: TILL for endpoint, _ in part.acquire}
+    assert (len(acquired), part.is_whole) == (ACQUIRED_AT_ONCE, False)
+    rest = plan(endpoints, acquired, alone=True)
+    assert ([endpoint.endpoint_id for endpoint, _ in rest.acquire], rest.is_whole) == ([1000, 1001, 1002], True)
 
 
 def test_last_free_endpoint_is_acquired_beside_another_daemon() -> None:

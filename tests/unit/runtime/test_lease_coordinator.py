@@ -16,6 +16,7 @@ from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.errors import InstallationError, LeaseLost, ServerReplaced
 from cdc_bridge.model import EndpointId
+from cdc_bridge.runtime import assignment
 from cdc_bridge.runtime.supervisor import RESTART_AFTER_SECONDS
 from cdc_bridge.tasks import end
 from tests.support.certificates import Certificates
@@ -615,6 +616,23 @@ async def test_reload_restarts_just_the_endpoint_whose_certificates_have_changed
     assert await daemon.activate("till") is not pipeline
     assert daemon.pipelines["bar"] == [other]
     await daemon.supervisor.close()
+
+
+async def test_many_endpoints_are_leased_in_parts_with_a_renewal_before_each(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assignment, "ACQUIRED_AT_ONCE", 2)
+    daemon.store.listed = [listed(number) for number in range(1, 8)]
+    daemon.store.locked = {EndpointId(1), EndpointId(2), EndpointId(3)}
+    for look in range(4):
+        assert len(daemon.store.ours) == (0, 0, 1, 3)[look]
+        await daemon.coordinator.look()
+        assert daemon.store.renewals == look + 1
+    assert daemon.store.ours.keys() == {4, 5, 6, 7}
+    daemon.store.locked.clear()
+    for _ in range(2):
+        await daemon.coordinator.look()
+    assert daemon.store.ours.keys() == {1, 2, 3, 4, 5, 6, 7}
 
 
 async def test_reload_checks_every_definition_anew(daemon: Daemon, checked: list[str]) -> None:
