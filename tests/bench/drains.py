@@ -79,7 +79,7 @@ async def drain(
     return rate(database)
 
 
-async def _post(
+async def post_bare(
     stage: Stage, url: str, message: Message, count: int, in_flight: int = IN_FLIGHT
 ) -> tuple[float, float]:
     """Have the bare client post; return its rate, and the processor time of all requests in seconds."""
@@ -102,7 +102,7 @@ def prepare(stage: Stage, stack: AsyncExitStack, count: int, size: int = 1) -> D
     return database
 
 
-async def _a_message(stage: Stage) -> Message:
+async def a_message(stage: Stage) -> Message:
     """Return headers and body of a request, for the bare client to repeat."""
     async with AsyncExitStack() as stack:
         database = prepare(stage, stack, 1)
@@ -115,7 +115,7 @@ async def _a_message(stage: Stage) -> Message:
 async def measure_drain(stage: Stage, scale: Scale) -> Measured:
     """A backlog, beside a bare client that posts the same bytes."""
     stage.say(f"draining {scale.drained} changes")
-    message = await _a_message(stage)
+    message = await a_message(stage)
     usages: list[Usage] = []
     bare_seconds: list[float] = []
 
@@ -127,7 +127,7 @@ async def measure_drain(stage: Stage, scale: Scale) -> Measured:
 
     async def bare() -> float:
         async with stage.receiver() as url:
-            requests_per_second, seconds = await _post(stage, url, message, scale.drained)
+            requests_per_second, seconds = await post_bare(stage, url, message, scale.drained)
         bare_seconds.append(seconds)
         return requests_per_second
 
@@ -158,7 +158,7 @@ async def measure_drain(stage: Stage, scale: Scale) -> Measured:
 async def measure_slow_endpoint(stage: Stage, scale: Scale) -> Measured:
     """The same with an endpoint that responds slowly."""
     stage.say(f"draining to an endpoint that takes {_RESPONSE_MILLISECONDS} ms")
-    message = await _a_message(stage)
+    message = await a_message(stage)
     alone_rates: list[float] = []
 
     async def bridge() -> float:
@@ -170,8 +170,8 @@ async def measure_slow_endpoint(stage: Stage, scale: Scale) -> Measured:
     async def bare() -> float:
         async with started_receiver(stage.certificate.chain_and_key_file) as receiver:
             url = f"{receiver.url}/{_RESPONSE_MILLISECONDS}"
-            alone_rates.append((await _post(stage, url, message, 50, in_flight=1))[0])
-            return (await _post(stage, url, message, scale.slow_drained))[0]
+            alone_rates.append((await post_bare(stage, url, message, 50, in_flight=1))[0])
+            return (await post_bare(stage, url, message, scale.slow_drained))[0]
 
     found = await by_turns(scale.rounds, {"bridge": bridge, "bare": bare})
     name = f"draining to an endpoint that takes {_RESPONSE_MILLISECONDS} ms, {IN_FLIGHT} in flight"

@@ -28,7 +28,7 @@ _IDLE_MILLISECONDS = (40, 80)
 Contender = Callable[[], Awaitable[list[float]]]
 
 
-class _Listening:
+class Listening:
     """A database, a sender of its changes, and the receiver of the requests."""
 
     def __init__(self, database: Database, receiver: Receiver) -> None:
@@ -81,7 +81,7 @@ def _commit(database: Database, numbers: list[int], pauses_seconds: Iterator[flo
     return committed
 
 
-def _seldom() -> Iterator[float]:
+def seldom() -> Iterator[float]:
     while True:
         yield random.uniform(*_IDLE_MILLISECONDS) / 1000
 
@@ -105,14 +105,14 @@ async def measure_latency(stage: Stage, scale: Scale) -> Measured:
             database.execute("create index on public.reservations (reference)")
         daemon = await stack.enter_async_context(stage.daemon(ours, f"{receivers[0].url}/0"))
         await daemon.wait_for_log("listening")
-        await stack.enter_async_context(_bare_listener(stage, bare, f"{receivers[1].url}/0"))
-        contenders = {"bridge": _Listening(ours, receivers[0]), "bare": _Listening(bare, receivers[1])}
+        await stack.enter_async_context(bare_listener(stage, bare, f"{receivers[1].url}/0"))
+        contenders = {"bridge": Listening(ours, receivers[0]), "bare": Listening(bare, receivers[1])}
         for listening in contenders.values():
-            await listening.milliseconds(20, _seldom())  # connections are made
+            await listening.milliseconds(20, seldom())  # connections are made
         for turn in range(scale.rounds):
             stage.say("from commit to request")
             for name in contenders if turn % 2 == 0 else reversed(contenders):
-                idle[name].append(await contenders[name].milliseconds(scale.idle_changes, _seldom()))
+                idle[name].append(await contenders[name].milliseconds(scale.idle_changes, seldom()))
             loaded.append(await contenders["bridge"].milliseconds(scale.paced_seconds * _PACE_A_SECOND, _often()))
             paces.append(contenders["bridge"].changes_a_second)
     return Measured(
@@ -149,7 +149,7 @@ def _lines(idle: dict[str, list[list[float]]], loaded: list[list[float]]) -> lis
 
 
 @asynccontextmanager
-async def _bare_listener(stage: Stage, database: Database, url: str) -> AsyncIterator[None]:
+async def bare_listener(stage: Stage, database: Database, url: str) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.reference", "listen",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

@@ -1,8 +1,9 @@
 """Receivers: nginx where the rate counts, and one of our own that notes arrivals, and responds late or never.
 
 Ours is a process of its own, ``python -m tests.bench.receiver FILE`` (certificate chain and key). It prints its port,
-and then, for each line ``arrived`` that it reads, which requests have arrived since; for a line ``message``, the
-last one. The beginning of the path says how it responds: ``/0`` at once, ``/50`` after 50 ms, ``/never``.
+and then, for each line that it reads: for ``arrived``, when requests have arrived since the last such line; for
+``counts``, how many since the last such line; for ``message``, the last one. The beginning of the path says how it
+responds: ``/0`` at once, ``/50`` after 50 ms, ``/never``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -129,6 +131,11 @@ class Receiver:
         found: dict[str, int] = await self._ask("arrived")
         return found
 
+    async def counts(self) -> dict[str, int]:
+        """Return how many requests arrived for each reservation since the last call."""
+        found: dict[str, int] = await self._ask("counts")
+        return found
+
     async def last_message(self) -> Message:
         """Return the last request."""
         found: Message = await self._ask("message")
@@ -161,11 +168,14 @@ async def started_receiver(certificate: Path) -> AsyncIterator[Receiver]:
 class _Arrived:
     def __init__(self) -> None:
         self.at: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
         self._last = b"", b""
 
     def take(self, head: bytes, body: bytes) -> None:
         if subject := _SUBJECT.search(head):
-            self.at[subject[1].decode()] = time.monotonic_ns()
+            reservation_id = subject[1].decode()
+            self.at[reservation_id] = time.monotonic_ns()
+            self.counts[reservation_id] += 1
         self._last = head, body
 
     def tell(self, what: str) -> Any:
@@ -174,6 +184,9 @@ class _Arrived:
             lines = [line.split(": ", 1) for line in head.decode().splitlines()[1:]]
             headers = {name: value for name, value in lines if name.lower() not in {"host", "content-length"}}
             return {"headers": headers, "body": body.decode()}
+        if what == "counts":
+            counted, self.counts = self.counts, Counter()
+            return counted
         told, self.at = self.at, {}
         return told
 

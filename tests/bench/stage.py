@@ -110,9 +110,15 @@ class Certificate:
 class Stage:
     """All that the measures share; a context manager."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        """Set nothing up yet; ``say`` is told what is under way."""
+    def __init__(self, say: Callable[[str], None], **settings: str) -> None:
+        """Set nothing up yet.
+
+        Args:
+            say: is told what is under way.
+            settings: of PostgreSQL, where they are others than usual.
+        """
         self.say = say
+        self.postgres_settings = POSTGRES_SETTINGS | settings
         self._stack = ExitStack()
         self._numbers = count(1)
 
@@ -122,7 +128,7 @@ class Stage:
             self.folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="cdc-bridge-bench-")))
             self.certificate = self._make_certificate()
             self.say("starting PostgreSQL and filling the example e-Res")
-            self.postgres = self._stack.enter_context(ThrowawayPostgres(durable=True, settings=POSTGRES_SETTINGS))
+            self.postgres = self._stack.enter_context(ThrowawayPostgres(durable=True, settings=self.postgres_settings))
             self._server = Server("embedded", self.postgres.url, self.postgres.binaries)
             self._templates = self._make_templates()
         except BaseException:

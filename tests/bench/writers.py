@@ -20,7 +20,7 @@ from tests.bench.scale import Scale
 from tests.bench.stage import RESERVATIONS, Stage
 from tests.support.databases import Database
 
-_ONE_UPDATE = f"""\\set number random(1, {RESERVATIONS})
+ONE_UPDATE = f"""\\set number random(1, {RESERVATIONS})
 update public.reservations set status = 'Arrived', adults = 1 + mod(adults, 9), updated = now()
 where id = upper(md5('r' || :number));
 """
@@ -69,7 +69,7 @@ async def measure_writers(stage: Stage, scale: Scale) -> Measured:
             found = await contenders.by_turns(
                 scale.writing_rounds,
                 [*always, NAIVE_BUSY] if clients in _NAIVE_BUSY_AT else always,
-                partial(_rate, stage=stage, script=_ONE_UPDATE, clients=clients, seconds=scale.writing_seconds),
+                partial(_rate, stage=stage, script=ONE_UPDATE, clients=clients, seconds=scale.writing_seconds),
             )
             for contender, rates in list(found.items())[1:]:
                 cell = Cell(f"commits a second, one update each: {clients} writing", contender.daemon)
@@ -113,7 +113,7 @@ async def measure_a_writer_now_and_then(stage: Stage, scale: Scale) -> Measured:
 
     def milliseconds(database: Database) -> float:
         written = stage.pgbench(
-            database, _ONE_UPDATE, clients=1, seconds=scale.writing_seconds, at_most_a_second=_TRICKLE_A_SECOND
+            database, ONE_UPDATE, clients=1, seconds=scale.writing_seconds, at_most_a_second=_TRICKLE_A_SECOND
         )
         return written.latency_milliseconds
 
