@@ -6,13 +6,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY  := $(VENV)/.ready
+PEERS  := .venv-peers
 WORKERS ?= 4
 MARKERS ?= not slow
 TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick check format man package lock clean
+.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man package lock clean
 
 help:  ## Print this help
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -59,6 +60,15 @@ bench: $(READY)  ## Run the benchmark (about an hour)
 
 bench-quick: $(READY)  ## Run a short benchmark (about ten minutes), to compare two versions
 	@$(BIN)/python -m tests.bench --quick $(BENCH_FLAGS)
+
+bench-peers: $(READY) $(PEERS)/.ready  ## Measure the bridge beside other ways to post changes (half an hour; 300 MB of packages)
+	@$(BIN)/python -m tests.bench.peers $(BENCH_FLAGS)
+
+$(PEERS)/.ready: tests/bench/peers/requirements.txt
+	@echo "Creating $(PEERS); these packages are not among the locked ones, and nothing else uses them"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 check: $(READY)  ## Check format, lint, types, imports and SQL
 	@$(BIN)/ruff format --check

@@ -17,6 +17,7 @@ in the folder ``bench-results``.
     dashboard.py   what an open dashboard costs
     pages.py       how fast its pages are served; hosted_log.py fills the logs that they are served from
     endpoints/     what many endpoints cost, of which each change is wanted by one
+    peers/         the bridge beside other ways to post a change, a run of its own (``make bench-peers``)
     scale.py       how much is measured; usage.py and machine.py tell what it took, and on what
     figures.py     medians, spreads and goals; report.py, cost.py and plots.py show them, publishing.py in the READMEs
 """

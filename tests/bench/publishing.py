@@ -11,6 +11,8 @@ from tests.bench.cost import cost_table
 from tests.bench.endpoints.table import endpoints_table
 from tests.bench.endpoints.targets import RAW_COST
 from tests.bench.figures import Cell, Goal, Line, Spread
+from tests.bench.peers.results import read_results
+from tests.bench.peers.table import markdown_table
 from tests.bench.report import short_table, table
 from tests.support.generated import DBA_GUIDE, OPERATOR_GUIDE, README, replace_generated_part
 
@@ -20,6 +22,8 @@ ENDPOINTS_PLOT = "endpoints.svg"
 BENCHMARK_PART = "benchmark"
 COST_PART = "cost"
 ENDPOINTS_PART = "endpoints"
+PEERS_PART = "peers"
+PEERS_FIGURES = "peers.json"
 
 HEADLINES = {
     "one row updated, daemon absent: captured": "Update of one row, with capture",
@@ -63,6 +67,12 @@ def published_endpoints_table() -> str:
     return endpoints_table(*_published(_ENDPOINTS))
 
 
+def published_peers_table() -> str:
+    """Return the table of the bridge beside its peers, for README; before a run is published, without figures."""
+    file = _PUBLISHED / PEERS_FIGURES
+    return markdown_table(read_results(file) if file.exists() else None)
+
+
 def earlier_raw() -> dict[str, list[float]]:
     """Return the raw figures of the version that is shown beside this one."""
     raw: dict[str, list[float]] = json.loads(_EARLIER.read_text(encoding="utf-8"))["raw"]
@@ -101,6 +111,12 @@ def publish(folder: Path) -> None:
     write_published_tables()
 
 
+def publish_peers(file: Path) -> None:
+    """Keep the figures of a run of all peers beside the benchmark, and write their table into README."""
+    shutil.copy(file, _PUBLISHED / PEERS_FIGURES)
+    write_published_tables()
+
+
 def keep_as_earlier(folder: Path) -> None:
     """Keep what a change costs in a run, to be drawn beside that of later versions."""
     figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
@@ -112,6 +128,7 @@ def keep_as_earlier(folder: Path) -> None:
 def write_published_tables() -> None:
     """Write the tables of the kept figures into README and the guides."""
     replace_generated_part(README, BENCHMARK_PART, published_headlines())
+    replace_generated_part(README, PEERS_PART, published_peers_table())
     replace_generated_part(OPERATOR_GUIDE, BENCHMARK_PART, published_table())
     replace_generated_part(OPERATOR_GUIDE, ENDPOINTS_PART, published_endpoints_table())
     replace_generated_part(DBA_GUIDE, COST_PART, published_cost_table())

@@ -15,9 +15,11 @@ from tests.bench.publishing import (
     BENCHMARK_PART,
     COST_PART,
     ENDPOINTS_PART,
+    PEERS_PART,
     published_cost_table,
     published_endpoints_table,
     published_headlines,
+    published_peers_table,
     published_table,
 )
 from tests.support.generated import DBA_GUIDE, MAP, OPERATOR_GUIDE, PROJECT, README, generated_part
@@ -131,6 +133,7 @@ def test_every_guide_begins_with_its_title(guide: Guide) -> None:
 
 def test_tables_of_figures_are_those_of_the_published_run() -> None:
     assert generated_part(README, BENCHMARK_PART) == f"\n{published_headlines()}\n", "make man"
+    assert generated_part(README, PEERS_PART) == f"\n{published_peers_table()}\n", "make man"
     assert generated_part(OPERATOR_GUIDE, BENCHMARK_PART) == f"\n{published_table()}\n", "make man"
     assert generated_part(OPERATOR_GUIDE, ENDPOINTS_PART) == f"\n{published_endpoints_table()}\n", "make man"
     assert generated_part(DBA_GUIDE, COST_PART) == f"\n{published_cost_table()}\n", "make man"

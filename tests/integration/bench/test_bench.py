@@ -120,6 +120,23 @@ def test_published_table_says_what_it_was_measured_on() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark runs on Linux only")
 @pytest.mark.timeout(600)
+def test_kill_of_a_worker_is_measured_beside_a_peer_that_loses_changes(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [
+            sys.executable, "-m", "tests.bench.peers", "--quick", "--only", "kill", "--peers", "bridge", "naive",
+            "--folder", tmp_path,
+        ],
+        env=clean_environment({}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    kill = json.loads((tmp_path / "peers.json").read_text())["kill"]
+    assert kill["bridge"][0]["lost"] == 0
+    assert kill["naive"][0]["lost"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the benchmark runs on Linux only")
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("measure", "figure", "plots"),
     [
