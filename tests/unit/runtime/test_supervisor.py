@@ -43,7 +43,8 @@ async def test_release_that_is_rejected_is_given_up_when_the_daemon_stops(daemon
 
 async def test_stop_all_releases_many_endpoints_with_one_statement(daemon: Daemon) -> None:
     daemon.store.listed = [listed(number, f"e{number}") for number in range(3000)]
-    await daemon.coordinator.look()
+    while len(daemon.names) < 3000:
+        await daemon.coordinator.look()
     daemon.supervisor.stop_all()
     await daemon.supervisor.ended()
     assert len(daemon.store.releases) == 3000
