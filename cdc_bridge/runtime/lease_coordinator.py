@@ -4,7 +4,7 @@ It looks at intervals, and at once when a change is announced. Each look renews 
 all of its leases; reads the endpoints that somebody has changed; stops to deliver to those that are paused, disabled,
 removed or have a new definition; ends the leases of daemons that are not live any more; and acquires free endpoints
 (:mod:`~cdc_bridge.runtime.assignment`). What it costs does not depend on the number of endpoints, as long as nobody
-changes them.
+changes them. Of many that are free, a part is acquired by each look.
 """
 
 from __future__ import annotations
