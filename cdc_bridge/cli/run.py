@@ -10,6 +10,7 @@ import typer
 
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, settings_from
 from cdc_bridge.daemon import run as run_daemon
+from cdc_bridge.event_loop import new_event_loop
 from cdc_bridge.logs import Format, Level, set_up_logs
 from cdc_bridge.settings import Settings
 
@@ -41,4 +42,6 @@ def run(
 
     settings = load_settings()
     set_up_logs(settings.log_level, settings.log_format)
-    raise typer.Exit(asyncio.run(run_daemon(settings, load_settings)))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        code = runner.run(run_daemon(settings, load_settings))
+    raise typer.Exit(code)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import ssl
-import tracemalloc
 import weakref
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from cdc_bridge.transport import tls
 from cdc_bridge.transport.tls import TlsContexts, certificates_of, tls_context, use_small_buffers
+from tests.bench.usage import resident_megabytes
 from tests.support.certificates import Certificates
 from tests.unit.runtime.scripted import TILL
 
@@ -43,12 +44,9 @@ async def test_connection_takes_little_memory(certificates: Certificates, monkey
     async with server:
         _, port = server.sockets[0].getsockname()
         trusting = ssl.create_default_context(cafile=certificates.ca_file)
-        tracemalloc.start()
-        try:
-            opened = [await asyncio.open_connection("localhost", port, ssl=trusting) for _ in range(20)]
-            used, _ = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
+        before = resident_megabytes(os.getpid())
+        opened = [await asyncio.open_connection("localhost", port, ssl=trusting) for _ in range(100)]
+        used = 1e6 * (resident_megabytes(os.getpid()) - before)
         for writer in [*served, *(writer for _, writer in opened)]:
             writer.transport.abort()
     assert used / (2 * len(opened)) < 100_000  # The server's connections take as much.
