@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -107,17 +108,15 @@ async def find_any_delivery(sessions: Sessions, delivery_id: DeliveryId, endpoin
         WrongUsage: Several endpoints have it, and none was named.
         NotFound: None has it, or there is no endpoint of that name.
     """
-    try:
-        return await sessions.read(
-            partial(find_delivery, delivery_id=delivery_id, endpoint_name=endpoint_name, or_held=True)
-        )
-    except NotFound:
-        endpoint_id = None
-        if endpoint_name is not None:
-            endpoint_id = (await sessions.read(partial(resolve_endpoint, name=endpoint_name))).endpoint_id
-        waiting = await find_queued(sessions, delivery_id.seq, endpoint_id)
-        if not waiting:
-            raise
+    logged = partial(find_delivery, delivery_id=delivery_id, endpoint_name=endpoint_name, or_held=True)
+    with suppress(NotFound):
+        return await sessions.read(logged)
+    endpoint_id = None
+    if endpoint_name is not None:
+        endpoint_id = (await sessions.read(partial(resolve_endpoint, name=endpoint_name))).endpoint_id
+    waiting = await find_queued(sessions, delivery_id.seq, endpoint_id)
+    if not waiting:
+        return await sessions.read(logged)  # If it was recorded in between, it is there now.
     if len(waiting) > 1:
         raise WrongUsage(f"delivery {delivery_id.seq} is queued for several endpoints", "Name one: --endpoint NAME")
     (delivery,) = waiting

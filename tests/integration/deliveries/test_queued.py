@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
 
 from cdc_bridge.deliveries import queued as module
 from cdc_bridge.deliveries.listing import Cursor, DeliveryFilter, list_deliveries
@@ -19,6 +22,8 @@ from cdc_bridge.model import DeliveryState, Operation, ReservationId
 from tests.support.bridge import run_command
 from tests.support.databases import Database
 from tests.support.payloads import define_payload
+
+T = TypeVar("T")
 
 ADD = """
 insert into cdc_bridge.endpoint (
@@ -246,6 +251,33 @@ async def test_one_that_waits_is_shown(database: Database, others: int) -> None:
     add(database, "bar", position="1:1:")
     with pytest.raises(BridgeError, match="is queued for several endpoints"):
         await find_any_delivery(sessions, DeliveryId(seq, None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAfterOneRead(CommandSessions):
+    """Somebody records deliveries once the first reading found none."""
+
+    record: Callable[[], object]
+
+    async def read(self, operation: Callable[[AsyncConnection[TupleRow]], Coroutine[Any, Any, T]]) -> T:
+        try:
+            return await CommandSessions.read(self, operation)
+        finally:
+            self.record()
+
+
+async def test_one_that_is_recorded_while_it_is_looked_for_is_shown(database: Database) -> None:
+    add(database, "till")
+    reserve(database, "wanted")
+    seq = database.value("select seq from cdc_bridge.change")
+
+    def record() -> None:
+        if not database.value("select count(*) from cdc_bridge.delivery"):
+            database.execute(RECORD, ("till", [seq]))
+
+    sessions = RecordedAfterOneRead(database.bridge_url, record)
+    found = await find_any_delivery(sessions, DeliveryId(seq, None), None)
+    assert found.state is DeliveryState.DELIVERED
 
 
 async def test_one_in_a_transaction_that_began_long_before_is_shown(database: Database) -> None:
