@@ -82,7 +82,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
     use_small_buffers()
     descriptors = descriptor_limit()
     places = Places(descriptors, reserved=sum(most_connections()) if listen is not None else 0)
-    pools = ConnectionPools()
+    pools = ConnectionPools(keep_below=descriptors // 2)
     current, service_manager = CurrentSettings(settings), ServiceManager()
     reload_asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_asked.set)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 MINUTES = 60
 
 _NONE = (0,) * MINUTES
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class LastHour:
     def ending(self, at: datetime) -> LastHour:
         """Return the hour that ends with the minute of a time; minutes without counts have none."""
         minute_at = _minute_of(at)
-        passed = (minute_at - self.last_minute_at) // timedelta(minutes=1)
+        passed = (minute_at - self.last_minute_at) // _MINUTE
         return LastHour(minute_at, _moved(self.delivered, passed), _moved(self.failed, passed))
 
 
@@ -45,8 +46,9 @@ def with_attempt(hour: LastHour | None, at: datetime, *, delivered: bool) -> Las
             If not, the hour starts anew: else nothing would be counted for as long as the clock was ahead.
         delivered: Whether the attempt delivered.
     """
-    hour = LastHour(_minute_of(at)) if hour is None else hour
-    back = (hour.last_minute_at - _minute_of(at)) // timedelta(minutes=1)
+    minute_at = _minute_of(at)
+    hour = LastHour(minute_at) if hour is None else hour
+    back = (hour.last_minute_at - minute_at) // _MINUTE
     if not 0 <= back < MINUTES:
         hour, back = hour.ending(at), 0
     index = MINUTES - 1 - back

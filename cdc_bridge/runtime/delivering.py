@@ -148,7 +148,7 @@ class SharedDelivering:
             OSError: A certificate file cannot be read.
         """
         places, pools = self._environment.places, self._environment.pools
-        transport = HttpTransport(endpoint, lambda: lease.valid, places.may_keep_connection, pools)
+        transport = HttpTransport(endpoint, lambda: lease.valid, pools)
         return LimitedTransport(transport, places)
 
     def open_pipeline(self, leased: LeasedEndpoint, state_changed: Callable[[], None]) -> Pipeline:

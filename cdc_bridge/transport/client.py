@@ -72,7 +72,6 @@ class HttpTransport:
         self,
         endpoint: Endpoint,
         may_send: Callable[[], bool],
-        may_keep_connection: Callable[[], bool] = lambda: True,
         pools: ConnectionPools | None = None,
     ) -> None:
         """Prepare to send.
@@ -80,7 +79,6 @@ class HttpTransport:
         Args:
             endpoint: The destination.
             may_send: Asked when a body is about to be written.
-            may_keep_connection: Asked whether a request's connection may stay open after it.
             pools: The connections, shared with other endpoints; ``None``: it has its own.
 
         Raises:
@@ -90,10 +88,9 @@ class HttpTransport:
         self.route = route_of(endpoint)
         self._endpoint = endpoint
         self._may_send = may_send
-        self._may_keep_connection = may_keep_connection
         self._limits = _limits(endpoint, endpoint.timeout_seconds)
         self._url = _request_url(endpoint.url)
-        self._headers = _headers(endpoint)
+        self._headers = CIMultiDict(_headers(endpoint))
         self._shares_pools = pools is not None
         self._pools = pools or ConnectionPools()
         self._pool_key = self._pools.key_of(endpoint, self.route.proxy)
@@ -117,11 +114,11 @@ class HttpTransport:
     async def send(self, message: Content) -> Attempt | None:
         """Send a message and return the attempt; ``None``: it may not be sent any more. Raises only on cancellation."""
         name, began_at, began = self._endpoint.name, datetime.now(UTC), monotonic()
-        headers = CIMultiDict(self._headers)
+        headers = self._headers.copy()
         headers.update(message.headers(began_at, self._endpoint.secrets_at(began_at)))
         tried = note_addresses()
         with self._pools.pool(self._pool_key) as pool:
-            keep = self._may_keep_connection() and pool.connector.trusts(name)
+            keep = pool.connector.trusts(name)
             if not keep:
                 headers["connection"] = "close"
             body = _GuardedBody(message.body, name, self._may_send, keep_connection=keep)
@@ -134,8 +131,9 @@ class HttpTransport:
             if body.withheld:
                 return None
             unasked = pool.connector.unasked(name)
-        address, protocol = shortened(", ".join(tried)) or None, None
-        if body.connection is not None:
+        if body.connection is None:
+            address, protocol = shortened(", ".join(tried)) or None, None
+        else:
             address, protocol = body.connection.address, self._protocol(body.connection, result.version)
         duration = monotonic() - began
         flaw = result.flaw or unasked

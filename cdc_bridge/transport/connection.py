@@ -48,17 +48,21 @@ class UnaskedBytes(aiohttp.ClientConnectionError):
 class EndpointConnection(ResponseHandler):
     """A connection to an endpoint."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_unasked: Callable[[str | None, str], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_unasked: Callable[[str | None, str], None], keep_below: int
+    ) -> None:
         """Prepare for a connection.
 
         Args:
             loop: The event loop.
             on_unasked: Called when bytes arrive that belong to no request, with the endpoint of the request before, if
                 there was one, and what is wrong.
+            keep_below: It is kept for further requests if its descriptor is lower than this.
         """
         super().__init__(loop)
         self._retires_at = loop.time() + MAX_AGE_SECONDS * random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)
         self._on_unasked = on_unasked
+        self._keep_below = keep_below
         self._poll = select.poll()
         self._requests = 0
         self._endpoint: str | None = None
@@ -137,7 +141,10 @@ class EndpointConnection(ResponseHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with a connection."""
         super().connection_made(transport)
-        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        descriptor = transport.get_extra_info("socket").fileno()
+        self._poll.register(descriptor, select.POLLIN)
+        if descriptor >= self._keep_below:
+            self.force_close()
         # Now, as it is not known any more once the connection has ended.
         if peer := transport.get_extra_info("peername"):
             self.address = shown_address(peer)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -47,15 +48,17 @@ _tried: ContextVar[list[str] | None] = ContextVar("tried", default=None)
 class EndpointConnector(aiohttp.TCPConnector):
     """Connects to endpoints and keeps the connections."""
 
-    def __init__(self, proxy: ProxyAddress | None = None, **options: Any) -> None:
+    def __init__(self, proxy: ProxyAddress | None = None, keep_below: int = sys.maxsize, **options: Any) -> None:
         """Prepare to connect.
 
         Args:
             proxy: The proxy to connect through, for TLS only; ``None``: none.
+            keep_below: A connection is kept for further requests if its descriptor is lower than this.
             options: Those of aiohttp's connector.
         """
         super().__init__(**options)
         self._proxy = proxy
+        self._keep_below = keep_below
         self._factory = partial(self._new_connection)
         self._make_socket = self._socket_factory
         self._socket_factory = self._note_address
@@ -177,7 +180,7 @@ class EndpointConnector(aiohttp.TCPConnector):
         return socket.socket(*info[:3]) if self._make_socket is None else self._make_socket(info)
 
     def _new_connection(self) -> ResponseHandler:
-        return EndpointConnection(self._loop, self._note_unasked)
+        return EndpointConnection(self._loop, self._note_unasked, self._keep_below)
 
     def _note_unasked(self, endpoint: str | None, flaw: str) -> None:
         self._unasked[endpoint] = flaw

@@ -3,9 +3,9 @@
 Each endpoint may have ``max_in_flight`` requests in flight, and the process may have more endpoints than descriptors
 for them. So all requests share :class:`Places`:
 
-* As many as half of the descriptors that are left for requests; the rest is for idle connections. Once half of all
-  descriptors are in use, a connection is not kept. Sessions with PostgreSQL, the web port and files have descriptors of
-  their own.
+* As many as half of the descriptors that are left for requests; the rest is for idle connections, of which those are
+  kept that have one of the lower half of descriptors (:mod:`~cdc_bridge.transport.pools`). Sessions with PostgreSQL,
+  the web port and files have descriptors of their own.
 * Half of the places are for anybody, the other half for endpoints that have no request in flight: those that are slow
   to respond keep the others from none.
 * When something runs out all the same, as the machine lends it to others, the number of places halves; each request
@@ -27,7 +27,6 @@ import structlog
 
 from cdc_bridge.backoff import Backoff
 from cdc_bridge.metrics import REQUESTS_PUT_OFF
-from cdc_bridge.transport.exhaustion import lowest_free_descriptor
 from cdc_bridge.transport.message import Message
 from cdc_bridge.transport.outcome import Attempt, Failed, Fault
 
@@ -55,7 +54,6 @@ class Places:
             reserved: Those of them that others need, such as the web port.
             clock: Time in seconds.
         """
-        self._descriptors = descriptors
         self._most = max(_FEWEST_PLACES, (descriptors - reserved - _OTHER_DESCRIPTORS) // 2)
         self._clock = clock
         self._taken = 0
@@ -78,25 +76,17 @@ class Places:
             return None
         return f"{self._reason}; {self.limit} requests at once at most for now"
 
-    def may_keep_connection(self) -> bool:
-        """Return whether a connection may stay open for the next request."""
-        lowest_free = lowest_free_descriptor()
-        return lowest_free is not None and lowest_free < self._descriptors // 2
-
     async def take(self, endpoint: object) -> bool:
         """Wait for a place and take it; return whether there was one in time.
 
         Args:
             endpoint: Whoever asks.
         """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_WAITS_SECONDS):
-                while not self._has_place_for(endpoint):
-                    await self._until_given_back()
-                self._taken += 1
-                self._taken_by[endpoint] += 1
-                return True
-        return False
+        if not self._has_place_for(endpoint) and not await self._wait_for(endpoint):
+            return False
+        self._taken += 1
+        self._taken_by[endpoint] += 1
+        return True
 
     def give_back(self, endpoint: object) -> None:
         """Give a place back."""
@@ -124,6 +114,14 @@ class Places:
 
     def _has_place_for(self, endpoint: object) -> bool:
         return self._taken < self.limit // 2 or (self._taken < self.limit and endpoint not in self._taken_by)
+
+    async def _wait_for(self, endpoint: object) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAITS_SECONDS):
+                while not self._has_place_for(endpoint):
+                    await self._until_given_back()
+                return True
+        return False
 
     async def _until_given_back(self) -> None:
         waiting = asyncio.get_running_loop().create_future()

@@ -11,15 +11,18 @@ What one endpoint does to a shared connection must not harm the others:
 * A connection that was given up is replaced by a new one. Those of the others stay: each request finds out by itself.
 * An endpoint after whose response more bytes arrived keeps no connection for a while: such bytes would be taken for the
   response to another endpoint's request, if they arrived when that was written.
+
+Idle connections must not use up the descriptors. The system gives out the lowest one that is free: a connection that
+got a high one was made while many were in use, and is closed after its request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from dataclasses import dataclass
+from typing import Self
 
 import aiohttp
 from yarl import URL
@@ -48,9 +51,10 @@ class PoolKey:
 
 
 class ConnectionPool:
-    """Connections to one place; must be made inside the event loop."""
+    """Connections to one place; must be made inside the event loop. A context manager: used for one request."""
 
-    def __init__(self, key: PoolKey) -> None:
+    def __init__(self, key: PoolKey, keep_below: int) -> None:
+        self._now = asyncio.get_running_loop().time
         self.requests = 0
         """How many are in flight."""
         self.used_at = 0.0
@@ -59,6 +63,7 @@ class ConnectionPool:
         """Looks whether it is idle."""
         self.connector = EndpointConnector(
             key.proxy,
+            keep_below,
             limit=0,
             keepalive_timeout=KEEPALIVE_SECONDS,
             resolver=EndpointResolver(key.connect_timeout_seconds),
@@ -73,6 +78,16 @@ class ConnectionPool:
             auto_decompress=False,
         )
 
+    def __enter__(self) -> Self:
+        """Begin a request."""
+        self.requests += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self.requests -= 1
+        self.used_at = self._now()
+
     def close_idle(self) -> None:
         """Close a pool without requests; its connections close TLS by themselves."""
         self.connector.close_idle()
@@ -82,7 +97,13 @@ class ConnectionPool:
 class ConnectionPools:
     """The open connection pools of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_below: int = sys.maxsize) -> None:
+        """Begin without connections.
+
+        Args:
+            keep_below: A connection is kept for further requests if its descriptor is lower than this.
+        """
+        self._keep_below = keep_below
         self._contexts = TlsContexts()
         self._open: dict[PoolKey, ConnectionPool] = {}
 
@@ -99,20 +120,13 @@ class ConnectionPools:
         origin = str(URL(endpoint.url).origin())
         return PoolKey(origin, self._contexts.context_of(endpoint), proxy, endpoint.connect_timeout_seconds)
 
-    @contextmanager
-    def pool(self, key: PoolKey) -> Iterator[ConnectionPool]:
-        """Use a pool for one request; must run inside the event loop."""
-        clock = asyncio.get_running_loop().time
+    def pool(self, key: PoolKey) -> ConnectionPool:
+        """Return a pool; must run inside the event loop."""
         pool = self._open.get(key)
         if pool is None:
-            pool = self._open[key] = ConnectionPool(key)
+            pool = self._open[key] = ConnectionPool(key, self._keep_below)
             self._look_later(key, pool, KEEPALIVE_SECONDS)
-        pool.requests += 1
-        try:
-            yield pool
-        finally:
-            pool.requests -= 1
-            pool.used_at = clock()
+        return pool
 
     async def close(self) -> None:
         """Close all connections, over TLS in order."""

@@ -17,6 +17,7 @@ from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.exhaustion import lowest_free_descriptor
 from cdc_bridge.transport.message import compose
 from cdc_bridge.transport.outcome import Delivered, Failed, Fault
+from cdc_bridge.transport.pools import ConnectionPools
 from tests.support.certificates import Certificates
 from tests.support.receiver import Receiver
 from tests.support.scripted_connections import OK, ScriptedConnection, ScriptedReceiver
@@ -144,13 +145,17 @@ async def test_request_without_a_descriptor_is_our_fault_and_the_next_one_arrive
 
 
 @pytest.mark.departs_from_contract("its body is a short one, not from a database")
-async def test_connection_that_may_not_be_kept_is_closed_after_its_response(
+async def test_connection_with_a_high_descriptor_is_closed_after_its_response(
     receiver: Receiver, certificates: Certificates
 ) -> None:
     endpoint = replace(TILL, url=receiver.url, ca_file=certificates.ca_file)
-    transport = HttpTransport(endpoint, lambda: True, may_keep_connection=lambda: False)
+    lowest_free = lowest_free_descriptor()
+    assert lowest_free is not None
+    pools = ConnectionPools(keep_below=lowest_free)
     try:
-        await transport.send(MESSAGE)
+        attempt = await HttpTransport(endpoint, lambda: True, pools).send(MESSAGE)
+        assert attempt is not None
+        assert attempt.outcome == Delivered(200)
         await until(lambda: receiver.connections == 0, "the connection is closed")
     finally:
-        await transport.close()
+        await pools.close()
