@@ -289,6 +289,10 @@ class ChangeReader:
             position = lowest(has.values())
         while group:
             members = len(group)
+            if not any(leased.has_room for leased in group.values()):  # The page would be read in vain.
+                for endpoint_id in list(group):
+                    self._leave_for_want_of_room(group, endpoint_id, _joined(position, has.get(endpoint_id)))
+                return
             page = await self._read_for_group(position, group, has)
             yield
             if page.at_end and group:
@@ -327,10 +331,15 @@ class ChangeReader:
                 if leased.stopping:
                     continue
                 if not _give(leased, _part(page, changes, already), meanwhile.get(endpoint_id), before, None):
-                    del group[endpoint_id]
-                    leased.position = before
-                    self._wait_for_room(leased)
+                    self._leave_for_want_of_room(group, endpoint_id, before)
         return page
+
+    def _leave_for_want_of_room(
+        self, group: dict[EndpointId, LeasedEndpoint], endpoint_id: EndpointId, position: Position
+    ) -> None:
+        leased = group.pop(endpoint_id)
+        leased.position = position
+        self._wait_for_room(leased)
 
     def _follow(self, group: Endpoints, position: Position) -> None:
         """Have endpoints follow that have all that is committed up to now."""

@@ -224,6 +224,22 @@ async def test_endpoint_that_has_room_for_little_stops_and_goes_on_again_and_aga
 
 
 @in_virtual_time
+async def test_nothing_is_read_for_a_group_in_which_nobody_has_room() -> None:
+    bench = Bench()
+    leased = bench.lease("a")
+    for _ in range(20):
+        bench.log.commit("a")
+    pipeline = bench.pipeline(leased)
+    pipeline.full()
+    bench.reader.add([leased])
+    await bench.settle()
+    assert bench.log.reads == []
+    pipeline.make_room()
+    await all_in_order(bench, leased)
+    await bench.stop()
+
+
+@in_virtual_time
 async def test_endpoint_joins_without_gap_or_repetition_while_the_others_are_read_for() -> None:
     bench = Bench()
     following = bench.lease("ab")
