@@ -115,18 +115,18 @@ async def list_deliveries(
     waiting, logged = QueuedPage((), None), LogPage((), None)
     # First what is queued: a delivery that is recorded in between is then in both lists, and not in none.
     if place.queued is not None and (not filter_.states or DeliveryState.QUEUED in filter_.states):
-        down_to = await _lowest_shown(sessions, of_log, limit, place.logged)
-        waiting = await list_queued(sessions, of_queue, limit, place.queued, down_to=down_to)
+        lowest_shown = partial(_lowest_shown, sessions, of_log, limit, place.logged)
+        waiting = await list_queued(sessions, of_queue, limit, place.queued, down_to=lowest_shown)
     if place.logged is not None:
         logged = await sessions.read(partial(list_logged, filter_=of_log, limit=limit, after=place.logged))
     return _merged(waiting, logged, limit, place)
 
 
 async def _lowest_shown(sessions: Sessions, filter_: LogFilter, limit: int, after: LogPlace | None) -> int:
-    """Return the number below which no delivery is shown, as the delivery log has enough for the page."""
+    """Return a number below which no delivery is shown, as the delivery log has enough for the page."""
     if after is None:
         return 0
-    logged = await sessions.read(partial(list_logged, filter_=filter_, limit=limit, after=after))
+    logged = await sessions.read(partial(list_logged, filter_=filter_, limit=limit, after=after, one_step=True))
     return logged.deliveries[-1].seq if len(logged.deliveries) == limit else 0
 
 

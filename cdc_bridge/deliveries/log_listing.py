@@ -74,7 +74,14 @@ class LogPage:
     """Where the next page starts; ``None``: this is the last one."""
 
 
-async def list_logged(connection: Connection, filter_: LogFilter, limit: int, after: LogPlace = START) -> LogPage:
+async def list_logged(
+    connection: Connection,
+    filter_: LogFilter,
+    limit: int,
+    after: LogPlace = START,
+    *,
+    one_step: bool = False,
+) -> LogPage:
     """Return deliveries, newest change first.
 
     Args:
@@ -82,8 +89,9 @@ async def list_logged(connection: Connection, filter_: LogFilter, limit: int, af
         filter_: Which deliveries.
         limit: Size of the page.
         after: Where the previous page ended.
+        one_step: Whether a scan ends after its first step.
     """
-    search = _Search(connection, filter_, limit)
+    search = _Search(connection, filter_, limit, 0.0 if one_step else _LONGEST_SECONDS)
     if filter_.reservation_id is not None:
         return search.page(await search.rows("latest_of_reservation", after))
     if filter_.states and set(filter_.states) <= _UNSETTLED:
@@ -96,6 +104,8 @@ class _Search:
     connection: Connection
     filter: LogFilter
     limit: int
+    longest_seconds: float
+    """For a scan: no step but the first begins later."""
 
     async def rows(self, statement: str, after: LogPlace) -> list[LoggedDelivery]:
         """Return the rows of a statement: one more than the page's size, if there are as many."""
@@ -118,7 +128,7 @@ class _Search:
         size, most_endpoints = _FIRST_STEP, min(max(1, endpoints), _ENDPOINTS_A_STEP)
         if self._has_everything:
             size, most_endpoints = _STEP, min(most_endpoints, self.limit + 1)
-        deadline = time.monotonic() + _LONGEST_SECONDS
+        deadline = time.monotonic() + self.longest_seconds
         for _ in range(_MAX_STEPS):
             limit = self.limit + 1 - len(rows)
             most_each = max(1, size // most_endpoints)

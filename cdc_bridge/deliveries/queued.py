@@ -13,7 +13,7 @@ backlog there, unless somebody asks for the one endpoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -176,7 +176,12 @@ class _Step:
 
 
 async def list_queued(
-    sessions: Sessions, filter_: QueuedFilter, limit: int, after: QueuedPlace = START, *, down_to: int = 0
+    sessions: Sessions,
+    filter_: QueuedFilter,
+    limit: int,
+    after: QueuedPlace = START,
+    *,
+    down_to: Callable[[], Awaitable[int]] | None = None,
 ) -> QueuedPage:
     """Return queued deliveries, newest transaction first.
 
@@ -185,18 +190,19 @@ async def list_queued(
         filter_: Which.
         limit: How many at most.
         after: Where the previous page ended.
-        down_to: A number, from which on older changes may be left for the next page.
+        down_to: Returns a number, below which changes may be left for the next page; asked if any endpoint is behind.
     """
     behind, wanting = await _endpoints_behind(sessions, filter_.endpoint_id)
     if not behind:
         return QueuedPage((), None)
+    lowest = 0 if down_to is None else await down_to()
     from_xid = min(_first_unseen(each.position) for each in behind.values())
     positions = {each.position for each in behind.values()}
     found: list[Queued] = []
     place: QueuedPlace | None = after
     number, size = 0, _FIRST_STEP
     for _ in range(_MOST_STEPS):
-        if place is None or len(found) >= limit or number >= _MOST_READ or place.seq < down_to:
+        if place is None or len(found) >= limit or number >= _MOST_READ or place.seq < lowest:
             break
         began = place
         step = await sessions.read(partial(_step, filter_=filter_, from_xid=from_xid, after=began, limit=size))
