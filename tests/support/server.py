@@ -21,7 +21,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cdc_bridge.demo.throwaway_postgres import (
     ThrowawayPostgres,
@@ -42,6 +43,7 @@ SETTINGS = {
     "min_wal_size": "32MB",
 }
 AUTOVACUUM = {"autovacuum": "on", "autovacuum_naptime": "1s"}
+_HAS_SCRAM_ITERATIONS = 160000
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 2 * 1024**3
 
@@ -178,7 +180,20 @@ def started(kind: str) -> Iterator[Server]:
             yield Server(kind, url, system_binaries())
     else:
         with own_server(binaries_of(kind)) as postgres:
+            _make_logins_cheap(postgres.url)
             yield Server(kind, postgres.url, postgres.binaries)
+
+
+def _make_logins_cheap(url: str) -> None:
+    """Have passwords hashed once: they are hashed 4096 times to be slow to guess, and tests log in very often."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.info.server_version < _HAS_SCRAM_ITERATIONS:
+            return
+        connection.execute("alter system set scram_iterations = 1")
+        connection.execute("select pg_reload_conf()")
+        connection.execute("set scram_iterations = 1")
+        password = sql.Literal(conninfo_to_dict(url)["password"])
+        connection.execute(sql.SQL("alter role current_user password {}").format(password))
 
 
 @contextmanager
