@@ -104,10 +104,10 @@ def vector() -> None:
 
 @app.command()
 def receiver(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Language: python or node.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Language: {', '.join(RECEIVERS)}.", show_default=False)],
     save: Annotated[
         Path | None,
-        typer.Option("--save", metavar="DIR", help="Write it into this folder, with its list of dependencies."),
+        typer.Option("--save", metavar="DIR", help="Write it into this folder, with its list of dependencies if any."),
     ] = None,
 ) -> None:
     """Print an example receiver: it verifies, stores, responds, and works afterwards.

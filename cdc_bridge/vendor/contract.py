@@ -26,9 +26,12 @@ SCHEMA_FILE = "reservation.schema.json"
 
 RECEIVERS = {
     "python": ("receivers/python/receiver.py", "receivers/python/requirements.txt"),
-    "node": ("receivers/node/receiver.mjs", "receivers/node/package.json", "receivers/node/package-lock.json"),
+    "node": ("receivers/node/receiver.mjs",),
+    "php": ("receivers/php/receiver.php",),
+    "java": ("receivers/java/Receiver.java",),
+    "csharp": ("receivers/csharp/receiver.cs",),
 }
-"""Names and files of the example receivers: the program, and its list of dependencies."""
+"""Names and files of the example receivers: the program, and its list of dependencies if it has any."""
 
 _WHOLE_NUMBERS = frozenset({"int2", "int4", "int8"})
 _NUMBERS = _WHOLE_NUMBERS | {"numeric", "float4", "float8"}

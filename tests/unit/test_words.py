@@ -87,9 +87,9 @@ READ_BY_PAGES = {"capture", "deliveries", "pipeline", "schema", "sql"}
 """Rooms in which a page is a part of a long list."""
 
 SUFFIXES = {
-    ".py", ".sql", ".md", ".html", ".css", ".js", ".mjs", ".json", ".yml", ".sh", ".service", ".svg", ".1", ".txt"
+    ".py", ".sql", ".md", ".html", ".css", ".js", ".mjs", ".php", ".java", ".cs", ".json", ".yml", ".sh", ".service",
+    ".svg", ".1", ".txt",
 }  # fmt: skip
-NOT_OURS = {"package-lock.json"}
 
 _REPLACED = [(re.compile(pattern, re.IGNORECASE), better) for pattern, better in REPLACED.items()]
 _ALLOWED = [re.compile(pattern, re.IGNORECASE) for pattern in ALLOWED]
@@ -125,7 +125,7 @@ def files_of(room: str) -> list[Path]:
             found = list((PROJECT / "sql").rglob("*"))
         case _:
             found = list((package / room).rglob("*"))
-    return sorted(path for path in found if path.suffix in SUFFIXES and path.name not in NOT_OURS)
+    return sorted(path for path in found if path.suffix in SUFFIXES)
 
 
 def replaced_words(room: str) -> Iterator[Found]:
@@ -156,7 +156,7 @@ def test_every_shipped_text_is_read() -> None:
         path
         for folder in ("cdc_bridge", "sql")
         for path in (PROJECT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name not in NOT_OURS
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert {path.suffix for path in shipped - read} <= {".png", ".typed", ".toml", ""}
 

@@ -1,100 +1,121 @@
 // Example receiver for cdc-bridge: verifies, stores, responds, and works afterwards. Copy it and fill in book().
 //
-// npm ci, then WEBHOOK_SECRET=whsec_... node receiver.mjs (Node 18 or newer). It listens on
+// WEBHOOK_SECRET=whsec_... node receiver.mjs (Node 18 or newer, no packages). It listens on
 // http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS; with CERTIFICATE and KEY (PEM files) it
 // serves TLS itself, on all addresses. Run one receiver per restaurant: two restaurants share no sequence.
-import { readFileSync } from "node:fs";
+import { createHmac, timingSafeEqual } from "node:crypto";
+import fs from "node:fs";
 import http from "node:http";
 import https from "node:https";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Webhook } from "standardwebhooks";
 
-const { WEBHOOK_SECRET, PORT = 8080, DATABASE = "receiver.db", CERTIFICATE, KEY } = process.env;
-const LARGEST_BODY_BYTES = 1024 * 1024; // Notes are long, but never that long.
+const { WEBHOOK_SECRET, PORT = 8080, STORE = "receiver.journal", CERTIFICATE, KEY } = process.env;
+const SECRETS = WEBHOOK_SECRET.match(/\S+/g) ?? []; // During a rotation: the old secret, the new one, or both.
+const LARGEST_BODY_BYTES = 2 * 1024 * 1024;
 
-// During a rotation, requests are signed with the old and the new secret: change it here at any time in between.
-const webhook = new Webhook(WEBHOOK_SECRET);
-process.umask(0o077); // The database holds guests' data: keep it private.
-const sqlite = await import("node:sqlite").catch(() => import("libsql")); // Built in since Node 22.13.
-const database = new (sqlite.DatabaseSync ?? sqlite.default)(DATABASE);
-// A 2xx means "stored": commits have to be on disk (full) before the response.
-database.exec(`pragma journal_mode = wal; pragma synchronous = full;
-create table if not exists newest (id text primary key, sequence text, webhook_id text, body text, due real);
-create index if not exists waiting on newest (due) where body is not null;
-create table if not exists booking (id text primary key, starts_at text, adults integer, changes integer default 1)`);
-// Drop a duplicate (same webhook-id) and an older change (lower sequence; 20 digits, so it compares as text). One
-// statement checks and stores, so a crash leaves all of it or nothing.
-const store = database.prepare(`insert into newest values (?, ?, ?, ?, ?) on conflict (id) do update
-  set sequence = excluded.sequence, webhook_id = excluded.webhook_id, body = excluded.body, due = excluded.due
-  where excluded.sequence >= newest.sequence and excluded.webhook_id <> newest.webhook_id`);
-const waiting = database.prepare("select * from newest where body is not null and due <= ? order by due limit 1");
-const done = database.prepare("update newest set body = null where id = ? and webhook_id = ?");
-const retryLater = database.prepare("update newest set due = ? where id = ?");
-const insertOrReplace = database.prepare(`insert into booking (id, starts_at, adults) values (?, ?, ?)
-  on conflict (id) do update set starts_at = excluded.starts_at, adults = excluded.adults, changes = changes + 1`);
+function isGenuine(secrets, id, timestamp, signatures, body, now) {
+  if (!/^[0-9]{1,12}$/.test(timestamp) || Math.abs(now - timestamp) > 300) return false;
+  return secrets.some((secret) => {
+    const hmac = createHmac("sha256", Buffer.from(secret.slice("whsec_".length), "base64"));
+    const expected = Buffer.from(`v1,${hmac.update(`${id}.${timestamp}.`).update(body).digest("base64")}`);
+    const given = signatures.split(" ").map((each) => Buffer.from(each));
+    return given.some((each) => each.length === expected.length && timingSafeEqual(each, expected));
+  });
+}
 
 // Returns the response status. An error here, such as a full disk, becomes a 500, and the request is retried.
 async function receive(request) {
   if (request.method !== "POST" || request.url !== "/reservations") return 404;
   const chunks = []; // Raw bytes: re-serialised JSON differs.
-  let size = 0;
+  let length = 0;
   for await (const chunk of request) {
-    size += chunk.length;
-    if (size <= LARGEST_BODY_BYTES) chunks.push(chunk); // Read to the end, or the client sees no response.
+    length += chunk.length;
+    if (length <= LARGEST_BODY_BYTES) chunks.push(chunk); // Read to the end, or the client sees no response.
   }
-  if (size > LARGEST_BODY_BYTES) return 413;
+  if (length > LARGEST_BODY_BYTES) return 413;
   const body = Buffer.concat(chunks);
-  try {
-    webhook.verify(body, request.headers);
-  } catch (error) {
-    console.warn(`Rejected: ${error.message}`);
+  const [webhookId, timestamp, signatures] =
+    ["id", "timestamp", "signature"].map((name) => request.headers[`webhook-${name}`] ?? "");
+  if (!isGenuine(SECRETS, webhookId, timestamp, signatures, body, Date.now() / 1000)) {
+    console.warn("Rejected: no valid signature");
     return 401;
   }
   // A test request (cdc-bridge.test) is no reservation. Fails if a proxy removes the header: better than unnoticed.
   if (!request.headers["ce-type"].startsWith("reservation.")) return 204;
   // The ce- headers are not signed, these are: the id equals ce-subject, the number before the hyphen ce-sequence.
-  const [id, webhookId] = [String(JSON.parse(body).id), request.headers["webhook-id"]];
-  const sequence = webhookId.split("-")[0].padStart(20, "0");
-  store.run(id, sequence, webhookId, body.toString(), Date.now());
-  return 204; // Also for a dropped one: it need not be retried.
-}
-
-// Passes stored reservations to the till, for ever. If the database fails, exits: systemd restarts the program.
-async function work() {
-  for (;;) {
-    const next = waiting.get(Date.now());
-    if (next) passToTill(next);
-    await sleep(next ? 0 : 200); // Requests are handled in between.
+  const key = JSON.parse(body).id;
+  if (typeof key === "number" && !Number.isSafeInteger(key)) throw new Error("JavaScript takes two such ids for one");
+  const id = Buffer.from(String(key)).toString("base64");
+  const [known, , booking] = newest.get(id) ?? ["", "", ""];
+  // Drop a duplicate (same webhook-id) and an older change (lower sequence), with a 204: they need not be retried.
+  if (webhookId !== known && sequence(webhookId) >= sequence(known)) {
+    keep(id, webhookId, body.toString("base64"), booking);
+    setImmediate(passToTill, id); // After the response.
   }
+  return 204;
 }
 
-function passToTill(next) {
+const sequence = (webhookId) => BigInt(webhookId.split("-")[0]); // Of "", 0. Too long for a number.
+
+// The journal has a line for each state of a reservation, and its last line counts: id, webhook-id, the body until the
+// till has it (id and body in base64), and what the till has. If you have a database, use that instead.
+process.umask(0o077); // The journal holds guests' data: keep it private.
+const newest = new Map(); // By id: webhook-id, body, booking.
+let [journal, size, compactAbove] = [undefined, 0, 0];
+
+// Writes a line, and has it on disk (fsync) before the response: a 2xx means "stored".
+function keep(id, ...state) {
+  const line = `${id}\t${state.join("\t")}\n`;
+  fs.ftruncateSync(journal, size); // A write that failed may have left something.
+  fs.appendFileSync(journal, line);
+  fs.fsyncSync(journal);
+  size += line.length;
+  newest.set(id, state);
+  if (size > compactAbove) compact();
+}
+
+// Writes the journal anew, without the bodies that the till has: at the start, and when a megabyte has gathered.
+function compact() {
+  const text = [...newest].map(([id, state]) => `${id}\t${state.join("\t")}\n`).join("");
+  fs.rmSync(`${STORE}.new`, { force: true });
+  const draft = fs.openSync(`${STORE}.new`, "a");
+  fs.appendFileSync(draft, text);
+  fs.fsyncSync(draft);
+  if (journal !== undefined) fs.closeSync(journal);
+  fs.renameSync(`${STORE}.new`, STORE);
+  [journal, size, compactAbove] = [draft, text.length, text.length + 1_000_000];
+}
+
+function passToTill(id) {
+  const [webhookId, body, before] = newest.get(id);
+  if (!body) return; // Done already.
   try {
-    database.exec("begin"); // One transaction: passed to the till, and done.
-    book(JSON.parse(next.body));
-    done.run(next.id, next.webhook_id);
-    database.exec("commit");
-  } catch (error) {
-    database.exec("rollback");
-    console.error(`Retrying reservation ${next.id} in a minute:`, error); // It must not block the others.
-    retryLater.run(Date.now() + 60_000, next.id);
+    keep(id, webhookId, "", book(JSON.parse(Buffer.from(body, "base64")), before)); // One line: passed, and done.
+  } catch (error) { // A reservation the till cannot take must not block the others.
+    console.error(`Retrying reservation ${Buffer.from(id, "base64")} in a minute:`, error);
+    setTimeout(passToTill, 60_000, id);
   }
 }
 
-// Passes a reservation to the till: write this yourself. Ignore keys you do not know. If the till is not in this
-// database, a crash repeats this: insert or replace by id. Await slow work (a request) before the transaction, which
-// blocks every other request.
-function book(reservation) {
-  insertOrReplace.run(reservation.id, reservation.datetime, reservation.adults);
+// Passes a reservation to the till: write this yourself. Ignore keys you do not know. If the till is not in the
+// journal, a crash repeats this: insert or replace by id. Slow work (a request) here blocks every request.
+function book({ datetime, adults }, before) {
+  if (!Number.isInteger(adults)) throw new Error("adults is not a number");
+  return `${datetime} ${adults} ${Number(before.split(" ")[2] ?? 0) + 1}`; // The third: how often it was passed.
 }
 
+const text = fs.existsSync(STORE) ? fs.readFileSync(STORE, "utf8") : "";
+for (const line of text.split("\n").slice(0, -1)) { // A line without its end was cut off by a crash, never accepted.
+  const [id, ...state] = line.split("\t");
+  newest.set(id, state);
+}
+compact();
+for (const id of newest.keys()) setImmediate(passToTill, id);
 // Longer than the bridge's 60 s: otherwise a request may meet a connection that is being closed.
 const options = { requestTimeout: 10_000, connectionsCheckingInterval: 5000, keepAliveTimeout: 75_000 };
-const tls = CERTIFICATE && { ...options, cert: readFileSync(CERTIFICATE), key: readFileSync(KEY) };
+const tls = CERTIFICATE && { ...options, cert: fs.readFileSync(CERTIFICATE), key: fs.readFileSync(KEY) };
 const server = tls ? https.createServer(tls) : http.createServer(options);
 server.on("request", async (request, response) => {
   response.statusCode = await receive(request).catch((error) => (console.error(error), 500));
   response.end();
 });
 server.listen(PORT, tls ? undefined : "127.0.0.1");
-await work();
