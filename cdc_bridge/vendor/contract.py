@@ -33,6 +33,9 @@ RECEIVERS = {
 }
 """Names and files of the example receivers: the program, and its list of dependencies if it has any."""
 
+LARGEST_BODY_BYTES = 2_000_000
+"""Size of a body that the guide asks vendors to accept: more than web servers and frameworks do unless they are set."""
+
 _WHOLE_NUMBERS = frozenset({"int2", "int4", "int8"})
 _NUMBERS = _WHOLE_NUMBERS | {"numeric", "float4", "float8"}
 _JSON = frozenset({"json", "jsonb"})  # only their values say what they are written as

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
@@ -11,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from secrets import token_bytes, token_hex
 from typing import Any
+
+import orjson
 
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.transport.signature import sign
@@ -98,20 +99,20 @@ class RequestFactory:
             signature: How it is signed.
             updated: Sent as an update, not as a creation.
             sequence: The change's number; ``None`` takes the next one.
-            changes: Keys of the reservation and their values; a mapping is merged. Those of the contract that bodies do
-                not have are left out.
+            changes: Keys of the reservation and their values, as orjson writes them; a mapping is merged. Those of the
+                contract that bodies do not have are left out.
         """
         if sequence is None:
             self._sequence += 1
             sequence = self._sequence
-        body = json.dumps(self._reservation(changes), ensure_ascii=False, separators=(",", ":")).encode()
+        body = orjson.dumps(self._reservation(changes))
         return SignedMessage(
             id=message_id(sequence, body),
             type="reservation.updated" if updated else "reservation.created",
             source=SOURCE,
             time=datetime.now(UTC),
             body=body,
-            subject=str(json.loads(body)["id"]),
+            subject=str(orjson.loads(body)["id"]),
             sequence=sequence,
             signature=signature,
         )

@@ -6,16 +6,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
+
 from cdc_bridge.transport.message import Message
 from cdc_bridge.vendor.conformance.requests import RequestFactory, Signature, new_id
+from cdc_bridge.vendor.contract import LARGEST_BODY_BYTES
 
 CONCURRENT_REQUESTS = 50
 
-_LARGE_NOTES = "A guest's wish, told at length. " * 640  # 20 kB
 _MANY_SCRIPTS: dict[str, Any] = {
     "notes": "Geburtstag 🎂🥂 für Zoë; 生日快乐; عيد ميلاد سعيد; \\ \" ' </script> \t\n% & ?",
     "customer": {"firstname": "Łukasz", "surname": "O'Neill-Åström 🍷"},
 }
+_NUMBERS_TO_KEEP: dict[str, Any] = {
+    "rating": orjson.Fragment("20.0"),
+    "discounts": [orjson.Fragment("20.50"), orjson.Fragment("0.0000001")],
+}
+"""A JSON column may have such numbers, and most programs that parse and write them again change them."""
+
+_WHY_RAW = (
+    "A body that is parsed and written again is another one, and its signature is wrong. Verify the raw bytes: "
+    "express.raw() instead of express.json(), php://input, request.get_data()."
+)
 _WHY_VERIFY = (
     "Without verification, anyone who learns the URL can make bookings. Use a Standard Webhooks library, over the raw "
     "body."
@@ -65,6 +77,12 @@ def _update(requests: RequestFactory) -> Sequence[Message]:
         requests.reservation(id=reservation_id),
         requests.reservation(id=reservation_id, adults=5, updated=True),
     )
+
+
+def _largest_body(requests: RequestFactory) -> Sequence[Message]:
+    without_notes = requests.reservation(notes="")
+    letters = LARGEST_BODY_BYTES - len(without_notes.body)
+    return [requests.reservation(id=without_notes.subject, notes="x" * letters)]
 
 
 REQUIREMENTS = (
@@ -155,15 +173,26 @@ REQUIREMENTS = (
         about="customer",
     ),
     Requirement(
-        "Accepts 20 kB of notes",
-        "Notes are free text of any length. Allow bodies of 1 MB.",
-        lambda requests: [requests.reservation(notes=_LARGE_NOTES)],
-        about="notes",
-    ),
-    Requirement(
         "Accepts emoji and all scripts",
         "The body is UTF-8. Verify and parse its bytes, and store Unicode (MySQL: utf8mb4).",
         lambda requests: [requests.reservation(**_MANY_SCRIPTS)],
+        about="notes",
+    ),
+    Requirement(
+        "Accepts numbers that JSON.parse and JSON.stringify change",
+        _WHY_RAW,
+        lambda requests: [requests.reservation(loyalty=_NUMBERS_TO_KEEP)],
+    ),
+    Requirement(
+        "Accepts integers beyond 2^53",
+        f"{_WHY_RAW} A number of JavaScript does not hold 9007199254740993.",
+        lambda requests: [requests.reservation(loyalty={"card": 2**53 + 1})],
+    ),
+    Requirement(
+        f"Accepts a body of {LARGEST_BODY_BYTES // 1_000_000} MB",
+        "Notes are free text of any length. Raise the limits of your server and framework, also of a proxy in front: "
+        'express.raw({ limit: "2mb" }), client_max_body_size 2m (nginx).',
+        _largest_body,
         about="notes",
     ),
     Requirement(

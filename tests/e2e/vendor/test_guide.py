@@ -22,7 +22,7 @@ from cdc_bridge.settings import Settings
 from cdc_bridge.transport.outcome import Delivered, Fault, judge
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS
-from cdc_bridge.vendor.contract import EXAMPLES, text_of
+from cdc_bridge.vendor.contract import EXAMPLES, LARGEST_BODY_BYTES, text_of
 from cdc_bridge.vendor.test_message import TEST_TYPE
 from tests.e2e.vendor.sent import SentRequests, schedule_in_words
 
@@ -127,6 +127,12 @@ def test_responses_do_what_the_table_says() -> None:
 
 def _statuses(written: str) -> set[int]:
     return set(range(int(written[0]) * 100, int(written[0]) * 100 + 100)) if "x" in written else {int(written)}
+
+
+def test_size_that_is_asked_for_is_the_one_that_is_tried() -> None:
+    size = f"{LARGEST_BODY_BYTES // 1_000_000} MB"
+    assert len(re.findall(rf"\b{size}\b", GUIDE)) == len(re.findall(r"(?<!\d)[12] MB\b", GUIDE)) > 3
+    assert f"Accepts a body of {size}" in [requirement.title for requirement in REQUIREMENTS]
 
 
 def test_type_of_a_test_request_is_the_one_that_is_sent() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import io
 import json
+import re
 import socket
 import ssl
 from base64 import b64encode
@@ -22,9 +23,11 @@ import pytest
 
 from cdc_bridge.demo.ports import free_port
 from cdc_bridge.endpoints.option_values import secret_key
+from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.vendor import contract
 from cdc_bridge.vendor.contract import example
+from tests.bench.receiver import nginx_program
 from tests.e2e.vendor.programs import FILES, JournalStore, Kept, Program, program
 from tests.support.bridge import SECRET, Bridges, clean_environment, run_command
 from tests.support.certificates import Certificates
@@ -37,6 +40,26 @@ OTHER_SECRET = "whsec_" + b64encode(b"another key, not the endpoint's.").decode(
 MOST_LINES = {"python": 125, "node": 125, "php": 125, "java": 200, "csharp": 200}
 """Java and C# bring less: no database, and no convenient way to read JSON."""
 
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {certificates.server_certificate_file};
+    ssl_certificate_key {certificates.server_key_file};
+    {location}
+  }}
+}}
+"""
 ALLOWED_BODY_BYTES = 2 * 1024 * 1024
 
 
@@ -469,6 +492,32 @@ async def test_caller_that_stops_halfway_is_not_waited_for_for_ever(vendor: Vend
 
 async def test_it_does_all_that_conformance_asks(vendor: Vendor, certificates: Certificates, tmp_path: Path) -> None:
     await meets_all(vendor.url, certificates, tmp_path)
+
+
+@pytest.mark.parametrize("receiver_program", ["python", "csharp"], indirect=True)  # C# looks at the host.
+async def test_nginx_as_the_guide_sets_it_up_passes_everything_on(
+    vendor: Vendor, certificates: Certificates, tmp_path: Path
+) -> None:
+    nginx, port = nginx_program(), free_port()
+    if nginx is None:
+        pytest.skip("needs nginx on this machine")
+    (location,) = re.findall(r"^```nginx\n(.*?)^```", guide_text(Guide.VENDOR), re.MULTILINE | re.DOTALL)
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(
+        NGINX.format(
+            folder=tmp_path, port=port, certificates=certificates,
+            location=location.replace("localhost:8080", f"localhost:{vendor.port}"),
+        )
+    )  # fmt: skip
+    await vendor.kill()
+    await vendor.start(tls=False)
+    process = await asyncio.create_subprocess_exec(nginx, "-e", tmp_path / "error.log", "-c", configuration)
+    try:
+        await until(lambda: listens(port), "nginx listens")
+        await meets_all(f"https://127.0.0.1:{port}/reservations", certificates, tmp_path)
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 def test_all_its_files_can_be_printed_or_written() -> None:
