@@ -67,16 +67,20 @@ async def read_page(connection: AsyncConnection, position: Position, limit: int)
     Several changes of one reservation by one transaction are one, numbered as the first and ``created`` if the
     reservation was inserted there.
     """
-    snapshot, rows, key_bytes = await _read_rows(connection, position, limit)
-    is_full = len(rows) == limit or key_bytes >= PAGE_BYTES
+    snapshot, rows, key_bytes = await _read_rows(connection, position, limit + 1)
+    behind = rows[limit:]
+    del rows[limit:]
+    is_full = bool(behind) or key_bytes >= PAGE_BYTES
     cut_off_at = _last_place(rows, position.place) if is_full else None
+    finished = bool(behind) and behind[0].xid != rows[-1].xid
     highest = max((row.xid for row in rows), default=None)
     changes = _merge_within_transaction(rows)
     if position.place is not None:
         changes = await _without_earlier_in_transaction(connection, position.place, changes)
     # One reservation's changes must go out by seq; across transactions the page's order is another.
     changes.sort(key=lambda logged: logged.change.seq)
-    return Page(tuple(changes), position.after_page(snapshot, cut_off_at, highest), at_end=cut_off_at is None)
+    after = position.after_page(snapshot, cut_off_at, highest, finished=finished)
+    return Page(tuple(changes), after, at_end=cut_off_at is None)
 
 
 async def _read_rows(

@@ -10,7 +10,8 @@ A position is such a snapshot, *everything visible in it has been handed over*, 
 ended inside a transaction, the place in it. As there is one place only, a page first goes on with the transaction that
 the last one ended in, and then takes the others by ``(xid, seq)``. Where it is cut off at another transaction X, it
 has handed over all that its own snapshot sees below X, and of X and above what had been before, plus X's changes
-up to the place.
+up to the place. If these are all that X has, X is one more transaction that its snapshot sees, and there is no place:
+endpoints whose positions have none can catch up together, wherever their pages ended.
 
 Of transactions that ended without a change, a position counts those below the highest change read as seen, and
 none above. After a crash PostgreSQL draws the ids again that are above the last one flushed to WAL, where only
@@ -94,15 +95,22 @@ class Position:
         place = self.place or other.place
         return Position(both, None if place is None or both.sees(place.xid) else place)
 
-    def after_page(self, read_in: Snapshot, cut_off_at: Place | None, highest: Xid | None) -> Position:
+    def after_page(
+        self, read_in: Snapshot, cut_off_at: Place | None, highest: Xid | None, *, finished: bool = False
+    ) -> Position:
         """Return the position once a page is handed over.
 
         Args:
             read_in: The snapshot of the statement that read the page.
             cut_off_at: The page's last change if there may be more behind it, else ``None``.
             highest: The highest transaction with a change in the page; ``None``: the page is empty.
+            finished: Whether the transaction that the page is cut off at has no change behind it.
         """
-        before = self._with_place_finished()
+        after = self._after_page(read_in, cut_off_at, highest)
+        return Position(_with_place_finished(after)) if finished else after
+
+    def _after_page(self, read_in: Snapshot, cut_off_at: Place | None, highest: Xid | None) -> Position:
+        before = _with_place_finished(self)
         if cut_off_at is None:
             return Position(read_in.up_to(Xid(max(before.xmax - 1, highest or 0))))
         if self.place is not None and self.place.xid == cut_off_at.xid:
@@ -114,13 +122,6 @@ class Position:
         xmax = max(before.xmax, border)
         return Position(Snapshot(xmax, frozenset(now_below | still_above)), cut_off_at)
 
-    def _with_place_finished(self) -> Snapshot:
-        if self.place is None:
-            return self.snapshot
-        # It was running in the snapshot, or is the very first transaction that had not begun then.
-        xmax = max(self.snapshot.xmax, Xid(self.place.xid + 1))
-        return Snapshot(xmax, self.snapshot.in_progress - {self.place.xid})
-
 
 def lowest(positions: Iterable[Position]) -> Position:
     """Return a position that has nothing that one of some positions, at least one, does not have."""
@@ -129,3 +130,11 @@ def lowest(positions: Iterable[Position]) -> Position:
 
 def _first_unseen(snapshot: Snapshot) -> Xid:
     return min(snapshot.in_progress, default=snapshot.xmax)
+
+
+def _with_place_finished(position: Position) -> Snapshot:
+    place, snapshot = position.place, position.snapshot
+    if place is None:
+        return snapshot
+    # It was running in the snapshot, or is the very first transaction that had not begun then.
+    return Snapshot(max(snapshot.xmax, Xid(place.xid + 1)), snapshot.in_progress - {place.xid})

@@ -52,6 +52,18 @@ async def test_pages_of_any_size_give_every_change_once(limit: int, database: Da
     assert await read_to_the_end(database, limit) == [f"R{number}" for number in range(1, 31)]
 
 
+async def test_page_ends_inside_a_transaction_only_if_that_has_more_changes(database: Database) -> None:
+    for first in (1, 4):
+        book(database, first, first + 2)
+    page = await read(database, FROM_THE_START, 2)
+    assert page.position.place is not None
+    page = await read(database, page.position, 1)
+    assert (page.position.place, page.at_end) == (None, False)
+    page = await read(database, page.position, 3)
+    assert [logged.change.reservation_id for logged in page.changes] == ["R4", "R5", "R6"]
+    assert (page.position.place, page.at_end) == (None, True)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
 async def test_reservation_changed_often_in_one_transaction_is_one_change_whatever_the_page(
     limit: int, database: Database

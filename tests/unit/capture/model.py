@@ -54,7 +54,9 @@ class ModelDatabase:
     def read(self, position: Position, limit: int) -> tuple[list[tuple[Xid, Seq]], Position]:
         unread = [change for change in self.visible() if not covers(position, *change)]
         in_part = position.place and position.place.xid
-        page = sorted(unread, key=lambda change: (change[0] != in_part, change))[:limit]
-        cut_off_at = Place(*page[-1]) if len(page) == limit else None
+        unread.sort(key=lambda change: (change[0] != in_part, change))
+        page, behind = unread[:limit], unread[limit:]
+        cut_off_at = Place(*page[-1]) if behind else None
+        finished = bool(behind) and behind[0][0] != page[-1][0]
         highest = max((xid for xid, _ in page), default=None)
-        return page, position.after_page(self.snapshot(), cut_off_at, highest)
+        return page, position.after_page(self.snapshot(), cut_off_at, highest, finished=finished)

@@ -13,7 +13,7 @@ from cdc_bridge.runtime import catch_up_group
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint
 from cdc_bridge.tasks import end
 from tests.unit.pipeline.virtual_time import in_virtual_time
-from tests.unit.runtime.reading import Bench
+from tests.unit.runtime.reading import PAGE_SIZE, Bench
 
 
 @pytest.fixture
@@ -101,6 +101,21 @@ async def test_endpoints_that_end_at_the_same_place_inside_a_transaction_catch_u
     await bench.settle()
     assert all(bench.of(leased) == [5, 6, 7, 8] for leased in endpoints)
     assert len(bench.log.reads) < 10
+    await bench.stop()
+
+
+@in_virtual_time
+async def test_endpoints_whose_pages_ended_behind_different_transactions_catch_up_together() -> None:
+    bench = Bench()
+    before = bench.log.position
+    for _ in range(50):
+        bench.log.commit("a", "b")
+    endpoints = [bench.lease("ab", bench.log.model.read(before, 2 * number)[1]) for number in range(1, 50)]
+    bench.reader.add(endpoints)
+    await bench.settle()
+    assert [len(bench.of(leased)) for leased in endpoints] == [100 - 2 * number for number in range(1, 50)]
+    pages = 100 // PAGE_SIZE + 1
+    assert len(bench.log.reads) < 2 * pages
     await bench.stop()
 
 
