@@ -69,13 +69,13 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         load_settings: Loads the settings anew, for SIGHUP.
 
     Raises:
-        SettingsError: The endpoint that the settings declare is invalid, the dashboard would be without protection, the
-            web port is in use, or a pooler shares sessions.
+        SettingsError: The endpoint that the settings declare is invalid, the file of keys cannot be used, the dashboard
+            would be without protection, the web port is in use, or a pooler shares sessions.
         DatabaseUnavailable: The database does not respond at the start. Later on the daemon waits for it.
         InstallationError: The SQL side is not what this version needs.
         Stuck: There is work and nothing moves.
     """
-    declared = settings.endpoint()
+    declared, cipher = settings.endpoint(), settings.secrets_cipher()
     listen = listen_settings(settings)
     warn_of_exposed(settings)
     collect_garbage_seldom()
@@ -129,7 +129,9 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         coordinator = LeaseCoordinator(
             leases,
             supervisor,
-            EndpointDefinitions(declared, allow_http=settings.allow_http, payload_problem=mapping.problem_of),
+            EndpointDefinitions(
+                declared, allow_http=settings.allow_http, cipher=cipher, payload_problem=mapping.problem_of
+            ),
             listener,
             endpoint_log,
             lease_seconds=settings.lease_seconds,

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cdc_bridge.endpoints.option import Kind, Option, Setter
 from cdc_bridge.endpoints.option_values import admit_url, well_formed_url
 from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint, UnusableOption, endpoint_from, options_for
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher, keys_in
 from cdc_bridge.errors import SettingsError
 
 PREFIX = "CDC_BRIDGE_"
@@ -189,6 +190,12 @@ class Settings(_EndpointSettings):
         description="Where a new endpoint begins: with the oldest change in the log, or with what is committed now",
     )
     allow_http: bool = Field(False, description="Allow http:// to this machine, for development")
+    secrets_key_file: Path | None = Field(
+        None,
+        description="File with the keys that secrets of endpoints are encrypted with in the database, 32 random bytes "
+        "in base64 on each line, such as those that openssl rand -base64 32 makes; the first encrypts, all decrypt. "
+        "It needs pip install 'cdc-bridge[secrets]'; without it, secrets are stored as plain text",
+    )
     wake: Literal["notify", "poll"] = Field(
         "notify",
         description="What wakes the daemon: NOTIFY, or polling; with PREPARE TRANSACTION only the latter",
@@ -348,6 +355,28 @@ class Settings(_EndpointSettings):
         if endpoint.previous_secret is not None and endpoint.previous_secret == endpoint.secret:
             raise SettingsError(f"{previous} and {secret} are the same", f"Set {secret} to the new secret.")
         return endpoint
+
+    def secrets_cipher(self) -> SecretsCipher:
+        """Return what encrypts and decrypts the secrets of endpoints, with the keys that are in the file now.
+
+        Raises:
+            SettingsError: The file cannot be read or has a line that is no key, or a package is missing.
+        """
+        file, name = self.secrets_key_file, f"{PREFIX}SECRETS_KEY_FILE"
+        if file is None:
+            return NO_KEYS
+        try:
+            return SecretsCipher(keys_in(file.read_text(encoding="ascii")))
+        except OSError as error:
+            raise SettingsError(f"{name}: {file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise SettingsError(f"{name}: {file} is not ASCII") from None
+        except ValueError as error:
+            raise SettingsError(f"{name}: {file} {error}") from None
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"{name} needs {error.name}, which is not installed", "Install it: pip install 'cdc-bridge[secrets]'"
+            ) from None
 
     def _value_of(self, option: Option) -> Any:
         return getattr(self, option.setting)

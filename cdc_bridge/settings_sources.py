@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def load_settings(
         raise SettingsError(problems[0], more=problems[1:])
     url = DatabaseUrl(settings.database_url.get_secret_value(), _source_of_url(given, file))
     settings = settings.model_copy(update={"database_url": SecretStr(url)})
-    return settings.with_exposed([*_exposed_in_file(file), *_exposed_credentials()])
+    return settings.with_exposed([*_exposed_in_file(file), *_exposed_credentials(), *_exposed_key_file(settings)])
 
 
 def _source_of_url(flags: Mapping[str, Any], file: Path | None) -> str:
@@ -117,6 +118,13 @@ def _exposed_credentials() -> Iterator[ExposedFile]:
         name = path.name.lower().removeprefix(PREFIX.lower())
         if name in Settings.model_fields and others_read(path) and _is_secret(name, path.read_text().strip()):
             yield ExposedFile(path, [name])
+
+
+def _exposed_key_file(settings: Settings) -> Iterator[ExposedFile]:
+    file = settings.secrets_key_file
+    with suppress(OSError):  # Whoever needs a key reports it.
+        if file is not None and others_read(file):
+            yield ExposedFile(file, ["secrets_key_file"])
 
 
 def _is_secret(name: str, value: object) -> bool:

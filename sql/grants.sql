@@ -11,7 +11,9 @@ grant select on cdc_bridge.captured_table, cdc_bridge.history, cdc_bridge.daemon
 grant insert on cdc_bridge.history to cdc_bridge;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
-grant select on cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery to cdc_bridge;
+grant select on
+  cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery, cdc_bridge.endpoint_secret
+to cdc_bridge;
 grant insert, update on cdc_bridge.endpoint, cdc_bridge.delivery to cdc_bridge;
 grant select, insert, delete, update (response) on cdc_bridge.attempt to cdc_bridge;  -- of many attempts some are deleted
 grant delete on cdc_bridge.endpoint to cdc_bridge;
@@ -36,5 +38,7 @@ to cdc_bridge;
 grant execute on procedure cdc_bridge.prune(interval, interval, bigint, bigint) to cdc_bridge;
 
 grant select on cdc_bridge.schema_version, cdc_bridge.change, cdc_bridge.delivery, cdc_bridge.alert to cdc_bridge_reader;
-grant select on cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery to cdc_bridge_reader;
+grant select on
+  cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery, cdc_bridge.endpoint_secret
+to cdc_bridge_reader;
 -- What a reader may see of cdc_bridge.endpoint is granted with the table.

@@ -77,6 +77,7 @@ set local role cdc_bridge_owner;
 \ir functions/problem_of_capture.sql
 \ir views/endpoint_status.sql
 \ir views/unsettled_delivery.sql
+\ir views/endpoint_secret.sql
 \ir grants.sql
 
 -- The functions in use are brought up to date; capture stays switched off where it is.

@@ -40,6 +40,8 @@ class Action(StrEnum):
     PROBE_REQUESTED = "probe requested"
     ENDPOINT_TESTED = "endpoint tested"
     SECRET_ROTATED = "secret rotated"  # noqa: S105 - it is none
+    SECRETS_ENCRYPTED = "secrets encrypted"
+    SECRETS_DECRYPTED = "secrets decrypted"
     DELIVERY_RETRIED = "delivery retried"
     REPLAY_STARTED = "replay started"
     BACKFILL_STARTED = "backfill started"

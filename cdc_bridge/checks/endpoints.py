@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
-from cdc_bridge.endpoints.options import endpoint_from
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
-from cdc_bridge.endpoints.store import list_endpoints
+from cdc_bridge.endpoints.store import endpoint_of_row, list_endpoints
 from cdc_bridge.endpoints.survey import EndpointSurvey, survey
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
@@ -82,7 +82,11 @@ def _stopped_or_invalid(endpoint: EndpointOverview, found: EndpointSurvey) -> Ch
 
 async def _unusable_here(connection: Connection, rows: Sequence[dict[str, Any]], settings: Settings) -> Check | None:
     """Return a check of the definitions that this machine cannot use; it failed if no daemon uses one either."""
-    problems = {row["name"]: problem for row in rows if (problem := _problem_here(row, settings)) is not None}
+    try:
+        cipher = settings.secrets_cipher()
+    except SettingsError:  # The check of the encryption reports it.
+        cipher = NO_KEYS
+    problems = {row["name"]: problem for row in rows if (problem := _problem_here(row, settings, cipher)) is not None}
     for name, problem in list(problems.items())[:_MOST_NAMED]:
         for endpoint in await endpoint_overviews(connection, name):
             if endpoint.status is EndpointStatus.UNASSIGNED:
@@ -93,12 +97,12 @@ async def _unusable_here(connection: Connection, rows: Sequence[dict[str, Any]],
     return warning(_NAME, listed(told), "Run check on the daemon's machine.")
 
 
-def _problem_here(row: dict[str, Any], settings: Settings) -> str | None:
+def _problem_here(row: dict[str, Any], settings: Settings, cipher: SecretsCipher) -> str | None:
     """Return why this machine cannot use a definition of the database; its files may be on the daemon's only."""
     if row["in_settings"]:
         return None
     try:
-        endpoint_from(row["name"], row, allow_http=settings.allow_http)
+        endpoint_of_row(row, cipher, allow_http=settings.allow_http)
     except ValueError as error:
         return str(error)
     return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok, record, warning
-from cdc_bridge.endpoints.options import Endpoint, endpoint_from
-from cdc_bridge.endpoints.store import list_endpoints
+from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS
+from cdc_bridge.endpoints.store import endpoint_of_row, list_endpoints
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import ExposedFile, Settings
 from cdc_bridge.transport.reach import Unreached, reach
@@ -63,17 +65,19 @@ def _way_of(endpoint: Endpoint) -> tuple[object, ...]:
 async def _active_endpoints(connection: Connection, settings: Settings) -> list[Endpoint]:
     found: list[Endpoint] = []
     rows = await list_endpoints(connection)
-    try:
+    declared: Endpoint | None = None
+    cipher = NO_KEYS
+    with suppress(SettingsError):  # Checks before have reported it.
         declared = settings.endpoint()
-    except SettingsError:
-        declared = None
+    with suppress(SettingsError):
+        cipher = settings.secrets_cipher()
     if declared is not None and not any(row["name"] == declared.name and row["paused_at"] for row in rows):
         found.append(declared)
     for row in rows:
         if row["in_settings"] or row["paused_at"] or row["disabled"]:
             continue
         try:
-            found.append(endpoint_from(row["name"], row, allow_http=settings.allow_http))
+            found.append(endpoint_of_row(row, cipher, allow_http=settings.allow_http))
         except ValueError:
             continue  # The check of the endpoints reports it.
     return found

@@ -11,6 +11,7 @@ import psycopg
 
 from cdc_bridge import __version__
 from cdc_bridge.checks.capture import check_capture
+from cdc_bridge.checks.encryption import check_encryption
 from cdc_bridge.checks.endpoints import check_declared_endpoint, check_endpoints
 from cdc_bridge.checks.environment import check_clock, check_reachability, check_settings_files
 from cdc_bridge.checks.mapping import check_mapping
@@ -32,7 +33,7 @@ _REQUIRED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
     check_installation,
     check_rights,
 )
-_OF_THE_INSTALLATION = ("installation", "rights", "roles", "mapping", "capture", "endpoints")
+_OF_THE_INSTALLATION = ("installation", "rights", "roles", "mapping", "capture", "encryption", "endpoints")
 
 
 async def require_ready(connection: Connection) -> None:
@@ -90,6 +91,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
             yield await _checked("roles", check_roles(connection))
             yield await _checked("mapping", _check_mapping(connection, settings))
             yield await _checked("capture", check_capture(connection))
+            yield await _checked("encryption", check_encryption(connection, settings))
             yield await _checked("endpoints", check_endpoints(connection, settings))
             with suppress(psycopg.Error):  # The check before has reported it.
                 for check in await check_reachability(connection, settings):

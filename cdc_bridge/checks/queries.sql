@@ -25,6 +25,10 @@ where a.problem is not null and exists (
   select from cdc_bridge.daemon d where d.name = a.reported_by and d.alive_until > now()
 )
 
+-- name: keys_in_use
+-- How many secrets of endpoints are encrypted with which key; null: they are plain text.
+select key_id, count(*) from cdc_bridge.endpoint_secret group by key_id order by key_id
+
 -- name: connections_left
 -- The role, the database, and how many connections each limit leaves to the role, beside those of others.
 select
@@ -81,10 +85,12 @@ from (
         and has_function_privilege('cdc_bridge.prune_responses(integer)', 'execute')
     ),
     (
-      'read cdc_bridge.endpoint_status, cdc_bridge.endpoint_position and cdc_bridge.unsettled_delivery',
-      'grant select on cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery to cdc_bridge',
+      'read cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery and cdc_bridge.endpoint_secret',
+      'grant select on cdc_bridge.endpoint_status, cdc_bridge.endpoint_position, cdc_bridge.unsettled_delivery, '
+        'cdc_bridge.endpoint_secret to cdc_bridge',
       has_table_privilege('cdc_bridge.endpoint_status', 'select') and has_table_privilege('cdc_bridge.endpoint_position', 'select')
         and has_table_privilege('cdc_bridge.unsettled_delivery', 'select')
+        and has_table_privilege('cdc_bridge.endpoint_secret', 'select')
     ),
     (
       'register in cdc_bridge.daemon',

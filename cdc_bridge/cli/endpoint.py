@@ -155,6 +155,7 @@ def remove(
 
 
 app.command("rotate-secret")(endpoint_definition.rotate_secret)
+app.command("encrypt-secrets")(endpoint_definition.encrypt_secrets)
 
 
 app.command()(endpoint_manifest.apply)

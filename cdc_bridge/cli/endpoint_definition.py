@@ -1,4 +1,4 @@
-"""``cdc-bridge endpoint add``, ``set`` and ``rotate-secret``."""
+"""``cdc-bridge endpoint add``, ``set``, ``rotate-secret`` and ``encrypt-secrets``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from cdc_bridge.cli.options import (
     ConfigOption,
     DatabaseOption,
     JsonOption,
-    database_url_from,
     settings_from,
 )
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.endpoints import admin, signing_secret
+from cdc_bridge.endpoints.encryption import convert_secrets
 from cdc_bridge.endpoints.option import Group
 from cdc_bridge.endpoints.status import when
 from cdc_bridge.errors import WrongUsage
@@ -68,6 +68,7 @@ def add(
             name,
             given_options(options),
             allow_http=settings.allow_http,
+            cipher=settings.secrets_cipher(),
             from_oldest=start is Start.oldest,
             signed=not unsigned,
             secret=secret,
@@ -131,6 +132,7 @@ def set_(
             name,
             given_options(options),
             allow_http=settings.allow_http,
+            cipher=settings.secrets_cipher(),
             keep_headers=keep_headers,
             with_new_secret=new_secret,
             secret=secret,
@@ -164,11 +166,17 @@ def rotate_secret(
 
     Example: cdc-bridge endpoint rotate-secret till --keep-old-hours 72
     """
-    url = database_url_from(config, database_url)
+    settings = settings_from(config, database_url)
     secret = given_secret(secret_file)
     rotated = asyncio.run(
         signing_secret.rotate_secret(
-            url, name, keep_old_hours=keep_old_hours, cut_short=now, secret=secret, by=of_command()
+            settings.database_url.get_secret_value(),
+            name,
+            cipher=settings.secrets_cipher(),
+            keep_old_hours=keep_old_hours,
+            cut_short=now,
+            secret=secret,
+            by=of_command(),
         )
     )
     until = rotated.old_until
@@ -181,6 +189,36 @@ def rotate_secret(
     )
     if rotated.secret is not None:
         _print_secret(rotated.secret)
+
+
+def encrypt_secrets(
+    decrypt: Annotated[
+        bool, typer.Option("--decrypt", help="Decrypt all of them instead: they become plain text.")
+    ] = False,
+    config: ConfigOption = None,
+    database_url: DatabaseOption = None,
+) -> None:
+    """Encrypt the secrets of all endpoints with the first key of secrets_key_file.
+
+    Those are signing secrets, values of headers, queries of URLs and passwords of proxies, in plain text or encrypted
+    with an older key. Each endpoint is changed whole, and deliveries go on. If it was interrupted, run it again.
+
+    Example: cdc-bridge endpoint encrypt-secrets
+    """
+    settings = settings_from(config, database_url)
+    done = asyncio.run(
+        convert_secrets(
+            settings.database_url.get_secret_value(), settings.secrets_cipher(), decrypt=decrypt, by=of_command()
+        )
+    )
+    how = "in plain text" if done.key_id is None else f"encrypted with key {done.key_id}"
+    if done.secrets or done.left:
+        print_line(f"Secrets that are {how} now: {done.secrets:,}, of {done.endpoints:,} endpoints.")
+    else:
+        print_line(f"There is nothing to do: every secret is {how}.")
+    for name, problem in done.left.items():
+        print_line(f"Endpoint {name} is left as it was: {problem}.", err=True)
+    raise typer.Exit(1 if done.left else 0)
 
 
 def _require_at_most_one(*flags: tuple[str, bool]) -> None:

@@ -89,14 +89,16 @@ def apply(
     Example: cdc-bridge endpoint apply endpoints.toml --dry-run
     """
     settings = settings_from(config, database_url)
-    url = settings.database_url.get_secret_value()
+    url, cipher = settings.database_url.get_secret_value(), settings.secrets_cipher()
     text, is_exposed = _read(file)
     exposed_secret_files: list[str] = []
     manifest = read_manifest(
         text, allow_http=settings.allow_http, secret_in=_secret_reader(file.parent, exposed_secret_files)
     )
     prepared = asyncio.run(
-        prepare_manifest(url, manifest, prune=prune is not None, keep_headers=keep_headers, new_secrets=new_secrets)
+        prepare_manifest(
+            url, manifest, cipher=cipher, prune=prune is not None, keep_headers=keep_headers, new_secrets=new_secrets
+        )
     )
     plan = prepared.plan
     _require_no_faults(file, text, prepared.faults)
@@ -114,7 +116,8 @@ def apply(
         if not yes:
             _ask(file, err=json_)
         with _kept(secrets, secrets_file):
-            asyncio.run(apply_plan(url, plan, secrets, from_oldest=start is Start.oldest, by=of_command()))
+            from_oldest = start is Start.oldest
+            asyncio.run(apply_plan(url, plan, secrets, cipher=cipher, from_oldest=from_oldest, by=of_command()))
     shown = secrets if applied and secrets_file is None else {}
     if json_:
         print_json(as_json(prepared, shown, warnings, applied=applied))

@@ -42,7 +42,7 @@ def status(
     Example: cdc-bridge status --watch
     """
     settings = settings_from(config, database_url)
-    read = partial(read_status, max_lag_seconds=settings.max_lag_seconds, all_endpoints=all_ or json_)
+    read = partial(read_status, settings=settings, all_endpoints=all_ or json_)
     found = _refresh(settings.database_url.get_secret_value(), read, every if watch else None)
     asyncio.run(run_together(_show(found, watch=watch, as_json=json_)))
 

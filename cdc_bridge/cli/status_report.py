@@ -14,6 +14,7 @@ from cdc_bridge.endpoints.status import EndpointStatus, age
 
 if TYPE_CHECKING:
     from cdc_bridge.checks.status import Status
+    from cdc_bridge.checks.verdict import Check
     from cdc_bridge.endpoints.overview import EndpointOverview
 
 _MARKS = {Verdict.OK: ("✓", "green"), Verdict.WARNING: ("!", "yellow"), Verdict.FAILED: ("✗", "red")}
@@ -38,16 +39,21 @@ _BELOW = ("last failure", "daemon", "per second", "in flight", "last success", "
 
 def status_display(status: Status) -> list[Display]:
     """Return it for people."""
-    mark, colour = _MARKS[status.capture.verdict]
-    lines: list[Display] = [line((f"{mark} ", colour), ("capture  ", "bold"), status.capture.detail)]
-    if status.capture.remedy:
-        lines.append(line(f"    -> {status.capture.remedy}"))
-    lines += [_wake_up(status), _writer(status)]
+    lines = [*_check(status.capture), _wake_up(status), _writer(status)]
+    for check in status.secrets:
+        lines += _check(check)
     if status.alert is not None:
         lines.append(
             line(("! ", "yellow"), ("alerts   ", "bold"), f"not sent by {status.alert.daemon}: {status.alert.problem}")
         )
     return [*lines, line(), *_endpoints(status)]
+
+
+def _check(check: Check) -> Iterator[Display]:
+    mark, colour = _MARKS[check.verdict]
+    yield line((f"{mark} ", colour), (f"{check.name:<8} ", "bold"), check.detail)
+    if check.remedy:
+        yield line(f"    -> {check.remedy}")
 
 
 def _wake_up(status: Status) -> Display:
@@ -136,6 +142,7 @@ def status_as_json(status: Status) -> dict[str, Any]:
     return {
         "at": status.at,
         "capture": status.capture.as_json(),
+        "secrets": [check.as_json() for check in status.secrets],
         "oldest_writer": None
         if writer is None
         else {

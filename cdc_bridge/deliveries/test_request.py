@@ -11,10 +11,10 @@ from psycopg.rows import TupleRow
 from cdc_bridge.audit.actor import Actor
 from cdc_bridge.audit.log import Action, record
 from cdc_bridge.endpoints.lookup import just_removed, resolve_endpoint
-from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint, endpoint_from
+from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint
 from cdc_bridge.endpoints.overview import endpoint_overviews
 from cdc_bridge.endpoints.status import EndpointStatus
-from cdc_bridge.endpoints.store import list_endpoints
+from cdc_bridge.endpoints.store import endpoint_of_row, list_endpoints
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.schema.session import command_session
 from cdc_bridge.settings import Settings
@@ -98,7 +98,7 @@ async def _endpoint(connection: AsyncConnection[TupleRow], settings: Settings, n
     if not rows:
         raise just_removed(endpoint)
     try:
-        return endpoint_from(name, rows[0], allow_http=settings.allow_http)
+        return endpoint_of_row(rows[0], settings.secrets_cipher(), allow_http=settings.allow_http)
     except ValueError as error:
         raise _unusable_here(name, str(error)) from None
 

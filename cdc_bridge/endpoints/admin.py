@@ -32,7 +32,9 @@ from cdc_bridge.endpoints.option_input import (
     with_defaults,
 )
 from cdc_bridge.endpoints.options import OPTIONS
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
 from cdc_bridge.endpoints.signing_secret import new_secret
+from cdc_bridge.endpoints.stored_secrets import encrypted, encrypted_change, require_key, secrets_in
 from cdc_bridge.endpoints.subscription_input import check_subscription, consequences
 from cdc_bridge.errors import Conflict, Fault, Faults, WrongUsage, shortened
 from cdc_bridge.model import without_secrets
@@ -80,6 +82,7 @@ async def add_endpoint(
     given: Given,
     *,
     allow_http: bool,
+    cipher: SecretsCipher,
     from_oldest: bool,
     signed: bool,
     secret: str | None = None,
@@ -93,6 +96,7 @@ async def add_endpoint(
         name: Its name.
         given: Its options, the URL among them.
         allow_http: Whether ``http://`` to this machine is allowed.
+        cipher: Encrypts its secrets.
         from_oldest: Whether it begins with the oldest change in the log, else with what is committed from now on.
         signed: Whether requests are signed.
         secret: Secret that the vendor made, to sign them with; ``None``: one is generated.
@@ -101,7 +105,7 @@ async def add_endpoint(
 
     Raises:
         FaultyInput: Name, options or secret cannot be used, or do not go with the mapping; names each that is wrong.
-        Conflict: The name is taken.
+        Conflict: The name is taken, or there is no key and secrets are encrypted.
         BridgeError: The database cannot be used.
     """
     faults = Faults(found)
@@ -115,10 +119,12 @@ async def add_endpoint(
         with faults.noted():
             used = checked_secret(secret)
     faults.raise_any()
-    options = {**checked.stored, "secret": used}
+    plain = {**checked.stored, "secret": used}
+    options = encrypted(cipher, name, plain, url=checked.stored["url"])
     async with command_session(database) as connection:
         warnings = await check_subscription(connection, checked.stored)
         statement = with_columns(_queries["add_endpoint"], options)
+        await require_key(connection, cipher, for_secrets=bool(secrets_in(plain)))
         async with connection.transaction():
             if await _first(connection, statement, name=name, from_oldest=from_oldest, **options) is None:
                 raise Conflict(
@@ -136,6 +142,7 @@ async def set_endpoint(
     given: Given,
     *,
     allow_http: bool,
+    cipher: SecretsCipher,
     keep_headers: bool = False,
     with_new_secret: bool = False,
     secret: str | None = None,
@@ -150,6 +157,7 @@ async def set_endpoint(
         name: Its name.
         given: Its options that change.
         allow_http: Whether ``http://`` to this machine is allowed.
+        cipher: Encrypts its secrets.
         keep_headers: Whether another server gets the same headers, signed with the same secret.
         with_new_secret: Whether a new signing secret is generated for it, without an overlap.
         secret: Secret that the vendor made, to use instead.
@@ -161,7 +169,7 @@ async def set_endpoint(
         FaultyInput: Options or the secret cannot be used, or do not go with the mapping; names each that is wrong.
         WrongUsage: None is given, or the URL leads to another server and the secrets for it were not given.
         NotFound: There is no such endpoint.
-        Conflict: It is that of the settings.
+        Conflict: It is that of the settings, or there is no key and secrets are encrypted.
         RevisionDiffers: Somebody has changed it since that revision.
         BridgeError: The database cannot be used.
     """
@@ -194,10 +202,11 @@ async def set_endpoint(
         stored = dict(checked.stored)
         if used is not None:
             stored |= {"secret": used, "previous_secret": None, "previous_secret_until": None}
-        statement = with_columns(_queries["set_endpoint"], stored)
         of_endpoint = {"endpoint_id": endpoint.endpoint_id, "revision": revision}
         async with connection.transaction():
-            changed = await _first(connection, statement, **of_endpoint, **stored)
+            written = await encrypted_change(connection, cipher, endpoint.endpoint_id, stored)
+            statement = with_columns(_queries["set_endpoint"], written)
+            changed = await _first(connection, statement, **of_endpoint, **written)
             if changed is None:
                 await record_of(connection, endpoint)  # Says so if somebody removed it.
                 raise RevisionDiffers(endpoint.name)

@@ -27,7 +27,9 @@ from cdc_bridge.endpoints.option import Kind
 from cdc_bridge.endpoints.option_columns import with_columns
 from cdc_bridge.endpoints.option_input import check_files
 from cdc_bridge.endpoints.options import UnusableOption
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher
 from cdc_bridge.endpoints.signing_secret import new_secret
+from cdc_bridge.endpoints.stored_secrets import decrypted, encrypted, require_key, secrets_in
 from cdc_bridge.endpoints.subscription_input import consequences, faults_of, warnings_of
 from cdc_bridge.errors import BridgeError, DatabaseUnavailable, shortened
 from cdc_bridge.model import without_secrets
@@ -90,17 +92,18 @@ class PreparedManifest:
         ]
 
 
-async def stored_endpoints(connection: Connection) -> list[StoredEndpoint]:
-    """Return all endpoints by name."""
+async def stored_endpoints(connection: Connection, cipher: SecretsCipher) -> list[StoredEndpoint]:
+    """Return all endpoints by name. A secret that cannot be decrypted here differs from any that is given."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(with_columns(_queries["declared_endpoints"], DECLARED))
-        return [
-            StoredEndpoint(
-                options={name: row[name] for name in DECLARED},
-                **{name: row[name] for name in ("endpoint_id", "name", "in_settings", "secret", "rotating")},
-            )
-            async for row in cursor
-        ]
+        rows = [decrypted(cipher, row, keep_others=True) async for row in cursor]
+    return [
+        StoredEndpoint(
+            options={name: row[name] for name in DECLARED},
+            **{name: row[name] for name in ("endpoint_id", "name", "in_settings", "secret", "rotating")},
+        )
+        for row in rows
+    ]
 
 
 async def exported_endpoints(database_url: str, names: Collection[str]) -> list[StoredEndpoint]:
@@ -110,7 +113,7 @@ async def exported_endpoints(database_url: str, names: Collection[str]) -> list[
         BridgeError: There is none of a name, it is that of the settings, or the database cannot be read.
     """
     async with command_session(database_url) as connection:
-        stored = await stored_endpoints(connection)
+        stored = await stored_endpoints(connection, NO_KEYS)  # None of their secrets is shown.
         by_name = {endpoint.name: endpoint for endpoint in stored}
         for name in names:
             if name not in by_name:
@@ -125,28 +128,37 @@ async def exported_endpoints(database_url: str, names: Collection[str]) -> list[
 
 
 async def prepare_manifest(
-    database_url: str, manifest: Manifest, *, prune: bool, keep_headers: bool, new_secrets: bool
+    database_url: str,
+    manifest: Manifest,
+    *,
+    cipher: SecretsCipher,
+    prune: bool,
+    keep_headers: bool,
+    new_secrets: bool,
 ) -> PreparedManifest:
     """Compare a manifest with the endpoints that there are, and check it; nothing is changed.
 
     Args:
         database_url: The database.
         manifest: The manifest.
+        cipher: Decrypts what is stored.
         prune: Whether endpoints are removed that are not in it.
         keep_headers: Whether another server gets the same headers, signed with the same secret.
         new_secrets: Whether a secret is made for each endpoint that moves to another server.
 
     Raises:
+        Conflict: There is no key, and secrets are encrypted.
         BridgeError: The database cannot be used.
     """
     async with command_session(database_url) as connection:
         plan = make_plan(
             manifest,
-            await stored_endpoints(connection),
+            await stored_endpoints(connection, cipher),
             prune=prune,
             keep_headers=keep_headers,
             new_secrets=new_secrets,
         )
+        await require_key(connection, cipher, for_secrets=_writes_secrets(plan))
         faults, warnings = await _checked(connection, plan)
         lost = await _lost_with(connection, plan.removed)
     return PreparedManifest(plan, (*manifest.faults, *plan.faults, *faults), warnings, lost)
@@ -159,7 +171,7 @@ def new_secrets_for(plan: Plan) -> Mapping[str, str]:
 
 
 async def apply_plan(
-    database_url: str, plan: Plan, secrets: Mapping[str, str], *, from_oldest: bool, by: Actor
+    database_url: str, plan: Plan, secrets: Mapping[str, str], *, cipher: SecretsCipher, from_oldest: bool, by: Actor
 ) -> None:
     """Carry out a plan, all of it or nothing.
 
@@ -167,6 +179,7 @@ async def apply_plan(
         database_url: The database.
         plan: The plan.
         secrets: Signing secrets that were made for it.
+        cipher: Encrypts what is written.
         from_oldest: Whether new endpoints begin with the oldest change in the log, else with what is committed from
             now on.
         by: Who applies it.
@@ -175,14 +188,14 @@ async def apply_plan(
         OutcomeUnknown: The connection was lost at the end: all of it was done, or nothing.
         BridgeError: Nothing was done: an endpoint was changed since the plan was made, or the database cannot be used.
     """
-    statements, done = list(_statements(plan, secrets, from_oldest=from_oldest)), list(_audited(plan))
+    statements, done = list(_statements(plan, secrets, cipher, from_oldest=from_oldest)), list(_audited(plan))
     committing = False
     async with command_session(database_url) as connection:
         try:
             async with connection.transaction():
                 await connection.execute(_queries["limit_lock_of_endpoints"])
                 await connection.execute(_queries["lock_endpoints"])
-                _require_unchanged(plan, await stored_endpoints(connection))
+                _require_unchanged(plan, await stored_endpoints(connection, cipher))
                 for statement, parameters in statements:
                     await connection.execute(statement, parameters)
                 for batch in _batches(done):
@@ -202,7 +215,7 @@ async def apply_plan(
 
 
 def _statements(
-    plan: Plan, secrets: Mapping[str, str], *, from_oldest: bool
+    plan: Plan, secrets: Mapping[str, str], cipher: SecretsCipher, *, from_oldest: bool
 ) -> Iterator[tuple[LiteralString | sql.Composed, Mapping[str, Any]]]:
     """Yield what is written, ready to be sent."""
     options = list(DECLARED)
@@ -211,20 +224,28 @@ def _statements(
             with_columns(_queries["add_endpoints"], [*options, "secret"]),
             {
                 "endpoints": _json(
-                    [{**each.stored, "name": each.name, "secret": _secret_of(each, secrets)} for each in added]
+                    [
+                        {
+                            **_written(cipher, each, {**each.stored, "secret": _secret_of(each, secrets)}),
+                            "name": each.name,
+                        }
+                        for each in added
+                    ]
                 ),
                 "from_oldest": from_oldest,
             },
         )
     for changed in _batches([each for each in plan.changed if each.options]):
-        rows = [{**each.stored, "endpoint_id": each.endpoint.endpoint_id} for each in changed]
+        rows = [{**_written(cipher, each, each.stored), "endpoint_id": each.endpoint.endpoint_id} for each in changed]
         yield with_columns(_queries["set_endpoints"], options), {"endpoints": _json(rows)}
     for resigned in _batches([(each, each.secret) for each in plan.changed if each.secret is not None]):
         yield (
             _queries["replace_secrets"],
             {
                 "endpoint_ids": [each.endpoint.endpoint_id for each, _ in resigned],
-                "secrets": [_secret_of(each, secrets) for each, _ in resigned],
+                "secrets": [
+                    _written(cipher, each, {"secret": _secret_of(each, secrets)})["secret"] for each, _ in resigned
+                ],
                 "overlaps": [secret.overlap for _, secret in resigned],
             },
         )
@@ -248,6 +269,15 @@ def _batches(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def _secret_of(each: Addition | Change, secrets: Mapping[str, str]) -> str | None:
     return secrets.get(each.name) or (each.secret.given if each.secret is not None else None)
+
+
+def _writes_secrets(plan: Plan) -> bool:
+    every: list[Addition | Change] = [*plan.added, *plan.changed]
+    return any((each.secret is not None and each.secret.signed) or secrets_in(each.stored) for each in every)
+
+
+def _written(cipher: SecretsCipher, each: Addition | Change, stored: Mapping[str, Any]) -> dict[str, Any]:
+    return encrypted(cipher, each.name, stored, url=each.stored["url"])
 
 
 def _json(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,6 +83,8 @@ class Option:
     """Puts ``***`` into the stored value, or into a line of it, in place of what must not be shown."""
     secret: bool = False
     """Never shown, and kept from the database's readers."""
+    secret_part: re.Pattern[str] | None = None
+    """What of the stored value, or of a line of it, is secret: its group. It is what ``secrets_key_file`` encrypts."""
     for_vendor: bool = False
     """Whether the endpoint's vendor sees it in the portal; not what is the restaurant's business, such as files."""
     setters: Sequence[Setter] = _EVERYBODY

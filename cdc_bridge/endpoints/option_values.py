@@ -42,6 +42,11 @@ _RESERVED_HEADERS = frozenset(
 )  # fmt: skip
 _RESERVED_PREFIXES = ("webhook-", "ce-")
 
+ALL = re.compile(r"(.+)", re.DOTALL)
+HEADER_VALUE = re.compile(r"[^:]*:[ \t]*(.+)", re.DOTALL)
+QUERY = re.compile(r"[^?]*\?(.+)", re.DOTALL)
+"""What is secret in a signing secret, in a header's line and in a URL, whatever psql wrote there."""
+
 
 def header_pair(line: str) -> tuple[str, str]:
     """Return name and value of a header line.
@@ -239,10 +244,15 @@ def require_host(host: str) -> None:
 
 def same_origin(one: str, other: str) -> bool:
     """Return whether two URLs lead to the same server: scheme, host and port."""
-    return _origin(one) == _origin(other)
+    return origin(one) == origin(other)
 
 
-def _origin(text: str) -> tuple[str, str, int | None]:
+def origin(text: str) -> tuple[str, str, int | None]:
+    """Return what a URL has of its server: scheme, host and port.
+
+    Raises:
+        ValueError: It is not a URL.
+    """
     url = urlsplit(text)
     return url.scheme, url.hostname or "", url.port or {"https": 443, "http": 80}.get(url.scheme)
 

@@ -25,6 +25,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cdc_bridge.endpoints.option import Group, Option, Setter
 from cdc_bridge.endpoints.option_values import (
+    ALL,
+    HEADER_VALUE,
+    QUERY,
     admit_url,
     ca_file_path,
     check_certificate,
@@ -36,7 +39,7 @@ from cdc_bridge.endpoints.option_values import (
     secret_key,
     well_formed_url,
 )
-from cdc_bridge.endpoints.proxy_address import concealed_proxy, shown_proxy, usable_proxy
+from cdc_bridge.endpoints.proxy_address import CREDENTIALS, concealed_proxy, shown_proxy, usable_proxy
 from cdc_bridge.model import Events, without_secrets
 from cdc_bridge.payload.definition import RESERVATION
 from cdc_bridge.payload.subscription import Condition, Subscription, parse_conditions
@@ -58,6 +61,7 @@ class Endpoint:
             read=well_formed_url,
             mask=without_secrets,
             conceal=concealed_url,
+            secret_part=QUERY,
             in_front=True,
             for_vendor=True,
         ),
@@ -72,6 +76,7 @@ class Endpoint:
             example="X-Api-Key: ...",
             conceal=concealed_header,
             secret=True,
+            secret_part=HEADER_VALUE,
             shown_as="header_names",
             singular="header",
             in_front=True,
@@ -84,6 +89,7 @@ class Endpoint:
             help="whsec_ followed by 24 to 64 bytes in base64; without one, requests are not signed",
             read=secret_key,
             secret=True,
+            secret_part=ALL,
             shown_as="signed",
             setters=(Setter.SETTINGS,),  # In the database it is made, or taken from a file (admin.py).
             for_vendor=True,
@@ -96,6 +102,7 @@ class Endpoint:
             help="Secret before a rotation, which signs requests as well as long as it is set",
             read=secret_key,
             secret=True,
+            secret_part=ALL,
             shown_as=None,
             setters=(Setter.SETTINGS,),  # In the database a rotation keeps it, and says until when.
         ),
@@ -224,6 +231,7 @@ class Endpoint:
             read=usable_proxy,
             mask=shown_proxy,
             conceal=concealed_proxy,
+            secret_part=CREDENTIALS,
             absent="as HTTPS_PROXY and NO_PROXY of the daemon's environment say",
         ),
     ] = field(default=None, repr=False)

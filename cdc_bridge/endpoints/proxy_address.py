@@ -19,6 +19,8 @@ NO_PROXY_AT_ALL = "none"
 _HTTP = "http://"
 _HTTP_PORT = 80
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+CREDENTIALS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(.+)@[^@]*", re.DOTALL)
+"""What is secret in the option's value, whatever psql wrote there."""
 _EXAMPLE = "http://proxy:3128 or http://user:password@proxy:3128"
 
 

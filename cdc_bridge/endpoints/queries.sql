@@ -409,9 +409,25 @@ where endpoint_id = %(endpoint_id)s
   )
 returning true
 
--- name: is_signed_with
--- A row: an endpoint's requests are signed with a secret already.
-select true from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s and secret = %(secret)s
+-- name: endpoint_secrets
+-- An endpoint's secrets as they are stored, and what they are encrypted for; locks the row. No row: it was removed.
+select name, {columns} from cdc_bridge.endpoint where endpoint_id = %(endpoint_id)s for no key update
+
+-- name: set_secrets
+-- Writes an endpoint's secrets: the same, encrypted in another way.
+update cdc_bridge.endpoint set {assignments} where endpoint_id = %(endpoint_id)s
+
+-- name: has_encrypted_secrets
+-- Whether a secret of any endpoint is encrypted.
+select exists (select from cdc_bridge.endpoint_secret where key_id is not null)
+
+-- name: endpoints_to_encrypt
+-- Endpoints with a secret that is in plain text or encrypted with another key than this one; without one, those with an
+-- encrypted secret.
+select distinct endpoint_id, name
+from cdc_bridge.endpoint_secret
+where case when %(key_id)s::text is null then key_id is not null else key_id is distinct from %(key_id)s end
+order by name
 
 -- name: rotate_secret
 -- Gives an endpoint a new secret and keeps the one before for some hours. No row: a rotation is in progress, and not to

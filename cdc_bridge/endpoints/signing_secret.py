@@ -7,15 +7,16 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from cdc_bridge.audit.actor import Actor
 from cdc_bridge.audit.log import Action, record
 from cdc_bridge.endpoints.details import record_of
-from cdc_bridge.endpoints.lookup import require_not_of_settings, resolve_endpoint
+from cdc_bridge.endpoints.lookup import just_removed, require_not_of_settings, resolve_endpoint
 from cdc_bridge.endpoints.option_input import checked_secret
 from cdc_bridge.endpoints.option_values import SECRET_PREFIX
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
 from cdc_bridge.endpoints.status import when
+from cdc_bridge.endpoints.stored_secrets import decrypted, encrypted, locked_secrets, require_key
 from cdc_bridge.errors import Conflict, Fault, Faults, FaultyInput, WrongUsage
 from cdc_bridge.queries import load_queries
 from cdc_bridge.schema.session import DatabaseRef, command_session
@@ -45,6 +46,7 @@ async def rotate_secret(
     database: DatabaseRef,
     name: str,
     *,
+    cipher: SecretsCipher,
     keep_old_hours: float,
     cut_short: bool,
     secret: str | None = None,
@@ -56,6 +58,7 @@ async def rotate_secret(
     Args:
         database: The database.
         name: The endpoint's name.
+        cipher: Encrypts it.
         keep_old_hours: How long that is.
         cut_short: Whether to drop the older secret of a rotation in progress now.
         secret: Secret that the vendor made; ``None``: one is generated.
@@ -66,7 +69,7 @@ async def rotate_secret(
         FaultyInput: The hours make no sense, or the secret cannot be used.
         WrongUsage: The secret is the present one.
         NotFound: There is no such endpoint.
-        Conflict: It is that of the settings, or a rotation is in progress.
+        Conflict: It is that of the settings, a rotation is in progress, or there is no key and secrets are encrypted.
         BridgeError: The database cannot be used.
     """
     faults = Faults(found)
@@ -82,13 +85,17 @@ async def rotate_secret(
     async with command_session(database) as connection:
         endpoint = await resolve_endpoint(connection, name)
         require_not_of_settings(endpoint, ["secret", "previous_secret"])
-        parameters: dict[str, Any] = {"endpoint_id": endpoint.endpoint_id, "secret": used}
-        cursor = await connection.execute(_queries["is_signed_with"], parameters)
-        if await cursor.fetchone() is not None:
-            raise WrongUsage("requests are signed with this secret already", "Nothing was changed.")
-        parameters |= {"keep_old_hours": keep_old_hours, "cut_short": cut_short}
         async with connection.transaction():
-            cursor = await connection.execute(_queries["rotate_secret"], parameters)
+            if (row := await locked_secrets(connection, endpoint.endpoint_id)) is None:
+                raise just_removed(endpoint)
+            if decrypted(cipher, row, keep_others=True)["secret"] == used:
+                raise WrongUsage("requests are signed with this secret already", "Nothing was changed.")
+            await require_key(connection, cipher, for_secrets=True)
+            written = encrypted(cipher, name, {"secret": used}, url=row["url"])
+            of_endpoint = {"endpoint_id": endpoint.endpoint_id, "keep_old_hours": keep_old_hours}
+            cursor = await connection.execute(
+                _queries["rotate_secret"], {**of_endpoint, "cut_short": cut_short, **written}
+            )
             rotated = await cursor.fetchone()
             if rotated is None:
                 until = when((await record_of(connection, endpoint)).options["rotating_until"])

@@ -11,7 +11,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow, dict_row
 
 from cdc_bridge.endpoints.option_columns import OF_ALL, with_columns
-from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.endpoints.options import Endpoint, endpoint_from
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
+from cdc_bridge.endpoints.stored_secrets import decrypted
 from cdc_bridge.model import EndpointId
 from cdc_bridge.payload.subscription import EVERYTHING, Subscription, parse_conditions
 from cdc_bridge.queries import load_queries
@@ -35,6 +37,7 @@ class ListedEndpoint:
     same_cluster: bool
     """Whether the position consists of this cluster's transaction ids."""
     row: Mapping[str, Any] = field(compare=False, repr=False)
+    """With its secrets as they are stored."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -58,10 +61,24 @@ async def declare_endpoint(connection: Connection, endpoint: Endpoint, *, from_o
 
 
 async def list_endpoints(connection: Connection, endpoint_id: EndpointId | None = None) -> list[dict[str, Any]]:
-    """Return the rows of all endpoints or of one: name, stored options, and what prevents deliveries."""
+    """Return the rows of all endpoints or of one: name, options as they are stored, and what prevents deliveries."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(with_columns(_queries["list_endpoints"], OF_ALL), {"endpoint_id": endpoint_id})
         return await cursor.fetchall()
+
+
+def endpoint_of_row(row: Mapping[str, Any], cipher: SecretsCipher, *, allow_http: bool) -> Endpoint:
+    """Make an endpoint of its row.
+
+    Args:
+        row: Its name and its options as they are stored.
+        cipher: Decrypts its secrets.
+        allow_http: Whether ``http://`` to this machine is allowed.
+
+    Raises:
+        UnusableOption: An option cannot be used; never repeats a value that may be secret.
+    """
+    return endpoint_from(row["name"], decrypted(cipher, row), allow_http=allow_http)
 
 
 async def subscriptions(connection: Connection) -> set[Subscription]:

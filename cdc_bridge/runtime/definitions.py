@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cdc_bridge.endpoints.options import Endpoint, endpoint_from
-from cdc_bridge.endpoints.store import ListedEndpoint
+from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
+from cdc_bridge.endpoints.store import ListedEndpoint, endpoint_of_row
 from cdc_bridge.model import EndpointId
 from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.transport.proxy import route_of
@@ -19,6 +20,7 @@ class EndpointDefinitions:
         declared: Endpoint | None,
         *,
         allow_http: bool,
+        cipher: SecretsCipher,
         payload_problem: Callable[[Subscription], str | None] = lambda _: None,
     ) -> None:
         """Start with an empty cache.
@@ -26,17 +28,20 @@ class EndpointDefinitions:
         Args:
             declared: The endpoint that the settings declare, if they do.
             allow_http: Whether ``http://`` to this machine is allowed.
+            cipher: Decrypts the secrets in rows.
             payload_problem: Says why what an endpoint gets cannot be loaded at present.
         """
         self._payload_problem = payload_problem
         self._declared = declared
         self._allow_http = allow_http
+        self._cipher = cipher
         self._known: dict[EndpointId, Endpoint] = {}
 
-    def reload(self, declared: Endpoint | None, *, allow_http: bool) -> None:
-        """Apply changed settings, and check every row and its files anew."""
+    def reload(self, declared: Endpoint | None, *, allow_http: bool, cipher: SecretsCipher) -> None:
+        """Apply changed settings and keys, and check every row and its files anew."""
         self._declared = declared
         self._allow_http = allow_http
+        self._cipher = cipher
         self._known.clear()
 
     def of(self, endpoint: ListedEndpoint) -> Endpoint | None:
@@ -55,7 +60,7 @@ class EndpointDefinitions:
             return _routable(self._declared) if self._declared and self._declared.name == endpoint.name else None
         known = self._known.get(endpoint.endpoint_id)
         if known is None:
-            definition = endpoint_from(endpoint.name, endpoint.row, allow_http=self._allow_http)
+            definition = endpoint_of_row(endpoint.row, self._cipher, allow_http=self._allow_http)
             known = self._known[endpoint.endpoint_id] = _routable(definition)
         return known
 

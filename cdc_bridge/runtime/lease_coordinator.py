@@ -23,6 +23,7 @@ from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease, Registration
 from cdc_bridge.endpoints.lease_store import EndpointList, NewLease, Renewal
 from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.errors import InstallationError, shortened
 from cdc_bridge.metrics import SERIES
@@ -166,14 +167,15 @@ class LeaseCoordinator:
         """Whether the last look failed because the database is away."""
         return self._failures > 0
 
-    def reload(self, declared: Endpoint | None, *, allow_http: bool) -> None:
+    def reload(self, declared: Endpoint | None, *, allow_http: bool, cipher: SecretsCipher) -> None:
         """Apply the endpoint of changed settings, and read every certificate and key anew.
 
         Args:
             declared: The endpoint that the settings declare, if they do.
             allow_http: Whether ``http://`` to this machine is allowed.
+            cipher: Decrypts the secrets of the others.
         """
-        self._definitions.reload(declared, allow_http=allow_http)
+        self._definitions.reload(declared, allow_http=allow_http, cipher=cipher)
         self._listed_in = None
         self._supervisor.stop_with_changed_certificates()  # The next look starts them again.
         self._supervisor.changed.set()

@@ -35,6 +35,7 @@ RELOADABLE = frozenset(
     "reconcile_interval_seconds",
     "reconcile_repair",
     "retention_days",
+    "secrets_key_file",
 }
 """Settings that can change without a restart."""
 
@@ -86,7 +87,7 @@ class SettingsReload:
         """Prepare to reload.
 
         Args:
-            load_settings: Loads the settings anew; ``None``: only certificates are read anew.
+            load_settings: Loads the settings anew; ``None``: only certificates and keys are read anew.
             current: The settings to replace.
             database: Where the endpoint of the settings is declared.
             coordinator: Applies the endpoint's definition.
@@ -121,7 +122,7 @@ class SettingsReload:
         before = self._current.now
         try:
             wanted = before if self._load_settings is None else self._load_settings()
-            declared = wanted.endpoint()
+            declared, cipher = wanted.endpoint(), wanted.secrets_cipher()
         except SettingsError as error:
             _log.error("settings not reloaded", problem=str(error))
             return None
@@ -130,7 +131,7 @@ class SettingsReload:
             return None
         self._current.now = reloaded(before, wanted)
         set_level(self._current.now.log_level)
-        self._coordinator.reload(declared, allow_http=self._current.now.allow_http)
+        self._coordinator.reload(declared, allow_http=self._current.now.allow_http, cipher=cipher)
         warn_of_exposed(wanted)
         names = changed(before, wanted)
         _log.info("settings reloaded", changed=[name for name in names if name in RELOADABLE])

@@ -23,14 +23,9 @@ select pg_try_advisory_xact_lock(52685, hashtext(%(token)s || ' ' || %(key)s))
 select pg_try_advisory_lock(52685, hashtext(%(token)s || ' ' || %(key)s))
 
 -- name: kept_response
--- The response kept for an idempotency key; with the secret that the request made, if the endpoint still has it.
-select
-  k.request, k.status, k.body, k.endpoint,
-  case k.secret_hash
-    when sha256(convert_to(e.secret, 'UTF8')) then e.secret
-    when sha256(convert_to(e.previous_secret, 'UTF8')) then e.previous_secret
-  end as secret,
-  coalesce(k.secret_hash in (sha256(convert_to(e.secret, 'UTF8')), sha256(convert_to(e.previous_secret, 'UTF8'))), false) as is_there
+-- The response kept for an idempotency key; if the request made a secret, with the hash of that, and the endpoint's secrets as
+-- they are stored, if it still has any.
+select k.request, k.status, k.body, k.endpoint, k.secret_hash, e.url, e.secret, e.previous_secret
 from cdc_bridge.idempotency_key k
 left join cdc_bridge.endpoint e on e.name = k.endpoint
 where k.token = %(token)s and k.key = %(key)s and k.recorded_at > now() - interval '24 hours'

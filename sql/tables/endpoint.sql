@@ -9,6 +9,9 @@
 -- One daemon at a time delivers to an endpoint: daemon_id says which, and fencing_token grows with each new lease; nothing is
 -- recorded under an older one. How long a lease lasts: see cdc_bridge.daemon.
 --
+-- Secrets are in plain text or encrypted (sql/views/endpoint_secret.sql): secret, previous_secret, the values in headers, user
+-- and password in proxy, the query in url.
+--
 -- Half of each page stays free, so that updates of what daemons write need no index entries.
 
 create table if not exists cdc_bridge.endpoint (

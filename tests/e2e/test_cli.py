@@ -14,7 +14,8 @@ from cdc_bridge.errors import BridgeError
 from tests.support.bridge import clean_environment, run_command
 
 ENDPOINT_COMMANDS = (
-    "add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "test", "apply", "export", "portal"
+    "add", "list", "show", "set", "pause", "resume", "remove", "rotate-secret", "encrypt-secrets", "test",
+    "apply", "export", "portal",
 )  # fmt: skip
 COMMANDS = (
     "run",

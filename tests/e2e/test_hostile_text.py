@@ -91,6 +91,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
             ("endpoint", command, ID)
             for command in ("show", "set", "pause", "resume", "remove", "rotate-secret", "test")
         ),
+        ("endpoint", "encrypt-secrets"),
         ("endpoint", "apply", str(manifest)),
         ("token", "add", ID, "--right", "view"),
         ("token", "add", "anna", "--right", "view", "--expires", ID),

@@ -7,16 +7,18 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 from cdc_bridge.guides import Guide, guide_text
 from tests.support.api import API_TOKEN
-from tests.support.bridge import Bridge, run_command
+from tests.support.bridge import Bridge, Bridges, clean_environment, run_command
 from tests.support.certificates import Certificates
 from tests.support.databases import Database
 from tests.support.endpoints import EndpointCommands
+from tests.support.launcher import PROJECT
 from tests.support.payloads import define_payload, replace_in_payload
 from tests.support.receiver import Receiver
 
@@ -133,3 +135,61 @@ async def test_commands_about_tokens_and_the_portal_run_in_their_order(
     assert database.execute("select action from cdc_bridge.audit order by at, audit_id")[1:] == [
         ("token added",), ("token removed",), ("portal link made",), ("portal link made",), ("portal link revoked",),
     ]  # fmt: skip
+
+
+PIP = "/opt/cdc-bridge/bin/pip install "
+SHELL_COMMANDS = 'set -eu\ncdc-bridge() { "$PYTHON" -m cdc_bridge "$@"; }\n'
+
+
+async def test_secrets_are_encrypted_change_their_key_and_are_decrypted_as_it_says(
+    database: Database, receiver: Receiver, certificates: Certificates, bridges: Bridges, tmp_path: Path
+) -> None:
+    section = guide_text(Guide.OPERATOR).partition("# Secrets in the database\n")[2].partition("\n##")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    config, database_url = tmp_path / "config.toml", bridges.settings["CDC_BRIDGE_DATABASE_URL"]
+    config.write_text("# of the service\n")
+    here = {
+        "/etc/cdc-bridge/config.toml": str(config),
+        "/etc/cdc-bridge/tls/": f"{tmp_path}/",
+        "/run/credentials/cdc-bridge.service/tls_secrets.key": str(tmp_path / "secrets.key"),
+    }
+    service = {"CDC_BRIDGE_DATABASE_URL": database_url, "CDC_BRIDGE_CONFIG": str(config)}
+    daemon = service | {"CDC_BRIDGE_LOG_FORMAT": "json"}
+    bridges.settings.clear()
+    bridge = await bridges.start(**daemon)
+    given = ("--ca-file", str(certificates.ca_file), "--header", "x-api-key: let-me-in")
+    code, output, errors = await run_command("endpoint", "add", "till", receiver.url, *given, **service)
+    assert code == 0, output + errors
+    database.execute("insert into customers (id) values ('C')")
+    script = "".join(blocks)
+    for there, ours in here.items():
+        script = script.replace(there, ours)
+    in_use: list[list[str]] = []
+    for number, line in enumerate(script.splitlines(), start=1):
+        if line == "systemctl restart cdc-bridge":
+            assert await bridge.terminate() == 0
+            bridge = await bridges.start(**daemon)
+        elif not line.startswith(PIP):
+            await run_in_shell(line, clean_environment(service))
+        database.execute("insert into reservations (id, cust_id, reference) values (%s, 'C', 1)", (f"R{number}",))
+        request = (await receiver.wait_for_delivered(number))[-1]
+        assert request.headers["x-api-key"] == "let-me-in"
+        keys = database.value("select array_agg(distinct coalesce(key_id, 'plain')) from cdc_bridge.endpoint_secret")
+        if keys not in in_use[-1:]:
+            in_use.append(keys)
+    assert [len(keys) for keys in in_use] == [1, 1, 1, 1]
+    assert (in_use[0], in_use[3]) == (["plain"], ["plain"])
+    assert in_use[1] != in_use[2]
+    assert (tmp_path / "secrets.key").stat().st_mode & 0o777 == 0o600
+    assert config.read_text() == "# of the service\n"
+
+
+async def run_in_shell(line: str, environment: dict[str, str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", SHELL_COMMANDS + line,
+        env=environment | {"PYTHON": sys.executable, "PYTHONPATH": str(PROJECT)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode == 0, f"{line}\n{output.decode()}"

@@ -114,6 +114,7 @@ def test_files_of_the_service_are_named_as_the_unit_has_them() -> None:
             for name in ("alert_url", "database_url", "endpoint_secret", "web_token", "web_api_token")
         ),
         str(CREDENTIALS_FOLDER),
+        *(f"{KEYS_FOLDER}/secrets.{suffix}" for suffix in ("key", "new")),
         f"{UNIT_FILE}.d",
     }
     assert f"/run/credentials/{UNIT_FILE.name}/tls_till.pem" in GUIDE

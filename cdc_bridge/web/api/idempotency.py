@@ -23,6 +23,8 @@ from aiohttp import web
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher
+from cdc_bridge.endpoints.stored_secrets import decrypted
 from cdc_bridge.errors import Fault, FaultyInput
 from cdc_bridge.queries import load_queries
 from cdc_bridge.web.api.problems import KEY_IN_USE, KEY_REUSED, SECRET_REPLACED, ApiProblem
@@ -31,6 +33,8 @@ from cdc_bridge.web.requests import holder_of, site_of
 
 HEADER = "idempotency-key"
 MOST_CHARACTERS = 255
+
+_SECRETS = ("secret", "previous_secret")
 
 _queries = load_queries("cdc_bridge.web.api")  # The room is cdc_bridge.web.
 
@@ -77,10 +81,11 @@ async def change_once(request: web.Request, change: Callable[[Connection], Await
         DatabaseUnavailable: The database does not respond in time.
     """
     key = await idempotency_key(request)
+    cipher = site_of(request).settings.now.secrets_cipher()
 
     async def change_and_keep(connection: Connection) -> Result:
         async with connection.transaction():
-            return await _once(connection, key, "lock_key_until_commit", lambda: change(connection))
+            return await _once(connection, key, "lock_key_until_commit", lambda: change(connection), cipher)
 
     return await site_of(request).database.change(change_and_keep)
 
@@ -102,7 +107,11 @@ async def work_once(
 
 
 async def _once(
-    connection: Connection, key: IdempotencyKey | None, lock: str, act: Callable[[], Awaitable[Result]]
+    connection: Connection,
+    key: IdempotencyKey | None,
+    lock: str,
+    act: Callable[[], Awaitable[Result]],
+    cipher: SecretsCipher = NO_KEYS,
 ) -> Result:
     if key is None:
         return await act()
@@ -113,20 +122,22 @@ async def _once(
         raise ApiProblem(
             KEY_IN_USE, "A request with this idempotency key is under way.", "Send it again in a few seconds."
         )
-    if (kept := await _kept(connection, key, of_key)) is not None:
+    if (kept := await _kept(connection, key, of_key, cipher)) is not None:
         return kept
     result = await act()
     await _keep(connection, key, of_key, result)
     return result
 
 
-async def _kept(connection: Connection, key: IdempotencyKey, of_key: Mapping[str, str]) -> Result | None:
+async def _kept(
+    connection: Connection, key: IdempotencyKey, of_key: Mapping[str, str], cipher: SecretsCipher
+) -> Result | None:
     cursor = await connection.execute(_queries["kept_response"], of_key)
     row = await cursor.fetchone()
     if row is None:
         await connection.execute(_queries["forget_expired_response"], of_key)
         return None
-    request, status, body, endpoint, secret, is_there = row
+    request, status, body, endpoint, secret_hash, url, *secrets = row
     if bytes(request) != key.request:
         raise ApiProblem(
             KEY_REUSED,
@@ -136,7 +147,10 @@ async def _kept(connection: Connection, key: IdempotencyKey, of_key: Mapping[str
     result = Result(orjson.loads(body), HTTPStatus(status), repeated=True)
     if endpoint is None:
         return result
-    if not is_there:
+    stored = {"name": endpoint, "url": url or "", **dict(zip(_SECRETS, secrets, strict=True))}
+    current = decrypted(cipher, stored, keep_others=True)
+    secret = next((current[name] for name in _SECRETS if _hash_of(current[name]) == bytes(secret_hash)), None)
+    if secret is None:
         raise ApiProblem(
             SECRET_REPLACED,
             f"The request was carried out, but the secret that it made for {endpoint} was replaced or removed since.",
@@ -149,7 +163,7 @@ async def _keep(connection: Connection, key: IdempotencyKey, of_key: Mapping[str
     body: dict[str, Any] = dict(result.body)
     secret = None
     if result.secret_of is not None:
-        secret = sha256(str(body["secret"]).encode()).digest()
+        secret = _hash_of(body["secret"])
         body["secret"] = None
     kept = {
         "request": key.request,
@@ -159,3 +173,7 @@ async def _keep(connection: Connection, key: IdempotencyKey, of_key: Mapping[str
         "secret_hash": secret,
     }
     await connection.execute(_queries["keep_response"], {**of_key, **kept})
+
+
+def _hash_of(secret: str | None) -> bytes | None:
+    return None if secret is None else sha256(secret.encode()).digest()

@@ -17,7 +17,7 @@ from cdc_bridge.web.api.idempotency import change_once
 from cdc_bridge.web.api.operations import Operation, Success
 from cdc_bridge.web.api.results import Result
 from cdc_bridge.web.api.schemas import SECRET, TEXT, TIME_OR_NULL, object_of
-from cdc_bridge.web.requests import actor_of, log_change
+from cdc_bridge.web.requests import actor_of, log_change, site_of
 
 _ROTATE = (
     fields.number(
@@ -40,6 +40,7 @@ async def rotate(request: web.Request, body: Input) -> web.Response:
         rotated = await rotate_secret(
             connection,
             name,
+            cipher=site_of(request).settings.now.secrets_cipher(),
             keep_old_hours=values["keep_old_hours"],
             cut_short=values["now"],
             secret=values["secret"],

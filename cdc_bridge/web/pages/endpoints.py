@@ -179,6 +179,7 @@ async def rotate(request: web.Request) -> web.StreamResponse:
         rotated = await rotate_secret(
             site_of(request).database_url,
             name,
+            cipher=site_of(request).settings.now.secrets_cipher(),
             keep_old_hours=keep_old_hours,
             cut_short="cut_short" in sent,
             secret=given or None,

@@ -39,7 +39,7 @@ async def failure_of(database: Database) -> InstallationError | None:
 
 async def test_every_right_granted_is_asked_for_and_its_remedy_mends_it(database: Database) -> None:
     granted = database.execute(GRANTED)
-    assert len(granted) == 35
+    assert len(granted) == 36
     assert await failure_of(database) is None
     for table, right in granted:
         database.execute(f"revoke {right} on cdc_bridge.{table} from cdc_bridge")

@@ -16,6 +16,7 @@ from cdc_bridge.endpoints.manifest_store import (
     new_secrets_for,
     prepare_manifest,
 )
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS
 from cdc_bridge.errors import BridgeError, StatementFailed
 from cdc_bridge.queries import all_queries
 from tests.support.access import ANNA
@@ -43,7 +44,7 @@ def manifest(text: str = FILE) -> Manifest:
 
 async def prepared(database: Database, text: str = FILE) -> PreparedManifest:
     return await prepare_manifest(
-        database.bridge_url, manifest(text), prune=True, keep_headers=False, new_secrets=False
+        database.bridge_url, manifest(text), cipher=NO_KEYS, prune=True, keep_headers=False, new_secrets=False
     )
 
 
@@ -56,7 +57,7 @@ def endpoints(database: Database) -> Database:
 async def applied(database: Database, plan: Plan, *, from_oldest: bool = False) -> None:
     secrets = new_secrets_for(plan)
     assert [*secrets] == [added.name for added in plan.added]
-    await apply_plan(database.bridge_url, plan, secrets, from_oldest=from_oldest, by=ANNA)
+    await apply_plan(database.bridge_url, plan, secrets, cipher=NO_KEYS, from_oldest=from_oldest, by=ANNA)
 
 
 @pytest.mark.parametrize(

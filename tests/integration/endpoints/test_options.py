@@ -14,6 +14,7 @@ from cdc_bridge.endpoints.details import show_endpoint
 from cdc_bridge.endpoints.option import Kind, Option, Setter
 from cdc_bridge.endpoints.option_input import checked_options
 from cdc_bridge.endpoints.options import OPTIONS, endpoint_from, options_for
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS
 from cdc_bridge.endpoints.store import declare_endpoint, list_endpoints
 from cdc_bridge.queries import all_queries
 from cdc_bridge.schema.sql_text import sql_folder
@@ -65,7 +66,9 @@ def stored_with(option: Option) -> dict[str, Any]:
 
 
 async def add_till(database: Database) -> None:
-    await add_endpoint(database.bridge_url, "till", URL, allow_http=False, from_oldest=False, signed=False, by=ANNA)
+    await add_endpoint(
+        database.bridge_url, "till", URL, allow_http=False, cipher=NO_KEYS, from_oldest=False, signed=False, by=ANNA
+    )
 
 
 def update(values: dict[str, Any]) -> sql.Composed:
@@ -156,11 +159,20 @@ async def test_what_an_operator_gives_is_stored_and_shown(option: Option, databa
     if option.name == "client_key_file":
         given["client_certificate_file"] = "/another/client.pem"
     await add_endpoint(
-        database.bridge_url, "till", URL | given, allow_http=False, from_oldest=False, signed=False, by=ANNA
+        database.bridge_url,
+        "till",
+        URL | given,
+        allow_http=False,
+        cipher=NO_KEYS,
+        from_oldest=False,
+        signed=False,
+        by=ANNA,
     )
     assert database.value(TILL.format(f'"{option.name}"')) == given[option.name]
     default = {option.name: "" if option.optional else option.default}
-    await set_endpoint(database.bridge_url, "till", URL if option.required else default, allow_http=False, by=ANNA)
+    await set_endpoint(
+        database.bridge_url, "till", URL if option.required else default, allow_http=False, cipher=NO_KEYS, by=ANNA
+    )
     expected = checked_options(URL if option.required else default, allow_http=False).stored[option.name]
     assert database.value(TILL.format(f'"{option.name}"')) == expected
     shown = await show_endpoint(database.bridge_url, "till")

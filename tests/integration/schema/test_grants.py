@@ -27,7 +27,7 @@ values ('x', false, 'https://x', '{}', 1, false, 1, 1, '1:1:', 1)
 READABLE = {"endpoint": "name, position, problem", "attempt": "seq, number, status, reason, flaw, address"}
 READER_MAY_READ = (
     "alert", "change", "delivery", "schema_version", "payload_definition", "captured_table", "endpoint_status",
-    "unsettled_delivery",
+    "unsettled_delivery", "endpoint_secret",
 )  # fmt: skip
 LOADER_MAY_NOT_READ = ("change", "delivery", "attempt", "endpoint_status", "captured_table", "access_token", "audit")
 ROLES = ("cdc_bridge_owner", "cdc_bridge_loader", "cdc_bridge_capture", "cdc_bridge", "cdc_bridge_reader")

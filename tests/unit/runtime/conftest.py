@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from cdc_bridge.endpoints.options import endpoint_from
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
+from cdc_bridge.endpoints.store import endpoint_of_row
 from cdc_bridge.runtime import definitions
 from tests.unit.runtime.scripted import Daemon
 
@@ -22,9 +23,9 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the endpoints whose rows were checked."""
     names: list[str] = []
 
-    def counting(name: str, stored: Mapping[str, Any], *, allow_http: bool) -> object:
-        names.append(name)
-        return endpoint_from(name, stored, allow_http=allow_http)
+    def counting(row: Mapping[str, Any], cipher: SecretsCipher, *, allow_http: bool) -> object:
+        names.append(row["name"])
+        return endpoint_of_row(row, cipher, allow_http=allow_http)
 
-    monkeypatch.setattr(definitions, "endpoint_from", counting)
+    monkeypatch.setattr(definitions, "endpoint_of_row", counting)
     return names

@@ -15,6 +15,7 @@ from cdc_bridge.endpoints.endpoint_state import EndpointState
 from cdc_bridge.endpoints.lease import Lease, Registration
 from cdc_bridge.endpoints.lease_store import EndpointList, NewLease, Release, Renewal
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.errors import StatementFailed
 from cdc_bridge.model import EndpointId, History, Seq, Xid
@@ -439,7 +440,7 @@ class Daemon:
         self.coordinator = LeaseCoordinator(
             self.store,
             self.supervisor,
-            EndpointDefinitions(declared, allow_http=False),
+            EndpointDefinitions(declared, allow_http=False, cipher=NO_KEYS),
             self.announcements,
             endpoint_log,
             lease_seconds=LEASE_SECONDS,

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cdc_bridge.endpoints.endpoint_state import EndpointState
+from cdc_bridge.endpoints.secrets_cipher import NO_KEYS
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE
 from cdc_bridge.errors import InstallationError, LeaseLost, ServerReplaced
 from cdc_bridge.model import EndpointId
@@ -604,13 +605,13 @@ async def test_reload_restarts_just_the_endpoint_whose_certificates_have_changed
     in_settings = listed(in_settings=True)
     pipeline, other = await daemon.lease(in_settings, BAR)
     daemon.supervisor.changed.clear()
-    daemon.coordinator.reload(declared, allow_http=False)
+    daemon.coordinator.reload(declared, allow_http=False, cipher=NO_KEYS)
     assert daemon.supervisor.changed.is_set()
     await daemon.coordinator.look()
     assert not daemon.leased("till").stopping
 
     ca_file.write_text("two")
-    daemon.coordinator.reload(declared, allow_http=False)
+    daemon.coordinator.reload(declared, allow_http=False, cipher=NO_KEYS)
     await daemon.store.wait_for_release(1)
     await daemon.coordinator.look()
     assert await daemon.activate("till") is not pipeline
@@ -638,7 +639,7 @@ async def test_many_endpoints_are_leased_in_parts_with_a_renewal_before_each(
 async def test_reload_checks_every_definition_anew(daemon: Daemon, checked: list[str]) -> None:
     await daemon.lease(listed(), BAR)
     assert checked == ["till", "bar"]
-    daemon.coordinator.reload(None, allow_http=False)
+    daemon.coordinator.reload(None, allow_http=False, cipher=NO_KEYS)
     await daemon.coordinator.look()
     assert checked == ["till", "bar", "till", "bar"]
     await daemon.coordinator.look()
