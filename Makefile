@@ -15,7 +15,7 @@ TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man package lock clean
+.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man package release lock clean
 
 help:  ## Print this help
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -98,9 +98,11 @@ man: $(READY)  ## Generate the man page and the tables in README and the guides
 	@$(BIN)/python -m tests.support.man_page
 	@$(BIN)/python -m tests.support.guide_tables
 
-package: $(READY)  ## Build the wheel in dist/
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
-	@ls dist/*.whl
+package: $(READY)  ## Build wheel and sdist in dist/
+	@$(BIN)/python -m hatchling build --directory dist
+
+release: check  ## Check, build and tag the version that the code names; publishes nothing
+	@$(BIN)/python -m tests.support.release
 
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
