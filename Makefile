@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+MADE   := $(VENV)/.made
+DEMO   := $(VENV)/.demo
 LOCKED := $(VENV)/.locked
 READY  := $(VENV)/.ready
 PEERS  := .venv-peers
@@ -13,29 +15,37 @@ TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man package lock clean
+.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man package release lock clean
 
 help:  ## Print this help
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(READY)  ## Create the virtual environment .venv
 
-$(LOCKED): requirements-dev.lock
+# The demo needs a few packages only. Those of everything else come on top, into the same environment.
+$(MADE): requirements-demo.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cdc-bridge needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Choose another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Creating $(VENV) with $$($(PYTHON) --version); this takes about a minute"
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear $(VENV) || \
 	  { echo "$(PYTHON) cannot create virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
+
+$(DEMO): $(MADE)
+	@$(BIN)/python tests/support/install_locked.py requirements-demo.lock
+	@touch $@
+
+$(LOCKED): $(MADE)
+	@$(BIN)/python tests/support/install_locked.py requirements-dev.lock
+	@touch $@ $(DEMO)
 
 $(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "Installed. To have cdc-bridge in this shell: . $(VENV)/bin/activate"
 
-demo: $(READY)  ## Run the demo: the whole bridge on this machine
-	@$(BIN)/cdc-bridge demo $(DEMO_FLAGS)
+demo: $(DEMO)  ## Run the demo: the whole bridge on this machine
+	@$(BIN)/python -m cdc_bridge demo $(DEMO_FLAGS)
 
 test-unit: $(READY)  ## Run the unit tests (no database; under a minute)
 	@$(BIN)/python -m pytest tests/unit -n 2 --dist worksteal
@@ -88,14 +98,20 @@ man: $(READY)  ## Generate the man page and the tables in README and the guides
 	@$(BIN)/python -m tests.support.man_page
 	@$(BIN)/python -m tests.support.guide_tables
 
-package: $(READY)  ## Build the wheel in dist/
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
-	@ls dist/*.whl
+package: $(READY)  ## Build wheel and sdist in dist/
+	@$(BIN)/python -m hatchling build --directory dist
+
+release: check  ## Check, build and tag the version that the code names; publishes nothing
+	@$(BIN)/python -m tests.support.release
+
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 
 lock: $(READY)  ## Upgrade the locked dependencies
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet -o requirements-dev.lock
+	@$(COMPILE) --extra dev --upgrade -o requirements-dev.lock
+	@$(COMPILE) --extra demo --constraint requirements-dev.lock -o requirements-demo.lock
+	@$(COMPILE) --extra receive --constraint requirements-dev.lock -o cdc_bridge/packaging/requirements.lock
 
 clean:  ## Remove the virtual environments, builds and caches
 	@rm -rf $(VENV) .venv-* dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -64,6 +64,7 @@ _COMMANDS = (
     _Entry(_DATABASE, "uninstall", "install:uninstall", "Remove the schema from the e-Res database."),
     _Entry(_VENDORS, "contract", "contract:app", "Print schema, OpenAPI documents, examples, test vector, receivers."),
     _Entry(_VENDORS, "receive", "receive:receive", "Receive and verify webhooks on this machine.", "receive"),
+    _Entry(_VENDORS, "trigger", "trigger:trigger", "Send one invented reservation to an endpoint, signed."),
     _Entry(_VENDORS, "conformance", "conformance:conformance", "Test a vendor's endpoint against the contract."),
     _Entry(_HELP, "guide", "guide:guide", "Print a guide for DBA, operator or vendor."),
     _Entry(_HELP, "demo", "demo:demo", "Run the whole bridge on this machine and count what arrives.", "demo"),

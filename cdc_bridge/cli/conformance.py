@@ -13,27 +13,19 @@ from cdc_bridge.cli.conformance_report import as_json, as_markdown, lines, summa
 from cdc_bridge.cli.endpoint_options import given_options, with_flags_for
 from cdc_bridge.cli.options import JsonOption
 from cdc_bridge.cli.schema_file import SchemaOption, schema_in
+from cdc_bridge.cli.tried_endpoint import TRIED_OPTIONS, TriedSecretOption, tried_endpoint
 from cdc_bridge.console import print_json, print_line
-from cdc_bridge.endpoints.option_input import Given, unusable_flag
-from cdc_bridge.endpoints.options import OPTIONS, Endpoint, UnusableOption, endpoint_from
-from cdc_bridge.errors import BridgeError, WrongUsage
+from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.errors import BridgeError
 from cdc_bridge.own_files import write_own
 from cdc_bridge.vendor.conformance.requests import RequestFactory
 from cdc_bridge.vendor.conformance.runner import Result, Verdict, run_conformance_test
 
 
-@with_flags_for("headers", "ca_file", "client_certificate_file", "client_key_file", "proxy", "timeout_seconds")
+@with_flags_for(*TRIED_OPTIONS)
 def conformance(
     url: Annotated[str, typer.Argument(metavar="URL", help="URL of your endpoint, https://...", show_default=False)],
-    secret_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--secret-file",
-            metavar="FILE",
-            allow_dash=True,
-            help="File with the signing secret, whsec_...; - is standard input. Without it, requests are not signed.",
-        ),
-    ] = None,
+    secret_file: TriedSecretOption = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a report into a file too (Markdown).")
     ] = None,
@@ -49,7 +41,7 @@ def conformance(
 
     Example: cdc-bridge conformance https://till.example/test --secret-file secret --report report.md
     """
-    endpoint = _endpoint(url, secret_file, given_options(options))
+    endpoint = tried_endpoint("conformance", url, secret_file, given_options(options))
     requests = RequestFactory(None if schema is None else schema_in(schema))
     if not yes:
         if not sys.stdin.isatty():
@@ -77,29 +69,6 @@ async def _run(endpoint: Endpoint, requests: RequestFactory, *, show: bool) -> l
             for each in lines(result):
                 print_line(each)
     return results
-
-
-def _endpoint(url: str, secret_file: Path | None, given: Given) -> Endpoint:
-    stored = {"url": url, **given}
-    timeout_seconds = stored.get("timeout_seconds", OPTIONS["timeout_seconds"].default)
-    stored["connect_timeout_seconds"] = min(OPTIONS["connect_timeout_seconds"].default, timeout_seconds)
-    try:
-        if secret_file is not None:
-            stored["secret"] = _read(secret_file)
-        # http:// leads to this machine alone, where a vendor tries things out.
-        return endpoint_from("conformance", stored, allow_http=True)
-    except UnusableOption as error:
-        raise unusable_flag(error) from None
-
-
-def _read(file: Path) -> str:
-    if str(file) == "-":
-        return sys.stdin.read().strip()
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise WrongUsage(f"--secret-file {file} cannot be read: {reason}") from None
 
 
 def _write(file: Path, text: str) -> None:

@@ -1,1 +1,1 @@
-"""What runs the daemon on a machine: systemd unit, example settings, man page, dashboards and alert rules."""
+"""What runs the daemon on a machine: systemd unit, image, man page, dashboard, alerts."""

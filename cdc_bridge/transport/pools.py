@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -53,7 +54,7 @@ class PoolKey:
 class ConnectionPool:
     """Connections to one place; must be made inside the event loop. A context manager: used for one request."""
 
-    def __init__(self, key: PoolKey, keep_below: int) -> None:
+    def __init__(self, key: PoolKey, keep_below: int, traces: Sequence[aiohttp.TraceConfig]) -> None:
         self._now = asyncio.get_running_loop().time
         self.requests = 0
         """How many are in flight."""
@@ -76,6 +77,7 @@ class ConnectionPool:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("accept-encoding",),
             auto_decompress=False,
+            trace_configs=list(traces),
         )
 
     def __enter__(self) -> Self:
@@ -97,13 +99,15 @@ class ConnectionPool:
 class ConnectionPools:
     """The open connection pools of a process."""
 
-    def __init__(self, keep_below: int = sys.maxsize) -> None:
+    def __init__(self, keep_below: int = sys.maxsize, traces: Sequence[aiohttp.TraceConfig] = ()) -> None:
         """Begin without connections.
 
         Args:
             keep_below: A connection is kept for further requests if its descriptor is lower than this.
+            traces: What looks at each request; it costs time.
         """
         self._keep_below = keep_below
+        self._traces = traces
         self._contexts = TlsContexts()
         self._open: dict[PoolKey, ConnectionPool] = {}
 
@@ -124,7 +128,7 @@ class ConnectionPools:
         """Return a pool; must run inside the event loop."""
         pool = self._open.get(key)
         if pool is None:
-            pool = self._open[key] = ConnectionPool(key, self._keep_below)
+            pool = self._open[key] = ConnectionPool(key, self._keep_below, self._traces)
             self._look_later(key, pool, KEEPALIVE_SECONDS)
         return pool
 

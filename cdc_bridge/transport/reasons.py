@@ -16,7 +16,9 @@ from cdc_bridge.transport.connection import UnaskedBytes
 from cdc_bridge.transport.proxy import DIRECTLY, Route
 from cdc_bridge.transport.tunnel import ProxyFailed, ProxyUnreachable
 
-_CA_FILE = "endpoint_ca_file in the settings, or --ca-file FILE with cdc-bridge endpoint set NAME and conformance"
+_CA_FILE = (
+    "endpoint_ca_file in the settings, or --ca-file FILE with cdc-bridge endpoint set NAME, trigger and conformance"
+)
 _UNKNOWN_ISSUER = {18, 19, 20, 21}  # X509_V_ERR_..._SELF_SIGNED_CERT, ..._UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ...
 
 _TLS = (

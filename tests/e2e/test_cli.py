@@ -41,6 +41,7 @@ COMMANDS = (
     *(f"contract {command}" for command in ("schema", "openapi", "api", "example", "vector", "receiver")),
     "guide",
     "receive",
+    "trigger",
     "conformance",
     "demo",
 )

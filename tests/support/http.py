@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,12 +12,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.waiting import PATIENCE_SECONDS
 
 
-async def get(port: int, path: str) -> tuple[int, str]:
+async def get(port: int, path: str, **headers: str) -> tuple[int, str]:
     """Return status and text."""
 
     def read() -> tuple[int, str]:
         try:
-            with urlopen(f"http://127.0.0.1:{port}{path}", timeout=15) as answer:
+            with urlopen(Request(f"http://127.0.0.1:{port}{path}", headers=headers), timeout=15) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             with error:

@@ -158,7 +158,7 @@ def test_every_shipped_text_is_read() -> None:
         for path in (PROJECT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {path.suffix for path in shipped - read} <= {".png", ".typed", ".toml", ""}
+    assert {path.suffix for path in shipped - read} <= {".lock", ".png", ".typed", ".toml", ""}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -12,8 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cryptography import x509
-from packaging.requirements import Requirement
 from psycopg.conninfo import conninfo_to_dict
 from yarl import URL
 
@@ -25,19 +24,21 @@ from tests.support import compose_file
 from tests.support.bridge import SECRET, Bridges, clean_environment
 from tests.support.commands import RunningCommand
 from tests.support.databases import Database, install_bridge
+from tests.support.image import DOCKERFILE, health_check, instructions
 from tests.support.waiting import until
 
 PROJECT = Path(__file__).parents[3]
 TEXT = (PROJECT / "docker-compose.yml").read_text(encoding="utf-8")
 FILE: Final[Mapping[str, Any]] = compose_file.read(TEXT)
 SERVICES: Final[Mapping[str, Mapping[str, Any]]] = FILE["services"]
-BRIDGE, RECEIVER, PACKAGES = (SERVICES[name] for name in ("bridge", "receiver", "packages"))
+BRIDGE, RECEIVER, IDENTITY = (SERVICES[name] for name in ("bridge", "receiver", "identity"))
 PORT, KEPT = (RECEIVER["command"][RECEIVER["command"].index(option) + 1] for option in ("--port", "--keep"))
+(USER,) = instructions("USER")
 STARTED = "service_healthy", "service_completed_successfully"
 
 UNDERSTOOD_BY_1_29 = {
-    "command", "depends_on", "environment", "healthcheck", "hostname", "image", "ports", "read_only", "restart",
-    "stop_grace_period", "tmpfs", "user", "volumes",
+    "build", "command", "depends_on", "entrypoint", "environment", "healthcheck", "hostname", "image", "ports",
+    "read_only", "restart", "stop_grace_period", "tmpfs", "user", "volumes",
 }  # fmt: skip
 
 MOUNTS = [(name, *mount.split(":")) for name, service in SERVICES.items() for mount in service.get("volumes", ())]
@@ -48,11 +49,15 @@ VOLUMES = [mount for mount in MOUNTS if not mount[1].startswith(".")]
 def test_it_keeps_to_what_docker_compose_1_29_and_2_both_understand() -> None:
     assert set(FILE) == {"services", "volumes"}
     assert {key for service in SERVICES.values() for key in service} <= UNDERSTOOD_BY_1_29
-    assert set(re.findall(r"\$.*?[:}]", TEXT)) == {"${POSTGRES_PORT:"}
+    assert set(re.findall(r"(?<!\$)\$[^$].*?[:}]", TEXT)) == {"${POSTGRES_PORT:"}
 
 
-def test_it_needs_no_image_but_two_official_ones() -> None:
-    assert {service["image"] for service in SERVICES.values()} == {"postgres:17", "python:3.12-slim"}
+def test_it_needs_no_image_but_an_official_one_and_ours() -> None:
+    images = {name: service["image"] for name, service in SERVICES.items()}
+    assert set(images.values()) == {"postgres:17", "cdc-bridge"}
+    assert {name for name, service in SERVICES.items() if "build" in service} == {
+        name for name, image in images.items() if image == "cdc-bridge"
+    }
 
 
 def test_names_of_settings_are_those_of_settings() -> None:
@@ -66,12 +71,12 @@ def test_what_is_mounted_from_here_is_here_and_cannot_be_written_to() -> None:
     assert {mode for *_, mode in FOLDERS} == {"ro"}
 
 
-def test_volumes_are_declared_and_written_by_the_one_service_that_fills_them() -> None:
+def test_volumes_are_declared_and_written_by_the_services_that_fill_them() -> None:
     assert {source for _, source, *_ in VOLUMES} == set(FILE["volumes"])
     assert {(name, source) for name, source, _, *mode in VOLUMES if not mode} == {
         ("postgres", "database"),
-        ("packages", "packages"),
-        ("packages", "kept"),
+        ("identity", "kept"),
+        ("receiver", "kept"),
     }
 
 
@@ -91,7 +96,7 @@ def test_every_service_has_a_health_check_or_ends_before_others_begin() -> None:
         name for name, service in SERVICES.items() if "healthcheck" in service
     }
     assert {name for name, condition in waited_for if condition == completed} == {
-        name for name, service in SERVICES.items() if "healthcheck" not in service
+        name for name, service in SERVICES.items() if "healthcheck" not in service and service is not BRIDGE
     }
 
 
@@ -123,7 +128,7 @@ def test_bridge_finds_the_database_by_the_password_that_is_set() -> None:
 def test_bridge_finds_the_receiver_and_signs_with_its_secret() -> None:
     url = URL(BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_URL"])
     assert (url.scheme, url.host, str(url.port)) == ("https", RECEIVER["hostname"], PORT)
-    assert BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_SECRET"] == PACKAGES["environment"]["RECEIVER_SECRET"]
+    assert BRIDGE["environment"]["CDC_BRIDGE_ENDPOINT_SECRET"] == IDENTITY["environment"]["RECEIVER_SECRET"]
 
 
 def test_bridge_is_given_the_time_that_it_takes_to_end() -> None:
@@ -132,85 +137,33 @@ def test_bridge_is_given_the_time_that_it_takes_to_end() -> None:
     )
 
 
-class Packages:
-    """What the service ``packages`` makes, where pip is one that only remembers what it was to install."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.kept = folder / "kept"
-        self.kept.mkdir()
-        for name, words in {
-            "python": 'mkdir -p "$3/bin"; cp "$HERE/pip" "$3/bin/pip"; ln -sf "$HERE/real-python" "$3/bin/python"',
-            "real-python": f'exec "{sys.executable}" "$@"',
-            "pip": 'echo "$@" >> "$HERE/asked"; [ "$4" != --constraint ] || cp "$5" "$HERE/constraints"',
-        }.items():
-            (folder / name).write_text(f"#!/bin/sh\nset -eu\n{words}\n")
-            (folder / name).chmod(0o755)
-
-    def make(self) -> None:
-        shell, script, checkout, _, kept = PACKAGES["command"]
-        assert kept == KEPT
-        (mounted,) = (source for _, source, target, *_ in FOLDERS if target == checkout)
-        subprocess.run(
-            [
-                shell,
-                script.replace(checkout, str(PROJECT / mounted)),
-                PROJECT,
-                self._folder / "venv",
-                self.kept,
-            ],
-            check=True,
-            env=os.environ
-            | {"PATH": f"{self._folder}:{os.environ['PATH']}", "HERE": str(self._folder)}
-            | {name: value for name, value in PACKAGES["environment"].items() if value is not None},
-        )
-
-    @property
-    def asked_for(self) -> set[str]:
-        return {line.split()[-1] for line in (self._folder / "asked").read_text().splitlines()}
-
-    @property
-    def constraints(self) -> dict[str, str]:
-        wanted = map(Requirement, (self._folder / "constraints").read_text().splitlines())
-        return {requirement.name: str(requirement.specifier) for requirement in wanted}
+def test_receiver_gets_a_folder_that_is_its_own() -> None:
+    """``receive --keep`` uses no folder that somebody else owns, and a new volume is root's."""
+    assert IDENTITY["user"] == "root"
+    assert f"chown -R {USER} {KEPT}" in IDENTITY["entrypoint"][-1]
+    assert "user" not in RECEIVER
 
 
-@pytest.fixture
-def packages(tmp_path: Path) -> Packages:
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    packages = Packages(folder)
-    packages.make()
-    return packages
-
-
-def test_checkout_is_installed_with_the_versions_that_are_locked(packages: Packages) -> None:
-    assert f"{PROJECT}[receive]" in packages.asked_for
-    locked = re.findall(r"^([\w.-]+)(==[^ ]+)", (PROJECT / "requirements-dev.lock").read_text(), flags=re.MULTILINE)
-    assert packages.constraints == dict(locked)
-    assert {"aiohttp", "hatchling", "jsonschema", "psycopg", "standardwebhooks"} <= set(packages.constraints)
-
-
-def test_certificate_is_the_receivers_and_stays_when_all_is_started_again(packages: Packages) -> None:
-    files = {path: path.read_bytes() for path in packages.kept.iterdir()}
-    certificate = x509.load_pem_x509_certificate((packages.kept / "server.pem").read_bytes())
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == ["receiver", "localhost"]
-    packages.make()
-    assert {path: path.read_bytes() for path in packages.kept.iterdir()} == files
+def test_built_services_have_the_image_that_is_shipped() -> None:
+    for service in (IDENTITY, BRIDGE, RECEIVER):
+        assert PROJECT / service["build"]["context"] / service["build"]["dockerfile"] == DOCKERFILE
+        assert set(service["build"]["args"]) == set(instructions("ARG"))
+    assert BRIDGE.keys().isdisjoint({"command", "healthcheck", "user"})  # They are the image's.
 
 
 class Here:
     """Stands on this machine for what the file's words name inside the containers."""
 
-    def __init__(self, packages: Packages) -> None:
+    def __init__(self, kept: Path) -> None:
+        self._web_port = free_port()
         self._stand_ins = {
-            "/opt/cdc-bridge/bin": str(Path(sys.executable).parent),
-            KEPT: str(packages.kept),
+            KEPT: str(kept),
+            USER: f"{os.getuid()}:{os.getgid()}",
             "//receiver:": "//localhost:",
             "0.0.0.0": "127.0.0.1",
             PORT: str(free_port()),
-            BRIDGE["environment"]["CDC_BRIDGE_WEB_PORT"]: str(free_port()),
+            'server_hostname="receiver"': f'server_hostname="{socket.gethostname()}"',
+            "$$": "$",
         }
 
     def words(self, *words: str) -> list[str]:
@@ -218,24 +171,36 @@ class Here:
         return [anything.sub(lambda found: self._stand_ins[found[0]], word) for word in words]
 
     def environment(self, service: Mapping[str, Any]) -> dict[str, str]:
-        return dict(zip(service["environment"], self.words(*service["environment"].values()), strict=True))
+        given = dict(zip(service["environment"], self.words(*service["environment"].values()), strict=True))
+        return given | {"CDC_BRIDGE_WEB_PORT": str(self._web_port)}
 
     def healthy(self, service: Mapping[str, Any]) -> bool:
-        kind, *words = service["healthcheck"]["test"]
+        kind, *words = service["healthcheck"]["test"] if "healthcheck" in service else health_check()
         assert kind == "CMD"
-        return subprocess.run(self.words(*words), capture_output=True, check=False).returncode == 0
+        path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        environment = os.environ | path | {"CDC_BRIDGE_WEB_PORT": str(self._web_port)}
+        return subprocess.run(self.words(*words), env=environment, capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture
-def here(packages: Packages) -> Here:
-    return Here(packages)
+def here(tmp_path: Path) -> Here:
+    """Where the service ``identity`` has run, as with every start."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    here = Here(kept)
+    for _ in range(2):
+        subprocess.run(
+            here.words(*IDENTITY["entrypoint"]), env=os.environ | IDENTITY["environment"], check=True, timeout=60
+        )
+    assert (kept / "secret").read_text() == f"{BRIDGE['environment']['CDC_BRIDGE_ENDPOINT_SECRET']}\n"
+    return here
 
 
 @pytest.fixture
 async def receiver(here: Here) -> AsyncIterator[RunningCommand]:
     """The receiver's program, as the file runs it."""
     process = await asyncio.create_subprocess_exec(
-        *here.words(*RECEIVER["command"]), env=clean_environment({}),
+        sys.executable, "-m", "cdc_bridge", *here.words(*RECEIVER["command"]), env=clean_environment({}),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     command = RunningCommand(process)

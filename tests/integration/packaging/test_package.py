@@ -6,39 +6,40 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
-import zipfile
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from cdc_bridge import __version__
 from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.packaging.service_files import unit_text
 from cdc_bridge.packaging.settings_example import settings_example
-from cdc_bridge.schema.sql_text import install_text, sql_folder, uninstall_text
+from cdc_bridge.schema.sql_text import install_text, uninstall_text
 from cdc_bridge.vendor.contract import EXAMPLES, RECEIVERS, SCHEMA_FILE, openapi, text_of
+from tests.support.release import Artefacts, build, contents, files_of_repository
 
 _PROJECT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A virtual environment with the wheel, which borrows only what the wheel depends on."""
+    """A virtual environment with the wheel, which borrows only what the wheel depends on: no extra is there."""
 
     folder: Path
-    wheel: Path
+    artefacts: Artefacts
 
     def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one of its programs, somewhere else than in the repository."""
-        # Of a folder in PYTHONPATH no .pth file is read: so the editable installation of the repository is not there.
-        borrowed = {"PYTHONPATH": sysconfig.get_path("purelib"), "CDC_BRIDGE_CONFIG": os.devnull}
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CDC_BRIDGE_", "PYTHON"))}
         return subprocess.run(
             [self.folder / "bin" / command[0], *command[1:]],
-            env=clean | borrowed | environment, cwd=self.folder, capture_output=True, text=True, check=False,
+            env=clean | {"CDC_BRIDGE_CONFIG": os.devnull} | environment, cwd=self.folder,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     def output(self, *command: str | Path) -> str:
@@ -47,17 +48,47 @@ class Installed:
         return ran.stdout
 
 
+def requirements_of(name: str, extras: Collection[str] = ("",)) -> Iterator[Requirement]:
+    """Yield what a package requires here, with some of its extras."""
+    for text in metadata.requires(name) or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            yield requirement
+
+
+def without_extras() -> set[str]:
+    """Return the packages that come with this one if no extra is asked for."""
+    found: dict[str, set[str]] = {}
+    left = list(requirements_of("cdc-bridge"))
+    while left:
+        requirement = left.pop()
+        extras = {"", *requirement.extras}
+        if not extras <= found.get(requirement.name, set()):
+            found.setdefault(requirement.name, set()).update(extras)
+            left += requirements_of(requirement.name, found[requirement.name])
+    return set(found)
+
+
+def lend(package: str, site: Path) -> None:
+    """Make a package of this environment one of another, by links."""
+    for top in {file.parts[0] for file in metadata.files(package) or ()} - {"..", "__pycache__"}:
+        source = Path(str(metadata.distribution(package).locate_file(top)))
+        if source.exists() and not (site / top).exists():
+            (site / top).symlink_to(source)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("package")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = ["wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(_PROJECT)]
-    subprocess.run([*pip, *build], check=True)
-    (wheel,) = folder.glob("*.whl")
+    artefacts = build(_PROJECT, folder)
     venv.create(folder / "venv", symlinks=True)
     python = str(folder / "venv" / "bin" / "python")
-    subprocess.run([*pip, "--python", python, "install", "--no-index", "--no-deps", str(wheel)], check=True)
-    return Installed(folder / "venv", wheel)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python]
+    subprocess.run([*pip, "install", "--no-index", "--no-deps", str(artefacts.wheel)], check=True)
+    (site,) = (folder / "venv").glob("lib/python*/site-packages")
+    for package in without_extras():
+        lend(package, site)
+    return Installed(folder / "venv", artefacts)
 
 
 def test_the_package_is_imported_from_where_it_was_installed(installed: Installed) -> None:
@@ -68,22 +99,33 @@ def test_the_package_is_imported_from_where_it_was_installed(installed: Installe
     assert str(_PROJECT) not in path
 
 
-def test_wheel_has_the_files_that_are_no_code_and_no_tests(installed: Installed) -> None:
-    files = set(zipfile.ZipFile(installed.wheel).namelist())
-    sql = {f"cdc_bridge/sql/{path.relative_to(sql_folder())}" for path in sql_folder().rglob("*") if path.is_file()}
-    package = _PROJECT / "cdc_bridge"
-    others = {
-        str(path.relative_to(_PROJECT))
-        for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert sql | others <= files
-    assert not [file for file in files if file.startswith("tests")]
+def test_wheel_and_sdist_have_the_files_of_the_repository(installed: Installed) -> None:
+    assert list(installed.artefacts.problems(files_of_repository())) == []
+    files = {*contents(installed.artefacts.wheel), *contents(installed.artefacts.sdist)}
+    for file in ("vendor/guide.md", "guides/operator.md", "vendor/documents/openapi.json", "sql/README.md"):
+        assert len([name for name in files if name.endswith(file)]) >= 2
+    assert not [file for file in contents(installed.artefacts.wheel) if file.startswith("tests")]
+
+
+def test_without_extras_there_is_everything_but_receiver_and_demo(installed: Installed) -> None:
+    for command, extra in (("receive", "receive"), ("demo", "demo")):
+        ran = installed.run("cdc-bridge", command)
+        assert ran.returncode == 1
+        assert f"Install it: pip install 'cdc-bridge[{extra}]'" in ran.stderr
+    assert "Usage: cdc-bridge trigger" in installed.output("cdc-bridge", "trigger", "--help")
+    modules = (
+        "import pkgutil, importlib, cdc_bridge\n"
+        "for module in pkgutil.walk_packages(cdc_bridge.__path__, 'cdc_bridge.'):\n"
+        "    if not module.name.startswith(('cdc_bridge.demo', 'cdc_bridge.vendor.receive', 'cdc_bridge.__main__',\n"
+        "                                   'cdc_bridge.cli.demo', 'cdc_bridge.cli.receive')):\n"
+        "        importlib.import_module(module.name)"
+    )
+    assert installed.output("python", "-c", modules) == ""
 
 
 def test_version_stands_in_one_place(installed: Installed) -> None:
     assert installed.output("cdc-bridge", "--version") == f"cdc-bridge {__version__}\n"
-    assert installed.wheel.name == f"cdc_bridge-{__version__}-py3-none-any.whl"
+    assert installed.artefacts.wheel.name == f"cdc_bridge-{__version__}-py3-none-any.whl"
 
 
 def test_sql_is_that_of_the_repository(installed: Installed) -> None:
@@ -116,9 +158,9 @@ def test_guides_are_those_of_the_repository(installed: Installed) -> None:
 
 
 def test_licence_comes_with_it(installed: Installed) -> None:
-    files = zipfile.ZipFile(installed.wheel).namelist()
-    (metadata,) = (file for file in files if file.endswith(".dist-info/METADATA"))
-    assert "License-Expression: MIT\n" in zipfile.ZipFile(installed.wheel).read(metadata).decode()
+    files = contents(installed.artefacts.wheel)
+    (described,) = (files[file] for file in files if file.endswith(".dist-info/METADATA"))
+    assert "License-Expression: MIT\n" in described.decode()
     assert [file for file in files if file.endswith(".dist-info/licenses/LICENSE")]
 
 
