@@ -7,6 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+_CLOSED = "the handler is closed"
+"""How the error ends that uvloop raises; its transport does not say that it is closed (uvloop 0.23)."""
+
 _make: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 
 with suppress(ImportError):  # There is no package of it for this platform.
@@ -23,12 +26,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody else can handle, unless a connection is at fault that was closed already.
+    """Log what nobody else can handle, but for what uvloop cannot send over a connection that was closed already.
 
-    uvloop processes what was received over TLS even then. If TLS has something to say to it, such as an alert, uvloop
-    cannot send that any more, and calls it fatal.
+    It processes even then what was received over TLS. If TLS has something to say to that, such as an alert, uvloop
+    calls it fatal.
     """
-    transport = context.get("transport")
-    if isinstance(context.get("exception"), RuntimeError) and transport is not None and transport.is_closing():
+    error = context.get("exception")
+    if isinstance(error, RuntimeError) and str(error).endswith(_CLOSED):
         return
     loop.default_exception_handler(context)
