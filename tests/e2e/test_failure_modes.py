@@ -38,7 +38,7 @@ async def test_all_is_well(bridges: Bridges) -> None:
     assert (code, errors) == (0, "")
     names = (
         "cdc-bridge settings secrets database sessions server connections clock installation rights roles mapping "
-        "capture endpoints reach wake-up"
+        "capture encryption endpoints reach wake-up"
     )
     assert [line.split()[:2] for line in output.splitlines()] == [["✓", name] for name in names.split()]
 

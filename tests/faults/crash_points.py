@@ -125,7 +125,7 @@ class Request:
 
         @functools.wraps(original)
         def with_trace(session: aiohttp.ClientSession, *arguments: Any, **options: Any) -> None:
-            original(session, *arguments, **options, trace_configs=[trace])
+            original(session, *arguments, **options | {"trace_configs": [trace]})
 
         aiohttp.ClientSession.__init__ = with_trace  # type: ignore[assignment, method-assign]
 
