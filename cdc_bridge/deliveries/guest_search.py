@@ -16,7 +16,7 @@ from cdc_bridge.deliveries.logged_delivery import LoggedDelivery
 from cdc_bridge.deliveries.sessions import Sessions
 from cdc_bridge.model import ReservationId
 
-_READ = (100, 900)
+_READ = (100, 500)
 """Deliveries that a search reads at once: first few, as nearly all may match."""
 
 
