@@ -32,6 +32,7 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     calls it fatal.
     """
     error = context.get("exception")
-    if isinstance(error, RuntimeError) and str(error).endswith(_CLOSED):
+    of_tls = str(context.get("message")).startswith("Fatal error on SSL protocol")
+    if of_tls and isinstance(error, RuntimeError) and str(error).endswith(_CLOSED):
         return
     loop.default_exception_handler(context)

@@ -338,6 +338,8 @@ class ChangeReader:
         self, group: dict[EndpointId, LeasedEndpoint], endpoint_id: EndpointId, position: Position
     ) -> None:
         leased = group.pop(endpoint_id)
+        if leased.stopping:  # The last page may not have been handed over to it: its position stays where it was.
+            return
         leased.position = position
         self._wait_for_room(leased)
 

@@ -30,11 +30,11 @@ def write_when_closed() -> RuntimeError:
         return runner.run(write())
 
 
-def is_logged(error: Exception, caplog: pytest.LogCaptureFixture) -> bool:
+def is_logged(error: Exception, caplog: pytest.LogCaptureFixture, of: str = "Fatal error on SSL protocol") -> bool:
     loop = new_event_loop()
     try:
         with caplog.at_level(logging.ERROR):
-            loop.call_exception_handler({"message": "Fatal error on SSL protocol", "exception": error})
+            loop.call_exception_handler({"message": of, "exception": error})
     finally:
         loop.close()
     return bool(caplog.records)
@@ -47,3 +47,7 @@ def test_connection_that_was_closed_already_is_not_reported(caplog: pytest.LogCa
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), ValueError("the handler is closed")])
 def test_everything_else_is_reported(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     assert is_logged(error, caplog)
+
+
+def test_task_of_ours_that_writes_to_a_closed_connection_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    assert is_logged(write_when_closed(), caplog, of="Task exception was never retrieved")

@@ -562,6 +562,26 @@ async def test_endpoint_that_leaves_while_it_catches_up_or_waits_for_room_is_han
 
 
 @in_virtual_time
+async def test_endpoint_that_leaves_while_a_page_is_read_as_it_catches_up_keeps_its_position() -> None:
+    bench = Bench()
+    leased = bench.lease("a")
+    before = leased.position
+    for _ in range(20):
+        bench.log.commit("a")
+    bench.log.may_read.clear()
+    bench.reader.add([leased])
+    await asyncio.sleep(0.1)
+    assert bench.log.reading
+    leased.stopping = True
+    bench.reader.leave(leased)
+    bench.log.may_read.set()
+    await asyncio.sleep(5)
+    assert bench.of(leased) == []
+    assert leased.position == before
+    await bench.stop()
+
+
+@in_virtual_time
 async def test_endpoint_that_is_leased_again_does_not_lose_its_hold_to_its_earlier_lease() -> None:
     bench = Bench()
     earlier = bench.lease("a")
