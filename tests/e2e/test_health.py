@@ -249,6 +249,9 @@ async def test_picture_of_a_database_that_is_back_is_not_kept_for_as_long_as_it_
         await asyncio.sleep(0.2)
     assert time.monotonic() - back_at < AWAY_SECONDS, told
     assert not [text for text in told if "no live daemon has it" in text]
+    database.execute("select cdc_bridge.disable_capture()")
+    await until_told(port, 503, "capture was switched off")
+    assert time.monotonic() - back_at < AWAY_SECONDS
 
 
 async def test_lost_connection_of_the_listener_needs_no_remedy(
