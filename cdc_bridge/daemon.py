@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from cdc_bridge.settings import Settings
+from cdc_bridge.settings_sources import require_usable
 
 _ALLOCATIONS_A_COLLECTION = 10_000
 
@@ -75,8 +76,8 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         InstallationError: The SQL side is not what this version needs.
         Stuck: There is work and nothing moves.
     """
-    declared, cipher = settings.endpoint(), settings.secrets_cipher()
-    listen = listen_settings(settings)
+    require_usable(settings, listen_settings)
+    declared, cipher, listen = settings.endpoint(), settings.secrets_cipher(), listen_settings(settings)
     warn_of_exposed(settings)
     collect_garbage_seldom()
     use_small_buffers()

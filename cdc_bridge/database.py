@@ -252,7 +252,7 @@ class Database:
                 async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), pool.connection() as session:
                     if not self.is_current(session):
                         await session.close()  # The pool replaces it.
-                        raise psycopg.OperationalError("the session led to another server than the newest one")
+                        raise psycopg.OperationalError("a connection from before a restart was closed")
                     result = await operation(session)
             except DATABASE_ERRORS as error:
                 if not is_unavailable(error, session):

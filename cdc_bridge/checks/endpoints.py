@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cdc_bridge.checks.verdict import Check, Connection, failed, listed, ok, warning
+from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, failed_by, listed, ok, warning
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
@@ -13,6 +13,7 @@ from cdc_bridge.endpoints.store import endpoint_of_row, list_endpoints
 from cdc_bridge.endpoints.survey import EndpointSurvey, survey
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
+from cdc_bridge.settings_sources import secrets_are_elsewhere
 
 _NAME = "endpoints"
 _MOST_NAMED = 5
@@ -32,9 +33,12 @@ def check_declared_endpoint(settings: Settings) -> Check:
     try:
         endpoint = settings.endpoint()
     except SettingsError as error:
-        return failed(name, error.problem, error.remedy)
+        return failed_by(name, error)
     if endpoint is None:
         return ok(name, "declare no endpoint")
+    if endpoint.secret is None and secrets_are_elsewhere():
+        told = f"endpoint {endpoint.name}, {endpoint.shown_url}; its secrets are the service's, and not known here"
+        return Check(name, Verdict.SKIPPED, told, "As root: cdc-bridge systemd exec check")
     if endpoint.secret is None:
         return warning(
             name,

@@ -29,6 +29,7 @@ from cdc_bridge.endpoints.options import (
     options_for,
 )
 from cdc_bridge.errors import Fault, Faults, FaultyInput, WrongUsage
+from cdc_bridge.own_files import user_name
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 STANDARD_INPUT = Path("-")
@@ -134,8 +135,8 @@ def require_secrets_for_new_host(given: Given, before: Mapping[str, Any], *, new
         missing.append("signing secret")
     if missing:
         raise SecretsForNewHostMissing(
-            f"URL leads to another server; {' and '.join(missing)} were meant for the one before, and have to be given "
-            "anew or kept explicitly",
+            f"URL leads to another server, and {' and '.join(missing)} of the one before are not sent there unless you "
+            "say so",
             "New headers: --header (for none: --header ''). New secret: --new-secret or --secret-file. To keep both: "
             "--keep-headers",
         )
@@ -200,9 +201,24 @@ def _lines_of(file: Path, flag: str) -> tuple[str, ...]:
         data = sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
         return tuple(line for line in data.decode().splitlines() if line.strip())
     except OSError as error:
-        raise WrongUsage(f"{flag} {file} cannot be read: {error.strerror}") from None
+        by_flag = flag.startswith("--")
+        raise unreadable_file(f"{flag} {file}", error, f"{flag} - < {file}" if by_flag else "") from None
     except UnicodeDecodeError:
         raise WrongUsage(f"{flag} {file} is not UTF-8") from None
+
+
+def unreadable_file(named: str, error: OSError, on_standard_input: str) -> WrongUsage:
+    """Return the error to raise for a file that cannot be read.
+
+    Args:
+        named: The file, as it was given.
+        error: Why it cannot be read.
+        on_standard_input: How to pass it there, where that is possible: whoever calls the command may read more.
+    """
+    if not isinstance(error, PermissionError):
+        return WrongUsage(f"{named} cannot be read: {error.strerror}")
+    remedy = f"Pass it on standard input: {on_standard_input}" if on_standard_input else ""
+    return WrongUsage(f"{named} cannot be read by user {user_name()}: {error.strerror}", remedy)
 
 
 @contextmanager

@@ -123,8 +123,8 @@ class SecretsCipher:
             raise Undecryptable(f"is encrypted with key {key_id}, and the setting secrets_key_file is not set")
         if key_id not in self._aeads:
             raise Undecryptable(
-                f"is encrypted with key {key_id}, which is not in secrets_key_file: add that key and reload, or set "
-                "another value"
+                f"is encrypted with key {key_id}, which is not in secrets_key_file: add that key and restart the "
+                "daemon, or set another value"
             )
         try:
             whole = urlsafe_b64decode(data + "=" * (-len(data) % 4))

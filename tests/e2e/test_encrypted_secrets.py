@@ -116,7 +116,7 @@ async def test_endpoint_whose_secrets_cannot_be_decrypted_waits_and_others_are_d
     await until(lambda: database.value(INVALID, ("signed",)), "it is invalid")
     reason = (await endpoint.json("show", "signed"))["reason"]
     assert "secret is encrypted with key " in reason
-    assert "which is not in secrets_key_file: add that key and reload, or set another value" in reason
+    assert "which is not in secrets_key_file: add that key and restart the daemon, or set another value" in reason
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_delivered(1)
     code, output, _ = await run_command("check", **bridges.settings)

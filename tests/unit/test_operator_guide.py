@@ -10,11 +10,10 @@ from pathlib import Path
 from cdc_bridge.audit.actor import Via
 from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.model import DeliveryState
-from cdc_bridge.packaging.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
-from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER
+from cdc_bridge.packaging.service_files import KEYS_FOLDER, unit_text
 from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
 from cdc_bridge.settings import PREFIX, Settings
-from cdc_bridge.settings_sources import DEFAULT_CONFIG
+from cdc_bridge.settings_sources import CREDENTIALS_FOLDER, DEFAULT_CONFIG, UNIT_FILE
 from tests.e2e.test_cli import ENDPOINT_COMMANDS
 from tests.support.generated import OPERATOR_GUIDE, PROJECT, README, generated_part
 from tests.support.guide_tables import METRICS_PART, SETTINGS_PART, metrics_table, settings_table

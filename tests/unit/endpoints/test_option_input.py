@@ -19,6 +19,7 @@ from cdc_bridge.endpoints.option_input import (
 )
 from cdc_bridge.endpoints.options import options_for
 from cdc_bridge.errors import FaultyInput, WrongUsage
+from cdc_bridge.own_files import user_name
 from tests.support.certificates import Certificates
 
 MARK = "an-unmistakable-word"
@@ -224,3 +225,20 @@ def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, c
 def test_file_of_a_secret_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match=r"^--secret-file .* cannot be read: No such file or directory"):
         line_of(tmp_path / "nothing", "--secret-file")
+
+
+def test_file_that_may_not_be_read_is_to_be_passed_on_standard_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    file = tmp_path / "file"
+    with pytest.raises(WrongUsage) as raised:
+        header_lines_of(file)
+    assert raised.value.problem == f"--header-file {file} cannot be read by user {user_name()}: Permission denied"
+    assert raised.value.remedy == f"Pass it on standard input: --header-file - < {file}"
+    with pytest.raises(WrongUsage) as raised:
+        line_of(file, "secret_file")
+    assert raised.value.remedy == ""
