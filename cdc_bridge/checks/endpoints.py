@@ -43,8 +43,7 @@ def check_declared_endpoint(settings: Settings) -> Check:
         return warning(
             name,
             f"endpoint {endpoint.name}, {endpoint.shown_url}; requests are not signed",
-            "Set CDC_BRIDGE_ENDPOINT_SECRET=whsec_...: "
-            "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
+            'Set CDC_BRIDGE_ENDPOINT_SECRET, to what this prints: echo "whsec_$(openssl rand -base64 32)"',
         )
     told = f"endpoint {endpoint.name}, {endpoint.shown_url}"
     if endpoint.previous_secret is not None:

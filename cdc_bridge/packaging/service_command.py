@@ -47,6 +47,10 @@ def run_as_service(arguments: Sequence[str]) -> NoReturn:
     Raises:
         BridgeError: This is not root, there is no service, it does not run, or its user cannot run this program.
     """
+    # Not from the working folder: whoever can write there would have the service's secrets.
+    command = [sys.executable, "-P", "-m", "cdc_bridge", *arguments]
+    if arguments[0] == "systemd":  # It concerns the service, and is no command of it: an alias may have led here.
+        os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
     if os.geteuid() != 0:
         raise BridgeError(
             "only root can run a command as the service", f"sudo cdc-bridge systemd exec {' '.join(arguments[:1])}"
@@ -54,8 +58,6 @@ def run_as_service(arguments: Sequence[str]) -> NoReturn:
     service = service_process(_main_process())
     terminal = {name: os.environ[name] for name in _OF_THE_TERMINAL if name in os.environ}
     environment = service.environment | terminal | {PERSON_VARIABLE: person()}
-    # Not from the working folder: whoever can write there would have the service's secrets.
-    command = [sys.executable, "-P", "-m", "cdc_bridge", *arguments]
     os.setgroups(service.groups)
     os.setgid(service.group_id)
     os.setuid(service.user_id)

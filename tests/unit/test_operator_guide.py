@@ -118,4 +118,4 @@ def test_files_of_the_service_are_named_as_the_unit_has_them() -> None:
     }
     assert f"/run/credentials/{UNIT_FILE.name}/tls_till.pem" in GUIDE
     assert f"LoadCredential=tls:{KEYS_FOLDER}\n" in unit
-    assert f"runuser -u {re.findall(r'^User=(.*)$', unit, re.MULTILINE)[0]} " in GUIDE
+    assert f"as user `{re.findall(r'^User=(.*)$', unit, re.MULTILINE)[0]}`" in GUIDE

@@ -144,3 +144,7 @@ def test_person_is_who_called_sudo_or_logged_in(monkeypatch: pytest.MonkeyPatch,
     assert person(login) == person(tmp_path / "nothing") == pwd.getpwuid(os.getuid()).pw_name
     monkeypatch.setenv("SUDO_USER", "anna")
     assert person(login) == "anna"
+
+
+async def test_commands_about_the_service_itself_are_run_as_they_are(path: str) -> None:
+    assert await run_command("systemd", "exec", "systemd", "print") == await run_command("systemd", "print")
