@@ -7,7 +7,7 @@ from typing import Any
 
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, failed_by, listed, ok, warning
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
-from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.endpoints.store import endpoint_of_row, list_endpoints
 from cdc_bridge.endpoints.survey import EndpointSurvey, survey
@@ -88,7 +88,7 @@ async def _unusable_here(connection: Connection, rows: Sequence[dict[str, Any]],
     try:
         cipher = settings.secrets_cipher()
     except SettingsError:  # The check of the encryption reports it.
-        cipher = NO_KEYS
+        cipher = SecretsCipher(without_keys="the keys in secrets_key_file cannot be used here")
     problems = {row["name"]: problem for row in rows if (problem := _problem_here(row, settings, cipher)) is not None}
     for name, problem in list(problems.items())[:_MOST_NAMED]:
         for endpoint in await endpoint_overviews(connection, name):

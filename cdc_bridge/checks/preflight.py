@@ -34,7 +34,7 @@ _REQUIRED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
     check_installation,
     check_rights,
 )
-DAEMON_ROLE = "cdc_bridge"
+_DAEMON_ROLE = "cdc_bridge"
 _OF_THE_INSTALLATION = ("installation", "rights", "roles", "mapping", "capture", "encryption", "endpoints")
 
 
@@ -115,9 +115,9 @@ async def _checked(name: str, check: Awaitable[Check], *, role: str) -> Check:
     except DatabaseUnavailable as error:
         return failed(name, error.problem, error.remedy)
     except psycopg.errors.InsufficientPrivilege as error:
-        if role != DAEMON_ROLE:
+        if role != _DAEMON_ROLE:
             told = f"role {role} may not see that ({problem_of(error)}), the daemon's role may"
-            return Check(name, Verdict.SKIPPED, told, f"Log in as role {DAEMON_ROLE}.")
+            return Check(name, Verdict.SKIPPED, told, f"Log in as role {_DAEMON_ROLE}.")
         return _rejected(name, error)
     except psycopg.Error as error:
         return _rejected(name, error)

@@ -2,8 +2,8 @@
 
 A slow database does not hold anybody up: until the next snapshot is there, the last one is returned, marked as old.
 
-While the database is away, a read waits for it. Only what it then asks of the database counts as its duration, and what
-was read before counts as nothing: else an outage would be followed by a picture of its end, kept for as long again.
+While the database is away, a read waits for it. Only what it then asks of the database counts as its duration: else an
+outage would be followed by a picture of its end, kept for as long again.
 """
 
 from __future__ import annotations
@@ -103,15 +103,15 @@ class HealthMonitor:
         self._alerts = alerts
         self._reading: asyncio.Task[HealthSnapshot] | None = None
         self._began_at = self._next_at = float("-inf")
-        self._asked_at = 0.0
-        """When the read began to ask the database; it may have waited for it before."""
+        self._asked_at = float("inf")
+        """When the read began to ask the database; it may have waited for it before, or not got so far."""
         self._latest: HealthSnapshot | None = None
         self._first_seen: dict[Part, datetime] = {}
 
     async def snapshot(self) -> HealthSnapshot:
         """Return a snapshot of a few seconds ago at most."""
         if self._reading is None and time.monotonic() >= self._next_at:
-            self._began_at = time.monotonic()
+            self._began_at, self._asked_at = time.monotonic(), float("inf")
             self._reading = asyncio.create_task(self._read())
         if self._reading is not None:  # Whoever comes meanwhile gets the same one.
             within = _RESPOND_WHILE_LOST_WITHIN_SECONDS if self._database_lost else _RESPOND_WITHIN_SECONDS

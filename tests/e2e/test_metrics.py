@@ -45,6 +45,7 @@ async def test_port_that_is_taken_is_a_wrong_setting(bridges: Bridges) -> None:
         code, _, errors = await run_command("run", **bridges.settings, CDC_BRIDGE_WEB_PORT=port)
     assert code == 78
     assert f"CDC_BRIDGE_WEB_PORT {port} cannot be used" in errors
+    assert f"ss -ltnp 'sport = :{port}'" in errors
     assert "Traceback" not in errors
 
 

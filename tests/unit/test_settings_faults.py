@@ -9,7 +9,9 @@ import pytest
 
 from cdc_bridge import settings_sources
 from cdc_bridge.checks import environment
+from cdc_bridge.checks.endpoints import check_declared_endpoint
 from cdc_bridge.checks.environment import check_settings_files
+from cdc_bridge.checks.verdict import Verdict
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.own_files import user_name
@@ -291,3 +293,18 @@ def test_exposed_secret_in_a_file_of_the_reader_s_own_is_closed(tmp_path: Path) 
     file.chmod(0o644)
     told = check_settings_files(load_settings(config_file=file)).remedy
     assert told == f"Run: chmod g-r,o-r {file}. Who may have read them knows the secrets: change them."
+
+
+def test_requests_are_not_said_to_be_unsigned_where_the_service_has_the_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(settings_sources, "CREDENTIALS_FOLDER", tmp_path)
+    monkeypatch.setattr(settings_sources, "UNIT_FILE", tmp_path / "cdc-bridge.service")
+    assert "requests are not signed" in check_declared_endpoint(load_settings()).detail
+    (tmp_path / "cdc-bridge.service").touch()
+    found = check_declared_endpoint(load_settings())
+    assert found.verdict is Verdict.SKIPPED
+    assert "not signed" not in found.detail
+    assert found.remedy == "As root: cdc-bridge systemd exec check"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert "requests are not signed" in check_declared_endpoint(load_settings()).detail
