@@ -15,7 +15,7 @@ TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man package release lock clean
+.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man pictures package release lock clean
 
 help:  ## Print this help
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ format: $(READY)  ## Format the code and apply safe lint fixes
 man: $(READY)  ## Generate the man page and the tables in README and the guides
 	@$(BIN)/python -m tests.support.man_page
 	@$(BIN)/python -m tests.support.guide_tables
+
+pictures: $(READY)  ## Take the pictures of the dashboard in README and the operator guide (needs Chromium)
+	@$(BIN)/python -m tests.support.pictures
 
 package: $(READY)  ## Build wheel and sdist in dist/
 	@$(BIN)/python -m hatchling build --directory dist
