@@ -52,6 +52,7 @@ def test_make_runs_demo_and_tests_once_all_is_installed(tmp_path: Path) -> None:
 def test_make_installs_all_that_demo_and_tests_need(tmp_path: Path) -> None:
     clone = Clone(tmp_path)
     assert "Nothing was lost." in make(clone, "make demo")
+    assert make(clone, ".venv/bin/cdc-bridge guide vendor").startswith("# ")
     assert re.search(r"\d+ passed", make(clone, "make test", SOME_TESTS))
 
 
