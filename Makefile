@@ -22,6 +22,8 @@ help:  ## Print this help
 
 install: $(READY)  ## Create the virtual environment .venv
 
+INSTALL_COMMAND = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
 # The demo needs a few packages only. Those of everything else come on top, into the same environment.
 $(MADE): requirements-demo.lock requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,6 +35,7 @@ $(MADE): requirements-demo.lock requirements-dev.lock
 
 $(DEMO): $(MADE)
 	@$(BIN)/python tests/support/install_locked.py requirements-demo.lock
+	@$(INSTALL_COMMAND)
 	@touch $@
 
 $(LOCKED): $(MADE)
@@ -40,7 +43,7 @@ $(LOCKED): $(MADE)
 	@touch $@ $(DEMO)
 
 $(READY): $(LOCKED) pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(INSTALL_COMMAND)
 	@touch $@
 	@echo "Installed. To have cdc-bridge in this shell: . $(VENV)/bin/activate"
 
@@ -113,7 +116,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
 lock: $(READY)  ## Upgrade the locked dependencies
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) --extra dev --upgrade -o requirements-dev.lock
-	@$(COMPILE) --extra demo --constraint requirements-dev.lock -o requirements-demo.lock
+	@printf 'hatchling\neditables\n' | $(COMPILE) - --extra demo --constraint requirements-dev.lock -o requirements-demo.lock
 	@$(COMPILE) --extra receive --constraint requirements-dev.lock -o cdc_bridge/packaging/requirements.lock
 
 clean:  ## Remove the virtual environments, builds and caches
