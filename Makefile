@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-MADE   := $(VENV)/.made
+LOCKS  := requirements-demo.lock requirements-dev.lock
+MADE   := $(VENV)/.made-$(shell cat $(LOCKS) | cksum | tr ' ' -)
 DEMO   := $(VENV)/.demo
 LOCKED := $(VENV)/.locked
 READY  := $(VENV)/.ready
@@ -24,8 +25,9 @@ install: $(READY)  ## Create the virtual environment .venv
 
 INSTALL_COMMAND = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
-# The demo needs a few packages only. Those of everything else come on top, into the same environment.
-$(MADE): requirements-demo.lock requirements-dev.lock
+# The demo needs a few packages only. Those of everything else come on top, into the same environment. It is made anew when
+# the content of a lock file changes, not its time, which git changes too.
+$(MADE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cdc-bridge needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Choose another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
