@@ -52,10 +52,10 @@ $(READY): $(LOCKED) pyproject.toml
 demo: $(DEMO)  ## Run the demo: the whole bridge on this machine
 	@$(BIN)/python -m cdc_bridge demo $(DEMO_FLAGS)
 
-test-unit: $(READY)  ## Run the unit tests (no database; under a minute)
+test-unit: $(READY)  ## Run the unit tests (no database; a minute or two)
 	@$(BIN)/python -m pytest tests/unit -n 2 --dist worksteal
 
-test: $(READY)  ## Run the tests, or some: make test TESTS="tests/integration/capture -k position"
+test: $(READY)  ## Run the tests but the slow ones, or some: make test TESTS="tests/e2e -k status -n 2"
 	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),-n $(WORKERS) --dist worksteal -m "$(MARKERS)")
 
 test-faults: $(READY)  ## Run the fault tests at full length (about an hour on two cores)
@@ -86,8 +86,8 @@ $(PEERS)/.ready: tests/bench/peers/requirements.txt
 	@touch $@
 
 check: $(READY)  ## Check format, lint, types, imports and SQL
-	@$(BIN)/ruff format --check
-	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check || { echo "make format formats them."; exit 1; }
+	@$(BIN)/ruff check || { echo "make format mends what can be mended without a decision."; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@for text in install uninstall; do \
@@ -109,7 +109,7 @@ pictures: $(READY)  ## Take the pictures of the dashboard in README and the oper
 package: $(READY)  ## Build wheel and sdist in dist/
 	@$(BIN)/python -m hatchling build --directory dist
 
-release: check  ## Check, build and tag the version that the code names; publishes nothing
+release: check man  ## Check, build and tag the version that the code names; publishes nothing
 	@$(BIN)/python -m tests.support.release
 
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

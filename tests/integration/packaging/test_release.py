@@ -101,6 +101,12 @@ def test_artefact_that_lacks_a_file_is_not_released(clone: Clone) -> None:
     assert_not_released(clone, "-py3-none-any.whl has not the cdc_bridge/vendor/guide.md of the repository")
 
 
+def test_generated_files_are_made_anew_before_the_tree_is_looked_at(clone: Clone) -> None:
+    ran = subprocess.run(["make", "--dry-run", "release"], cwd=clone.folder, capture_output=True, text=True, check=True)
+    modules = re.findall(r"-m (tests\.support\.\w+)$", ran.stdout, flags=re.MULTILINE)
+    assert modules == ["tests.support.man_page", "tests.support.guide_tables", "tests.support.release"]
+
+
 def assert_not_released(clone: Clone, words: str) -> None:
     ran = release(clone)
     assert (ran.returncode, ran.stdout) == (1, "")
