@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -86,6 +87,11 @@ def openapi() -> dict[str, Any]:
     components["examples"] = {name: {"value": example(name)} for name in EXAMPLES}
     bundled: dict[str, Any] = _with_local_references(document)
     return bundled
+
+
+def instant(at: datetime) -> str:
+    """Return a time as bodies have it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def column_names() -> list[str]:
