@@ -36,9 +36,8 @@ def lines(result: Result) -> list[str]:
 
 def closing_lines(results: Sequence[Result]) -> Iterator[str]:
     """Yield what follows the requirements' lines: counts, and what has to be looked up in the till."""
-    untested = sum(result.verdict is Verdict.NOT_TESTED for result in results)
-    if untested:
-        yield f"- {untested} requirements were not tested: a valid request was not accepted."
+    if untested := _untested(results):
+        yield f"- {untested}"
     yield ""
     yield _summary(results)
     bookings = _bookings(results)
@@ -54,6 +53,7 @@ def as_markdown(endpoint: Endpoint, results: Sequence[Result]) -> str:
         f"| {_MARKS[result.verdict]} | {result.requirement.title} | {escaped(result.detail).replace('|', '/')} "
         f"| {result.slowest_seconds:.3f} |"
         for result in results
+        if result.verdict is not Verdict.NOT_TESTED
     ]
     missed = [result for result in results if result.verdict is Verdict.NOT_MET]
     bookings = _bookings(results)
@@ -72,6 +72,7 @@ def as_markdown(endpoint: Endpoint, results: Sequence[Result]) -> str:
             "| | requirement | response | seconds |",
             "| --- | --- | --- | --- |",
             *rows,
+            *(["", untested] if (untested := _untested(results)) else []),
             *(["", "## Not met", ""] if missed else []),
             *(f"* **{result.requirement.title}.** {result.why}{_quoted(result)}" for result in missed),
             *(["", "## To look up in the till", "", _RESPONSES_ONLY, ""] if bookings else []),
@@ -112,6 +113,11 @@ def _summary(results: Sequence[Result]) -> str:
     slowest = max((result.slowest_seconds for result in results), default=0.0)
     words = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict])
     return f"{words}; slowest response {slowest:.3f} s."
+
+
+def _untested(results: Sequence[Result]) -> str:
+    untested = [result for result in results if result.verdict is Verdict.NOT_TESTED]
+    return f"{len(untested)} requirements were not tested: {untested[0].detail}." if untested else ""
 
 
 def _bookings(results: Sequence[Result]) -> list[Booking]:

@@ -351,6 +351,8 @@ async def test_first_response_that_is_none_of_2xx_is_shown_with_what_to_look_at(
     assert untested == f"- {len(ALL) - 1} requirements were not tested: a valid request was not accepted."
     assert "Responses only" not in output
     assert "It responded: `table 12 unknown " in report.read_text()
+    assert f"\n{untested.removeprefix('- ')}\n" in report.read_text()
+    assert len(re.findall(r"^\| [✓✗-] \|", report.read_text(), flags=re.MULTILINE)) == 1
     assert raw_in(report.read_text()) == set()
 
 
