@@ -115,7 +115,7 @@ def _why_no_connection(error: OSError) -> str:
     if isinstance(error, ConnectionAbortedError):
         return "the endpoint did not finish the TLS handshake in time"
     if isinstance(error, ConnectionError):
-        return "the endpoint closed the connection during the TLS handshake; does this port speak HTTPS?"
+        return "the endpoint closed the connection during the TLS handshake; this port may not speak HTTPS"
     return _words(error)
 
 
