@@ -2,6 +2,9 @@
 
 The files in this folder are the contract. ``guide.md`` is where a vendor begins. Tests compare the files with what the
 bridge really sends, and validate every body that any test receives against the schema.
+
+The contract's version is ``info.version`` in ``openapi.json``. The guide promises vendors that no key or header is
+removed or changes its meaning under the same major version.
 """
 
 from __future__ import annotations

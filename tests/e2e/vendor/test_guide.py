@@ -196,3 +196,10 @@ def test_numbers_are_the_settings_defaults() -> None:
     timeout, connecting = default("endpoint_timeout_seconds"), default("endpoint_connect_timeout_seconds")
     assert f"Respond within **{timeout} seconds** ({connecting} of them for the connection)" in GUIDE
     assert f"to {default('endpoint_max_in_flight')} at most" in GUIDE
+    assert f"the bridge sends at most {default('endpoint_max_in_flight')} unless" in GUIDE
+    assert f"the bridge sends up to {Settings.model_fields['max_body_bytes'].default // 2**20} MiB" in GUIDE
+
+
+def test_version_that_it_promises_is_that_of_the_contract() -> None:
+    major = contract.openapi()["info"]["version"].partition(".")[0]
+    assert re.search(rf"while the version of this contract, .*?, begins with {major}\.\n", GUIDE, flags=re.DOTALL)
