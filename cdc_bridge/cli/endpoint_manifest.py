@@ -27,7 +27,7 @@ from cdc_bridge.endpoints.manifest_store import (
     prepare_manifest,
 )
 from cdc_bridge.endpoints.manifest_text import as_secrets, as_toml
-from cdc_bridge.endpoints.option_input import STANDARD_INPUT, checked_secret, line_of, unreadable_file
+from cdc_bridge.endpoints.option_input import STANDARD_INPUT, checked_secret, secret_line_of, unreadable_file
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.own_files import create_own, everybody_reads, user_name
 
@@ -187,7 +187,7 @@ def _secret_reader(folder: Path, exposed: list[str]) -> SecretReader:
 
     def secret_in(path: Path) -> str:
         file = folder / path
-        secret = checked_secret(line_of(file, SECRET_FILE), SECRET_FILE)
+        secret = checked_secret(secret_line_of(file, SECRET_FILE), SECRET_FILE)
         if everybody_reads(file):
             exposed.append(str(file))
         return secret

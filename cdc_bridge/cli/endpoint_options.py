@@ -15,7 +15,7 @@ import typer
 
 from cdc_bridge.console import print_line
 from cdc_bridge.endpoints.option import Group, Kind, Option, Setter
-from cdc_bridge.endpoints.option_input import STANDARD_INPUT, Given, header_lines_of, line_of
+from cdc_bridge.endpoints.option_input import STANDARD_INPUT, Given, header_lines_of, line_of, secret_line_of
 from cdc_bridge.endpoints.options import OPTIONS, options_for
 from cdc_bridge.errors import WrongUsage
 from cdc_bridge.own_files import everybody_reads
@@ -93,7 +93,7 @@ def given_secret(file: Path | None) -> str | None:
     """
     if file is None:
         return None
-    secret = line_of(file, "--secret-file")
+    secret = secret_line_of(file)
     if file != STANDARD_INPUT and everybody_reads(file):
         print_warnings([f"--secret-file: every user of this machine can read {file}; {how_to_withdraw(file)}"])
     return secret

@@ -17,7 +17,7 @@ from cdc_bridge.transport.proxy import DIRECTLY, Route
 from cdc_bridge.transport.tunnel import ProxyFailed, ProxyUnreachable
 
 _CA_FILE = (
-    "endpoint_ca_file in the settings, or --ca-file FILE with cdc-bridge endpoint set NAME, trigger and conformance"
+    "--ca-file FILE with cdc-bridge trigger, conformance and endpoint set NAME, or endpoint_ca_file in the settings"
 )
 _CA_FILE_OF_SETTINGS = "endpoint_ca_file in the settings"
 _REMEDIES = (
@@ -127,7 +127,7 @@ def _why_no_connection(error: OSError) -> str:
     if isinstance(error, ConnectionAbortedError):
         return "the endpoint did not finish the TLS handshake in time"
     if isinstance(error, ConnectionError):
-        return "the endpoint closed the connection during the TLS handshake"
+        return "the endpoint closed the connection during the TLS handshake; this port may not speak HTTPS"
     return _words(error)
 
 

@@ -270,7 +270,7 @@ def test_bad_secret_is_refused_without_being_shown(secret: str, words: str, monk
     [
         ("http://till.example/x", "begin with https://"),
         ("ftp://till.example/x", "begin with https://"),
-        ("till.example/x", "names no host"),
+        ("till.example/x", "begin with https://"),
         ("https:///x", "names no host"),
         ("https://[::1", "is not a URL"),
         ("https://till.example:99999/x", "is not a URL"),

@@ -66,7 +66,7 @@ async def server(how: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[s
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("closes", "the endpoint closed the connection during the TLS handshake"),
+        ("closes", "the endpoint closed the connection during the TLS handshake; this port may not speak HTTPS"),
         ("resets", "the endpoint closed the connection during the TLS handshake"),
         ("plain HTTP", "the endpoint does not speak TLS at this port"),
     ],
