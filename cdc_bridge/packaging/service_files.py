@@ -35,7 +35,7 @@ Left to do:
   2. Set endpoint_url in {DEFAULT_CONFIG}. Write the signing secret and the header into
      {CREDENTIALS_FOLDER}/endpoint_secret and endpoint_header.
   3. systemctl daemon-reload && systemctl enable --now cdc-bridge
-  4. systemctl status cdc-bridge. If it did not start: journalctl -u cdc-bridge"""
+  4. cdc-bridge systemd exec check. If the service did not start: journalctl -u cdc-bridge"""
 _AFTER_UPGRADE = """
 Left to do: systemctl daemon-reload && systemctl restart cdc-bridge"""
 _AFTER_NOTHING = """
