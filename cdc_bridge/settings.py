@@ -58,7 +58,7 @@ def conninfo_parameters(text: str) -> dict[str, object]:
 
 
 def _require_escapes(text: str) -> None:
-    """Require that a URL's password ends where its writer meant: else a part of it is taken for the host or the port.
+    """Require that a URL's password ends where its writer meant: else a part of it passes for the host or the port.
 
     Raises:
         ValueError: It may not.

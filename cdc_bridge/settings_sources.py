@@ -160,7 +160,7 @@ def _found_together(
     names: Mapping[str, str],
     judgements: Sequence[Judgement],
 ) -> Iterator[str]:
-    """Yield what is wrong with all other settings, as far as that can be told without those that are wrong."""
+    """Yield what is wrong with all other settings, as far as that can be seen without those that are wrong."""
     without = {*wrong, "endpoint_previous_secret"} if "endpoint_secret" in wrong else {*wrong}
     kept = {name: value for name, value in given.items() if name not in without}
     try:

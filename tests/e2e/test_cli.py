@@ -219,6 +219,6 @@ async def test_database_url_that_is_none_is_refused() -> None:
         arguments = ("check",) if source else ("check", "--database-url", "nonsense with top-secret-word")
         code, output, errors = await run_command(*arguments, **source)
         assert code == 78
-        assert "conninfo" in errors
+        assert "conninfo" in errors or "more than one @" in errors
         assert "top-secret-word" not in output + errors
         assert "Traceback" not in errors
