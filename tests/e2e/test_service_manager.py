@@ -129,7 +129,7 @@ async def test_wrong_settings_are_told_at_hangup_and_the_old_ones_stay(
     told = await bridge.wait_for_log("settings not reloaded")
     assert "bach_size" in told["problem"]
     assert "batch_size" in told["problem"]
-    assert "MAX_LAG_SECONDS" in told["problem"]
+    assert "max_lag_seconds" in told["problem"]
     database.execute("insert into customers (id) values ('C')")
     database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
     await receiver.wait_for_delivered(1)

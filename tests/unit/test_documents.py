@@ -101,7 +101,7 @@ def test_every_command_and_option_that_is_named_exists(document: Path) -> None:
     wrong = []
     for code in code_of(document):
         for called in re.findall(r"(?<![\w/.-])cdc-bridge ([a-z][^|>&;]*)", code):
-            words = called.removeprefix("systemd exec ").rstrip("'").split()
+            words = re.sub("^systemd exec (?=[a-z])", "", called).rstrip("'").split()
             name = " ".join(words[: 2 if words[0] in groups and len(words) > 1 else 1])
             options = set(re.findall(r"(?<=\s)--[a-z-]+", called))
             if name in groups:
