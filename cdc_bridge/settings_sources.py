@@ -28,7 +28,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from cdc_bridge.connection_origin import URL_VARIABLE, DatabaseUrl
+from cdc_bridge.connection_origin import URL_VARIABLE, DatabaseUrl, connection_origin
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import without_secrets
@@ -206,5 +206,14 @@ def _in_words(fault: Any) -> str:
     setting = str(fault["loc"][0])
     name = f"{PREFIX}{setting.upper()}"
     if fault["type"] == "missing":
-        return f"{name} is not set: {Settings.model_fields[setting].description}"
+        told = f"{name} is not set: {Settings.model_fields[setting].description}"
+        return told + _instead_of_psql_s() if name == URL_VARIABLE else told
     return f"{name} {fault['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
+
+
+def _instead_of_psql_s() -> str:
+    """Return what to set, where the variables of psql say which database it is; empty: they do not."""
+    if not any(os.environ.get(variable) for variable in ("PGDATABASE", "PGSERVICE")):
+        return ""
+    url = connection_origin("application_name=cdc-bridge").url_of("cdc_bridge:PASSWORD")
+    return f". PG variables are not used here. For example: {URL_VARIABLE}='{url}'"
