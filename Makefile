@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-MADE   := $(VENV)/.made
+LOCKS  := requirements-demo.lock requirements-dev.lock
+MADE   := $(VENV)/.made-$(shell cat $(LOCKS) | cksum | tr ' ' -)
 DEMO   := $(VENV)/.demo
 LOCKED := $(VENV)/.locked
 READY  := $(VENV)/.ready
@@ -15,15 +16,18 @@ TESTS  ?=
 VERSIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man package release lock clean
+.PHONY: help install demo test test-unit test-faults test-matrix test-python soak bench bench-quick bench-peers check format man pictures package release lock clean
 
 help:  ## Print this help
 	@sed -n 's/^\([a-z-]*\):.*##/\1 ##/p' $(MAKEFILE_LIST) | awk -F ' ## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(READY)  ## Create the virtual environment .venv
 
-# The demo needs a few packages only. Those of everything else come on top, into the same environment.
-$(MADE): requirements-demo.lock requirements-dev.lock
+INSTALL_COMMAND = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+# The demo needs a few packages only. Those of everything else come on top, into the same environment. It is made anew when
+# the content of a lock file changes, not its time, which git changes too.
+$(MADE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "cdc-bridge needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Choose another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
@@ -33,6 +37,7 @@ $(MADE): requirements-demo.lock requirements-dev.lock
 
 $(DEMO): $(MADE)
 	@$(BIN)/python tests/support/install_locked.py requirements-demo.lock
+	@$(INSTALL_COMMAND)
 	@touch $@
 
 $(LOCKED): $(MADE)
@@ -40,17 +45,17 @@ $(LOCKED): $(MADE)
 	@touch $@ $(DEMO)
 
 $(READY): $(LOCKED) pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(INSTALL_COMMAND)
 	@touch $@
 	@echo "Installed. To have cdc-bridge in this shell: . $(VENV)/bin/activate"
 
 demo: $(DEMO)  ## Run the demo: the whole bridge on this machine
 	@$(BIN)/python -m cdc_bridge demo $(DEMO_FLAGS)
 
-test-unit: $(READY)  ## Run the unit tests (no database; under a minute)
+test-unit: $(READY)  ## Run the unit tests (no database; a minute or two)
 	@$(BIN)/python -m pytest tests/unit -n 2 --dist worksteal
 
-test: $(READY)  ## Run the tests, or some: make test TESTS="tests/integration/capture -k position"
+test: $(READY)  ## Run the tests but the slow ones, or some: make test TESTS="tests/e2e -k status -n 2"
 	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),-n $(WORKERS) --dist worksteal -m "$(MARKERS)")
 
 test-faults: $(READY)  ## Run the fault tests at full length (about an hour on two cores)
@@ -81,8 +86,8 @@ $(PEERS)/.ready: tests/bench/peers/requirements.txt
 	@touch $@
 
 check: $(READY)  ## Check format, lint, types, imports and SQL
-	@$(BIN)/ruff format --check
-	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check || { echo "make format formats them."; exit 1; }
+	@$(BIN)/ruff check || { echo "make format mends what can be mended without a decision."; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@for text in install uninstall; do \
@@ -98,10 +103,13 @@ man: $(READY)  ## Generate the man page and the tables in README and the guides
 	@$(BIN)/python -m tests.support.man_page
 	@$(BIN)/python -m tests.support.guide_tables
 
+pictures: $(READY)  ## Take the pictures of the dashboard in README and the operator guide (needs Chromium)
+	@$(BIN)/python -m tests.support.pictures
+
 package: $(READY)  ## Build wheel and sdist in dist/
 	@$(BIN)/python -m hatchling build --directory dist
 
-release: check  ## Check, build and tag the version that the code names; publishes nothing
+release: check man  ## Check, build and tag the version that the code names; publishes nothing
 	@$(BIN)/python -m tests.support.release
 
 COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -110,7 +118,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11
 lock: $(READY)  ## Upgrade the locked dependencies
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(COMPILE) --extra dev --upgrade -o requirements-dev.lock
-	@$(COMPILE) --extra demo --constraint requirements-dev.lock -o requirements-demo.lock
+	@printf 'hatchling\neditables\n' | $(COMPILE) - --extra demo --constraint requirements-dev.lock -o requirements-demo.lock
 	@$(COMPILE) --extra receive --constraint requirements-dev.lock -o cdc_bridge/packaging/requirements.lock
 
 clean:  ## Remove the virtual environments, builds and caches

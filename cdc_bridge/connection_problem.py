@@ -42,6 +42,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "Run as that user, or connect over TCP with a password: host=localhost.",
     ),
     (
+        f"Ident authentication failed for user {_USER}",
+        "pg_hba.conf asks for ident, which does not admit role {user}",
+        "Have a DBA change that line to scram-sha-256, or to peer with a map, and reload: select pg_reload_conf();",
+    ),
+    (
         f"role {_USER} does not exist",
         "it has no role {user}",
         "Correct the user in {user_setting}. Role cdc_bridge is created by: cdc-bridge install",

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from cdc_bridge.settings import Settings
+from cdc_bridge.settings_sources import require_usable
 
 _ALLOCATIONS_A_COLLECTION = 10_000
 _EXPLAIN_WITHIN_SECONDS = 5.0
@@ -78,6 +79,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         InstallationError: The SQL side is not what this version needs, or was uninstalled meanwhile.
         Stuck: There is work and nothing moves.
     """
+    require_usable(settings, listen_settings)
     declared, cipher, listen = settings.endpoint(), settings.secrets_cipher(), listen_settings(settings)
     warn_of_exposed(settings)
     collect_garbage_seldom()
@@ -139,8 +141,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             lease_seconds=settings.lease_seconds,
         )
 
-        mapping.changed = coordinator.plan_anew
-        mapping.endpoints = coordinator
+        mapping.changed, mapping.endpoints = coordinator.plan_anew, coordinator
         status_line = StatusLine(database, listener, coordinator, supervisor)
 
         def notify_service_manager() -> None:

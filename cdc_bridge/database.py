@@ -71,6 +71,7 @@ _PASSING_CLASSES = {
     "53",  # insufficient resources
     "57",  # operator intervention: shutdown, start, cancelled statement
 }
+_LOST_CLASSES = {"08", "57"}
 _PASSING_CODES = {
     "25006",  # read-only: the server was demoted
     "25P03",  # a time-out has ended the session
@@ -147,6 +148,14 @@ def is_unavailable(error: BaseException, connection: AsyncConnection[TupleRow] |
     if sqlstate is None:  # It does not come from the server.
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return sqlstate[:2] in _PASSING_CLASSES or sqlstate in _PASSING_CODES
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Return whether an error says no more than that the connection, or the server, is gone for now."""
+    sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
+    if sqlstate is None:  # It does not come from the server.
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | TimeoutError)
+    return sqlstate[:2] in _LOST_CLASSES
 
 
 _Pool = AsyncConnectionPool[Session]
@@ -243,7 +252,7 @@ class Database:
                 async with asyncio.timeout(OPERATION_TIMEOUT_SECONDS), pool.connection() as session:
                     if not self.is_current(session):
                         await session.close()  # The pool replaces it.
-                        raise psycopg.OperationalError("the session led to another server than the newest one")
+                        raise psycopg.OperationalError("a connection from before a restart was closed")
                     result = await operation(session)
             except DATABASE_ERRORS as error:
                 if not is_unavailable(error, session):

@@ -80,6 +80,20 @@ def print_labelled(lines: Iterable[tuple[str, str]]) -> None:
             console.print(Text.assemble((shown, "bold"), part), soft_wrap=True)
 
 
+def print_wrapped(text: str) -> None:
+    """Print a line; on a terminal it wraps between words."""
+    show(line(text))
+
+
+def print_beside(*label: Piece, text: str) -> None:
+    """Print a label and a text; on a terminal the text wraps beside it."""
+    console, head = _console(), line(*label)
+    room = console.width - head.cell_len
+    first, *more = wrap(escaped(text), room, cell_len) if console.is_terminal and room > 0 else [escaped(text)]
+    for part in (head + first, *(" " * head.cell_len + part for part in more)):
+        console.print(part, soft_wrap=True)
+
+
 def print_styled(*pieces: Piece) -> None:
     """Print a line, however long: a terminal wraps it, and a command in it can be copied."""
     _console().print(line(*pieces), soft_wrap=True)

@@ -52,6 +52,15 @@ class SettingsError(BridgeError):
 
     exit_code = 78
 
+    @classmethod
+    def of(cls, errors: Sequence[SettingsError]) -> SettingsError:
+        """Return one error that says all of them: there is at least one."""
+        first, *more = errors
+        if not more:
+            return first
+        _, *rest = [line for error in errors for line in error.lines]
+        return cls(first.problem, more=rest)
+
 
 class WrongUsage(BridgeError):
     """The command line has a wrong value or lacks one, as only the database or another option can tell."""

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 from pathlib import Path
 from secrets import token_hex
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def user_name(user_id: int | None = None) -> str:
+    """Return a user's name, by default this process's; the environment's may be anybody's."""
+    user_id = os.geteuid() if user_id is None else user_id
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:  # As in a container.
+        return str(user_id)
 
 
 def own_folder(folder: Path) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,20 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cdc_bridge.endpoints.option import Kind, Option, Setter
 from cdc_bridge.endpoints.option_values import admit_url, well_formed_url
-from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, OPTIONS, Endpoint, UnusableOption, endpoint_from, options_for
+from cdc_bridge.endpoints.options import (
+    NAME_IN_SETTINGS,
+    OPTIONS,
+    Endpoint,
+    UnusableOption,
+    endpoint_from,
+    options_for,
+    unusable_options,
+)
 from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher, keys_in
 from cdc_bridge.errors import SettingsError
 
 PREFIX = "CDC_BRIDGE_"
+_URL = re.compile(r"postgres(ql)?://")
 _HOST = re.compile(r"[a-z0-9][a-z0-9._-]*|[0-9a-f:]+")
 
 
@@ -36,6 +46,7 @@ def conninfo_parameters(text: str) -> dict[str, object]:
     Raises:
         ValueError: It is not one.
     """
+    _require_escapes(text)
     try:
         parameters = conninfo_to_dict(text)
     except psycopg.ProgrammingError:
@@ -44,6 +55,22 @@ def conninfo_parameters(text: str) -> dict[str, object]:
     if not parameters:
         raise ValueError("is not a libpq conninfo: postgresql://user@host/database, or host=... dbname=... user=...")
     return dict(parameters)
+
+
+def _require_escapes(text: str) -> None:
+    """Require that a URL's password ends where its writer meant: else a part of it is taken for the host or the port.
+
+    Raises:
+        ValueError: It may not.
+    """
+    if (url := _URL.match(text)) is None:
+        return
+    authority, _, rest = text[url.end() :].partition("/")
+    if authority.count("@") > 1:
+        raise ValueError("has more than one @ in front of the host; write an @ in the password as %40")
+    port = authority.rpartition("]")[2].partition(":")[2]
+    if "@" not in authority and "@" in rest and port and not port.partition(",")[0].isdecimal():
+        raise ValueError("has no @ in front of its first /; write a / in the password as %2F")
 
 
 def _conninfo(value: SecretStr) -> SecretStr:
@@ -95,6 +122,11 @@ def usable_web_url(text: str | None) -> str | None:
     return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
 
 
+_REPEATED = "; can be given more than once"
+_LISTS = {"headers": '["X-A: 1", "X-B: 2"]', "only": '["room_name=Bar,Terrace", "walkin=F"]'}
+"""Several lines of an option, as a setting has them."""
+
+
 class _DatabaseSettings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False
@@ -119,18 +151,26 @@ def _field_of(option: Option) -> Any:
         checks = [NoDecode, BeforeValidator(_one_or_many), *checks]
     if option.optional or option.required:
         value_type = value_type | None
+    description = option.description
+    if option.kind is Kind.LINES:
+        description = description.replace(_REPEATED, f"; several as a list, {_LISTS[option.name]}")
     default = None if option.required else option.stored(option.default) if option.choices else option.default
     shown = option.mask is None
-    field = Field(
-        default, description=option.description, repr=shown, gt=option.above, ge=option.minimum, le=option.maximum
-    )
+    field = Field(default, description=description, repr=shown, gt=option.above, ge=option.minimum, le=option.maximum)
     return Annotated[(value_type, *checks)] if checks else value_type, field
 
 
 def _checked(option: Option) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        if value is not None:
-            option.usable(_stored(value))
+        if value is None:
+            return value
+        stored = _stored(value)
+        try:
+            option.usable(stored)
+        except ValueError as error:
+            if option.kind is Kind.LINES and any("\n" in line for line in stored):
+                raise ValueError(f"{error}; several are a list: {_LISTS[option.name]}") from None
+            raise
         return value
 
     return check
@@ -194,7 +234,7 @@ class Settings(_EndpointSettings):
         None,
         description="File with the keys that secrets of endpoints are encrypted with in the database, 32 random bytes "
         "in base64 on each line, such as those that openssl rand -base64 32 makes; the first encrypts, all decrypt. "
-        "It needs pip install 'cdc-bridge[secrets]'; without it, secrets are stored as plain text",
+        "It needs the package cryptography; without this setting, secrets are stored as plain text",
     )
     wake: Literal["notify", "poll"] = Field(
         "notify",
@@ -313,6 +353,7 @@ class Settings(_EndpointSettings):
     )
 
     _exposed: tuple[ExposedFile, ...] = PrivateAttr(())
+    _names: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def exposed(self) -> tuple[ExposedFile, ...]:
@@ -324,6 +365,15 @@ class Settings(_EndpointSettings):
         self._exposed = tuple(exposed)
         return self
 
+    def with_names(self, names: Mapping[str, str]) -> Self:
+        """Note what settings are called where each was set; return the settings."""
+        self._names = names
+        return self
+
+    def called(self, name: str) -> str:
+        """Return what a setting is called where it was set; its variable, if it was not."""
+        return self._names.get(name, f"{PREFIX}{name.upper()}")
+
     @property
     def declares_endpoint(self) -> bool:
         """Whether there is an endpoint in the settings."""
@@ -334,22 +384,25 @@ class Settings(_EndpointSettings):
 
         Raises:
             SettingsError: It lacks its URL, the URL is not allowed, the certificate cannot be used, or the previous
-                secret is the only one or the same.
+                secret is the only one or the same. Everything that is wrong is named.
         """
         url = OPTIONS["url"]
         if not self.declares_endpoint:
             if without := [name for name in self.model_fields_set if name.startswith("endpoint_")]:
                 raise SettingsError(
-                    f"{url.variable} is not set, but {PREFIX}{min(without).upper()} is",
+                    f"{url.variable} is not set, but {self.called(min(without))} is",
                     f"Set it to the endpoint's URL: {url.variable}=https://till.example/reservations",
                 )
             return None
         stored = {option.name: _stored(self._value_of(option)) for option in options_for(Setter.SETTINGS)}
         try:
             endpoint = endpoint_from(NAME_IN_SETTINGS, stored, allow_http=self.allow_http)
-        except UnusableOption as error:
-            raise SettingsError(f"{error.option.variable} {error.problem}") from None
-        secret, previous = OPTIONS["secret"].variable, OPTIONS["previous_secret"].variable
+        except UnusableOption:
+            unusable = unusable_options(stored, allow_http=self.allow_http)
+            raise SettingsError.of(
+                [SettingsError(f"{self.called(each.option.setting)} {each.problem}") for each in unusable]
+            ) from None
+        secret, previous = self.called("endpoint_secret"), self.called("endpoint_previous_secret")
         if endpoint.previous_secret is not None and endpoint.secret is None:
             raise SettingsError(f"{previous} is set, but {secret} is not", f"Set {secret} to the new secret.")
         if endpoint.previous_secret is not None and endpoint.previous_secret == endpoint.secret:
@@ -362,7 +415,7 @@ class Settings(_EndpointSettings):
         Raises:
             SettingsError: The file cannot be read or has a line that is no key, or a package is missing.
         """
-        file, name = self.secrets_key_file, f"{PREFIX}SECRETS_KEY_FILE"
+        file, name = self.secrets_key_file, self.called("secrets_key_file")
         if file is None:
             return NO_KEYS
         try:
@@ -375,7 +428,8 @@ class Settings(_EndpointSettings):
             raise SettingsError(f"{name}: {file} {error}") from None
         except ModuleNotFoundError as error:
             raise SettingsError(
-                f"{name} needs {error.name}, which is not installed", "Install it: pip install 'cdc-bridge[secrets]'"
+                f"{name} needs {error.name}, which is not installed",
+                f"Install it: {sys.executable} -m pip install cryptography",
             ) from None
 
     def _value_of(self, option: Option) -> Any:

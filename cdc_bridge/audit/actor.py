@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 from dataclasses import dataclass
 from enum import StrEnum
+
+from cdc_bridge.own_files import user_name
 
 _MAX_CHARACTERS = 300
 
@@ -33,16 +34,8 @@ class Actor:
 
 def of_command() -> Actor:
     """Return who runs this command."""
-    user = _name_of(os.getuid())
+    user = user_name(os.getuid())
     # The name alone says little of whoever became root.
     before = os.environ.get("SUDO_USER", "")
     who = f"{user}@{socket.gethostname()}" if before in {"", user} else f"{before} as {user}@{socket.gethostname()}"
     return Actor(who.encode(errors="replace").decode().replace("\0", "")[:_MAX_CHARACTERS], Via.COMMAND)
-
-
-def _name_of(user_id: int) -> str:
-    """Return a user's name; the environment's may be anybody's."""
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:  # As in a container.
-        return str(user_id)

@@ -20,7 +20,7 @@ import structlog
 
 from cdc_bridge.capture import wake_up
 from cdc_bridge.capture.reader import Reader
-from cdc_bridge.database import DATABASE_ERRORS, RECONNECT, Database, problem_of
+from cdc_bridge.database import DATABASE_ERRORS, RECONNECT, Database, is_connection_lost, problem_of
 from cdc_bridge.errors import StatementFailed
 from cdc_bridge.metrics import WAKE_UPS
 from cdc_bridge.tasks import run_together
@@ -35,6 +35,11 @@ SAFETY_READ_SECONDS = 20.0
 _TEST_INTERVAL_SECONDS = 60.0
 _TEST_TIMEOUT_SECONDS = 5.0
 _AWAKE_SECONDS = 0.003
+_NOT_RECEIVED = "a notification of our own did not arrive"
+_LISTEN_ELSEWHERE = "connect to PostgreSQL directly or through a pooler in session mode, or set wake = poll"
+_NOTHING_TO_DO = "none, it connects again by itself"
+_LOST_ATTEMPTS = 3
+"""So many attempts to connect fail while the rest of the database works, before it is more than a lost connection."""
 
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +76,7 @@ class Listener:
         self._polling.set()
         self._next_test_at = 0.0
         self._reason_for_polling = ""
+        self._reconnecting = False
         self._queue_fills_up = False
         self.announced = asyncio.Event()
         """Set when an endpoint was changed or a delivery made due; while polling, at every wake-up."""
@@ -84,6 +90,11 @@ class Listener:
     def fallen_back(self) -> str | None:
         """Why it polls although it is meant to listen; ``None``: it does not poll."""
         return self._reason_for_polling or None
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether it polls only because its connection was lost, which solves itself."""
+        return bool(self._reason_for_polling) and self._reconnecting
 
     def reader(self) -> Reader:
         """Return a new reader, which begins by reading."""
@@ -113,17 +124,19 @@ class Listener:
             await asyncio.sleep(self._poll_interval_seconds)
 
     async def _listen(self) -> None:
-        failures = 0
+        failures = failed_alone = 0
         while True:
             try:
                 async with await self._database.connect() as connection:
-                    failures = 0
+                    failures = failed_alone = 0
                     await self._listen_on(connection)
-                reason, pause = "a notification of our own did not arrive", self._test_interval_seconds
+                reason, pause, reconnecting = _NOT_RECEIVED, self._test_interval_seconds, False
             except (StatementFailed, *DATABASE_ERRORS) as error:  # NOTIFY fails while PostgreSQL's queue is full.
                 failures += 1
+                failed_alone = 0 if self._database.lost else failed_alone + 1
+                reconnecting = is_connection_lost(error) and failed_alone < _LOST_ATTEMPTS
                 reason, pause = problem_of(error), RECONNECT.pause_seconds(failures, random.random())
-            self._fall_back_to_polling(reason)
+            self._fall_back_to_polling(reason, reconnecting=reconnecting)
             await asyncio.sleep(pause)
 
     async def _listen_on(self, connection: AsyncConnection[TupleRow]) -> None:
@@ -211,15 +224,15 @@ class Listener:
             _log.info("listening", channel=wake_up.CHANGES)
             self._wake_readers()
 
-    def _fall_back_to_polling(self, reason: str) -> None:
-        if reason != self._reason_for_polling:
+    def _fall_back_to_polling(self, reason: str, *, reconnecting: bool) -> None:
+        if (reason, reconnecting) != (self._reason_for_polling, self._reconnecting):
             _log.warning(
                 "notifications not received, polling instead",
                 reason=reason,
                 interval_seconds=self._poll_interval_seconds,
-                remedy="connect to PostgreSQL directly or through a pooler in session mode, or set wake = poll",
+                remedy=_NOTHING_TO_DO if reconnecting else _LISTEN_ELSEWHERE,
             )
-        self._reason_for_polling = reason
+        self._reason_for_polling, self._reconnecting = reason, reconnecting
         self._polling.set()
 
     def _wake_readers(self) -> None:

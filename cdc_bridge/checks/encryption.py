@@ -41,7 +41,7 @@ def judged(in_use: dict[str | None, int], keys: tuple[str, ...]) -> Check:
         return failed(
             _NAME,
             f"{_told(unknown)}, not in secrets_key_file: their endpoints get nothing",
-            "Add that key to the file, and reload; or set those secrets anew: see cdc-bridge guide operator",
+            "Add that key to the file and restart the daemon; or set those secrets anew: cdc-bridge guide operator",
         )
     if older := {key_id: number for key_id, number in encrypted.items() if key_id != keys[0]}:
         return warning(_NAME, f"{_told(older)}, not the newest, which is {keys[0]}; plain text: {plain:,}", _ENCRYPT)

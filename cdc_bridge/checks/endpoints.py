@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, listed, ok, record, warning
+from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, failed_by, listed, ok, record, warning
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
-from cdc_bridge.endpoints.secrets_cipher import NO_KEYS, SecretsCipher
+from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
 from cdc_bridge.endpoints.store import endpoint_of_row, list_endpoints
 from cdc_bridge.endpoints.survey import EndpointSurvey, survey
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import Settings
+from cdc_bridge.settings_sources import secrets_are_elsewhere
 
 _NAME = "endpoints"
 _MOST_NAMED = 5
@@ -32,15 +33,17 @@ def check_declared_endpoint(settings: Settings) -> Check:
     try:
         endpoint = settings.endpoint()
     except SettingsError as error:
-        return failed(name, error.problem, error.remedy)
+        return failed_by(name, error)
     if endpoint is None:
         return ok(name, "declare no endpoint")
+    if endpoint.secret is None and secrets_are_elsewhere():
+        told = f"endpoint {endpoint.name}, {endpoint.shown_url}; its secrets are the service's, and not known here"
+        return Check(name, Verdict.SKIPPED, told, "As root: cdc-bridge systemd exec check")
     if endpoint.secret is None:
         return warning(
             name,
             f"endpoint {endpoint.name}, {endpoint.shown_url}; requests are not signed",
-            "Set CDC_BRIDGE_ENDPOINT_SECRET=whsec_...: "
-            "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
+            'Set CDC_BRIDGE_ENDPOINT_SECRET, to what this prints: echo "whsec_$(openssl rand -base64 32)"',
         )
     told = f"endpoint {endpoint.name}, {endpoint.shown_url}"
     if endpoint.previous_secret is not None:
@@ -97,7 +100,7 @@ async def _unusable_here(connection: Connection, rows: Sequence[dict[str, Any]],
     try:
         cipher = settings.secrets_cipher()
     except SettingsError:  # The check of the encryption reports it.
-        cipher = NO_KEYS
+        cipher = SecretsCipher(without_keys="the keys in secrets_key_file cannot be used here")
     problems = {row["name"]: problem for row in rows if (problem := _problem_here(row, settings, cipher)) is not None}
     for name, problem in list(problems.items())[:_MOST_NAMED]:
         for endpoint in await endpoint_overviews(connection, name):

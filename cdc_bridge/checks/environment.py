@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, ok, record, warning
@@ -14,8 +16,11 @@ from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.secrets_cipher import NO_KEYS
 from cdc_bridge.endpoints.store import endpoint_of_row, list_endpoints
 from cdc_bridge.errors import SettingsError
+from cdc_bridge.own_files import user_name
 from cdc_bridge.settings import ExposedFile, Settings
+from cdc_bridge.settings_sources import CREDENTIALS_FOLDER, DEFAULT_CONFIG
 from cdc_bridge.transport.reach import Unreached, reach
+from cdc_bridge.transport.reasons import remedy_of
 
 _MOST_TRIED = 20
 """Servers of endpoints that are tried, all at once."""
@@ -33,9 +38,28 @@ def check_settings_files(settings: Settings) -> Check:
 
 
 def exposed_remedy(files: Sequence[ExposedFile]) -> str:
-    """Return the command that withdraws others' rights to files, and what is left to do."""
-    command = shlex.join(["chmod", "g-r,o-r", *(str(file.path) for file in files)])
-    return f"Run: {command}. Who may have read them knows the secrets: change them."
+    """Return how others' rights to secrets are withdrawn so that whoever has to read them still can."""
+    moved = [_moved(file) for file in files if file.path == DEFAULT_CONFIG]
+    return " ".join(filter(None, [*moved, _closed([file.path for file in files if file.path != DEFAULT_CONFIG])]))
+
+
+def _moved(file: ExposedFile) -> str:
+    """Return the remedy for the service's settings file: its user is not the owner, and has to read it."""
+    it, a_new_one = ("it", "a new one") if len(file.names) == 1 else ("them", "new ones")
+    return (
+        f"Move {', '.join(file.names)} out of {file.path}, into "
+        f"{', '.join(str(CREDENTIALS_FOLDER / name) for name in file.names)}, and make {a_new_one}: who may have read "
+        f"{it} knows {it}."
+    )
+
+
+def _closed(paths: Sequence[Path]) -> str:
+    if not paths:
+        return ""
+    commands = [shlex.join(["chmod", "g-r,o-r", *map(str, paths)])]
+    if others := [str(path) for path in paths if path.stat().st_uid != os.geteuid()]:
+        commands.insert(0, shlex.join(["chown", user_name(), *others]))
+    return f"Run: {' && '.join(commands)}. Who may have read them knows the secrets: change them."
 
 
 async def check_reachability(connection: Connection, settings: Settings) -> list[Check]:
@@ -94,7 +118,8 @@ async def _check_one(endpoint: Endpoint, *alike: Endpoint) -> Check:
         return failed(name, str(error), f"Correct it, or: cdc-bridge endpoint set {endpoint.name} --proxy ...")
     if isinstance(reached, Unreached):
         reason = reached.reason if reached.route.proxy else f"{reached.reason} ({reached.route})"
-        return failed(name, reason, f"When that is fixed: cdc-bridge endpoint test {endpoint.name}")
+        then = f"When that is fixed: cdc-bridge endpoint test {endpoint.name}"
+        return failed(name, reason, f"{remedy_of(reason)} {then}".lstrip())
     way = f"{reached.address}, {reached.route}"
     if alike:
         way += f", as {len(alike):,} other endpoint{'' if len(alike) == 1 else 's'}"

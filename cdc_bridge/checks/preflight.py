@@ -6,6 +6,7 @@ import platform
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import psycopg
 
@@ -33,6 +34,7 @@ _REQUIRED: tuple[Callable[[Connection], Awaitable[Check]], ...] = (
     check_installation,
     check_rights,
 )
+_DAEMON_ROLE = "cdc_bridge"
 _OF_THE_INSTALLATION = ("installation", "rights", "roles", "mapping", "capture", "encryption", "endpoints")
 
 
@@ -75,29 +77,30 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         for name in ("sessions", "server", "connections", "clock", *_OF_THE_INSTALLATION, "wake-up"):
             yield Check(name, Verdict.SKIPPED, "needs the database")
         return
+    checked = partial(_checked, role=connection.info.user)
     async with connection:
         yield ok("database", f"{connection.info.dbname} as role {connection.info.user}")
-        yield await _checked("sessions", check_pooler(connection, settings.database_url.get_secret_value()))
-        yield await _checked("server", check_server(connection))
-        yield await _checked("connections", check_connections(connection))
-        yield await _checked("clock", check_clock(connection))
-        installation = await _checked("installation", check_installation(connection))
+        yield await checked("sessions", check_pooler(connection, settings.database_url.get_secret_value()))
+        yield await checked("server", check_server(connection))
+        yield await checked("connections", check_connections(connection))
+        yield await checked("clock", check_clock(connection))
+        installation = await checked("installation", check_installation(connection))
         yield installation
         if installation.verdict is Verdict.FAILED:
             for name in _OF_THE_INSTALLATION[1:]:
                 yield Check(name, Verdict.SKIPPED, "needs the installation")
         else:
-            yield await _checked("rights", check_rights(connection))
-            yield await _checked("roles", check_roles(connection))
+            yield await checked("rights", check_rights(connection))
+            yield await checked("roles", check_roles(connection))
             causes: list[Check] = []
             for name, check in (
                 ("mapping", _check_mapping(connection, settings)),
                 ("capture", check_capture(connection)),
                 ("encryption", check_encryption(connection, settings)),
             ):
-                causes.append(await _checked(name, check))
+                causes.append(await checked(name, check))
                 yield causes[-1]
-            yield await _checked("endpoints", check_endpoints(connection, settings, causes))
+            yield await checked("endpoints", check_endpoints(connection, settings, causes))
             with suppress(psycopg.Error):  # The check before has reported it.
                 for reached in await check_reachability(connection, settings):
                     yield reached
@@ -110,15 +113,24 @@ async def _check_mapping(connection: Connection, settings: Settings) -> Check:
         return await check_mapping(LoadingConnection(loading), in_use)
 
 
-async def _checked(name: str, check: Awaitable[Check]) -> Check:
+async def _checked(name: str, check: Awaitable[Check], *, role: str) -> Check:
     """Return a check's result; a statement that PostgreSQL rejects fails the check, and the others go on."""
     try:
         return await check
     except DatabaseUnavailable as error:
         return failed(name, error.problem, error.remedy)
+    except psycopg.errors.InsufficientPrivilege as error:
+        if role != _DAEMON_ROLE:
+            told = f"role {role} may not see that ({problem_of(error)}), the daemon's role may"
+            return Check(name, Verdict.SKIPPED, told, f"Log in as role {_DAEMON_ROLE}.")
+        return _rejected(name, error)
     except psycopg.Error as error:
-        return failed(
-            name,
-            f"PostgreSQL rejected the check: {problem_of(error)}",
-            f"Run as a DBA, to repair the schema: {INSTALL}",
-        )
+        return _rejected(name, error)
+
+
+def _rejected(name: str, error: psycopg.Error) -> Check:
+    return failed(
+        name,
+        f"PostgreSQL rejected the check: {problem_of(error)}",
+        f"Run as a DBA, to repair the schema: {INSTALL}",
+    )

@@ -9,6 +9,7 @@ from enum import StrEnum
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from cdc_bridge.errors import BridgeError
 from cdc_bridge.queries import load_queries
 
 _queries = load_queries(__name__)
@@ -47,6 +48,12 @@ def ok(name: str, detail: str) -> Check:
 def failed(name: str, detail: str, remedy: str) -> Check:
     """Return a check that failed, and its remedy."""
     return Check(name, Verdict.FAILED, detail, remedy)
+
+
+def failed_by(name: str, error: BridgeError) -> Check:
+    """Return a check that failed with an error, and all that it says."""
+    *told, last = error.lines
+    return failed(name, "; ".join(told), last) if error.remedy else failed(name, "; ".join(error.lines), "")
 
 
 def warning(name: str, detail: str, remedy: str) -> Check:

@@ -16,10 +16,10 @@ from cdc_bridge.checks.verdict import Check, Verdict, failed
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, settings_from
 from cdc_bridge.cli.progress import progress_bar
 from cdc_bridge.console import print_json, print_line
-from cdc_bridge.displays import print_styled
+from cdc_bridge.displays import print_beside
 from cdc_bridge.errors import DatabaseUnavailable
 from cdc_bridge.settings import Settings
-from cdc_bridge.web.listen_settings import check_dashboard
+from cdc_bridge.web.listen_settings import check_dashboard, listen_settings
 
 _MARKS = {
     Verdict.OK: ("✓", "green"),
@@ -53,7 +53,7 @@ def check(
 
     Example: cdc-bridge check --sample 500
     """
-    settings = settings_from(config, database_url)
+    settings = settings_from(config, database_url, judgements=(listen_settings,))
     results: list[Check] = []
     samples: list[Sample] = []
 
@@ -67,7 +67,7 @@ def check(
     def add(result: Check) -> None:
         results.append(result)
         if not json_:
-            print_styled(_MARKS[result.verdict], f" {result.name:<16} ", result.detail)
+            print_beside(_MARKS[result.verdict], f" {result.name:<16} ", text=result.detail)
             if result.remedy:
                 print_line(f"{'':19}-> {result.remedy}")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cdc_bridge.cli.conformance_report import as_json, as_markdown, lines, summary
+from cdc_bridge.cli.conformance_report import as_json, as_markdown, closing_lines, lines
 from cdc_bridge.cli.endpoint_options import given_options, with_flags_for
 from cdc_bridge.cli.options import JsonOption
 from cdc_bridge.cli.schema_file import SchemaOption, schema_in
@@ -36,8 +36,8 @@ def conformance(
 ) -> None:
     """Test a vendor's endpoint against the contract.
 
-    Posts some seventy invented reservations: use a test endpoint, not a live till. Needs no database. Exit code 0:
-    every requirement is met.
+    Posts some seventy invented reservations: use a test endpoint, not a live till. It sees responses only, and says at
+    its end what to look up in the till. Needs no database. Exit code 0: every requirement is met.
 
     Example: cdc-bridge conformance https://till.example/test --secret-file secret --report report.md
     """
@@ -53,8 +53,8 @@ def conformance(
     if json_:
         print_json(as_json(endpoint, results))
     else:
-        print_line()
-        print_line(summary(results))
+        for each in closing_lines(results):
+            print_line(each)
     if report is not None:
         _write(report, as_markdown(endpoint, results))
         print_line(f"Report written to {report}.", err=True)

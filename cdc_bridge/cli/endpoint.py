@@ -23,6 +23,7 @@ from cdc_bridge.cli.options import (
 )
 from cdc_bridge.console import print_json, print_line
 from cdc_bridge.deliveries.test_request import send_test_request
+from cdc_bridge.displays import print_wrapped
 from cdc_bridge.endpoints import admin
 from cdc_bridge.endpoints.details import find_endpoints, show_endpoint
 from cdc_bridge.endpoints.endpoint_json import endpoint_as_json, overview_as_json
@@ -196,7 +197,7 @@ def send_test(
     else:
         response = f"HTTP {result.status}" if result.delivered else result.reason
         sent = f"{result.name}, {result.url}, {result.route}"
-        print_line(f"{sent}: {response}, after {result.milliseconds} ms. {result.meaning}")
+        print_wrapped(f"{sent}: {response}, after {result.milliseconds} ms. {result.meaning}")
     raise typer.Exit(0 if result.delivered else 1)
 
 

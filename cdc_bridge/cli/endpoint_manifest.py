@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.audit.actor import of_command
-from cdc_bridge.cli.endpoint_options import Start, print_warnings
+from cdc_bridge.cli.endpoint_options import Start, how_to_withdraw, print_warnings
 from cdc_bridge.cli.manifest_report import applied_lines, as_json, difference_lines, fault_lines, listed, told
 from cdc_bridge.cli.options import ConfigOption, DatabaseOption, JsonOption, database_url_from, settings_from
 from cdc_bridge.console import print_json, print_line, print_lines
@@ -27,9 +27,9 @@ from cdc_bridge.endpoints.manifest_store import (
     prepare_manifest,
 )
 from cdc_bridge.endpoints.manifest_text import as_secrets, as_toml
-from cdc_bridge.endpoints.option_input import STANDARD_INPUT, checked_secret, line_of
+from cdc_bridge.endpoints.option_input import STANDARD_INPUT, checked_secret, secret_line_of, unreadable_file
 from cdc_bridge.errors import BridgeError, WrongUsage
-from cdc_bridge.own_files import create_own, everybody_reads
+from cdc_bridge.own_files import create_own, everybody_reads, user_name
 
 _MAX_MEBIBYTES = 16
 
@@ -38,7 +38,11 @@ def apply(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", allow_dash=True, help="Manifest, TOML or JSON; - is standard input.", show_default=False
+            metavar="FILE",
+            allow_dash=True,
+            readable=False,
+            help="Manifest, TOML or JSON; - is standard input.",
+            show_default=False,
         ),
     ],
     prune: Annotated[
@@ -160,7 +164,7 @@ def _read(file: Path) -> tuple[str, bool]:
             data = opened.read(limit + 1)
         is_exposed = file != STANDARD_INPUT and everybody_reads(file)
     except OSError as error:
-        raise WrongUsage(f"{_named(file)} cannot be read: {error.strerror}") from None
+        raise unreadable_file(_named(file), error, f"cdc-bridge endpoint apply - --yes < {file}") from None
     if len(data) > limit:
         raise WrongUsage(f"{_named(file)} is larger than {_MAX_MEBIBYTES} MiB")
     try:
@@ -183,7 +187,7 @@ def _secret_reader(folder: Path, exposed: list[str]) -> SecretReader:
 
     def secret_in(path: Path) -> str:
         file = folder / path
-        secret = checked_secret(line_of(file, SECRET_FILE), SECRET_FILE)
+        secret = checked_secret(secret_line_of(file, SECRET_FILE), SECRET_FILE)
         if everybody_reads(file):
             exposed.append(str(file))
         return secret
@@ -193,9 +197,10 @@ def _secret_reader(folder: Path, exposed: list[str]) -> SecretReader:
 
 def _exposed(file: Path | None, secret_files: Sequence[str]) -> Iterator[str]:
     if file is not None:
-        yield f"{file} has secrets in it, and every user of this machine can read it; withdraw that: chmod o-r {file}"
+        yield f"{file} has secrets in it, and every user of this machine can read it; {how_to_withdraw(file)}"
     if secret_files:
-        yield f"{SECRET_FILE}: every user of this machine can read {listed(secret_files)}; withdraw that: chmod o-r"
+        them = listed(secret_files)
+        yield f"{SECRET_FILE}: every user of this machine can read {them}; withdraw that: chmod o-r"
 
 
 def _require_no_faults(file: Path, text: str, faults: Sequence[Fault]) -> None:
@@ -244,7 +249,10 @@ def _write(file: Path, secrets: Mapping[str, str]) -> None:
     try:
         create_own(file, as_secrets(secrets).encode())
     except OSError as error:
-        raise WrongUsage(f"--secrets-file {file} cannot be written: {error.strerror}", "Nothing was changed.") from None
+        raise WrongUsage(
+            f"--secrets-file {file} cannot be written by user {user_name()}: {error.strerror}",
+            "Nothing was changed. Name a new file in a folder that this user can write to.",
+        ) from None
 
 
 def _ask(file: Path, *, err: bool) -> None:

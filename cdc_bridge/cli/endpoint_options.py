@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
@@ -13,7 +15,7 @@ import typer
 
 from cdc_bridge.console import print_line
 from cdc_bridge.endpoints.option import Group, Kind, Option, Setter
-from cdc_bridge.endpoints.option_input import STANDARD_INPUT, Given, header_lines_of, line_of
+from cdc_bridge.endpoints.option_input import STANDARD_INPUT, Given, header_lines_of, line_of, secret_line_of
 from cdc_bridge.endpoints.options import OPTIONS, options_for
 from cdc_bridge.errors import WrongUsage
 from cdc_bridge.own_files import everybody_reads
@@ -26,6 +28,7 @@ SecretFileOption = Annotated[
         "--secret-file",
         metavar="FILE",
         allow_dash=True,
+        readable=False,  # Whoever reads it says who may not.
         rich_help_panel=Group.REQUEST.value,
         help="File with a signing secret that the vendor made, whsec_...; - is standard input. It is not printed.",
     ),
@@ -90,10 +93,18 @@ def given_secret(file: Path | None) -> str | None:
     """
     if file is None:
         return None
-    secret = line_of(file, "--secret-file")
+    secret = secret_line_of(file)
     if file != STANDARD_INPUT and everybody_reads(file):
-        print_warnings([f"--secret-file: every user of this machine can read {file}; withdraw that: chmod o-r {file}"])
+        print_warnings([f"--secret-file: every user of this machine can read {file}; {how_to_withdraw(file)}"])
     return secret
+
+
+def how_to_withdraw(*files: str | Path) -> str:
+    """Return how others' right to read files is withdrawn; whoever reads them by that right has to get them else."""
+    command = shlex.join(["chmod", "o-r", *map(str, files)])
+    if all(Path(file).stat().st_uid == os.geteuid() for file in files):
+        return f"withdraw that: {command}"
+    return f"withdraw that: {command}, and pass it on standard input from then on: - < FILE"
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
@@ -172,7 +183,11 @@ def _parameters(option: Option, *, adding: bool, files_are: str = _THERE) -> Ite
 
 def _file_parameter(option: Option, name: str, help_text: str) -> inspect.Parameter:
     flag = typer.Option(
-        f"--{name.replace('_', '-')}-file", allow_dash=True, help=help_text, rich_help_panel=option.group.value
+        f"--{name.replace('_', '-')}-file",
+        allow_dash=True,
+        readable=False,
+        help=help_text,
+        rich_help_panel=option.group.value,
     )
     return _parameter(f"{name}_file", Annotated[Path | None, flag])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ import typer
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import ReservationId
 from cdc_bridge.settings import Settings, conninfo_parameters
-from cdc_bridge.settings_sources import load_settings
+from cdc_bridge.settings_sources import Judgement, load_settings
 
 _SETTINGS = "Settings"
 """Panel of the help."""
@@ -72,15 +73,23 @@ def lifetime(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def settings_from(config: Path | None, database_url: str | None, **flags: Any) -> Settings:
+def settings_from(
+    config: Path | None, database_url: str | None, *, judgements: Sequence[Judgement] = (), **flags: Any
+) -> Settings:
     """Load the settings for a command.
+
+    Args:
+        config: The settings file, if one was named.
+        database_url: The database's URL, if one was given.
+        judgements: How the command judges settings later: with what is wrong already, their findings are named at once.
+        flags: Other settings that were given.
 
     Raises:
         SettingsError: A setting is wrong, or a password stands on the command line.
     """
     if database_url is not None:
         _reject_password(database_url)
-    return load_settings({"database_url": database_url, **flags}, config)
+    return load_settings({"database_url": database_url, **flags}, config, judgements=judgements)
 
 
 def database_url_from(config: Path | None, database_url: str | None) -> str:

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from cdc_bridge.cli.schema_file import SchemaOption, schema_in, unusable_schema
 from cdc_bridge.console import print_line, print_lines
-from cdc_bridge.endpoints.option_values import secret_key
+from cdc_bridge.endpoints.option_input import checked_secret, secret_line_of
 from cdc_bridge.errors import BridgeError, WrongUsage
 from cdc_bridge.own_files import own_folder
 from cdc_bridge.vendor.receive.identity import Identity, identity_in
@@ -35,7 +35,12 @@ def receive(
     ] = "127.0.0.1",
     secret_file: Annotated[
         Path | None,
-        typer.Option("--secret-file", metavar="FILE", help="File with the signing secret. Default: a new one."),
+        typer.Option(
+            "--secret-file",
+            metavar="FILE",
+            allow_dash=True,
+            help="File with the signing secret, whsec_...; - is standard input. Default: a new one.",
+        ),
     ] = None,
     keep: Annotated[
         Path | None,
@@ -72,7 +77,7 @@ def receive(
     behaviour = Behaviour(fail, drop, every, _seconds(slow), forward_to and _url(forward_to), save and _folder(save))
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cdc-bridge-receive-")))
-        secret = None if secret_file is None else _read(secret_file)
+        secret = None if secret_file is None else checked_secret(secret_line_of(secret_file))
         validator = None if schema is None else _validator(schema)
         names = ["localhost", "127.0.0.1", "::1", socket.gethostname()]
         identity = identity_in(folder, names, secret)
@@ -155,15 +160,3 @@ def _validator(file: Path) -> Draft202012Validator:
         return validator_of(schema_in(file))
     except ValueError as error:
         raise unusable_schema(file, str(error)) from None
-
-
-def _read(file: Path) -> str:
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUsage(f"--secret-file {file} cannot be read: {error}") from None
-    try:
-        secret_key(secret)
-    except ValueError as error:
-        raise WrongUsage(f"--secret-file {error}") from None
-    return secret

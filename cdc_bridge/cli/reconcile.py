@@ -178,7 +178,10 @@ def _print(result: _Result, *, repair: set[SyncState]) -> None:
         print_line(f"{endpoint.name}: cannot be compared: {result.problem}")
         return
     changed = "created" if endpoint.events is Events.CREATED else "updated"
-    print_line(f"{endpoint.name}: {count_reservations(found.compared)} {changed} since {since:%Y-%m-%d %H:%M:%S} UTC")
+    whose = f"whose {changed} column is {since:%Y-%m-%d %H:%M:%S} UTC or later"
+    print_line(f"{endpoint.name}: {count_reservations(found.compared)} {whose}")
+    if not found.compared:
+        print_line("  To compare older ones: cdc-bridge reconcile --since 2000-01-01")
     for state in SyncState:
         ids, number = found.ids.get(state, []), found.counts[state]
         more = f" and {number - len(ids):,} more" if ids and number > len(ids) else ""

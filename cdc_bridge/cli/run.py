@@ -13,6 +13,7 @@ from cdc_bridge.daemon import run as run_daemon
 from cdc_bridge.event_loop import new_event_loop
 from cdc_bridge.logs import Format, Level, set_up_logs
 from cdc_bridge.settings import Settings
+from cdc_bridge.web.listen_settings import listen_settings
 
 
 def run(
@@ -37,7 +38,13 @@ def run(
 
     def load_settings() -> Settings:
         return settings_from(
-            config, database_url, endpoint_url=endpoint_url, wake=wake, log_level=log_level, log_format=log_format
+            config,
+            database_url,
+            judgements=(listen_settings,),
+            endpoint_url=endpoint_url,
+            wake=wake,
+            log_level=log_level,
+            log_format=log_format,
         )
 
     settings = load_settings()

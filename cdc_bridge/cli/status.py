@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated
 
@@ -47,22 +48,23 @@ def status(
     asyncio.run(run_together(_show(found, watch=watch, as_json=json_)))
 
 
-async def _show(refreshed: AsyncIterator[Status], *, watch: bool, as_json: bool) -> None:
-    if as_json:
-        async for found in refreshed:
-            print_json(status_as_json(found), indent=None if watch else 2)
-    elif watch:
-        with redrawn() as draw:
+async def _show(refreshed: AsyncGenerator[Status], *, watch: bool, as_json: bool) -> None:
+    async with aclosing(refreshed):  # Also if nobody reads the output any more.
+        if as_json:
             async for found in refreshed:
-                draw(status_display(found))
-    else:
-        async for found in refreshed:
-            show(*status_display(found))
+                print_json(status_as_json(found), indent=None if watch else 2)
+        elif watch:
+            with redrawn() as draw:
+                async for found in refreshed:
+                    draw(status_display(found))
+        else:
+            async for found in refreshed:
+                show(*status_display(found))
 
 
 async def _refresh(
     url: str, read: Callable[[AsyncConnection[TupleRow]], Awaitable[Status]], every: float | None
-) -> AsyncIterator[Status]:
+) -> AsyncGenerator[Status]:
     async with command_session(url) as connection:
         while True:
             began = time.monotonic()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cdc_bridge.console import print_document, print_line
+from cdc_bridge.packaging.service_command import run_as_service
 from cdc_bridge.packaging.service_files import Target, this_program, unit_text, write_service_files
 from cdc_bridge.packaging.settings_example import settings_example
 
@@ -24,6 +25,30 @@ def print_(
     cdc-bridge systemd print --settings > config.toml
     """
     print_document(settings_example() if settings else unit_text(this_program()))
+
+
+@app.command(
+    "exec",
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": ["--help"],
+    },
+)
+def exec_(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="COMMAND...", help="A command of cdc-bridge.", show_default=False)
+    ],
+) -> None:
+    """Run a command as the service does: as its user, with its settings and secrets.
+
+    For root, while the service runs. The command cannot read root's files: pass them on standard input, as
+    --header-file - < FILE. Exit code and output are the command's. The audit log has the name of whoever called sudo,
+    or logged in.
+
+    Example: cdc-bridge systemd exec status
+    """
+    run_as_service(arguments)
 
 
 @app.command()

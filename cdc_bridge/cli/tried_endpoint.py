@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cdc_bridge.endpoints.option_input import Given, checked_secret, line_of, unusable_flag
+from cdc_bridge.endpoints.option_input import Given, checked_secret, secret_line_of, unusable_flag
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, UnusableOption, endpoint_from
 
 TRIED_OPTIONS = ("headers", "ca_file", "client_certificate_file", "client_key_file", "proxy", "timeout_seconds")
@@ -41,7 +41,7 @@ def tried_endpoint(name: str, url: str, secret_file: Path | None, given: Given) 
     stored["connect_timeout_seconds"] = min(OPTIONS["connect_timeout_seconds"].default, timeout_seconds)
     try:
         if secret_file is not None:
-            stored["secret"] = checked_secret(line_of(secret_file, "--secret-file"))
+            stored["secret"] = checked_secret(secret_line_of(secret_file))
         # http:// leads to this machine alone, where a vendor tries things out.
         return endpoint_from(name, stored, allow_http=True)
     except UnusableOption as error:

@@ -16,6 +16,7 @@ from cdc_bridge.console import print_json, print_line, print_lines
 from cdc_bridge.endpoints.option import CONCEALED
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.transport.outcome import Delivered
+from cdc_bridge.vendor.response_advice import UNSIGNED
 from cdc_bridge.vendor.test_message import told_flaw
 from cdc_bridge.vendor.trigger import Event, Exchange, consequence_of, send_invented
 
@@ -107,5 +108,5 @@ def _meaning(endpoint: Endpoint, exchange: Exchange) -> str:
     outcome = exchange.attempt.outcome
     meaning = consequence_of(outcome) + told_flaw(exchange.attempt.flaw)
     if endpoint.secret is None and outcome.status is not None:
-        meaning += " The request was not signed: no --secret-file was given."
+        meaning += f" {UNSIGNED}"
     return meaning

@@ -88,7 +88,7 @@ async def find_delivery(
         of_endpoint = "" if endpoint is None else f" of {endpoint.name}"
         raise NotFound(
             f"the delivery log{of_endpoint} has no delivery {seq}",
-            f"It was pruned, or is queued in the change log: cdc-bridge delivery show {seq}",
+            "It was pruned, is queued, or there is no such change. To list what there is: cdc-bridge deliveries",
         )
     if len(deliveries) > 1:
         names = listed_names([delivery.endpoint for delivery in deliveries])

@@ -20,6 +20,7 @@ from cdc_bridge.schema.session import command_session
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.outcome import Delivered, Failed
+from cdc_bridge.transport.reasons import remedy_of
 from cdc_bridge.vendor.test_message import compose_sample, compose_test_request, meaning_of, told_flaw
 
 
@@ -71,6 +72,8 @@ async def send_test_request(settings: Settings, name: str, *, by: Actor, sample:
     if attempt is None:  # Only a lease withholds a request, and there is none.
         raise BridgeError("the test request was not sent")
     outcome = attempt.outcome
+    reason = outcome.reason if isinstance(outcome, Failed) else None
+    meaning = meaning_of(outcome, sample=sample, accepts=accepts) + told_flaw(attempt.flaw)
     return TestResult(
         name=name,
         url=endpoint.shown_url,
@@ -78,9 +81,9 @@ async def send_test_request(settings: Settings, name: str, *, by: Actor, sample:
         delivered=isinstance(outcome, Delivered),
         status=outcome.status,
         milliseconds=round(attempt.duration_seconds * 1000),
-        reason=outcome.reason if isinstance(outcome, Failed) else None,
+        reason=reason,
         flaw=attempt.flaw,
-        meaning=meaning_of(outcome, sample=sample, accepts=accepts) + told_flaw(attempt.flaw),
+        meaning=f"{meaning} {remedy_of(reason or '')}".rstrip(),
     )
 
 

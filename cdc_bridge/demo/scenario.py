@@ -145,7 +145,10 @@ class _Scenario:
         self._heading("Try, in another terminal:")
         for statement in (
             "update reservations set adults = adults + 1 where reference = 5001",
-            "insert into reservations (id, cust_id) select upper(md5(now()::text)), id from customers limit 1",
+            (
+                "insert into reservations (id, cust_id, reference) select upper(md5(now()::text)), id, "
+                "(select max(reference) + 1 from reservations) from customers limit 1"
+            ),
             "select state, attempts, reservation_id from cdc_bridge.delivery order by seq desc limit 5",
         ):
             print_line(f'{psql} -c "{statement}"')

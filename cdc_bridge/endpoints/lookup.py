@@ -164,8 +164,13 @@ def require_not_of_settings(endpoint: EndpointRef, changed: Iterable[str]) -> No
         Conflict: They are changed in a daemon's settings only.
     """
     if endpoint.in_settings:
-        variables = ", ".join(OPTIONS[name].variable for name in changed)
+        options = [OPTIONS[name] for name in changed]
+        variables = ", ".join(option.variable for option in options)
+        names = ", ".join(option.setting for option in options)
+        by_credential = any(option.secret for option in options)
+        place = "files in /etc/cdc-bridge/credentials" if by_credential else "/etc/cdc-bridge/config.toml"
         raise Conflict(
             f"endpoint {endpoint.name} is declared in a daemon's settings, and is changed there only",
-            f"Set {variables} where that daemon runs, and restart it.",
+            f"Set {variables} where that daemon runs. For the systemd service: {names} in {place}, and then "
+            f"systemctl {'restart' if by_credential else 'reload'} cdc-bridge",
         )

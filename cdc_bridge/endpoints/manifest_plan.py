@@ -223,8 +223,8 @@ def _change(
             faults.append(
                 Fault(
                     (*path, "url"),
-                    f"url leads to another server, and {' and '.join(missing)} of the one before cannot go there "
-                    "unasked: give them anew (headers in full, secret_file or --new-secrets), or --keep-headers",
+                    f"url leads to another server, and {' and '.join(missing)} of the one before are not sent there: "
+                    "give them anew (headers in full, secret_file or --new-secrets), or --keep-headers",
                 )
             )
     if secret is not None and secret.overlap and endpoint.rotating:

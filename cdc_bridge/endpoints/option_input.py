@@ -29,11 +29,18 @@ from cdc_bridge.endpoints.options import (
     options_for,
 )
 from cdc_bridge.errors import Fault, Faults, FaultyInput, WrongUsage
+from cdc_bridge.own_files import user_name
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 STANDARD_INPUT = Path("-")
 SECRET = "secret"  # noqa: S105 - the name of what is given
+SECRET_FLAG = "--secret-file"  # noqa: S105 - the flag that names its file
 _CERTIFICATE, _KEY = "client_certificate_file", "client_key_file"
+_HOW_TO_MAKE_ONE = (
+    "A secret is whsec_ and 24 to 64 random bytes in base64; sender and receiver have the same one. To make one: "
+    'echo "whsec_$(openssl rand -base64 32)" > secret'
+)
+"""Stands behind whatever is wrong with a secret or its file."""
 
 Given = Mapping[str, Any]
 """Options by name, only those that were given. An empty text, or no header line at all, removes what there was."""
@@ -134,8 +141,8 @@ def require_secrets_for_new_host(given: Given, before: Mapping[str, Any], *, new
         missing.append("signing secret")
     if missing:
         raise SecretsForNewHostMissing(
-            f"URL leads to another server; {' and '.join(missing)} were meant for the one before, and have to be given "
-            "anew or kept explicitly",
+            f"URL leads to another server, and {' and '.join(missing)} of the one before are not sent there unless you "
+            "say so",
             "New headers: --header (for none: --header ''). New secret: --new-secret or --secret-file. To keep both: "
             "--keep-headers",
         )
@@ -161,23 +168,37 @@ def header_lines_of(file: Path) -> tuple[str, ...]:
     return lines
 
 
-def line_of(file: Path, flag: str) -> str:
+def line_of(file: Path, flag: str, remedy: str = "") -> str:
     """Return the only line in a file, which may hold a secret; ``-`` is standard input.
 
     Args:
         file: The file.
         flag: The flag that names it.
+        remedy: What to do if it cannot be used.
 
     Raises:
         WrongUsage: It cannot be read, or has none or several.
     """
-    lines = _lines_of(file, flag)
+    lines = _lines_of(file, flag, remedy)
     if len(lines) != 1:
-        raise WrongUsage(f"{flag} {file} has to hold one line, not {len(lines)}")
+        raise WrongUsage(f"{flag} {file} has to hold one line, not {len(lines)}", remedy)
     return lines[0].strip()
 
 
-def checked_secret(secret: str, named: str = "--secret-file") -> str:
+def secret_line_of(file: Path, named: str = SECRET_FLAG) -> str:
+    """Return the only line in a file with a signing secret, not checked yet.
+
+    Args:
+        file: The file.
+        named: The flag or the key that names it.
+
+    Raises:
+        WrongUsage: It cannot be read, or has none or several.
+    """
+    return line_of(file, named, _HOW_TO_MAKE_ONE)
+
+
+def checked_secret(secret: str, named: str = SECRET_FLAG) -> str:
     """Return a signing secret that the vendor made, as it is stored.
 
     Args:
@@ -190,19 +211,35 @@ def checked_secret(secret: str, named: str = "--secret-file") -> str:
     try:
         return SECRET_PREFIX + b64encode(secret_key(secret)).decode()
     except ValueError as error:
-        remedy = "A secret is whsec_ and 24 to 64 random bytes in base64, as Standard Webhooks has it."
-        raise FaultyInput(Fault(SECRET, named, str(error), remedy)) from None
+        raise FaultyInput(Fault(SECRET, named, str(error), _HOW_TO_MAKE_ONE)) from None
 
 
-def _lines_of(file: Path, flag: str) -> tuple[str, ...]:
+def _lines_of(file: Path, flag: str, remedy: str = "") -> tuple[str, ...]:
     """Return the lines in a file but the empty ones; ``-`` is standard input."""
     try:
         data = sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()
         return tuple(line for line in data.decode().splitlines() if line.strip())
     except OSError as error:
-        raise WrongUsage(f"{flag} {file} cannot be read: {error.strerror}") from None
+        by_flag = flag.startswith("--")
+        raise unreadable_file(f"{flag} {file}", error, f"{flag} - < {file}" if by_flag else "", remedy) from None
     except UnicodeDecodeError:
-        raise WrongUsage(f"{flag} {file} is not UTF-8") from None
+        raise WrongUsage(f"{flag} {file} is not UTF-8", remedy) from None
+
+
+def unreadable_file(named: str, error: OSError, on_standard_input: str, remedy: str = "") -> WrongUsage:
+    """Return the error to raise for a file that cannot be read.
+
+    Args:
+        named: The file, as it was given.
+        error: Why it cannot be read.
+        on_standard_input: How to pass it there, where that is possible: whoever calls the command may read more.
+        remedy: What to do in all other cases.
+    """
+    if not isinstance(error, PermissionError):
+        return WrongUsage(f"{named} cannot be read: {error.strerror}", remedy)
+    if on_standard_input:
+        remedy = f"Pass it on standard input: {on_standard_input}"
+    return WrongUsage(f"{named} cannot be read by user {user_name()}: {error.strerror}", remedy)
 
 
 @contextmanager

@@ -214,12 +214,12 @@ def well_formed_url(text: str) -> str:
         raise ValueError("is not a URL") from None
     if url.username is not None or url.password is not None:
         raise ValueError("has a user name or password in it; put credentials into a header of the endpoint")
+    if url.scheme not in {"http", "https"} or "://" not in text:
+        raise ValueError("has to begin with https:// (http:// is for localhost only)")
     if not host:
         raise ValueError("names no host; it has to look like https://till.example/reservations")
     if "#" in text:
         raise ValueError("has a fragment (#...), which is never sent; leave it out")
-    if url.scheme not in {"http", "https"}:
-        raise ValueError("has to begin with https://")
     if port == 0:
         raise ValueError("has port 0, which nothing can listen at")
     require_host(host)

@@ -15,10 +15,11 @@ the one into the other, and nothing else makes an :class:`Endpoint`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -325,6 +326,38 @@ def endpoint_from(name: str, stored: Mapping[str, Any], *, allow_http: bool) -> 
         admit_url(endpoint.url, allow_http=allow_http)
     check_client_certificate(endpoint.client_certificate_file, endpoint.client_key_file)
     return endpoint
+
+
+def unusable_options(stored: Mapping[str, Any], *, allow_http: bool) -> list[UnusableOption]:
+    """Return everything that :func:`endpoint_from` finds wrong, not only the first of it."""
+    found: list[UnusableOption] = []
+
+    def noted(check: Callable[[], object]) -> None:
+        try:
+            check()
+        except UnusableOption as error:
+            found.append(error)
+
+    for option in OPTIONS.values():
+        if option.name in stored:
+            noted(partial(_usable, option, stored[option.name]))
+    wrong = {error.option.name for error in found}
+    if "url" not in wrong:
+        noted(partial(_admit, stored.get("url"), allow_http=allow_http))
+    certificate, key = (stored.get(name) for name in ("client_certificate_file", "client_key_file"))
+    if wrong.isdisjoint({"client_certificate_file", "client_key_file"}):
+        noted(partial(check_client_certificate, Path(certificate) if certificate else None, Path(key) if key else None))
+    return found
+
+
+def _usable(option: Option, value: Any) -> None:
+    with blaming(option):
+        option.usable(value)
+
+
+def _admit(url: Any, *, allow_http: bool) -> None:
+    with blaming(OPTIONS["url"]):
+        admit_url(str(url), allow_http=allow_http)
 
 
 def check_client_certificate(certificate_file: Path | None, key_file: Path | None) -> None:

@@ -73,17 +73,25 @@ def keys_in(text: str) -> list[bytes]:
 class SecretsCipher:
     """Encrypts and decrypts texts, each for what it belongs to."""
 
-    def __init__(self, keys: Sequence[bytes] = (), *, random: Callable[[int], bytes] = token_bytes) -> None:
+    def __init__(
+        self,
+        keys: Sequence[bytes] = (),
+        *,
+        random: Callable[[int], bytes] = token_bytes,
+        without_keys: str = "the setting secrets_key_file is not set",
+    ) -> None:
         """Prepare to work with some keys.
 
         Args:
             keys: The first encrypts, all decrypt. Without any, texts stay plain.
             random: Makes some random bytes.
+            without_keys: Why there are no keys, if there are none.
 
         Raises:
             ModuleNotFoundError: There are keys, and the package cryptography is not installed.
         """
         self._random = random
+        self._without_keys = without_keys
         self._aeads: dict[str, Aead] = {}
         if keys:
             # Not above: it takes 8 MB, and an installation without keys need not have it.
@@ -120,11 +128,11 @@ class SecretsCipher:
             return text
         key_id, data = match.groups()
         if not self._aeads:
-            raise Undecryptable(f"is encrypted with key {key_id}, and the setting secrets_key_file is not set")
+            raise Undecryptable(f"is encrypted with key {key_id}, and {self._without_keys}")
         if key_id not in self._aeads:
             raise Undecryptable(
-                f"is encrypted with key {key_id}, which is not in secrets_key_file: add that key and reload, or set "
-                "another value"
+                f"is encrypted with key {key_id}, which is not in secrets_key_file: add that key and restart the "
+                "daemon, or set another value"
             )
         try:
             whole = urlsafe_b64decode(data + "=" * (-len(data) % 4))

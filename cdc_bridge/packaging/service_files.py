@@ -19,15 +19,15 @@ from pathlib import Path
 import cdc_bridge
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.own_files import refuse_link, write_own
-from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, settings_example
-from cdc_bridge.settings_sources import DEFAULT_CONFIG
+from cdc_bridge.packaging.settings_example import settings_example
+from cdc_bridge.settings_sources import CREDENTIALS_FOLDER, DEFAULT_CONFIG, UNIT, UNIT_FILE
 
-UNIT = "cdc-bridge.service"
-UNIT_FILE = Path("/etc/systemd/system", UNIT)
 KEYS_FOLDER = Path("/etc/cdc-bridge/tls")
 
 _PROGRAM = "cdc-bridge"
-_INSTALL_IT = "Install it: python3 -m venv /opt/cdc-bridge, then /opt/cdc-bridge/bin/pip install cdc-bridge"
+_MAKE_IT = "/usr/bin/python3 -m venv /opt/cdc-bridge; /opt/cdc-bridge/bin/pip install ./cdc_bridge-*.whl"
+_INSTALL_IT = f"Install it: {_MAKE_IT}"
+_MAKE_IT_ANEW = f"Make the environment with the system's Python: rm -r /opt/cdc-bridge; {_MAKE_IT}"
 _AFTER_FIRST_INSTALLATION = f"""
 Left to do:
   1. Write the database URL into {CREDENTIALS_FOLDER}/database_url. If the database is on this machine:
@@ -35,9 +35,11 @@ Left to do:
   2. Set endpoint_url in {DEFAULT_CONFIG}. Write the signing secret and the header into
      {CREDENTIALS_FOLDER}/endpoint_secret and endpoint_header.
   3. systemctl daemon-reload && systemctl enable --now cdc-bridge
-  4. systemctl status cdc-bridge. If it did not start: journalctl -u cdc-bridge"""
+  4. cdc-bridge systemd exec check. If the service did not start: journalctl -u cdc-bridge"""
 _AFTER_UPGRADE = """
 Left to do: systemctl daemon-reload && systemctl restart cdc-bridge"""
+_AFTER_NOTHING = """
+Nothing to do. After an upgrade of the package: systemctl restart cdc-bridge"""
 
 _EXEC_START = re.compile(r"^ExecStart=\S+", re.MULTILINE)
 _UNIT_SAFE_PATH = re.compile(r"[\w/.+@-]+", re.ASCII)
@@ -113,22 +115,31 @@ def write_service_files(target: Target, say: Say, *, force: bool) -> None:
     if target.is_this_machine:
         _require_root(target.program)
         check_service_can_run(target.program, Path(cdc_bridge.__file__), Path(sys.executable).resolve())
+    said: list[str] = []
+
+    def note(line: str) -> None:
+        said.append(line)
+        say(line)
+
     config, credentials = target.path(DEFAULT_CONFIG), target.path(CREDENTIALS_FOLDER)
     try:
         if not force:
             _require_same(unit, text)
-        _write(unit, text, say)
-        _make_folder(config.parent, 0o755, say)
+        _write(unit, text, note)
+        _make_folder(config.parent, 0o755, note)
         if config.exists():
-            say(f"kept      {config}")
+            note(f"kept      {config}")
         else:
-            _write(config, settings_example(), say)
-        _make_folder(credentials, 0o700, say)
-        _make_folder(target.path(KEYS_FOLDER), 0o700, say)
+            _write(config, settings_example(), note)
+        _make_folder(credentials, 0o700, note)
+        _make_folder(target.path(KEYS_FOLDER), 0o700, note)
         is_set_up = (credentials / "database_url").exists()
     except OSError as error:
         raise BridgeError(f"{error.filename} cannot be read or written: {error.strerror}") from error
-    for line in (_AFTER_UPGRADE if is_set_up else _AFTER_FIRST_INSTALLATION).splitlines():
+    left = _AFTER_UPGRADE if is_set_up else _AFTER_FIRST_INSTALLATION
+    if is_set_up and all(line.startswith(("unchanged", "kept")) for line in said):
+        left = _AFTER_NOTHING
+    for line in left.splitlines():
         say(line)
 
 
@@ -140,7 +151,8 @@ def check_service_can_run(*paths: Path) -> None:
     """
     for path in paths:
         if any(path.is_relative_to(folder) for folder in _HIDDEN_FROM_SERVICE):
-            raise BridgeError(f"{path} is hidden from the service, so nothing was written", _INSTALL_IT)
+            remedy = _INSTALL_IT if path.name == _PROGRAM else _MAKE_IT_ANEW
+            raise BridgeError(f"{path} is hidden from the service, so nothing was written", remedy)
         closed = [parent for parent in path.parents if not parent.stat().st_mode & _OTHERS_EXECUTE]
         if closed or not path.stat().st_mode & _OTHERS_READ:
             raise BridgeError(

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import json
 import textwrap
-from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from cdc_bridge.settings import PREFIX, Settings
-
-CREDENTIALS_FOLDER = Path("/etc/cdc-bridge/credentials")
+from cdc_bridge.settings_sources import CREDENTIALS_FOLDER
 
 _HEAD = f"""\
 # The settings of cdc-bridge, in TOML. Lines that begin with # are comments; the values in them are the defaults.
 # Each setting can also come from a systemd credential, from the environment ({PREFIX}...) or, some of them, from a
-# flag; each of these goes before the one named ahead of it, and all before this file.
+# flag. A flag goes before the environment, that before a credential, and that before this file.
 #
-# Every user of this machine can read this file. A secret belongs into a file of its own, which root alone can read:
+# Every user of this machine can read this file. A secret belongs in a file of its own, which root alone can read:
 # the service takes each file in {CREDENTIALS_FOLDER} for the setting of its name.
 """
 _WIDTH = 112

@@ -1,6 +1,9 @@
 """Caches health snapshots: the database is asked at most every few seconds, however many ask for its health.
 
 A slow database does not hold anybody up: until the next snapshot is there, the last one is returned, marked as old.
+
+While the database is away, a read waits for it. Only what it then asks of the database counts as its duration: else an
+outage would be followed by a picture of its end, kept for as long again.
 """
 
 from __future__ import annotations
@@ -8,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -32,8 +35,10 @@ from cdc_bridge.tasks import end
 from cdc_bridge.transport.places import Places
 
 READ_AT_MOST_EVERY_SECONDS = 2.0
+_PAUSE_PER_SECOND_OF_READING = 1.0
 _PAUSE_PER_SECOND_OF_READING_MANY = 9.0
 _LONGEST_PAUSE_SECONDS = 10.0
+_LEASED_AGAIN_WITHIN_SECONDS = 5.0
 _RESPOND_WITHIN_SECONDS = 5.0
 _RESPOND_WHILE_LOST_WITHIN_SECONDS = 0.5
 _ALIVE_ALLOWANCE_SECONDS = 10.0
@@ -98,13 +103,15 @@ class HealthMonitor:
         self._alerts = alerts
         self._reading: asyncio.Task[HealthSnapshot] | None = None
         self._began_at = self._next_at = float("-inf")
+        self._asked_at = float("inf")
+        """When the read began to ask the database; it may have waited for it before, or not got so far."""
         self._latest: HealthSnapshot | None = None
         self._first_seen: dict[Part, datetime] = {}
 
     async def snapshot(self) -> HealthSnapshot:
         """Return a snapshot of a few seconds ago at most."""
         if self._reading is None and time.monotonic() >= self._next_at:
-            self._began_at = time.monotonic()
+            self._began_at, self._asked_at = time.monotonic(), float("inf")
             self._reading = asyncio.create_task(self._read())
         if self._reading is not None:  # Whoever comes meanwhile gets the same one.
             within = _RESPOND_WHILE_LOST_WITHIN_SECONDS if self._database_lost else _RESPOND_WITHIN_SECONDS
@@ -124,11 +131,9 @@ class HealthMonitor:
         self._reading = None
         self._latest = read.result()
         now = time.monotonic()
-        took_seconds = now - self._began_at
-        self._next_at = now + max(READ_AT_MOST_EVERY_SECONDS, took_seconds)
-        if not self._latest.has_all:
-            pause_seconds = _PAUSE_PER_SECOND_OF_READING_MANY * took_seconds
-            self._next_at = max(self._next_at, now + min(_LONGEST_PAUSE_SECONDS, pause_seconds))
+        per_second = _PAUSE_PER_SECOND_OF_READING if self._latest.has_all else _PAUSE_PER_SECOND_OF_READING_MANY
+        pause_seconds = min(_LONGEST_PAUSE_SECONDS, per_second * (now - self._asked_at))
+        self._next_at = now + max(READ_AT_MOST_EVERY_SECONDS, pause_seconds)
 
     @property
     def _database_lost(self) -> bool:
@@ -148,12 +153,24 @@ class HealthMonitor:
 
     async def _read(self) -> HealthSnapshot:
         try:
-            found = await self._database.patiently(partial(_read, max_lag_seconds=self._settings.now.max_lag_seconds))
             checks = await self._mapping.look()
+            await self._until_leased_again()
+            found = await self._database.patiently(self._ask)  # Last: who has an endpoint is true for seconds only.
         except BridgeError as error:
             checks = [Check("installation", Verdict.FAILED, error.problem, error.remedy)]
             return self._snapshot_of(None, checks)
         return self._snapshot_of(found, [found.installation, *checks])
+
+    async def _until_leased_again(self) -> None:
+        """Let this daemon look after its leases first, which expire in an outage: else nobody seems to have them."""
+        if self._coordinator.database_lost:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LEASED_AGAIN_WITHIN_SECONDS):
+                    await self._coordinator.look_again()
+
+    async def _ask(self, connection: AsyncConnection[TupleRow]) -> _Found:
+        self._asked_at = time.monotonic()
+        return await _read(connection, self._settings.now.max_lag_seconds)
 
     def _snapshot_of(
         self,
@@ -166,6 +183,7 @@ class HealthMonitor:
             database=database,
             checks=checks,
             polling_because=self._listener.fallen_back,
+            reconnecting=self._listener.reconnecting,
             out_of=self._places.problem,
             alerts=self._alerts(),
             endpoints=None if found is None else found.survey,

@@ -134,6 +134,8 @@ class LeaseCoordinator:
         self._registration: Registration | None = None
         self._listed: dict[EndpointId, ListedEndpoint] = {}
         self._has_listed = asyncio.Event()
+        self._has_looked = asyncio.Event()
+        """Not set while the database is away."""
         self._listed_in: str | None = None
         self._list_all_at = 0.0
         self._ended: Sequence[int] = ()
@@ -166,6 +168,11 @@ class LeaseCoordinator:
     def database_lost(self) -> bool:
         """Whether the last look failed because the database is away."""
         return self._failures > 0
+
+    async def look_again(self) -> None:
+        """Try at once whether the database is back, and wait until a look has succeeded."""
+        self._supervisor.changed.set()
+        await self._has_looked.wait()
 
     def reload(self, declared: Endpoint | None, *, allow_http: bool, cipher: SecretsCipher) -> None:
         """Apply the endpoint of changed settings, and read every certificate and key anew.
@@ -248,6 +255,7 @@ class LeaseCoordinator:
     def _on_database_lost(self, error: BaseException) -> None:
         """Plan the next try. Leases expire meanwhile, and no request is sent without one."""
         self._failures += 1
+        self._has_looked.clear()
         # Pipelines meet the same error, and the database's own retries log it.
         if not self._supervisor.number_leased and not self._loss_logged:
             self._loss_logged = True
@@ -256,6 +264,7 @@ class LeaseCoordinator:
 
     def _on_looked(self) -> None:
         self._failures = 0
+        self._has_looked.set()
         if self._loss_logged:
             self._loss_logged = False
             _log.info("database back")

@@ -15,6 +15,7 @@ from cdc_bridge.endpoints.overview import EndpointOverview
 from cdc_bridge.endpoints.status import EndpointStatus, age
 from cdc_bridge.endpoints.survey import EndpointSurvey
 
+WHY_UNREACHABLE = "cdc-bridge check on the daemon's machine says why."
 _MOST_OF_A_KIND = 5
 """Endpoints with the same problem that have a line each; of more, one line says how many there are."""
 
@@ -64,6 +65,7 @@ def find_problems(
     database: str | None,
     checks: Sequence[Check],
     polling_because: str | None,
+    reconnecting: bool = False,
     endpoints: EndpointSurvey | None,
     max_lag_seconds: float,
     out_of: str | None = None,
@@ -75,12 +77,13 @@ def find_problems(
         database: What PostgreSQL does instead of responding; then the rest is unknown and left empty.
         checks: Results for the installation, the mapping and capture.
         polling_because: Why the listener polls though it is meant to receive notifications.
+        reconnecting: Whether that is only because its connection was lost.
         endpoints: What there is to say of them; ``None``: not known.
         max_lag_seconds: Lag from which an endpoint counts as late; and how long it may be failing or unassigned.
         out_of: What this process ran out of.
         alerts: Why alerts cannot be sent.
     """
-    found = [] if database is None else [Problem(Part.DATABASE, f"PostgreSQL {database}", "", "Check the server.")]
+    found = [] if database is None else [Problem(Part.DATABASE, f"PostgreSQL {database}", "", WHY_UNREACHABLE)]
     if out_of is not None:
         found.append(
             Problem(
@@ -95,7 +98,11 @@ def find_problems(
     ]
     if endpoints is not None:
         found += _of_endpoints(endpoints, max_lag_seconds)
-    if polling_because is not None:
+    if polling_because is not None and reconnecting:
+        found.append(
+            Problem(Part.WAKE_UP, "notifications do not arrive yet", "the connection was lost", "Nothing to do.")
+        )
+    elif polling_because is not None:
         found.append(
             Problem(
                 Part.WAKE_UP,

@@ -185,7 +185,7 @@ class HttpTransport:
                 dead = isinstance(error, _ENDS) and not isinstance(error, aiohttp.ClientConnectorError)
             else:
                 dead = body.connection.is_dead
-            return _Result(Failed(None, reason_of(error, self.route)), found_dead_connection=dead)
+            return _Result(Failed(None, reason_of(error, self.route, self._endpoint.name)), found_dead_connection=dead)
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ async def reach(endpoint: Endpoint) -> Reached | Unreached:
         seconds = endpoint.timeout_seconds if whole.expired() else endpoint.connect_timeout_seconds
         return Unreached(transport.route.told(f"no connection within {seconds:g} s"), transport.route)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return Unreached(reason_of(error, transport.route), transport.route)
+        return Unreached(reason_of(error, transport.route, endpoint.name), transport.route)
     finally:
         await transport.close()
 

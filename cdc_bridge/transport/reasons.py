@@ -10,14 +10,20 @@ import ssl
 
 import aiohttp
 
-from cdc_bridge.endpoints.options import Endpoint
+from cdc_bridge.endpoints.options import NAME_IN_SETTINGS, Endpoint
 from cdc_bridge.transport.address_guard import ForbiddenAddress
 from cdc_bridge.transport.connection import UnaskedBytes
 from cdc_bridge.transport.proxy import DIRECTLY, Route
 from cdc_bridge.transport.tunnel import ProxyFailed, ProxyUnreachable
 
 _CA_FILE = (
-    "endpoint_ca_file in the settings, or --ca-file FILE with cdc-bridge endpoint set NAME, trigger and conformance"
+    "--ca-file FILE with cdc-bridge trigger, conformance and endpoint set NAME, or endpoint_ca_file in the settings"
+)
+_CA_FILE_OF_SETTINGS = "endpoint_ca_file in the settings"
+_REMEDIES = (
+    ("certificate has expired", "Its owner has to renew the certificate."),
+    ("not yet valid", "Its owner has to correct the certificate; or correct this machine's clock."),
+    ("mismatch", "The certificate is for another host: correct the URL, or have its owner correct the certificate."),
 )
 _UNKNOWN_ISSUER = {18, 19, 20, 21}  # X509_V_ERR_..._SELF_SIGNED_CERT, ..._UNABLE_TO_GET_ISSUER_CERT_LOCALLY, ...
 
@@ -53,8 +59,8 @@ def timeout_reason(error: TimeoutError, endpoint: Endpoint, route: Route = DIREC
     return route.told(f"no response within {endpoint.timeout_seconds:g} s")
 
 
-def reason_of(error: Exception, route: Route = DIRECTLY) -> str:
-    """Return why an attempt failed."""
+def reason_of(error: Exception, route: Route = DIRECTLY, endpoint: str = "") -> str:
+    """Return why an attempt to reach an endpoint of this name failed."""
     match error:
         case ProxyUnreachable(os_error=ForbiddenAddress() as forbidden):
             return f"address of the proxy {error.proxy} not allowed: {forbidden}"
@@ -65,7 +71,8 @@ def reason_of(error: Exception, route: Route = DIRECTLY) -> str:
         case ProxyFailed():
             return str(error)
         case _:
-            return route.told(_why(error))
+            reason = route.told(_why(error))
+            return reason.replace(_CA_FILE, _CA_FILE_OF_SETTINGS) if endpoint == NAME_IN_SETTINGS else reason
 
 
 def _why(error: Exception) -> str:  # noqa: C901, PLR0911 - one for each kind of failure
@@ -96,6 +103,11 @@ def _why(error: Exception) -> str:  # noqa: C901, PLR0911 - one for each kind of
             return "the request cannot be made with the endpoint's options"
 
 
+def remedy_of(reason: str) -> str:
+    """Return who does what about a reason, as a sentence; empty: the reason says it, or nobody knows."""
+    return next((remedy for words, remedy in _REMEDIES if words in reason), "")
+
+
 def certificate_reason(error: Exception) -> str:
     """Return why an endpoint's certificate failed verification."""
     if not isinstance(error, ssl.SSLCertVerificationError):
@@ -115,7 +127,7 @@ def _why_no_connection(error: OSError) -> str:
     if isinstance(error, ConnectionAbortedError):
         return "the endpoint did not finish the TLS handshake in time"
     if isinstance(error, ConnectionError):
-        return "the endpoint closed the connection during the TLS handshake"
+        return "the endpoint closed the connection during the TLS handshake; this port may not speak HTTPS"
     return _words(error)
 
 

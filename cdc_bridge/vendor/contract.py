@@ -2,12 +2,16 @@
 
 The files in this folder are the contract. ``guide.md`` is where a vendor begins. Tests compare the files with what the
 bridge really sends, and validate every body that any test receives against the schema.
+
+The contract's version is ``info.version`` in ``openapi.json``. The guide promises vendors that no key or header is
+removed or changes its meaning under the same major version.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -86,6 +90,11 @@ def openapi() -> dict[str, Any]:
     components["examples"] = {name: {"value": example(name)} for name in EXAMPLES}
     bundled: dict[str, Any] = _with_local_references(document)
     return bundled
+
+
+def instant(at: datetime) -> str:
+    """Return a time as bodies have it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def column_names() -> list[str]:

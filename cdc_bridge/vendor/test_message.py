@@ -29,7 +29,7 @@ import orjson
 
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.transport.outcome import Delivered, Fault, Outcome
-from cdc_bridge.vendor.contract import example
+from cdc_bridge.vendor.contract import example, instant
 
 TEST_TYPE = "cdc-bridge.test"
 
@@ -90,8 +90,7 @@ def compose_sample(at: datetime, source: str) -> Message:
         at: Now.
         source: CloudEvents source, as in the daemon's requests.
     """
-    updated = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    body = orjson.dumps(example() | {"notes": SAMPLE_NOTES, "updated": updated})
+    body = orjson.dumps(example() | {"notes": SAMPLE_NOTES, "updated": instant(at)})
     return Message(id=message_id(0, body), type=TEST_TYPE, source=source, time=at, body=body)
 
 

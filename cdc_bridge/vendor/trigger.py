@@ -24,7 +24,8 @@ from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.message import Message, compose
 from cdc_bridge.transport.outcome import Attempt, Delivered, Fault, Outcome
 from cdc_bridge.transport.pools import ConnectionPools
-from cdc_bridge.vendor.contract import example
+from cdc_bridge.vendor.contract import example, instant
+from cdc_bridge.vendor.response_advice import advice_on
 
 SOURCE = "/cdc-bridge/trigger"
 NOTES = "Sent by cdc-bridge trigger: not a real reservation"
@@ -48,13 +49,6 @@ _EVENTS = {
     Event.WALK_IN: (Operation.CREATED, "walk-in", {}),
 }
 """What the change did, the example of the contract that the body is made from, and what differs from it."""
-
-_HINTS = {
-    401: "Has the endpoint the same secret and the right time? Does it require a header?",
-    403: "Does the endpoint require a header or a client certificate?",
-    404: "Check the path of the URL.",
-    405: "Check the path of the URL.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +74,9 @@ def compose_invented(event: Event, at: datetime) -> Message:
     reservation = example(name) | changes
     visit = at if event is Event.WALK_IN else (at + timedelta(days=1)).replace(hour=18, minute=30)
     reservation |= {
-        "datetime": _instant(visit.replace(second=0, microsecond=0)),
-        "created": _instant(at if operation is Operation.CREATED else at - _BOOKED_BEFORE),
-        "updated": _instant(at),
+        "datetime": instant(visit.replace(second=0, microsecond=0)),
+        "created": instant(at if operation is Operation.CREATED else at - _BOOKED_BEFORE),
+        "updated": instant(at),
         "notes": NOTES,
     }
     # As long as a daemon's, so that a receiver that takes it for a floating-point number is found out.
@@ -121,8 +115,7 @@ def consequence_of(outcome: Outcome) -> str:
     """Return what a response to a reservation means for the bridge, for people."""
     if isinstance(outcome, Delivered):
         return "Delivered: for the bridge the reservation is stored, and this change is not sent again."
-    hint = _HINTS.get(outcome.status or 0, "")
-    return f"{_consequence_of_failure(outcome.fault, outcome.retry_after_seconds)} {hint}".rstrip()
+    return f"{_consequence_of_failure(outcome.fault, outcome.retry_after_seconds)} {advice_on(outcome)}".rstrip()
 
 
 def _consequence_of_failure(fault: Fault, retry_after_seconds: float | None) -> str:
@@ -163,7 +156,3 @@ def _keeping_headers(sent: dict[str, str], received: dict[str, str]) -> aiohttp.
     trace.on_request_headers_sent.append(on_sent)
     trace.on_request_end.append(on_end)
     return trace
-
-
-def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

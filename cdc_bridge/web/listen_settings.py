@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from pathlib import Path
 
 from pydantic import SecretStr
 
-from cdc_bridge.checks.verdict import Check, failed, ok, warning
+from cdc_bridge.checks.verdict import Check, failed_by, ok, warning
 from cdc_bridge.endpoints.option_values import check_certificate
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.settings import PREFIX, Settings
@@ -57,24 +57,31 @@ def listen_settings(settings: Settings) -> ListenSettings | None:
         SettingsError: The server would be open to other machines without protection, or the certificate or a token
             cannot be used.
     """
-    _check_tokens(settings)
-    tls = _tls(settings.web_certificate_file, settings.web_key_file)
-    address = settings.web_address.strip()
+    problems = [*_token_problems(settings)]
+    tls, proxy, address, is_local = None, None, settings.web_address.strip(), True
     try:
-        is_loopback = ip_address(address).is_loopback
+        is_local = ip_address(address).is_loopback
     except ValueError:
-        raise SettingsError(
-            f"{PREFIX}WEB_ADDRESS is not an IP address", "For example 127.0.0.1, or 0.0.0.0 for all interfaces."
-        ) from None
-    proxy = _proxy(settings.web_proxy_address)
-    if not is_loopback or proxy is not None:
+        told, remedy = "is not an IP address", "For example 127.0.0.1, or 0.0.0.0 for all interfaces."
+        problems.append(SettingsError(f"{settings.called('web_address')} {told}", remedy))
+    try:
+        proxy = _proxy(settings)
+    except SettingsError as error:
+        problems.append(error)
+    try:
+        tls = _tls(settings)
+    except SettingsError as error:
+        problems.append(error)
+    if problems:
+        raise SettingsError.of(problems)
+    if not is_local or proxy is not None:
         if all(token is None for token in tokens_of(settings).values()):
             raise SettingsError(
                 f"{PREFIX}WEB_TOKEN is not set, and other machines could reach the dashboard", _MAKE_ONE
             )
         if tls is None and proxy is None:
             raise SettingsError(
-                f"{PREFIX}WEB_ADDRESS {address} is reached by other machines, and without TLS",
+                f"{settings.called('web_address')} {address} is reached by other machines, and without TLS",
                 f"Set {PREFIX}WEB_CERTIFICATE_FILE; or, behind a proxy that does HTTPS, {PREFIX}WEB_PROXY_ADDRESS.",
             )
     if not settings.web_port:
@@ -89,7 +96,7 @@ def check_dashboard(settings: Settings) -> Check | None:
     try:
         listen = listen_settings(settings)
     except SettingsError as error:
-        return failed("dashboard", error.problem, error.remedy)
+        return failed_by("dashboard", error)
     if listen is None:
         return warning("dashboard", "off, as web_port is not set", f"Set {PREFIX}WEB_PORT, 9187 for example.")
     api = "the API and " if settings.web_api_token is not None else ""
@@ -106,41 +113,42 @@ def tokens_of(settings: Settings) -> dict[str, SecretStr | None]:
     }
 
 
-def _check_tokens(settings: Settings) -> None:
+def _token_problems(settings: Settings) -> Iterator[SettingsError]:
     names: dict[str, str] = {}
     for name, token in tokens_of(settings).items():
         if token is None:
             continue
-        variable, text = f"{PREFIX}{name.upper()}", token.get_secret_value()
+        called, text = settings.called(name), token.get_secret_value()
         if len(text) < LEAST_TOKEN_CHARACTERS:
-            raise SettingsError(
-                f"{variable} is shorter than {LEAST_TOKEN_CHARACTERS} characters, and could be guessed", _MAKE_ONE
-            )
-        if text in names:
-            raise SettingsError(f"{variable} is the same as {names[text]}", _MAKE_ONE)
-        names[text] = variable
+            told = f"{called} is shorter than {LEAST_TOKEN_CHARACTERS} characters, and could be guessed"
+            yield SettingsError(told, _MAKE_ONE)
+        elif text in names:
+            yield SettingsError(f"{called} is the same as {names[text]}", _MAKE_ONE)
+        names[text] = called
 
 
-def _proxy(text: str | None) -> IPv4Network | IPv6Network | None:
-    if text is None:
+def _proxy(settings: Settings) -> IPv4Network | IPv6Network | None:
+    if settings.web_proxy_address is None:
         return None
     try:
-        return ip_network(text.strip())
+        return ip_network(settings.web_proxy_address.strip())
     except ValueError:
         raise SettingsError(
-            f"{PREFIX}WEB_PROXY_ADDRESS is neither an IP address nor a network", "For example 127.0.0.1 or 10.1.2.0/28."
+            f"{settings.called('web_proxy_address')} is neither an IP address nor a network",
+            "For example 127.0.0.1 or 10.1.2.0/28.",
         ) from None
 
 
-def _tls(certificate_file: Path | None, key_file: Path | None) -> ssl.SSLContext | None:
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    certificate_file, key_file = settings.web_certificate_file, settings.web_key_file
     if certificate_file is None:
         if key_file is not None:
-            raise SettingsError(f"{PREFIX}WEB_KEY_FILE is set, but {PREFIX}WEB_CERTIFICATE_FILE is not")
+            raise SettingsError(f"{settings.called('web_key_file')} is set, but {PREFIX}WEB_CERTIFICATE_FILE is not")
         return None
     try:
         check_certificate(certificate_file, key_file)
     except ValueError as error:
-        raise SettingsError(f"{PREFIX}WEB_CERTIFICATE_FILE {error}") from None
+        raise SettingsError(f"{settings.called('web_certificate_file')} {error}") from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION

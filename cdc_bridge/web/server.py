@@ -133,7 +133,8 @@ async def web_server(listen: ListenSettings, health: HealthMonitor, settings: Cu
             site.connections = ConnectionListener(listen, runner.server, site.log)
         except OSError as error:
             raise SettingsError(
-                f"{PREFIX}WEB_PORT {listen.port} cannot be used: {error.strerror}", "Choose another port."
+                f"{PREFIX}WEB_PORT {listen.port} cannot be used: {error.strerror}",
+                f"Choose another port. To see who has it: ss -ltnp 'sport = :{listen.port}'",
             ) from error
         accepting = asyncio.create_task(site.connections.run())
         _log.info("serving", address=listen.url, **_served(site))

@@ -14,7 +14,7 @@ from tests.bench.receiver import nginx_program
 from tests.bench.scale import FULL, Scale
 from tests.bench.stage import POSTGRES_SETTINGS, RESERVATIONS
 
-_LIBRARIES = ("aiohttp", "psycopg", "orjson")
+_LIBRARIES = ("aiohttp", "uvloop", "psycopg", "orjson")
 
 
 def conditions(postgres_version: str, scale: Scale) -> dict[str, str]:

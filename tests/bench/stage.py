@@ -35,6 +35,7 @@ POSTGRES_SETTINGS = {
 }
 RESERVATIONS = 100_000
 PATIENCE_SECONDS = 300.0
+_PAUSE_PER_LOOK = 50
 LOOK_EVERY_SECONDS = 0.2
 
 _EXAMPLE = f"""
@@ -253,10 +254,13 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 
 
 async def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    """Wait no longer than that for the same; return whether it came."""
+    """Wait no longer than that for the same, and look for a fiftieth of the time at most; return whether it came."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        began = time.monotonic()
+        if condition():
+            return True
         if time.monotonic() > deadline:
             return False
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
-    return True
+        # Counting the deliveries of a thousand endpoints, five times a second, was half of PostgreSQL's work.
+        await asyncio.sleep(max(LOOK_EVERY_SECONDS, _PAUSE_PER_LOOK * (time.monotonic() - began)))

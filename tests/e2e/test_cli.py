@@ -38,6 +38,7 @@ COMMANDS = (
     "audit",
     "systemd print",
     "systemd install",
+    "systemd exec",
     *(f"contract {command}" for command in ("schema", "openapi", "api", "example", "vector", "receiver")),
     "guide",
     "receive",

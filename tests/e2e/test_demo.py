@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.bridge import clean_environment
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 
 @pytest.fixture
@@ -80,6 +81,27 @@ async def test_demo_that_is_ended_leaves_nothing_behind(end_by: signal.Signals, 
         await demo.communicate()
     assert demo.returncode == 130
     await until(lambda: _is_empty(temporary_folder), "all files of the demo are gone")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+async def test_commands_that_it_says_to_try_work(temporary_folder: Path) -> None:
+    async with _demo(temporary_folder, "--stay") as demo:
+        assert demo.stdout is not None
+        lines: list[str] = []
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "Ctrl-C" not in (line := (await demo.stdout.readline()).decode()):
+                assert line
+                lines.append(line.strip())
+        commands = [line for line in lines[lines.index("Try, in another terminal:") :] if " -c " in line]
+        assert len(commands) >= 3
+        for command in commands:
+            ran = await asyncio.create_subprocess_exec(
+                "bash", "-c", command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+            output, _ = await ran.communicate()
+            assert ran.returncode == 0, (command, output.decode())
+        demo.send_signal(signal.SIGTERM)
+        await demo.communicate()
 
 
 async def test_demo_in_the_background_of_a_shell_can_be_ended(temporary_folder: Path) -> None:

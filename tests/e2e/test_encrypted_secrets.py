@@ -116,7 +116,7 @@ async def test_endpoint_whose_secrets_cannot_be_decrypted_waits_and_others_are_d
     await until(lambda: database.value(INVALID, ("signed",)), "it is invalid")
     reason = (await endpoint.json("show", "signed"))["reason"]
     assert "secret is encrypted with key " in reason
-    assert "which is not in secrets_key_file: add that key and reload, or set another value" in reason
+    assert "which is not in secrets_key_file: add that key and restart the daemon, or set another value" in reason
     database.execute(BOOKING, ("R",))
     await receiver.wait_for_delivered(1)
     code, output, _ = await run_command("check", **bridges.settings)
@@ -225,3 +225,15 @@ async def test_api_encrypts_and_repeats_the_secret_of_a_request(
         await api.close()
     assert database.value(IN_PLAIN) == 0
     assert len(database.value(KEYS)) == 2
+
+
+async def test_check_does_not_say_that_a_file_that_cannot_be_used_is_not_set(
+    bridges: Bridges, endpoint: EndpointCommands, key_file: KeyFile
+) -> None:
+    await endpoint.run("add", "till", "https://nowhere.invalid/", "--header", "x-api-key: let-me-in")
+    await endpoint.run("pause", "till")
+    key_file.hold("x")
+    _, output, _ = await run_command("check", **bridges.settings)
+    assert "32 random bytes in base64 on line 1" in output
+    assert "the keys in secrets_key_file cannot be used here" in output
+    assert "is not set" not in output

@@ -257,7 +257,9 @@ async def test_file_of_the_daemons_machine_is_taken_with_a_warning(
     assert "cannot be used from here: ca_file names /of/the" in await endpoint.refused("test", "till")
 
 
-async def test_removing_says_what_is_lost_and_keeps_the_ledger(database: Database, endpoint: EndpointCommands) -> None:
+async def test_removing_keeps_the_delivery_log_and_says_what_is_lost(
+    database: Database, endpoint: EndpointCommands
+) -> None:
     await endpoint.run("add", "till", URL)
     database.execute(
         "insert into cdc_bridge.delivery (endpoint_id, seq, reservation_id, operation, changed_at, state, attempts, "

@@ -31,7 +31,11 @@ async def test_it_is_changed_in_the_settings_only(
     await bridge.until_assigned()
     told = await endpoint.refused("set", "default", "--url", "https://x.example", "--header", "x-a: b")
     assert "Set CDC_BRIDGE_ENDPOINT_URL, CDC_BRIDGE_ENDPOINT_HEADER where that daemon runs" in told
-    assert "CDC_BRIDGE_ENDPOINT_SECRET" in await endpoint.refused("rotate-secret", "default")
+    told = await endpoint.refused("set", "default", "--max-in-flight", "3")
+    assert "endpoint_max_in_flight in /etc/cdc-bridge/config.toml, and then systemctl reload cdc-bridge" in told
+    told = await endpoint.refused("rotate-secret", "default")
+    assert "CDC_BRIDGE_ENDPOINT_SECRET" in told
+    assert "in files in /etc/cdc-bridge/credentials, and then systemctl restart cdc-bridge" in told
     for yes in ((), ("--yes",)):
         told = await endpoint.refused("remove", "default", *yes)
         assert f":{bridge.pid}" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 
 import pytest
 
@@ -15,8 +16,10 @@ from tests.support.http import figures, get, until_told
 from tests.support.proxy import Proxy
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
+AWAY_SECONDS = 20.0
+"""Longer than any pause between two attempts to connect, and the next look at the health, take together."""
 BOOKING = "insert into reservations (id, cust_id, reference) values (%s, 'C', 1)"
 
 LISTENER = """
@@ -219,6 +222,51 @@ async def test_lost_database_is_told_and_is_no_reason_to_be_started_again(
         database.execute("alter role cdc_bridge connection limit -1")
     await until_ready(port)
     assert (await figures(port))["cdc_bridge_database_reconnects_total",] >= 1
+
+
+async def test_picture_of_a_database_that_is_back_is_not_kept_for_as_long_as_it_was_away(
+    bridges: Bridges, database: Database, port: int, proxy: Proxy
+) -> None:
+    await bridges.start(
+        CDC_BRIDGE_WEB_PORT=str(port),
+        CDC_BRIDGE_DATABASE_URL=proxy.through(database.bridge_url),
+        CDC_BRIDGE_LEASE_SECONDS="2",
+        CDC_BRIDGE_MAX_LAG_SECONDS="1",
+        CDC_BRIDGE_WAKE="poll",
+    )
+    await until_ready(port)
+    await proxy.cut()
+    await until_told(port, 503, "database: PostgreSQL does not respond -> cdc-bridge check")
+    away_until = time.monotonic() + AWAY_SECONDS
+    while time.monotonic() < away_until:
+        await get(port, "/readyz")  # As a probe does: the read that ends with the outage began with it.
+        await asyncio.sleep(0.2)
+    await proxy.start()
+    back_at = time.monotonic()
+    told = set()
+    while (answer := await get(port, "/readyz"))[0] != 200 and time.monotonic() < back_at + PATIENCE_SECONDS:
+        told.add(answer[1])
+        await asyncio.sleep(0.2)
+    assert time.monotonic() - back_at < AWAY_SECONDS, told
+    assert not [text for text in told if "no live daemon has it" in text]
+    database.execute("select cdc_bridge.disable_capture()")
+    await until_told(port, 503, "capture was switched off")
+    assert time.monotonic() - back_at < AWAY_SECONDS
+
+
+async def test_lost_connection_of_the_listener_needs_no_remedy(
+    bridges: Bridges, database: Database, port: int, proxy: Proxy
+) -> None:
+    bridge = await bridges.start(
+        CDC_BRIDGE_WEB_PORT=str(port), CDC_BRIDGE_DATABASE_URL=proxy.through(database.bridge_url)
+    )
+    await until_ready(port)
+    await bridge.wait_for_log("listening")
+    await proxy.cut()
+    line = await bridge.wait_for_log("notifications not received, polling instead")
+    assert line["remedy"] == "none, it connects again by itself"
+    await proxy.start()
+    await until_ready(port)
 
 
 async def test_lack_of_notifications_is_told(bridge: Bridge, database: Database, port: int) -> None:

@@ -110,6 +110,7 @@ async def test_no_command_prints_what_a_terminal_would_obey(
         ("mapping", "check", ID),
         ("uninstall", "--database-url", f"host=/{ID}"),
         ("systemd", "install", "--root", f"/nowhere/{ID}"),
+        ("systemd", "exec", ID),
         ("contract", "schema", "--payload", ID),
         ("contract", "example", ID),
         ("contract", "receiver", ID),

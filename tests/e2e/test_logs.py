@@ -91,9 +91,9 @@ async def test_whole_run_shows_no_guest_and_no_secret(
             )
         ]  # fmt: skip
         assert await bridge.terminate() == 0
-    ledger = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
+    delivery_log = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
     log = database.value("select string_agg(c::text, ' ') from cdc_bridge.change c")
-    told = [*bridge.output, readiness, health, metrics, *systemd.lines, ledger, log]
+    told = [*bridge.output, readiness, health, metrics, *systemd.lines, delivery_log, log]
     told += [text for _, output, errors in commands for text in (output, errors)]
     written = "\n".join(told)
     assert "HTTP 422" in written

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Callable
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cdc_bridge.demo.ports import free_port
@@ -45,6 +46,7 @@ async def test_port_that_is_taken_is_a_wrong_setting(bridges: Bridges) -> None:
         code, _, errors = await run_command("run", **bridges.settings, CDC_BRIDGE_WEB_PORT=port)
     assert code == 78
     assert f"CDC_BRIDGE_WEB_PORT {port} cannot be used" in errors
+    assert f"ss -ltnp 'sport = :{port}'" in errors
     assert "Traceback" not in errors
 
 
@@ -60,7 +62,7 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
     )
     await receiver.wait_for_delivered(2)
     await bridge.wait_for_log("delivery recorded", state="retrying")
-    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all is in the ledger")
+    await until(lambda: database.value("select count(*) from cdc_bridge.delivery") == 3, "all is in the delivery log")
     found = await figures(port)
     assert found["cdc_bridge_changes_read_total", "default"] == 3
     assert found["cdc_bridge_deliveries_total", "default", "delivered"] == 2
@@ -82,16 +84,22 @@ async def test_deliveries_are_counted_timed_and_forgotten_with_their_endpoint(
     await bridge.until_assigned("second")
     assert ("cdc_bridge_changes_read_total", "second") not in await figures(port), "nothing was delivered to it"
     database.execute("insert into reservations (id, cust_id, reference) values ('D', 'C', 4)")
-    await until_true(port, lambda found: found.get(("cdc_bridge_changes_read_total", "second")) == 1)
+    await until_series(port, "second", lambda series: "cdc_bridge_changes_read_total" in series)
+    assert (await figures(port))["cdc_bridge_changes_read_total", "second"] == 1
     await run_command("endpoint", "remove", "second", "--yes", **bridges.settings)
     await bridge.wait_for_log("endpoint removed", endpoint="second")
-    await until_true(port, lambda found: not any("second" in key for key in found))
+    await until_series(port, "second", lambda series: not series)
 
 
-async def until_true(port: int, condition: Callable[[dict[tuple[str, ...], float]], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition(await figures(port)):
-            await asyncio.sleep(0.2)
+async def until_series(port: int, endpoint: str, condition: Callable[[set[str]], bool]) -> None:
+    """Wait for a condition of the names of the metrics that have a series of an endpoint."""
+    series: set[str] = set()
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition(series := {name for name, *labels in await figures(port) if endpoint in labels}):
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        pytest.fail(f"the metrics with a series of {endpoint} are {sorted(series)}")
 
 
 async def test_every_metric_is_named_as_prometheus_wants_it_and_says_what_it_is(bridges: Bridges) -> None:

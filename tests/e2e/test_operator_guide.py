@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cdc_bridge.endpoints.option_input import checked_secret
 from cdc_bridge.guides import Guide, guide_text
 from tests.support.api import API_TOKEN
 from tests.support.bridge import Bridge, Bridges, clean_environment, run_command
@@ -193,3 +195,31 @@ async def run_in_shell(line: str, environment: dict[str, str]) -> None:
     )  # fmt: skip
     output, _ = await process.communicate()
     assert process.returncode == 0, f"{line}\n{output.decode()}"
+
+
+async def output_of(script: str, **more: str) -> str:
+    environment = clean_environment({}) | more
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+async def test_command_for_a_signing_secret_makes_one() -> None:
+    found = re.findall(r"^    (echo .*openssl rand[^>\n]*)", guide_text(Guide.OPERATOR), flags=re.MULTILINE)
+    assert len(found) == 2
+    for line in found:
+        secret = (await output_of(line)).rstrip("\n")
+        assert checked_secret(secret) == secret
+
+
+async def test_alias_has_commands_run_as_the_service(tmp_path: Path) -> None:
+    section = guide_text(Guide.OPERATOR).partition("# Commands on a host with the service\n")[2].partition("\n##")[0]
+    (alias,) = re.findall(r"^    (alias .*)$", section, flags=re.MULTILINE)
+    (program := tmp_path / "cdc-bridge").write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    script = f"shopt -s expand_aliases\n{alias}\ncdc-bridge status --json\n"
+    assert await output_of(script, PATH=f"{tmp_path}:{os.environ['PATH']}") == "systemd exec status --json\n"

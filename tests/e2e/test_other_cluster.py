@@ -44,7 +44,7 @@ async def test_restored_database_calls_nobody_until_it_is_adopted_and_then_loses
     for id_ in ("DELIVERED", "CHANGED-LATER", "WAITING"):
         database.execute(BOOKING, (id_,))
     settled = "select count(*) from cdc_bridge.delivery"
-    await until(lambda: database.value(settled) == 3, "all are in the ledger")
+    await until(lambda: database.value(settled) == 3, "all are in the delivery log")
     assert await bridge.terminate() == 0
     for id_ in ("NEW", "CHANGED-LATER"):
         database.execute(BOOKING + " on conflict (id) do update set adults = 7", (id_,))

@@ -79,10 +79,10 @@ async def test_endpoint_of_the_settings_is_delivered_to_through_the_proxy_or_not
     assert set(attempts[:-1]) == {(None, f"127.0.0.1:{proxy.port}", None)}
     through = f"HTTP/1.1, TLSv1.3, through the proxy {proxy.url}"
     assert attempts[-1] == (200, f"127.0.0.1:{proxy.port}", through)
-    ledger = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
-    ledger += database.value("select string_agg(a::text, ' ') from cdc_bridge.attempt a")
+    delivery_log = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
+    delivery_log += database.value("select string_agg(a::text, ' ') from cdc_bridge.attempt a")
     endpoint = database.value("select string_agg(e::text, ' ') from cdc_bridge.endpoint e")
-    written = "".join(bridge.output) + told + checked + tested + ledger + endpoint
+    written = "".join(bridge.output) + told + checked + tested + delivery_log + endpoint
     assert [secret for secret in (USER, PASSWORD) if secret in written] == []
 
 

@@ -1,4 +1,4 @@
-"""What the daemon writes while it works and fails holds no secret: neither its log nor its ledger."""
+"""What the daemon writes while it works and fails holds no secret: neither its log nor the delivery log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.support.responses import Response
 TOKEN = "an-unmistakable-token"
 
 
-async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver: Receiver, bridges: Bridges) -> None:
+async def test_log_delivery_log_and_check_hold_no_secret(
+    database: Database, receiver: Receiver, bridges: Bridges
+) -> None:
     receiver.script = lambda _: Response(status=200 if receiver.requests else 422)
     settings = {
         "CDC_BRIDGE_ENDPOINT_HEADER": f"authorization: Bearer {TOKEN}",
@@ -38,9 +40,9 @@ async def test_log_ledger_and_check_hold_no_secret(database: Database, receiver:
     await receiver.wait_for_delivered(2)
     assert await bridge.terminate() == 0
     _, checked, errors = await run_command("check", **bridges.settings | settings)
-    ledger = database.value("select coalesce(string_agg(d::text, ' '), '') from cdc_bridge.delivery d")
+    delivery_log = database.value("select coalesce(string_agg(d::text, ' '), '') from cdc_bridge.delivery d")
     endpoint = database.value("select string_agg(e::text, ' ') from cdc_bridge.endpoint e")
-    written = "".join(bridge.output) + checked + errors + ledger + endpoint
+    written = "".join(bridge.output) + checked + errors + delivery_log + endpoint
     assert "422" in written
     password = conninfo_to_dict(bridges.settings["CDC_BRIDGE_DATABASE_URL"])["password"]
     assert password == BRIDGE_PASSWORD
@@ -88,8 +90,8 @@ async def test_guest_s_value_that_the_payload_cannot_cast_is_not_repeated(
     code, output, errors = await run_command("payload", "R", **bridges.settings)
     assert code == 1
     assert 'invalid input syntax for type integer: "Mrs Guest"; SQLSTATE 22P02' in errors  # on the operator's terminal
-    ledger = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
-    assert "Mrs Guest" not in "".join(bridge.output) + output + ledger
+    delivery_log = database.value("select string_agg(d::text, ' ') from cdc_bridge.delivery d")
+    assert "Mrs Guest" not in "".join(bridge.output) + output + delivery_log
 
 
 async def test_secret_of_a_row_that_a_check_refuses_is_not_repeated(database: Database) -> None:

@@ -15,7 +15,7 @@ from tests.support.bridge import Bridges, clean_environment, run_command
 from tests.support.databases import Database
 from tests.support.receiver import Receiver
 from tests.support.responses import Response
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SECONDS, until
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +146,18 @@ async def test_status_is_shown_again_and_again_until_interrupted(bridges: Bridge
         process.send_signal(signal.SIGINT)
         _, errors = await process.communicate()
     assert (process.returncode, errors.decode()) == (130, "")
+
+
+@pytest.mark.parametrize("form", ["", "--json"])
+async def test_status_ends_quietly_when_nobody_reads_it_any_more(bridges: Bridges, form: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", f'"$PYTHON" -m cdc_bridge status --watch --every 0.2 {form} | head -n 1',
+        env=clean_environment(bridges.settings) | {"PYTHON": sys.executable},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        output, errors = await process.communicate()
+    assert (len(output.splitlines()), errors.decode()) == (1, "")
 
 
 async def test_status_where_nothing_is_installed_says_what_to_run(example_database: Database) -> None:

@@ -100,3 +100,15 @@ async def test_long_conditions_wrap_beside_their_label(settings: dict[str, str])
     after = lines[first + 1]
     assert after.startswith(" " * 10)
     assert after.strip().startswith("Room-")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+async def test_results_of_a_check_wrap_beside_their_names(width: int, database: Database) -> None:
+    file = f"/nowhere/{'a-folder-with-a-long-name/' * 4}secrets.key"
+    settings = {"CDC_BRIDGE_DATABASE_URL": database.bridge_url, "CDC_BRIDGE_SECRETS_KEY_FILE": file}
+    lines = await lines_on_terminal(width, "check", **settings)
+    assert [line for line in lines if len(line) > width and "->" not in line] == []
+    first = next(number for number, line in enumerate(lines) if " encryption " in line)
+    assert lines[first + 1].startswith(" " * 19)
+    _, piped, _ = await run_command("check", **settings)
+    assert file in piped

@@ -40,7 +40,7 @@ async def book_and_be_refused(database: Database, receiver: Receiver, bridges: B
     bridge = await bridges.start()
     database.execute(BOOKING)
     line = await bridge.wait_for_log("delivery rejected")
-    await until(lambda: bool(database.execute(WAITING)), "the ledger has it")
+    await until(lambda: bool(database.execute(WAITING)), "the delivery log has it")
     assert await bridge.terminate() == 0
     assert database.execute(WAITING) == [(1, 422, line["reason"])]
 

@@ -27,7 +27,7 @@ async def test_others_are_called_and_it_is_tried_again_by_its_schedule(
     )
     bridge = await bridges.start()
     await receiver.wait_for_delivered(9)
-    await until(lambda: database.execute(STATE), "it is in the ledger")
+    await until(lambda: database.execute(STATE), "it is in the delivery log")
     ((state, failures, error),) = database.execute(STATE)
     assert (state, failures) == ("retrying", 1)
     assert error.startswith("it cannot be loaded: InvalidTextRepresentation, SQLSTATE 22P02")

@@ -15,7 +15,7 @@ BATCH_SIZE = 10
 WINDOW = 3 * BATCH_SIZE
 
 
-async def test_daemon_waits_while_the_ledger_cannot_grow(
+async def test_daemon_waits_while_the_delivery_log_cannot_grow(
     durable_load: Load, durable_database: Database, durable_bridges: Bridges, receiver: Receiver
 ) -> None:
     with no_space_for("cdc_bridge.delivery", durable_database):

@@ -66,7 +66,7 @@ def _is_refused(request: ReceivedRequest) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(chosen(180, 900))
-async def test_log_and_ledger_stay_within_a_bound_beside_transactions_open_for_a_day_and_keep_what_is_not_settled(
+async def test_both_logs_stay_within_a_bound_beside_transactions_open_for_a_day_and_keep_what_is_not_settled(
     vacuumed_database: Database, receiver: Receiver, arrived: list[int], bridges: Bridges, figures: Figures
 ) -> None:
     database = vacuumed_database

@@ -310,7 +310,8 @@ OF_NO_LARGE_TABLE = set(SMALL.split())
 
 def test_no_statement_is_forgotten() -> None:
     asked = {statement.name for statement in [*ASKED, *LOADING]}
-    assert asked | OF_NO_LARGE_TABLE | set(READING_ALL) == set(all_queries())
+    named = asked | OF_NO_LARGE_TABLE | set(READING_ALL)
+    assert named == set(all_queries()), "name it in SMALL, in ASKED with parameters, or in READING_ALL"
     assert not asked & OF_NO_LARGE_TABLE
     large = re.compile(r"cdc_bridge\.(change|delivery|attempt|load_reservation)\b(?!_)")
     for name in OF_NO_LARGE_TABLE - {"missing_rights"}:

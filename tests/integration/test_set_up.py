@@ -7,6 +7,7 @@ import hashlib
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,14 +16,18 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
+LOCKS = ("requirements-demo.lock", "requirements-dev.lock")
 NAMES, OTHER = ("one", "two", "three"), "four"
 NO_HASH = "0" * 64
 
 
 class Make:
-    """Runs the project's Makefile with a Python that only takes note of what it is to do."""
+    """Runs a copy of the project's Makefile, with a Python that only takes note of what it is to do."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in ("Makefile", "pyproject.toml", *LOCKS):
+            shutil.copy(PROJECT / name, folder)
         self._environment = folder / "venv"
         self._asked = folder / "asked"
         self._python = folder / "python"
@@ -36,7 +41,7 @@ class Make:
     def run(self, target: str) -> str:
         ran = subprocess.run(
             ["make", "--no-print-directory", target, f"VENV={self._environment}", f"PYTHON={self._python}"],
-            cwd=PROJECT, env={name: text for name, text in os.environ.items() if not name.startswith("MAKE")},
+            cwd=self._folder, env={name: text for name, text in os.environ.items() if not name.startswith("MAKE")},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         return ran.stdout
@@ -56,10 +61,13 @@ class Make:
         asked = self._asked.read_text().splitlines()
         return [short for line in asked for words, short in known.items() if line.startswith(words)]
 
-    def age(self, *names: str) -> None:
-        """Make what was installed older than the lock files, as a pull does."""
-        for name in names:
-            os.utime(self._environment / name, (0, 0))
+    def touch(self, lock: str) -> None:
+        """Give a lock file another time, as git does when it changes branches."""
+        os.utime(self._folder / lock)
+
+    def lock_more(self, lock: str) -> None:
+        with (self._folder / lock).open("a") as file:
+            file.write("# more\n")
 
 
 @pytest.fixture
@@ -67,29 +75,38 @@ def make(tmp_path: Path) -> Make:
     return Make(tmp_path)
 
 
+FOR_DEMO, FOR_TESTS = ["demo's packages", "editable", "demo"], ["all packages", "editable", "tests"]
+
+
 def test_demo_installs_its_packages_alone_and_tests_the_rest_on_top(make: Make) -> None:
-    assert make.steps("demo") == ["create", "demo's packages", "demo"]
+    assert make.steps("demo") == ["create", *FOR_DEMO]
     assert make.steps("demo") == ["demo"]
-    assert make.steps("test") == ["all packages", "editable", "tests"]
+    assert make.steps("test") == FOR_TESTS
     assert make.steps("test") == ["tests"]
     assert make.steps("demo") == ["demo"]
 
 
 def test_demo_after_the_tests_installs_nothing(make: Make) -> None:
-    assert make.steps("test") == ["create", "all packages", "editable", "tests"]
+    assert make.steps("test") == ["create", *FOR_TESTS]
     assert make.steps("demo") == ["demo"]
 
 
-def test_new_lock_file_begins_anew_with_whatever_comes_first(make: Make) -> None:
-    for first, steps in (
-        ("demo", ["create", "demo's packages", "demo"]),
-        ("test", ["all packages", "editable", "tests"]),
-    ):
-        assert make.steps(first) == steps
-    make.age(".made")
-    assert make.steps("test") == ["create", "all packages", "editable", "tests"]
-    make.age(".made")
-    assert make.steps("demo") == ["create", "demo's packages", "demo"]
+@pytest.mark.parametrize("lock", LOCKS)
+def test_new_lock_file_begins_anew_with_whatever_comes_first(lock: str, make: Make) -> None:
+    make.steps("demo")
+    make.steps("test")
+    make.lock_more(lock)
+    assert make.steps("test") == ["create", *FOR_TESTS]
+    make.lock_more(lock)
+    assert make.steps("demo") == ["create", *FOR_DEMO]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_file_that_is_only_newer_changes_nothing(lock: str, make: Make) -> None:
+    make.steps("test")
+    make.touch(lock)
+    assert make.steps("test") == ["tests"]
+    assert make.steps("demo") == ["demo"]
 
 
 def test_first_line_is_there_before_anything_is_installed(make: Make) -> None:

@@ -28,7 +28,8 @@ class Certificates:
     asks_for_a_certificate: ssl.SSLContext
 
 
-def _server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """Return the context of a server that shows a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     return context
@@ -45,7 +46,7 @@ def issue_all(folder: Path) -> Certificates:
     server = ca.issue_cert("localhost", "127.0.0.1")
     server.cert_chain_pems[0].write_to_path(folder / "server.pem")
     server.private_key_pem.write_to_path(folder / "server-key.pem")
-    asks_for_a_certificate = _server_context(ca.issue_cert("localhost", "127.0.0.1"))
+    asks_for_a_certificate = server_context(ca.issue_cert("localhost", "127.0.0.1"))
     asks_for_a_certificate.verify_mode = ssl.CERT_REQUIRED
     ca.configure_trust(asks_for_a_certificate)
     return Certificates(
@@ -55,11 +56,9 @@ def issue_all(folder: Path) -> Certificates:
         client_key_file=folder / "client-key.pem",
         server_certificate_file=folder / "server.pem",
         server_key_file=folder / "server-key.pem",
-        good=_server_context(server),
-        ends_soon=_server_context(
-            ca.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=9, hours=12))
-        ),
-        expired=_server_context(ca.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))),
-        for_another_host=_server_context(ca.issue_cert("till.example")),
+        good=server_context(server),
+        ends_soon=server_context(ca.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=9, hours=12))),
+        expired=server_context(ca.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))),
+        for_another_host=server_context(ca.issue_cert("till.example")),
         asks_for_a_certificate=asks_for_a_certificate,
     )

@@ -9,6 +9,7 @@ PROJECT = Path(__file__).parents[2]
 README = PROJECT / "README.md"
 DBA_GUIDE = PROJECT / "sql" / "README.md"
 MAP = PROJECT / "cdc_bridge" / "README.md"
+VENDOR_GUIDE = PROJECT / "cdc_bridge" / "vendor" / "guide.md"
 OPERATOR_GUIDE = PROJECT / "cdc_bridge" / "guides" / "operator.md"
 
 

@@ -1,9 +1,10 @@
-"""Writes the generated parts of README, the guides and the map (``make man``): settings, metrics, benchmark, layers."""
+"""Writes the generated parts of README, the guides and the map (``make man``): settings, metrics, fields, layers."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -12,13 +13,26 @@ from cdc_bridge.packaging.settings_example import has_default, is_secret
 from cdc_bridge.runtime.metrics_collector import HealthCollector
 from cdc_bridge.runtime.reload import RELOADABLE
 from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.vendor.contract import form_in_contract, schema
 from tests.bench.publishing import write_published_tables
-from tests.support.generated import MAP, OPERATOR_GUIDE, PROJECT, replace_generated_part
+from tests.support.generated import MAP, OPERATOR_GUIDE, PROJECT, VENDOR_GUIDE, replace_generated_part
 from tests.support.overviews import NO_ENDPOINT
 
 SETTINGS_PART = "settings"
 METRICS_PART = "metrics"
 LAYERS_PART = "layers"
+FIELDS_PART = "fields"
+
+_TYPES = {
+    "text": ("text", ""),
+    "key": ("key", ""),
+    "keyOrNone": ('key or `""`', "if keys are integers"),
+    "flag": ("flag", ""),
+    "instant": ("time", "yes"),
+    "count": ("integer", ""),
+    "amount": ("amount", ""),
+}
+"""By form of the schema: the guide's word for it, and whether it can be null."""
 
 
 def settings_table() -> str:
@@ -57,6 +71,21 @@ def _metrics() -> Iterator[tuple[str, tuple[str, ...], str]]:
             yield family.name + ("_total" if family.type == "counter" else ""), tuple(labels), family.documentation
 
 
+def fields_table() -> str:
+    """Return the table of the fields of a body, in Markdown: the reservation's own, then those of what is nested."""
+    properties = schema()["properties"]
+    rows = [_field(key, value) for key, value in properties.items()]
+    for key, value in properties.items():
+        rows += [_field(f"{key}.{nested}", inner) for nested, inner in value.get("properties", {}).items()]
+    return "\n".join(["| field | type | null | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def _field(name: str, value: dict[str, Any]) -> str:
+    type_, null = ("object", "yes") if "properties" in value else _TYPES[form_in_contract(value)]
+    meaning = f"{value['title']}. {value.get('description', '')}".strip().replace("|", r"\|")
+    return f"| `{name}` | {type_} | {null} | {meaning} |"
+
+
 def layers() -> str:
     """Return the layers of import-linter, highest first, as a block of text."""
     tools = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
@@ -70,6 +99,7 @@ def main() -> None:
     replace_generated_part(MAP, LAYERS_PART, layers())
     replace_generated_part(OPERATOR_GUIDE, SETTINGS_PART, settings_table())
     replace_generated_part(OPERATOR_GUIDE, METRICS_PART, metrics_table())
+    replace_generated_part(VENDOR_GUIDE, FIELDS_PART, fields_table())
     write_published_tables()
 
 

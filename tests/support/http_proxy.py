@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -40,26 +41,27 @@ class ProxyConnection(ScriptedConnection):
 Script = Callable[[ProxyConnection], Awaitable[None]]
 
 
-class ScriptedProxy:
-    """Listens on 127.0.0.1. Each connection follows the next script, and all further ones the last one."""
+class ProxyServer:
+    """Listens on 127.0.0.1, and serves each connection until it is served, breaks, or the server is closed."""
 
-    def __init__(self, *scripts: Script) -> None:
-        self.scripts = list(scripts)
-        self.heads: list[bytes] = []
-        """The CONNECT requests."""
-        self.open = 0
-        """How many connections are open."""
-        self.port = 0
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def serve(self, connection: ProxyConnection) -> None:
+        """Serve one connection."""
+        raise NotImplementedError
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._tasks)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
+        self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,19 +71,35 @@ class ScriptedProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self.open += 1
-        connection = ProxyConnection(reader, writer, lambda _: None)
+        task.add_done_callback(self._tasks.discard)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                self.heads.append(await connection.head())
-                await self.scripts[min(len(self.heads), len(self.scripts)) - 1](connection)
+            await self.serve(ProxyConnection(reader, writer, lambda _: None))
+        except* (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # One of the ends is gone: the other gets no response.
         finally:
-            self.open -= 1
             writer.close()
+
+
+class ScriptedProxy(ProxyServer):
+    """Each connection follows the next script, and all further ones the last one."""
+
+    def __init__(self, *scripts: Script) -> None:
+        super().__init__()
+        self.scripts = list(scripts)
+        self.heads: list[bytes] = []
+        """The CONNECT requests."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def serve(self, connection: ProxyConnection) -> None:
+        self.heads.append(await connection.head())
+        await self.scripts[min(len(self.heads), len(self.scripts)) - 1](connection)
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

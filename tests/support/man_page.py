@@ -17,9 +17,9 @@ import typer
 
 from cdc_bridge import __version__
 from cdc_bridge.cli.app import LazyCommand, app
-from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, described, has_default, is_secret
+from cdc_bridge.packaging.settings_example import described, has_default, is_secret
 from cdc_bridge.settings import PREFIX, Settings
-from cdc_bridge.settings_sources import CONFIG_VARIABLE, DEFAULT_CONFIG
+from cdc_bridge.settings_sources import CONFIG_VARIABLE, CREDENTIALS_FOLDER, DEFAULT_CONFIG
 
 PAGE = Path(__file__).parents[2] / "cdc_bridge" / "packaging" / "cdc-bridge.1"
 

@@ -38,7 +38,8 @@ def signature_vector() -> dict[str, Any]:
     unsigned = {name: value for name, value in signed.items() if name != "webhook-signature"}
     return {
         "about": "Test your signature verification with these requests. Set the clock to 'now', as old requests are "
-        "rejected. 'body' is UTF-8, the same bytes as 'body_base64'.",
+        "rejected. 'body' is UTF-8, the same bytes as 'body_base64'. A case that has a 'body_base64' of its own is "
+        "sent with that body instead. A header that a case lacks is missing.",
         "secret": _secret(_KEY),
         "now": int(_SIGNED_AT.timestamp()),
         "body": body.decode(),

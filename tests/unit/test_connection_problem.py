@@ -14,6 +14,7 @@ AT = 'connection failed: connection to server at "db.example" (192.0.2.1), port 
     ("message", "problem"),
     [
         (f'{AT}FATAL:  Peer authentication failed for user "till"', "it admits role till to the user of this machine"),
+        (f'{AT}FATAL:  Ident authentication failed for user "till"', "pg_hba.conf asks for ident"),
         (f"{AT}FATAL:  the database system is starting up", "it is starting up"),
         (f"{AT}SSL error: certificate verify failed", "its certificate cannot be verified"),
         ('root certificate file "/x/root.crt" does not exist', "its certificate cannot be verified"),

@@ -10,11 +10,10 @@ from pathlib import Path
 from cdc_bridge.audit.actor import Via
 from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.model import DeliveryState
-from cdc_bridge.packaging.service_files import KEYS_FOLDER, UNIT_FILE, unit_text
-from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER
+from cdc_bridge.packaging.service_files import KEYS_FOLDER, unit_text
 from cdc_bridge.pipeline.retry_schedule import SCHEDULE_SECONDS
 from cdc_bridge.settings import PREFIX, Settings
-from cdc_bridge.settings_sources import DEFAULT_CONFIG
+from cdc_bridge.settings_sources import CREDENTIALS_FOLDER, DEFAULT_CONFIG, UNIT_FILE
 from tests.e2e.test_cli import ENDPOINT_COMMANDS
 from tests.support.generated import OPERATOR_GUIDE, PROJECT, README, generated_part
 from tests.support.guide_tables import METRICS_PART, SETTINGS_PART, metrics_table, settings_table
@@ -119,4 +118,4 @@ def test_files_of_the_service_are_named_as_the_unit_has_them() -> None:
     }
     assert f"/run/credentials/{UNIT_FILE.name}/tls_till.pem" in GUIDE
     assert f"LoadCredential=tls:{KEYS_FOLDER}\n" in unit
-    assert f"runuser -u {re.findall(r'^User=(.*)$', unit, re.MULTILINE)[0]} " in GUIDE
+    assert f"as user `{re.findall(r'^User=(.*)$', unit, re.MULTILINE)[0]}`" in GUIDE

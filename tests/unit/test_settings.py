@@ -168,7 +168,7 @@ def test_environment_says_what_the_endpoint_gets(monkeypatch: pytest.MonkeyPatch
         ("only", '["room_name"]', "has to be COLUMN=VALUE"),
         ("payload", "Kitchen", "has to be the name of a payload definition"),
         ("events", "deleted", "'both', 'created' or 'updated'"),
-        ("skip_unchanged", "perhaps", "boolean"),
+        ("skip_unchanged", "perhaps", "true or false"),
     ],
 )
 def test_what_the_endpoint_cannot_get_is_told(
@@ -239,7 +239,7 @@ def test_header_that_would_break_the_request_is_refused(
     (file := tmp_path / "config.toml").write_text(f"endpoint_header = {json.dumps(header)}\n")
     monkeypatch.setenv("CDC_BRIDGE_CONFIG", str(file))
     told = problem(monkeypatch)
-    assert told.startswith("CDC_BRIDGE_ENDPOINT_HEADER ")
+    assert told.startswith(f"endpoint_header in {file} ")
     assert words in told
     assert MARK not in told
 
@@ -270,7 +270,7 @@ def test_bad_secret_is_refused_without_being_shown(secret: str, words: str, monk
     [
         ("http://till.example/x", "begin with https://"),
         ("ftp://till.example/x", "begin with https://"),
-        ("till.example/x", "names no host"),
+        ("till.example/x", "begin with https://"),
         ("https:///x", "names no host"),
         ("https://[::1", "is not a URL"),
         ("https://till.example:99999/x", "is not a URL"),
@@ -412,5 +412,5 @@ def test_url_of_the_dashboard_is_brought_into_one_form(given: str, used: str) ->
      "https://a b", "https://bridge.example\nx", "https://[x]", "javascript:alert(1)"],
 )  # fmt: skip
 def test_url_that_no_link_can_begin_with_is_refused(given: str) -> None:
-    with pytest.raises(SettingsError, match="CDC_BRIDGE_WEB_URL has to be https://"):
+    with pytest.raises(SettingsError, match="--web-url has to be https://"):
         load_settings({"web_url": given})

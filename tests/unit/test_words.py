@@ -64,7 +64,7 @@ REPLACED = {
     r"\bping(s|ed|ing)?\b|\b(send_)?ping_?\b|\bpong\b": "test request",
     _DASHBOARD: "dashboard",
     # English
-    r"\b(is|are|was|were|be|being) told\b": "is notified, is reported",
+    r"\b(is|are|was|were|be|being) told\b": "is notified, is reported, is recognised",
     r"\b(can|cannot|could|not|to) be had\b": "available",
     r"\bcom(e|es|ing) about\b|\bcame about\b": "happen",
     r"\bnot well\b": "problem",

@@ -16,12 +16,18 @@ import orjson
 from cdc_bridge.transport.message import Message, message_id
 from cdc_bridge.transport.signature import sign
 from cdc_bridge.vendor import contract
-from cdc_bridge.vendor.contract import example
+from cdc_bridge.vendor.contract import example, instant
 from cdc_bridge.vendor.test_message import compose_test_request
 
 SOURCE = "/cdc-bridge/conformance"
 NOTES = "Conformance test of cdc-bridge: not a real reservation"
 _EXPIRED = timedelta(minutes=10)  # Standard Webhooks tolerates five minutes.
+
+_SITTINGS = (12, 14, 18, 20)
+"""Hours (UTC) at which visits begin. Each lasts for two."""
+_TABLES = 5
+_PLACED = ("reference", "datetime", "tables", "created", "updated")
+"""Keys that say which reservation it is, and when and where the visit is."""
 
 
 class Signature(StrEnum):
@@ -65,20 +71,26 @@ class RequestFactory:
     """Makes requests for invented reservations.
 
     Sequences grow with time, also from one test run to the next, and are as long as the daemon's: a receiver that takes
-    them for floating-point numbers cannot tell them apart.
+    them for floating-point numbers cannot tell them apart. All visits are in the days to come, and no two at the same
+    table at the same time: a till may reject what it takes for a mistake.
     """
 
-    def __init__(self, schema: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, schema: Mapping[str, Any] | None = None, now: datetime | None = None) -> None:
         """Prepare to make requests.
 
         Args:
             schema: Schema of the bodies; ``None``: the contract's.
+            now: The first visit is on the day after; ``None``: the time.
         """
         self._sequence = time.time_ns()
+        self._began_at = datetime.now(UTC) if now is None else now
+        self._numbers: dict[Any, int] = {}
         self._example = example()
+        self._placed: Collection[str] = _PLACED
         if schema is not None:
             known = contract.schema()["properties"]
             self._example = _shaped(self._example, schema, schema.get("$defs", {}), known)
+            self._placed = [key for key in _PLACED if schema["properties"].get(key) == known[key]]
 
     @property
     def keys(self) -> Collection[str]:
@@ -118,7 +130,23 @@ class RequestFactory:
         )
 
     def _reservation(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return _merged(deepcopy(self._example), {"id": new_id(), "notes": NOTES, **changes}, example())
+        reservation = {"id": new_id(), "notes": NOTES, **changes}
+        number = self._numbers.setdefault(reservation["id"], len(self._numbers))
+        return _merged(deepcopy(self._example), {**self._place(number), **reservation}, example())
+
+    def _place(self, number: int) -> dict[str, Any]:
+        """Return what is different about each reservation, as far as bodies have it."""
+        day, of_day = divmod(number, len(_SITTINGS) * _TABLES)
+        table, sitting = divmod(of_day, len(_SITTINGS))
+        midnight = self._began_at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        values = (
+            int(self._began_at.timestamp()) + number,
+            instant(midnight + timedelta(days=day + 1, hours=_SITTINGS[sitting])),
+            str(table + 1),
+            instant(self._began_at),
+            instant(max(self._began_at, datetime.now(UTC))),
+        )
+        return {key: value for key, value in zip(_PLACED, values, strict=True) if key in self._placed}
 
     @staticmethod
     def test() -> Message:

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import orjson
 
 from cdc_bridge.transport.message import Message
-from cdc_bridge.vendor.conformance.requests import RequestFactory, Signature, new_id
+from cdc_bridge.vendor.conformance.requests import NOTES, RequestFactory, Signature, new_id
 from cdc_bridge.vendor.contract import LARGEST_BODY_BYTES
 
 CONCURRENT_REQUESTS = 50
 
 _MANY_SCRIPTS: dict[str, Any] = {
-    "notes": "Geburtstag 🎂🥂 für Zoë; 生日快乐; عيد ميلاد سعيد; \\ \" ' </script> \t\n% & ?",
+    "notes": f"{NOTES}. Geburtstag 🎂🥂 für Zoë; 生日快乐; عيد ميلاد سعيد; \\ \" ' </script> \t\n% & ?",
     "customer": {"firstname": "Łukasz", "surname": "O'Neill-Åström 🍷"},
 }
 _NUMBERS_TO_KEEP: dict[str, Any] = {
@@ -35,6 +35,16 @@ _WHY_VERIFY = (
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What a till has in the end if it handled the requests: no response proves it, so somebody has to look."""
+
+    request: int | None
+    """Number, from 0, of the request whose content it has; ``None``: no booking."""
+    because: str
+    """What was sent, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """One line of the checklist."""
 
@@ -51,6 +61,7 @@ class Requirement:
     """Skipped if requests are not signed."""
     about: str | None = None
     """Skipped if bodies do not have this key."""
+    stored: Stored | None = None
 
 
 def _duplicate(requests: RequestFactory) -> Sequence[Message]:
@@ -80,27 +91,28 @@ def _update(requests: RequestFactory) -> Sequence[Message]:
 
 
 def _largest_body(requests: RequestFactory) -> Sequence[Message]:
-    without_notes = requests.reservation(notes="")
-    letters = LARGEST_BODY_BYTES - len(without_notes.body)
-    return [requests.reservation(id=without_notes.subject, notes="x" * letters)]
+    short = requests.reservation(notes=f"{NOTES} ")
+    letters = LARGEST_BODY_BYTES - len(short.body)
+    return [requests.reservation(id=short.subject, notes=f"{NOTES} {'x' * letters}")]
 
 
 REQUIREMENTS = (
     Requirement(
         "Accepts a validly signed request",
-        "Everything else depends on this. Check the URL, the certificate, the secret (--secret-file) and your header "
-        "(--header-file).",
+        "Everything else depends on this.",
         lambda requests: [requests.reservation()],
     ),
     Requirement(
         "Accepts an update of a reservation it has",
         "Most requests are updates (ce-type reservation.updated).",
         _update,
+        stored=Stored(1, "created, then updated"),
     ),
     Requirement(
         "Accepts an update of a reservation it does not have",
         "Reservations older than the endpoint arrive as updates. Insert or replace by id, whatever ce-type says.",
         lambda requests: [requests.reservation(updated=True)],
+        stored=Stored(0, "sent as an update alone"),
     ),
     Requirement(
         "Rejects a request signed with another secret",
@@ -108,6 +120,7 @@ REQUIREMENTS = (
         lambda requests: [requests.reservation(signature=Signature.OTHER_KEY)],
         wanted="rejected",
         needs_secret=True,
+        stored=Stored(None, "signed with another secret"),
     ),
     Requirement(
         "Rejects a body that was altered after signing",
@@ -115,6 +128,7 @@ REQUIREMENTS = (
         lambda requests: [requests.reservation(signature=Signature.ALTERED_BODY)],
         wanted="rejected",
         needs_secret=True,
+        stored=Stored(None, "altered after signing"),
     ),
     Requirement(
         "Rejects a request without a signature",
@@ -122,6 +136,7 @@ REQUIREMENTS = (
         lambda requests: [requests.reservation(signature=Signature.MISSING)],
         wanted="rejected",
         needs_secret=True,
+        stored=Stored(None, "sent without a signature"),
     ),
     Requirement(
         "Rejects a request signed ten minutes ago",
@@ -130,6 +145,7 @@ REQUIREMENTS = (
         lambda requests: [requests.reservation(signature=Signature.EXPIRED)],
         wanted="rejected",
         needs_secret=True,
+        stored=Stored(None, "signed ten minutes ago"),
     ),
     Requirement(
         "Accepts two signatures of which the second is valid",
@@ -142,18 +158,21 @@ REQUIREMENTS = (
         "A request is sent again if its response was lost. Drop a webhook-id you have, and respond 2xx: otherwise it "
         "is retried for two days.",
         _duplicate,
+        stored=Stored(0, "sent twice"),
     ),
     Requirement(
         "Responds 2xx to an older change that arrives late",
         "A retry may arrive after a newer change. Drop a ce-sequence lower than the one you have for its ce-subject, "
         "and respond 2xx.",
         _out_of_order,
+        stored=Stored(1, "an older change came late"),
     ),
     Requirement(
         "Accepts newer content under a ce-sequence it has",
         "A retry carries the reservation's current data: ce-sequence is the same, webhook-id is not.",
         _same_sequence,
         about="adults",
+        stored=Stored(1, "newer content, equal ce-sequence"),
     ),
     Requirement(
         "Ignores unknown keys",
@@ -177,6 +196,7 @@ REQUIREMENTS = (
         "The body is UTF-8. Verify and parse its bytes, and store Unicode (MySQL: utf8mb4).",
         lambda requests: [requests.reservation(**_MANY_SCRIPTS)],
         about="notes",
+        stored=Stored(0, "emoji and scripts in its notes"),
     ),
     Requirement(
         "Accepts numbers that JSON.parse and JSON.stringify change",

@@ -7,9 +7,12 @@ too: the final response is judged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
+
+import orjson
 
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.errors import BridgeError
@@ -19,6 +22,7 @@ from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault, Outc
 from cdc_bridge.transport.reach import Unreached, reach
 from cdc_bridge.vendor.conformance.requests import RequestFactory
 from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS, Requirement
+from cdc_bridge.vendor.response_advice import UNSIGNED, advice_on
 
 _REACHED = (400, 422)
 
@@ -35,6 +39,18 @@ class Verdict(StrEnum):
     MET = "met"
     NOT_MET = "not met"
     SKIPPED = "skipped"
+    NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What to look up in the till."""
+
+    reservation_id: str
+    content: Mapping[str, Any] | None
+    """The body that the till has to have in the end; ``None``: no booking."""
+    because: str
+    """What was sent, in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,17 @@ class Result:
     detail: str
     slowest_seconds: float = 0.0
     """Slowest response."""
+    response: str = ""
+    """What the response that failed it began with, as the endpoint wrote it."""
+    advice: str = ""
+    """What to look at, by that response."""
+    booking: Booking | None = None
+    """What the till has to have if it is met."""
+
+    @property
+    def why(self) -> str:
+        """Why it matters, and what to do."""
+        return f"{self.requirement.why} {self.advice}".rstrip()
 
 
 async def run_conformance_test(endpoint: Endpoint, requests: RequestFactory) -> AsyncIterator[Result]:
@@ -62,7 +89,7 @@ async def run_conformance_test(endpoint: Endpoint, requests: RequestFactory) -> 
     try:
         if isinstance(reached := await reach(endpoint), Unreached):
             raise BridgeError(f"nothing was tested: {reached.reason}")
-        sender = HttpTransport(endpoint, may_send=lambda: True)
+        sender = HttpTransport(replace(endpoint, keep_responses=True), may_send=lambda: True)
     except OSError as error:
         raise BridgeError(f"a certificate file cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -71,15 +98,16 @@ async def run_conformance_test(endpoint: Endpoint, requests: RequestFactory) -> 
     try:
         for number, requirement in enumerate(REQUIREMENTS):
             if not accepts:
-                yield Result(requirement, Verdict.SKIPPED, "a valid request was not accepted")
+                yield Result(requirement, Verdict.NOT_TESTED, "a valid request was not accepted")
             elif requirement.needs_secret and endpoint.secret is None:
-                yield Result(requirement, Verdict.SKIPPED, "no secret was given, so requests are not signed")
+                yield Result(requirement, Verdict.SKIPPED, "no --secret-file was given, so requests are not signed")
             elif requirement.about is not None and requirement.about not in requests.keys:
                 yield Result(requirement, Verdict.SKIPPED, f"bodies have no {requirement.about}")
             else:
                 result = await _run(sender, requirement, requests)
                 accepts = number > 0 or result.verdict is Verdict.MET
-                yield result
+                unsigned = "" if accepts or endpoint.secret is not None else UNSIGNED
+                yield replace(result, advice=f"{result.advice} {unsigned}".strip() if number == 0 else "")
     finally:
         await sender.close()
 
@@ -92,12 +120,12 @@ async def _run(sender: HttpTransport, requirement: Requirement, requests: Reques
     for message in messages[:-1]:
         attempts.append(await _send_with_pauses(sender, message))
         if not isinstance(attempts[-1].outcome, Delivered):
-            return _result(
-                requirement, attempts, f"a request before it was not accepted: {_said(attempts[-1].outcome)}"
-            )
+            return _not_met(requirement, attempts, attempts[-1], "a request before it was not accepted: ")
     attempts.append(await _send_with_pauses(sender, messages[-1]))
     outcome = attempts[-1].outcome
-    return _result(requirement, attempts, _said(outcome), met=_is_wanted(requirement, outcome))
+    if not _is_wanted(requirement, outcome):
+        return _not_met(requirement, attempts, attempts[-1])
+    return _result(requirement, attempts, Verdict.MET, _said(outcome), booking=_booking(requirement, messages))
 
 
 async def _run_concurrently(sender: HttpTransport, requirement: Requirement, messages: Sequence[Message]) -> Result:
@@ -110,9 +138,9 @@ async def _run_concurrently(sender: HttpTransport, requirement: Requirement, mes
             break
     failed = [attempt for attempt in attempts if not isinstance(attempt.outcome, Delivered)]
     if failed:
-        return _result(requirement, attempts, f"{len(failed)} were not accepted: {_said(failed[0].outcome)}")
+        return _not_met(requirement, attempts, failed[0], f"{len(failed)} were not accepted: ")
     later = f", {len(deferred)} of them after a pause that it asked for" if deferred else ""
-    return _result(requirement, attempts, f"all were accepted{later}", met=True)
+    return _result(requirement, attempts, Verdict.MET, f"all were accepted{later}")
 
 
 async def _send_with_pauses(sender: HttpTransport, message: Message) -> Attempt:
@@ -154,8 +182,24 @@ def _said(outcome: Outcome) -> str:
     return f"HTTP {outcome.status}" if isinstance(outcome, Delivered) else outcome.reason
 
 
-def _result(requirement: Requirement, attempts: Sequence[Attempt], detail: str, *, met: bool = False) -> Result:
+def _booking(requirement: Requirement, messages: Sequence[Message]) -> Booking | None:
+    if requirement.stored is None:
+        return None
+    number, because = requirement.stored.request, requirement.stored.because
+    content = None if number is None else orjson.loads(messages[number].body)
+    return Booking(str(messages[-1].subject), content, because)
+
+
+def _not_met(requirement: Requirement, attempts: Sequence[Attempt], failed: Attempt, before: str = "") -> Result:
+    detail = before + _said(failed.outcome)
+    response, advice = (failed.response or "").strip(), advice_on(failed.outcome)
+    return _result(requirement, attempts, Verdict.NOT_MET, detail, response=response, advice=advice)
+
+
+def _result(
+    requirement: Requirement, attempts: Sequence[Attempt], verdict: Verdict, detail: str, **more: Any
+) -> Result:
     slowest = max(attempt.duration_seconds for attempt in attempts)
     flaw = next((attempt.flaw for attempt in attempts if attempt.flaw is not None), None)
     told = f"{detail}; malformed response: it has {flaw}" if flaw else detail
-    return Result(requirement, Verdict.MET if met else Verdict.NOT_MET, told, slowest)
+    return Result(requirement, verdict, told, slowest, **more)

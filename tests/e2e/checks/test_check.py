@@ -139,6 +139,8 @@ async def test_check_judges_the_role_that_logs_in(bridges: Bridges, database: Da
     assert f"role {role} may not " in of_reader
     assert "-> Log in as role cdc_bridge.\n" in of_reader
     assert "Run in psql: grant" not in of_reader
+    assert "PostgreSQL rejected the check" not in of_reader
+    assert "repair the schema" not in of_reader
 
 
 async def test_endpoint_that_cannot_be_reached_is_told_and_why(
@@ -155,6 +157,7 @@ async def test_endpoint_that_cannot_be_reached_is_told_and_why(
     verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_CA_FILE=str(certificates.other_ca_file))
     assert verdict == "failed"
     assert "certificate cannot be verified" in detail
+    assert detail.endswith("name that CA's file: endpoint_ca_file in the settings")
     verdict, detail = await reach(CDC_BRIDGE_ENDPOINT_URL="https://169.254.169.254/")
     assert verdict == "failed"
     assert "address not allowed" in detail

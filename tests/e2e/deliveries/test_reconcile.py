@@ -74,7 +74,11 @@ async def test_everything_is_in_sync_after_deliveries(database: Database, bridge
     assert (found["compared"], found["in_sync"]) == (1200, 1200)
     code, output, _ = await run_command("reconcile", **bridges.settings)
     assert code == 0
-    assert output.startswith("default: 1,200 reservations updated since ")
+    assert output.startswith("default: 1,200 reservations whose updated column is ")
+    assert "To compare older ones" not in output
+    _, output, _ = await run_command("reconcile", "--since", "2999-01-01", **bridges.settings)
+    assert output.startswith("default: 0 reservations whose updated column is 2998-12-31 ") or "2999-01-01" in output
+    assert "To compare older ones: cdc-bridge reconcile --since 2000-01-01\n" in output
     assert "in sync         1,200\n" in output
 
 

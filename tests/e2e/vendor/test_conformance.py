@@ -10,15 +10,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from cdc_bridge.vendor.conformance.requests import SOURCE
 from cdc_bridge.vendor.conformance.requirements import CONCURRENT_REQUESTS, REQUIREMENTS
 from tests.support.bridge import SECRET, run_command
 from tests.support.certificates import Certificates
 from tests.support.contract import look_at_request
+from tests.support.hostile import HOSTILE, raw_in
 
 Serve = Callable[..., Awaitable[str]]
 OTHER_SECRET = "whsec_" + "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXI="
@@ -54,6 +57,10 @@ class Till:
     redirects: bool = False
     sends_a_body_behind_204: bool = False
     repeat: int = 204
+    rejection: tuple[int, str] | None = None
+    """Of every request with a valid signature."""
+    bookings: dict[str, Any] = field(default_factory=dict)
+    """What it stores."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
@@ -64,7 +71,7 @@ class Till:
             request.transport.close()
         return response
 
-    async def receive(self, request: web.Request) -> web.Response:  # noqa: C901, PLR0911 - one branch per fault
+    async def receive(self, request: web.Request) -> web.Response:  # noqa: C901, PLR0911, PLR0912 - one branch per fault
         if self.redirects:
             return web.Response(status=308, headers={"location": "https://elsewhere.example/"})
         body = await request.read()
@@ -80,6 +87,9 @@ class Till:
             return web.Response(status=500 if self.fails_on_test_requests else 204)
         if headers["webhook-id"] in self.seen:
             return web.Response(status=self.repeat)
+        if self.rejection is not None:
+            status, text = self.rejection
+            return web.Response(status=status, text=text)
         reservation = json.loads(body)
         if self.known_keys_only and "loyalty_points" in reservation:
             return web.Response(status=400)
@@ -98,8 +108,9 @@ class Till:
         self.seen.add(headers["webhook-id"])
         if headers["ce-sequence"] < have:
             return web.Response(status=self.older)
-        if headers["ce-sequence"] == have:
+        if have == headers["ce-sequence"] and self.equal != 204:
             return web.Response(status=self.equal)
+        self.bookings[reservation["id"]] = reservation
         self.highest[headers["ce-subject"]] = headers["ce-sequence"]
         return web.Response(status=204)
 
@@ -294,7 +305,7 @@ async def test_receiver_that_asks_for_a_client_certificate_is_shown_one(
     url = await serve(Till(), certificates.asks_for_a_certificate)
     code, output, _ = await run_command("conformance", url, *options)
     assert code == 1
-    assert f"1 not met, {len(ALL) - 1} skipped" in output
+    assert f"1 not met, {len(ALL) - 1} not tested" in output
     certificate = ["--client-certificate-file", str(certificates.client_certificate_file)]
     key = ["--client-key-file", str(certificates.client_key_file)]
     code, output, _ = await run_command("conformance", url, *options, *certificate, *key)
@@ -309,7 +320,77 @@ async def test_wrong_secret_is_reported_and_the_rest_is_skipped(
     code, output, _ = await run_command("conformance", url, *options)
     assert code == 1
     assert "✗ Accepts a validly signed request: HTTP 401 Unauthorized" in output
-    assert f"1 not met, {len(ALL) - 1} skipped" in output
+    assert f"1 not met, {len(ALL) - 1} not tested" in output
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (422, "Your endpoint rejects the content"),
+        (400, "Your endpoint rejects the content"),
+        (401, "the same secret and the right time"),
+        (403, "requires a header"),
+        (404, "Check the path of the URL"),
+        (413, "limits the size"),
+        (500, "See the log of your endpoint"),
+    ],
+)
+async def test_first_response_that_is_none_of_2xx_is_shown_with_what_to_look_at(
+    status: int, advice: str, serve: Serve, options: list[str], tmp_path: Path
+) -> None:
+    url = await serve(Till(rejection=(status, f"table 12 unknown {HOSTILE} {'x' * 300}")))
+    report = tmp_path / "report.md"
+    code, output, _ = await run_command("conformance", url, *options, "--report", str(report))
+    assert code == 1
+    cross, responded, why, untested, *_ = output.splitlines()
+    assert cross.startswith(f"✗ {ALL[0]}: HTTP {status} ")
+    assert responded.startswith("    It responded: table 12 unknown ")
+    assert responded.endswith("x…")
+    assert raw_in(output) == set()
+    assert advice in why
+    assert untested == f"- {len(ALL) - 1} requirements were not tested: a valid request was not accepted."
+    assert "Responses only" not in output
+    assert "It responded: `table 12 unknown " in report.read_text()
+    assert f"\n{untested.removeprefix('- ')}\n" in report.read_text()
+    assert len(re.findall(r"^\| [✓✗-] \|", report.read_text(), flags=re.MULTILINE)) == 1
+    assert raw_in(report.read_text()) == set()
+
+
+async def test_first_response_to_an_unsigned_request_says_that_it_was_not_signed(
+    serve: Serve, certificates: Certificates
+) -> None:
+    code, output, _ = await run_command(
+        "conformance", await serve(Till()), "--ca-file", str(certificates.ca_file), "--yes"
+    )
+    assert code == 1
+    assert "The request was not signed: no --secret-file was given." in output
+
+
+async def test_what_the_till_has_to_have_in_the_end_is_listed(serve: Serve, options: list[str], tmp_path: Path) -> None:
+    till, report = Till(), tmp_path / "report.md"
+    url = await serve(till)
+    _, output, _ = await run_command("conformance", url, *options, "--json")
+    for booking in json.loads(output)["look_up"]:
+        assert till.bookings.get(booking["id"]) == booking["content"], booking["because"]
+    _, output, _ = await run_command("conformance", url, *options, "--report", str(report))
+    _, _, listed = output.partition("\nResponses only: ")
+    assert SOURCE in listed
+    rows = re.findall(r"^  ([0-9A-F]{32})  (.*)$", listed, flags=re.MULTILINE)
+    assert [words for _, words in rows] == [
+        "5 adults: created, then updated",
+        "2 adults: sent as an update alone",
+        "no booking: signed with another secret",
+        "no booking: altered after signing",
+        "no booking: sent without a signature",
+        "no booking: signed ten minutes ago",
+        "2 adults: sent twice",
+        "4 adults: an older change came late",
+        "3 adults: newer content, equal ce-sequence",
+        "2 adults: emoji and scripts in its notes",
+    ]
+    assert {id_ for id_, words in rows if words.startswith("no")}.isdisjoint(till.bookings)
+    assert max(map(len, listed.splitlines()[1:])) <= 80
+    assert all(f"* `{id_}`: {words}" in report.read_text() for id_, words in rows)
 
 
 @pytest.mark.parametrize(
@@ -348,6 +429,8 @@ async def test_without_a_secret_what_is_about_signatures_is_skipped(serve: Serve
         (["http://till.example/", "--yes"], "URL has to begin with https://"),
         (["https://till.example/"], "Nothing was sent"),
         (["https://till.example/", "--yes", "--secret-file", "/not/there"], "--secret-file /not/there cannot be read"),
+        (["localhost:8081", "--yes"], "URL has to begin with https:// (http:// is for localhost only)"),
+        (["https://till.example/", "--yes", "--secret-file", "/not/there"], "openssl rand -base64 32"),
         (["https://till.example/", "--yes", "--header", "host: x"], "--header sets host"),
         (["https://till.example/", "--yes", "--ca-file", "/not/there"], "--ca-file names /not/there"),
         (

@@ -21,9 +21,13 @@ from cdc_bridge.guides import Guide, guide_text
 from cdc_bridge.settings import Settings
 from cdc_bridge.transport.outcome import Delivered, Fault, judge
 from cdc_bridge.vendor import contract
+from cdc_bridge.vendor.conformance.requests import NOTES
+from cdc_bridge.vendor.conformance.requests import SOURCE as CONFORMANCE_SOURCE
 from cdc_bridge.vendor.conformance.requirements import REQUIREMENTS
 from cdc_bridge.vendor.contract import EXAMPLES, LARGEST_BODY_BYTES, text_of
 from cdc_bridge.vendor.test_message import TEST_TYPE
+from cdc_bridge.vendor.trigger import SOURCE as TRIGGER_SOURCE
+from tests.e2e.vendor.programs import installed
 from tests.e2e.vendor.sent import SentRequests, schedule_in_words
 
 GUIDE = guide_text(Guide.VENDOR)
@@ -95,6 +99,52 @@ def test_every_block_runs_in_its_order(shell: Any, tmp_path: Path) -> None:
     assert (tmp_path / "vector.json").read_text(encoding="utf-8") == text_of("signature-vector.json")
 
 
+PROGRAMS = {"Node.js": ["node"], "PHP": ["php"], "Java": ["java"], "C#": ["mcs", "mono"]}
+
+
+@pytest.mark.parametrize("receiver", PROGRAMS)
+def test_example_starts_as_the_table_says_and_logs_what_it_books(receiver: str, shell: Any, tmp_path: Path) -> None:
+    for each in PROGRAMS[receiver]:
+        installed(each)
+    commands = re.findall(r"`([^`]+)`", dict(table("receiver"))[receiver])
+    (saving,) = (block for block in BLOCKS if "contract receiver node --save" in block)
+    shell(f"mkdir till\necho whsec_$(openssl rand -base64 32) > till/secret\n{saving}")
+    port, log = free_port(), tmp_path / "log"
+    processes = []
+    for command in commands:
+        if command.startswith("mcs "):
+            shell(command)
+            continue
+        script = command.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                ["sh", "-euc", script], cwd=tmp_path, env=os.environ | {"PORT": str(port)}, stdout=output,
+                stderr=output, start_new_session=True,
+            )  # fmt: skip
+        processes.append(process)
+    try:
+        wait_until_called(port, processes[0])
+        shell(f"cdc-bridge trigger created --to http://localhost:{port}/reservations --secret-file till/secret")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while "Booked reservation " not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def test_table_has_the_examples_that_are_not_run_before() -> None:
+    assert list(dict(table("receiver"))) == list(PROGRAMS)
+    assert len(PROGRAMS) == len(contract.RECEIVERS) - 1
+
+
+def test_what_it_says_of_invented_requests_is_so() -> None:
+    assert f"`{TRIGGER_SOURCE}` and `{CONFORMANCE_SOURCE}`" in dict(table("header"))["`ce-source`"]
+    assert f'their notes begin with "{NOTES}"' in " ".join(GUIDE.split())
+
+
 def test_it_links_to_every_document_of_the_contract() -> None:
     links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", GUIDE) if "://" not in link]
     assert set(links) == {f"documents/{file}" for file in (*EXAMPLES.values(), contract.SCHEMA_FILE, "openapi.json")}
@@ -146,3 +196,10 @@ def test_numbers_are_the_settings_defaults() -> None:
     timeout, connecting = default("endpoint_timeout_seconds"), default("endpoint_connect_timeout_seconds")
     assert f"Respond within **{timeout} seconds** ({connecting} of them for the connection)" in GUIDE
     assert f"to {default('endpoint_max_in_flight')} at most" in GUIDE
+    assert f"the bridge sends at most {default('endpoint_max_in_flight')} unless" in GUIDE
+    assert f"the bridge sends up to {Settings.model_fields['max_body_bytes'].default // 2**20} MiB" in GUIDE
+
+
+def test_version_that_it_promises_is_that_of_the_contract() -> None:
+    major = contract.openapi()["info"]["version"].partition(".")[0]
+    assert re.search(rf"while the version of this contract, .*?, begins with {major}\.\n", GUIDE, flags=re.DOTALL)

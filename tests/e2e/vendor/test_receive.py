@@ -393,6 +393,9 @@ async def test_keys_of_connections_are_written_nowhere(
     [
         (["--slow", "soon"], "not a time such as 5s"),
         (["--secret-file", "/not/there"], "--secret-file /not/there cannot be read"),
+        (["--secret-file", "/not/there"], "openssl rand -base64 32"),
+        (["--secret-file", os.devnull], "openssl rand -base64 32"),
+        (["--secret-file", __file__], "openssl rand -base64 32"),
         (["--fail", "99"], "--fail"),
         (["--forward-to", "localhost:8080"], "is not a URL such as http://"),
         (["--port", "1", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1:1: Can"),

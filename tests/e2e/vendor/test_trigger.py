@@ -145,7 +145,9 @@ async def test_secret_is_read_from_standard_input(receiver: Receiver, certificat
         (["deleted", "--to", "https://till.example/"], "'deleted' is not one of"),
         (["created", "--to", "http://till.example/"], "URL has to begin with https://"),
         (["created", "--to", "https://till.example/", "--ca-file", "/not/there"], "--ca-file names /not/there"),
+        (["created", "--to", "localhost:8081"], "URL has to begin with https:// (http:// is for localhost only)"),
         (["created", "--to", "https://till.example/", "--secret-file", "/not/there"], "cannot be read"),
+        (["created", "--to", "https://till.example/", "--secret-file", "/not/there"], "openssl rand -base64 32"),
         (["created", "--to", "https://till.example/", "--secret-file", __file__], "has to hold one line"),
     ],
 )
@@ -162,4 +164,5 @@ async def test_what_is_no_secret_is_not_repeated(tmp_path: Path) -> None:
     code, output, errors = await run_command(*command)
     assert (code, output) == (2, "")
     assert "--secret-file has to begin with whsec_" in errors
+    assert "openssl rand -base64 32" in errors
     assert "top-secret-word" not in errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -12,46 +11,26 @@ from pathlib import Path
 import pytest
 
 from cdc_bridge import __version__
-from tests.support.release import PROJECT, SUMS, TAG
+from tests.support.clone import Clone
+from tests.support.release import SUMS, TAG
 
 HEADING = f"## {__version__} - 2026-12-01"
 
 
-class Clone:
-    """A clone of the repository, with the files as they are here."""
+def head_changelog(clone: Clone, heading: str, text: str = "- Something new.") -> None:
+    changelog = clone.folder / "CHANGELOG.md"
+    before, _ = changelog.read_text().split("\n## ", maxsplit=1)
+    changelog.write_text(f"{before}\n{heading}\n\n{text}\n\n## 0.0.1 - 2026-01-01\n\n- Something old.\n")
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        files = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-        for name in files.splitlines():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT / name, folder / name)
-        self.git("init", "--quiet")
-        self.git("config", "user.name", "A Tester")
-        self.git("config", "user.email", "tester@example.com")
-        self.commit()
 
-    def git(self, *arguments: str) -> str:
-        ran = subprocess.run(["git", *arguments], cwd=self.folder, capture_output=True, text=True, check=True)
-        return ran.stdout
-
-    def commit(self) -> None:
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", "A commit")
-
-    def head_changelog(self, heading: str, text: str = "- Something new.") -> None:
-        changelog = self.folder / "CHANGELOG.md"
-        before, _ = changelog.read_text().split("\n## ", maxsplit=1)
-        changelog.write_text(f"{before}\n{heading}\n\n{text}\n\n## 0.0.1 - 2026-01-01\n\n- Something old.\n")
-
-    def release(self) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tests.support.release"],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+def release(clone: Clone) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.support.release"],
+        cwd=clone.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -61,9 +40,9 @@ def clone(tmp_path: Path) -> Clone:
 
 
 def test_release_is_tagged_with_its_notes_and_its_artefacts_are_there(clone: Clone) -> None:
-    clone.head_changelog(HEADING, "### Delivery\n\n- Something new.")
+    head_changelog(clone, HEADING, "### Delivery\n\n- Something new.")
     clone.commit()
-    ran = clone.release()
+    ran = release(clone)
     assert (ran.returncode, ran.stderr) == (0, "")
     notes = clone.git("tag", "--list", "--format=%(contents)", TAG)
     assert notes.rstrip() == f"cdc-bridge {__version__}\n\n### Delivery\n\n- Something new."
@@ -77,18 +56,18 @@ def test_release_is_tagged_with_its_notes_and_its_artefacts_are_there(clone: Clo
     assert clone.git("status", "--porcelain") == ""
     assert f"git push origin {TAG}" in ran.stdout
 
-    again = clone.release()
+    again = release(clone)
     assert again.returncode == 1
     assert f"Not released: {TAG} is tagged already" in again.stderr
 
 
-def test_same_commit_is_the_same_bytes(clone: Clone, tmp_path: Path) -> None:
-    clone.head_changelog(HEADING)
+def test_same_commit_is_the_same_bytes(clone: Clone) -> None:
+    head_changelog(clone, HEADING)
     clone.commit()
-    clone.release()
+    release(clone)
     first = (clone.folder / "dist" / SUMS).read_text()
     clone.git("tag", "--delete", TAG)
-    clone.release()
+    release(clone)
     assert (clone.folder / "dist" / SUMS).read_text() == first
 
 
@@ -101,18 +80,18 @@ def test_same_commit_is_the_same_bytes(clone: Clone, tmp_path: Path) -> None:
     ],
 )
 def test_changelog_without_this_version_is_not_released(heading: str, text: str, words: str, clone: Clone) -> None:
-    clone.head_changelog(heading, text)
+    head_changelog(clone, heading, text)
     clone.commit()
     assert_not_released(clone, words)
 
 
 def test_tree_with_changes_is_not_released(clone: Clone) -> None:
-    clone.head_changelog(HEADING)
+    head_changelog(clone, HEADING)
     assert_not_released(clone, "there are changes that are not committed:\n M CHANGELOG.md")
 
 
 def test_artefact_that_lacks_a_file_is_not_released(clone: Clone) -> None:
-    clone.head_changelog(HEADING)
+    head_changelog(clone, HEADING)
     project = clone.folder / "pyproject.toml"
     text = project.read_text()
     lacking, changed = re.subn(r"(targets\.wheel\]\n)", r'\1exclude = ["cdc_bridge/vendor/guide.md"]\n', text)
@@ -122,8 +101,14 @@ def test_artefact_that_lacks_a_file_is_not_released(clone: Clone) -> None:
     assert_not_released(clone, "-py3-none-any.whl has not the cdc_bridge/vendor/guide.md of the repository")
 
 
+def test_generated_files_are_made_anew_before_the_tree_is_looked_at(clone: Clone) -> None:
+    ran = subprocess.run(["make", "--dry-run", "release"], cwd=clone.folder, capture_output=True, text=True, check=True)
+    modules = re.findall(r"-m (tests\.support\.\w+)$", ran.stdout, flags=re.MULTILINE)
+    assert modules == ["tests.support.man_page", "tests.support.guide_tables", "tests.support.release"]
+
+
 def assert_not_released(clone: Clone, words: str) -> None:
-    ran = clone.release()
+    ran = release(clone)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "Not released: " in ran.stderr
     assert words in ran.stderr

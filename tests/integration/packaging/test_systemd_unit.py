@@ -18,16 +18,15 @@ from cdc_bridge.errors import BridgeError, SettingsError, WrongUsage
 from cdc_bridge.packaging import service_files
 from cdc_bridge.packaging.service_files import (
     KEYS_FOLDER,
-    UNIT_FILE,
     Target,
     check_service_can_run,
     this_program,
     unit_text,
     write_service_files,
 )
-from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, has_default, is_secret, settings_example
+from cdc_bridge.packaging.settings_example import has_default, is_secret, settings_example
 from cdc_bridge.settings import Settings
-from cdc_bridge.settings_sources import DEFAULT_CONFIG, load_settings
+from cdc_bridge.settings_sources import CREDENTIALS_FOLDER, DEFAULT_CONFIG, UNIT_FILE, load_settings
 from tests.support.bridge import run_command
 
 PROGRAM = Path(sys.executable).parent / "cdc-bridge"
@@ -188,6 +187,9 @@ def test_installing_again_changes_nothing_but_what_was_opened(tmp_path: Path) ->
     assert below(tmp_path, DEFAULT_CONFIG).read_text() == "batch_size = 7\n"
     assert (credentials / "database_url").read_text() == DATABASE_URL
     assert mode_of(credentials) == 0o700
+    said = written(tmp_path)
+    assert "Left to do" not in said
+    assert said.endswith("Nothing to do. After an upgrade of the package: systemctl restart cdc-bridge")
 
 
 def test_other_unit_is_written_over_only_by_force(tmp_path: Path) -> None:
@@ -219,6 +221,9 @@ def test_program_that_the_service_could_not_start_is_refused(monkeypatch: pytest
     for hidden in ("/root/venv/bin/cdc-bridge", "/home/ann/venv/bin/cdc-bridge", "/tmp/venv/bin/cdc-bridge"):
         with pytest.raises(BridgeError, match=f"{hidden} is hidden from the service"):
             check_service_can_run(Path(hidden))
+    with pytest.raises(BridgeError) as raised:
+        check_service_can_run(Path("/root/.pyenv/versions/3.11.7/bin/python3.11"))
+    assert "rm -r /opt/cdc-bridge; /usr/bin/python3 -m venv /opt/cdc-bridge" in raised.value.remedy
     monkeypatch.setattr(service_files, "_HIDDEN_FROM_SERVICE", ())
     (program := tmp_path / "cdc-bridge").touch()
     tmp_path.chmod(0o700)

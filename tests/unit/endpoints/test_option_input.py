@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from cdc_bridge.endpoints.option_input import (
     checked_options,
     checked_secret,
     header_lines_of,
-    line_of,
+    secret_line_of,
     with_defaults,
 )
 from cdc_bridge.endpoints.options import options_for
 from cdc_bridge.errors import FaultyInput, WrongUsage
+from cdc_bridge.own_files import user_name
 from tests.support.certificates import Certificates
 
 MARK = "an-unmistakable-word"
@@ -52,7 +54,9 @@ def test_what_is_not_given_has_its_default() -> None:
     [
         ({"url": "http://till.example"}, "URL has to begin with https://"),
         ({"url": f"https://u:{MARK}@till.example"}, "into a header of the endpoint"),
-        ({"url": ""}, "URL names no host"),
+        ({"url": ""}, "URL has to begin with https://"),
+        ({"url": "localhost:8081"}, "URL has to begin with https:// (http:// is for localhost only)"),
+        ({"url": "https:///x"}, "URL names no host"),
         ({"url": "https://127.1/"}, "URL names an IPv4 address that is not four numbers"),
         ({"headers": (MARK,)}, '--header has to be "Name: value"'),
         ({"headers": ("host: x",)}, "--header sets host"),
@@ -190,7 +194,15 @@ def test_file_without_headers_is_refused_and_takes_none_away(tmp_path: Path, con
 def test_file_of_a_secret(tmp_path: Path, content: str) -> None:
     file = tmp_path / "secret"
     file.write_text(content)
-    assert checked_secret(line_of(file, "--secret-file")) == SECRET
+    assert checked_secret(secret_line_of(file)) == SECRET
+
+
+def test_secret_is_made_as_it_is_advised(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage) as raised:
+        secret_line_of(tmp_path / "nothing")
+    command = raised.value.remedy.partition("To make one: ")[2]
+    subprocess.run(["sh", "-euc", command], cwd=tmp_path, check=True)
+    assert checked_secret(secret_line_of(tmp_path / "secret")).startswith("whsec_")
 
 
 @pytest.mark.parametrize(
@@ -213,9 +225,10 @@ def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, c
     file = tmp_path / "file"
     file.write_bytes(content)
     with pytest.raises(WrongUsage) as raised:
-        checked_secret(line_of(file, "--secret-file"))
+        checked_secret(secret_line_of(file))
     told = str(raised.value)
     assert told.startswith("--secret-file ")
+    assert 'To make one: echo "whsec_$(openssl rand -base64 32)" > secret' in told
     assert words in told
     assert MARK not in told
     assert b64encode(b"x" * 15).decode() not in told
@@ -223,4 +236,21 @@ def test_file_without_a_secret_is_rejected_without_being_shown(tmp_path: Path, c
 
 def test_file_of_a_secret_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match=r"^--secret-file .* cannot be read: No such file or directory"):
-        line_of(tmp_path / "nothing", "--secret-file")
+        secret_line_of(tmp_path / "nothing")
+
+
+def test_file_that_may_not_be_read_is_to_be_passed_on_standard_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    file = tmp_path / "file"
+    with pytest.raises(WrongUsage) as raised:
+        header_lines_of(file)
+    assert raised.value.problem == f"--header-file {file} cannot be read by user {user_name()}: Permission denied"
+    assert raised.value.remedy == f"Pass it on standard input: --header-file - < {file}"
+    with pytest.raises(WrongUsage) as raised:
+        secret_line_of(file, "secret_file")
+    assert "standard input" not in raised.value.remedy

@@ -20,9 +20,10 @@ from cdc_bridge.endpoints.option import Kind, Option, Setter
 from cdc_bridge.endpoints.options import OPTIONS, Endpoint, endpoint_from, options_for
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId, SkipReason
-from cdc_bridge.packaging.settings_example import CREDENTIALS_FOLDER, settings_example
+from cdc_bridge.packaging.settings_example import settings_example
 from cdc_bridge.runtime.assignment import plan
 from cdc_bridge.settings import PREFIX, Settings
+from cdc_bridge.settings_sources import CREDENTIALS_FOLDER
 from cdc_bridge.web.api.fields import read_fields
 from cdc_bridge.web.api.json_text import json_of
 from cdc_bridge.web.api.routes import OPERATIONS
@@ -109,7 +110,10 @@ def test_files_are_all_that_it_names() -> None:
 def test_setting(option: Option) -> None:
     field = Settings.model_fields[option.setting]
     assert option.variable == f"{PREFIX}{option.setting.upper()}"
-    assert (field.description, field.default) == (option.description, option.default)
+    without_repetition = option.description.removesuffix("; can be given more than once")
+    assert (field.description or "").startswith(without_repetition)
+    assert ("several as a list" in (field.description or "")) is (option.kind is Kind.LINES)
+    assert field.default == option.default
 
 
 @every_option_of_settings

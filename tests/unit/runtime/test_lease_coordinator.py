@@ -579,6 +579,19 @@ async def test_endpoint_that_is_paused_counts_as_one(daemon: Daemon) -> None:
     assert [line["event"] for line in logs] == ["endpoint paused"]
 
 
+async def test_look_again_ends_when_a_look_has_succeeded_and_asks_for_one(daemon: Daemon) -> None:
+    daemon.store.failure = psycopg.OperationalError("the server closed the connection")
+    await daemon.coordinator.look()
+    waiting = asyncio.create_task(daemon.coordinator.look_again())
+    await asyncio.sleep(0)
+    assert daemon.supervisor.changed.is_set()
+    await daemon.coordinator.look()
+    assert not waiting.done()
+    daemon.store.failure = None
+    await daemon.coordinator.look()
+    await waiting
+
+
 async def test_lost_database_is_left_to_running_pipelines_to_log(daemon: Daemon) -> None:
     (pipeline,) = await daemon.lease(listed())
     daemon.store.failure = psycopg.OperationalError("the server closed the connection")

@@ -143,7 +143,13 @@ def test_no_endpoint_is_a_problem_unless_the_database_is_lost() -> None:
     (problem,) = lines(endpoints=[])
     assert problem.startswith("endpoint: there is no endpoint, so nothing is delivered -> ")
     assert lines(endpoints=None, database="does not respond") == [
-        "database: PostgreSQL does not respond -> Check the server."
+        "database: PostgreSQL does not respond -> cdc-bridge check on the daemon's machine says why."
+    ]
+
+
+def test_notifications_that_a_lost_connection_keeps_back_need_no_remedy() -> None:
+    assert lines(polling_because="server closed the connection", reconnecting=True) == [
+        "wake-up: notifications do not arrive yet: the connection was lost -> Nothing to do."
     ]
 
 

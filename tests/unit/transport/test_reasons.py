@@ -15,13 +15,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
 from cdc_bridge.transport.client import HttpTransport
 from cdc_bridge.transport.outcome import Failed
 from cdc_bridge.transport.proxy import DIRECTLY
 from cdc_bridge.transport.reach import Unreached, reach
-from cdc_bridge.transport.reasons import reason_of
+from cdc_bridge.transport.reasons import reason_of, remedy_of
 from tests.support.blocking_receiver import BlockingReceiver
 from tests.support.certificates import Certificates
 from tests.support.scripted_connections import ScriptedConnection
@@ -65,7 +66,7 @@ async def server(how: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[s
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("closes", "the endpoint closed the connection during the TLS handshake"),
+        ("closes", "the endpoint closed the connection during the TLS handshake; this port may not speak HTTPS"),
         ("resets", "the endpoint closed the connection during the TLS handshake"),
         ("plain HTTP", "the endpoint does not speak TLS at this port"),
     ],
@@ -192,3 +193,34 @@ def test_error_of_writing_is_told_by_its_cause() -> None:
     error = aiohttp.ClientOSError(None, "Can not write request body for https://till.example/?secret")
     error.__cause__ = ConnectionAbortedError()
     assert reason_of(error) == "the endpoint reset the connection without a response"
+
+
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("the endpoint's certificate cannot be verified: certificate has expired", "Its owner has to renew"),
+        ("the endpoint's certificate cannot be verified: certificate is not yet valid", "this machine's clock"),
+        (
+            "cannot be verified: Hostname mismatch, certificate is not valid for 'x'.",
+            "correct the URL, or have its owner",
+        ),
+        (
+            "cannot be verified: IP address mismatch, certificate is not valid for '::1'.",
+            "correct the URL, or have its",
+        ),
+        ("cannot connect to till.example:443: connection refused", ""),
+    ],
+)
+def test_reason_says_who_does_what(reason: str, remedy: str) -> None:
+    assert remedy in remedy_of(reason)
+    assert bool(remedy) is bool(remedy_of(reason))
+
+
+def test_ca_of_the_endpoint_in_the_settings_is_named_there_alone() -> None:
+    unknown_issuer = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    unknown_issuer.verify_code, unknown_issuer.verify_message = 20, "unable to get local issuer certificate"
+    key = ConnectionKey("till.example", 443, True, True, None, None, None)
+    error = aiohttp.ClientConnectorCertificateError(key, unknown_issuer)
+    assert "--ca-file FILE" in reason_of(error, DIRECTLY, "till")
+    told = reason_of(error, DIRECTLY, "default")
+    assert told.endswith("name that CA's file: endpoint_ca_file in the settings")

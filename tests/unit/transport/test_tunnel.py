@@ -241,8 +241,8 @@ async def establishes_and_sends_html(connection: ProxyConnection) -> None:
     ("script", "words"),
     [
         (resets, "reset the connection without a response"),
-        (establishes_and_closes, "the endpoint closed the connection during the TLS handshake (through the proxy "),
-        (establishes_and_resets, "the endpoint closed the connection during the TLS handshake (through the proxy "),
+        (establishes_and_closes, "this port may not speak HTTPS (through the proxy "),
+        (establishes_and_resets, "this port may not speak HTTPS (through the proxy "),
         (
             establishes_and_sends_html,
             "the endpoint does not speak TLS at this port (wrong version number) (through the",

@@ -27,12 +27,18 @@ def of_guide(secret: str, headers: dict[str, str], body: bytes) -> bool:
     (block,) = lines.findall(guide_text(Guide.VENDOR))
     names: dict[str, Any] = {}
     exec(dedent(block), names)
-    genuine: bool = names["is_genuine"](secret, headers, body)
+    genuine: bool = names["is_valid"](secret, headers, body)
     return genuine
 
 
 def test_vector_is_made_by_the_code_that_signs_requests() -> None:
     assert written(signature_vector()) == TEXT, "python -m tests.support.signature_vector makes it anew"
+
+
+def test_guide_and_file_say_that_a_case_may_have_a_body_of_its_own() -> None:
+    assert [case["case"] for case in VECTOR["cases"] if "body_base64" in case] != []
+    for text in (VECTOR["about"], " ".join(guide_text(Guide.VENDOR).split())):
+        assert re.search("A case that has a ['`]body_base64['`] of its own is sent with that body instead", text)
 
 
 @pytest.mark.parametrize("case", VECTOR["cases"], ids=lambda case: case["case"])

@@ -61,6 +61,8 @@ def test_each_request_is_a_newer_change_and_its_number_is_too_long_for_a_floatin
         (302, {}, "Failed"),
         (401, {}, "the same secret"),
         (404, {}, "Check the path"),
+        (422, {}, "rejects the content"),
+        (500, {}, "See the log"),
         (410, {}, "until the restaurant resumes"),
         (422, {}, "for two days"),
         (429, {}, "for 1 s growing to 60 s"),

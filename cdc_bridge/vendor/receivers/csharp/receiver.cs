@@ -2,8 +2,9 @@
 //
 // csc -r:System.Runtime.Serialization.dll receiver.cs (.NET Framework 4.6 or newer; mcs of Mono), then start it with
 // WEBHOOK_SECRET=whsec_... in its environment. It listens on http://localhost:8080/reservations, behind a proxy that
-// terminates TLS and sends "localhost" as host, as IIS and nginx do. Run one receiver per restaurant: two restaurants
-// share no sequence. Its journal holds guests' data: keep its folder private (umask 077).
+// terminates TLS and sends "localhost" as host, as IIS and nginx do, and keeps its data in receiver.journal in the
+// current folder; PORT=NUMBER and STORE=FILE change that. The data is guests': keep the folder private (umask 077). Run
+// one receiver per restaurant: two restaurants share no sequence.
 using System;
 using System.Collections.Generic;
 using System.IO;
@@ -34,7 +35,7 @@ static class Receiver
     }
 
     // During a rotation: the old secret, the new one, or both.
-    static readonly string[] Secrets = Environment.GetEnvironmentVariable("WEBHOOK_SECRET")
+    static readonly string[] Secrets = (Environment.GetEnvironmentVariable("WEBHOOK_SECRET") ?? "")
         .Split(new[] { ' ' }, StringSplitOptions.RemoveEmptyEntries);
     const int LargestBodyBytes = 2 * 1024 * 1024;
 
@@ -129,13 +130,14 @@ static class Receiver
         {
             string[] line = Newest[id];
             if (line[2] == "") return; // Done already.
+            string shown = Encoding.UTF8.GetString(Convert.FromBase64String(id));
             try // One line: passed to the till, and done.
             {
                 Keep(id, line[1], "", Book(Json(Convert.FromBase64String(line[2])), line[3]));
+                Console.WriteLine("Booked reservation " + shown);
             }
             catch (Exception error) // A reservation the till cannot take must not block the others.
             {
-                string shown = Encoding.UTF8.GetString(Convert.FromBase64String(id));
                 Console.Error.WriteLine("Retrying reservation " + shown + " in a minute: " + error.Message);
                 Task.Delay(60000).ContinueWith(_ => PassToTill(id));
             }
@@ -166,6 +168,11 @@ static class Receiver
 
     static void Main()
     {
+        if (Secrets.Length == 0 || !Secrets.All(secret => secret.StartsWith("whsec_")))
+        {
+            Console.Error.WriteLine("Set WEBHOOK_SECRET=whsec_..., the signing secret.");
+            Environment.Exit(1);
+        }
         string text = File.Exists(Store) ? File.ReadAllText(Store) : "";
         // A line without its end was cut off by a crash, and not accepted.
         string[] lines = text.Split('\n');
@@ -176,6 +183,7 @@ static class Receiver
         string port = Environment.GetEnvironmentVariable("PORT") ?? "8080";
         listener.Prefixes.Add("http://localhost:" + port + "/reservations/");
         listener.Start();
+        Console.WriteLine("Listening on port " + port);
         for (;;)
         {
             HttpListenerContext context = listener.GetContext();

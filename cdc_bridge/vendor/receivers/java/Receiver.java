@@ -1,8 +1,9 @@
 // Example receiver for cdc-bridge: verifies, stores, responds, and works afterwards. Copy it and fill in book().
 //
 // WEBHOOK_SECRET=whsec_... java Receiver.java (JDK 17 or newer, no packages). It listens on
-// http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS. Run one receiver per restaurant: two
-// restaurants share no sequence. Its journal holds guests' data: start it with umask 077 (systemd: UMask=0077).
+// http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS, and keeps its data in receiver.journal in the
+// current folder; PORT=NUMBER and STORE=FILE change that. The data is guests': start it with umask 077 (systemd:
+// UMask=0077). Run one receiver per restaurant: two restaurants share no sequence.
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.sun.net.httpserver.*;
@@ -35,7 +36,8 @@ public class Receiver {
     }
 
     // During a rotation: the old secret, the new one, or both.
-    static final List<String> SECRETS = new Scanner(System.getenv("WEBHOOK_SECRET")).tokens().toList();
+    static final List<String> SECRETS =
+            new Scanner(System.getenv().getOrDefault("WEBHOOK_SECRET", "")).tokens().toList();
     static final int LARGEST_BODY_BYTES = 2 * 1024 * 1024;
 
     /** Returns the response status. An error here, such as a full disk, becomes a 500, and the request is retried. */
@@ -117,6 +119,7 @@ public class Receiver {
             if (line[2].isEmpty()) return; // Done already.
             try { // One line: passed to the till, and done.
                 keep(id, line[1], "", book(read(decoded(line[2])), line[3]));
+                System.out.println("Booked reservation " + new String(decoded(id), UTF_8));
             } catch (Exception error) { // A reservation the till cannot take must not block the others.
                 System.err.println("Retrying reservation " + new String(decoded(id)) + " in a minute: " + error);
                 till.schedule(() -> passToTill(id), 1, TimeUnit.MINUTES);
@@ -139,7 +142,6 @@ public class Receiver {
     static final Pattern ESCAPE = Pattern.compile("\\\\(?:u(....)|(.))");
 
     static Map<?, ?> read(byte[] body) { return (Map<?, ?>) value(TOKEN.matcher(new String(body, UTF_8))); }
-
     static Object value(Matcher token) {
         if (!token.find()) throw new IllegalArgumentException("not JSON");
         String text = token.group();
@@ -169,6 +171,10 @@ public class Receiver {
     }
 
     public static void main(String[] arguments) throws Exception {
+        if (SECRETS.isEmpty() || !SECRETS.stream().allMatch(secret -> secret.startsWith("whsec_"))) {
+            System.err.println("Set WEBHOOK_SECRET=whsec_..., the signing secret.");
+            System.exit(1);
+        }
         String text = Files.exists(STORE) ? Files.readString(STORE) : "";
         // A line without its end was cut off by a crash, and not accepted.
         for (String line : text.substring(0, text.lastIndexOf('\n') + 1).lines().toList())
@@ -189,5 +195,6 @@ public class Receiver {
             exchange.close();
         });
         server.start();
+        System.out.println("Listening on port " + port);
     }
 }

@@ -1,16 +1,23 @@
 // Example receiver for cdc-bridge: verifies, stores, responds, and works afterwards. Copy it and fill in book().
 //
 // WEBHOOK_SECRET=whsec_... node receiver.mjs (Node 18 or newer, no packages). It listens on
-// http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS; with CERTIFICATE and KEY (PEM files) it
-// serves TLS itself, on all addresses. Run one receiver per restaurant: two restaurants share no sequence.
+// http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS, and keeps its data in receiver.journal in the
+// current folder; PORT=NUMBER and STORE=FILE change that. With CERTIFICATE and KEY (PEM files) it serves TLS itself, on
+// all addresses. Run one receiver per restaurant: two restaurants share no sequence.
 import { createHmac, timingSafeEqual } from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
 import https from "node:https";
 
-const { WEBHOOK_SECRET, PORT = 8080, STORE = "receiver.journal", CERTIFICATE, KEY } = process.env;
-const SECRETS = WEBHOOK_SECRET.match(/\S+/g) ?? []; // During a rotation: the old secret, the new one, or both.
+const { WEBHOOK_SECRET = "", PORT = 8080, STORE = "receiver.journal", CERTIFICATE, KEY } = process.env;
+const SECRETS = WEBHOOK_SECRET.match(/\S+/g) ?? [""]; // During a rotation: the old secret, the new one, or both.
+if (!SECRETS.every((secret) => secret.startsWith("whsec_"))) missing("WEBHOOK_SECRET=whsec_..., the signing secret");
 const LARGEST_BODY_BYTES = 2 * 1024 * 1024;
+
+function missing(setting) {
+  console.error(`Set ${setting}.`);
+  process.exit(1);
+}
 
 function isGenuine(secrets, id, timestamp, signatures, body, now) {
   if (!/^[0-9]{1,12}$/.test(timestamp) || Math.abs(now - timestamp) > 300) return false;
@@ -90,6 +97,7 @@ function passToTill(id) {
   if (!body) return; // Done already.
   try {
     keep(id, webhookId, "", book(JSON.parse(Buffer.from(body, "base64")), before)); // One line: passed, and done.
+    console.log(`Booked reservation ${Buffer.from(id, "base64")}`);
   } catch (error) { // A reservation the till cannot take must not block the others.
     console.error(`Retrying reservation ${Buffer.from(id, "base64")} in a minute:`, error);
     setTimeout(passToTill, 60_000, id);
@@ -112,10 +120,11 @@ compact();
 for (const id of newest.keys()) setImmediate(passToTill, id);
 // Longer than the bridge's 60 s: otherwise a request may meet a connection that is being closed.
 const options = { requestTimeout: 10_000, connectionsCheckingInterval: 5000, keepAliveTimeout: 75_000 };
+if (CERTIFICATE && !KEY) missing("KEY=FILE, the private key of the certificate");
 const tls = CERTIFICATE && { ...options, cert: fs.readFileSync(CERTIFICATE), key: fs.readFileSync(KEY) };
 const server = tls ? https.createServer(tls) : http.createServer(options);
 server.on("request", async (request, response) => {
   response.statusCode = await receive(request).catch((error) => (console.error(error), 500));
   response.end();
 });
-server.listen(PORT, tls ? undefined : "127.0.0.1");
+server.listen(PORT, tls ? undefined : "127.0.0.1", () => console.log(`Listening on port ${PORT}`));

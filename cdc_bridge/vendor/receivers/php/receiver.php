@@ -4,7 +4,8 @@
 // Needs PHP 8.1 or newer with pdo_sqlite, no packages, and two processes with WEBHOOK_SECRET=whsec_... in their
 // environment: php -S 127.0.0.1:8080 receiver.php (once it works, PHP-FPM or Apache) listens on
 // http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS; php receiver.php, a service, passes
-// reservations to the till. Run one receiver per restaurant: two restaurants share no sequence.
+// reservations to the till. They keep their data in receiver.db in the folder above this one, as this one may be on the
+// web; STORE=FILE changes that. Run one receiver per restaurant: two restaurants share no sequence.
 declare(strict_types=1);
 
 const LARGEST_BODY_BYTES = 2 * 1024 * 1024; // post_max_size in php.ini has to be as large: its default is 8M.
@@ -23,13 +24,11 @@ function is_genuine(array $secrets, string $id, string $timestamp, string $signa
 }
 
 // Returns the response status. An error here, such as a full disk, becomes a 500, and the request is retried.
-function receive(PDO $database): int
+function receive(PDO $database, array $secrets): int
 {
     if ($_SERVER['REQUEST_METHOD'] !== 'POST' || $_SERVER['REQUEST_URI'] !== '/reservations') return 404;
     if ((int) $_SERVER['CONTENT_LENGTH'] > LARGEST_BODY_BYTES) return 413;
     $body = file_get_contents('php://input'); // Raw bytes: re-serialised JSON differs.
-    // During a rotation: the old secret, the new one, or both.
-    $secrets = preg_split('/\s+/', getenv('WEBHOOK_SECRET'), -1, PREG_SPLIT_NO_EMPTY);
     $webhook_id = $_SERVER['HTTP_WEBHOOK_ID'] ?? '';
     $timestamp = $_SERVER['HTTP_WEBHOOK_TIMESTAMP'] ?? '';
     $signatures = $_SERVER['HTTP_WEBHOOK_SIGNATURE'] ?? '';
@@ -71,6 +70,7 @@ function work(PDO $database): never
                 $database->prepare('update newest set body = null where id = ? and webhook_id = ?')
                     ->execute([$id, $webhook_id]);
                 $database->exec('commit');
+                error_log("Booked reservation $id");
             } catch (Throwable $error) { // A reservation the till cannot take must not block the others.
                 $database->exec('rollback');
                 error_log("Retrying reservation $id in a minute: $error");
@@ -92,7 +92,7 @@ function book(PDO $database, array $reservation): void
 
 function database(): PDO
 {
-    umask(0077); // The database holds guests' data: keep it private, and outside the folder that is on the web.
+    umask(0077); // The database holds guests' data: keep it private.
     $database = new PDO('sqlite:' . (getenv('STORE') ?: dirname(__DIR__) . '/receiver.db'));
     // A 2xx means "stored": commits have to be on disk (full) before the response.
     $database->exec('pragma journal_mode = wal; pragma synchronous = full;
@@ -104,9 +104,16 @@ create table if not exists booking (id text primary key, starts_at text, adults 
 
 ini_set('display_errors', '0'); // They go to the log, not into responses.
 set_error_handler(fn (int $level, string $message) => throw new ErrorException($message)); // A missing header is one.
+// During a rotation: the old secret, the new one, or both.
+$secrets = preg_split('/\s+/', (string) getenv('WEBHOOK_SECRET'), -1, PREG_SPLIT_NO_EMPTY);
+if (!$secrets || preg_grep('/^whsec_/', $secrets, PREG_GREP_INVERT)) {
+    http_response_code(500);
+    error_log('Set WEBHOOK_SECRET=whsec_..., the signing secret.');
+    exit(1);
+}
 if (PHP_SAPI === 'cli') work(database());
 try {
-    http_response_code(receive(database()));
+    http_response_code(receive(database(), $secrets));
 } catch (Throwable $error) {
     error_log((string) $error);
     http_response_code(500);

@@ -1,8 +1,9 @@
 """Example receiver for cdc-bridge: verifies, stores, responds, and works afterwards. Copy it and fill in book().
 
 pip install -r requirements.txt, then WEBHOOK_SECRET=whsec_... python receiver.py. It listens on
-http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS; with CERTIFICATE and KEY (PEM files) it
-serves TLS itself, on all addresses. Run one receiver per restaurant: two restaurants share no sequence.
+http://127.0.0.1:8080/reservations, behind a proxy that terminates TLS, and keeps its data in receiver.db in the current
+folder; PORT=NUMBER and STORE=FILE change that. With CERTIFICATE and KEY (PEM files) it serves TLS itself, on all
+addresses. Run one receiver per restaurant: two restaurants share no sequence.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import os
 import re
 import sqlite3
 import ssl
+import sys
 import time
 from base64 import b64decode, b64encode
 from typing import Any
@@ -33,7 +35,12 @@ def is_genuine(secrets: list[str], id_: str, timestamp: str, signatures: str, bo
     return False
 
 
-SECRETS = os.environ["WEBHOOK_SECRET"].split()  # During a rotation: the old secret, the new one, or both.
+SECRETS = os.environ.get("WEBHOOK_SECRET", "").split()  # During a rotation: the old secret, the new one, or both.
+if not SECRETS or not all(secret.startswith("whsec_") for secret in SECRETS):
+    sys.exit("Set WEBHOOK_SECRET=whsec_..., the signing secret.")
+CERTIFICATE, KEY, PORT = os.environ.get("CERTIFICATE"), os.environ.get("KEY"), int(os.environ.get("PORT", "8080"))
+if CERTIFICATE and not KEY:
+    sys.exit("Set KEY=FILE, the private key of the certificate.")
 os.umask(0o077)  # The database holds guests' data: keep it private.
 database = sqlite3.connect(os.environ.get("STORE", "receiver.db"))
 # A 2xx means "stored": commits have to be on disk (full) before the response.
@@ -78,6 +85,7 @@ async def work() -> None:
             with database:  # One transaction: passed to the till, and done.
                 book(json.loads(row[2]))
                 database.execute("update newest set body = null where id = ? and webhook_id = ?", row[:2])
+            logging.info("Booked reservation %s", row[0])
         except Exception:  # A reservation the till cannot take must not block the others.
             logging.exception("Retrying reservation %s in a minute", row[0])
             with database:
@@ -101,11 +109,11 @@ async def main() -> None:
     application = web.Application(client_max_size=2 * 1024 * 1024)  # Notes are long, but never that long.
     application.router.add_post("/reservations", receive)
     await (runner := web.AppRunner(application)).setup()
-    certificate, port = os.environ.get("CERTIFICATE"), int(os.environ.get("PORT", "8080"))
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if certificate else None
-    if tls and certificate:
-        tls.load_cert_chain(certificate, os.environ["KEY"])
-    await web.TCPSite(runner, None if tls else "127.0.0.1", port, ssl_context=tls).start()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if CERTIFICATE else None
+    if tls and CERTIFICATE:
+        tls.load_cert_chain(CERTIFICATE, KEY)
+    await web.TCPSite(runner, None if tls else "127.0.0.1", PORT, ssl_context=tls).start()
+    logging.info("Listening on port %s", PORT)
     await work()
 
 
