@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal, Self
 
 import psycopg
@@ -16,12 +18,18 @@ from psycopg.conninfo import conninfo_to_dict
 
 URL_VARIABLE = "CDC_BRIDGE_DATABASE_URL"
 
-Part = Literal["user", "dbname", "host"]
-_DEFAULTS: dict[Part, str] = {"user": "the user of this machine", "dbname": "the role's name", "host": "default"}
+Part = Literal["user", "dbname", "host", "port"]
+_DEFAULTS: dict[Part, str] = {
+    "user": "the user of this machine",
+    "dbname": "the role's name",
+    "host": "default",
+    "port": "default",
+}
 _VARIABLES = {
     "user": "PGUSER",
     "dbname": "PGDATABASE",
     "host": "PGHOST",
+    "port": "PGPORT",
     "password": "PGPASSWORD",
     "sslmode": "PGSSLMODE",
     "sslrootcert": "PGSSLROOTCERT",
@@ -46,7 +54,6 @@ class ConnectionOrigin:
     """Role, database and address of a connection, and what each was read from."""
 
     values: dict[Part, str]
-    port: str
     sources: dict[Part, str]
     settings: dict[str, str]
     """The setting in which each parameter is corrected: where it stands, or where it would."""
@@ -57,11 +64,21 @@ class ConnectionOrigin:
         told = {
             "user": f"role {self.values['user']}",
             "dbname": f"database {self.values['dbname']}",
-            "host": f"{at}{self.values['host']}, port {self.port}",
+            "host": f"{at}{self.values['host']}",
+            "port": f"port {self.values['port']}",
         }
-        if len(set(self.sources.values())) == 1:
-            return f"{', '.join(told.values())} ({self.sources['user']})"
-        return ", ".join(f"{told[part]} ({source})" for part, source in self.sources.items())
+        # Those that one setting says have it once, behind the last of them.
+        return ", ".join(
+            f"{', '.join(told[part] for part, _ in parts)} ({source})"
+            for source, parts in groupby(self.sources.items(), key=itemgetter(1))
+        )
+
+    def url_of(self, role: str) -> str:
+        """Return the URL of the same database for another role, without a password."""
+        host, port, database = self.values["host"], self.values["port"], self.values["dbname"]
+        if not host or host.startswith("/"):
+            return f"postgresql://{role}@/{database}?{f'host={host}&' if host else ''}port={port}"
+        return f"postgresql://{role}@{f'[{host}]' if ':' in host else host}:{port}/{database}"
 
 
 def connection_origin(database_url: str, error: psycopg.Error | None = None) -> ConnectionOrigin:
@@ -99,4 +116,4 @@ def connection_origin(database_url: str, error: psycopg.Error | None = None) -> 
         is_given = part in given or (part == "host" and "hostaddr" in given)
         is_set = is_given or service or os.environ.get(_VARIABLES[part])
         sources[part] = settings[part] if is_set else default
-    return ConnectionOrigin(values, value("port"), sources, settings)
+    return ConnectionOrigin(values, sources, settings)

@@ -114,17 +114,17 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         f"at {_HOST}.*?, port (?P<port>[0-9]+) failed: Connection refused",
         "nothing listens at {host}, port {port}",
-        "Start PostgreSQL, or correct host and port in {host_setting}; listen_addresses has to include that address.",
+        "Start PostgreSQL, or correct {address_setting}; listen_addresses has to include that address.",
     ),
     (
         'on socket "(?P<socket>[^"]*)" failed: (No such file or directory|Connection refused)',
         "no server on this machine listens at {socket}",
-        "Start PostgreSQL, or correct the host, which is that folder, in {host_setting}.",
+        "Start PostgreSQL, or correct {address_setting}: the host is that folder, and the port the last number.",
     ),
     (
         "timeout expired|timed out",
         "it does not respond in time",
-        "Check host and port in {host_setting}, and the firewalls on the way.",
+        "Check {address_setting}, and the firewalls on the way.",
     ),
 )
 
@@ -143,6 +143,11 @@ def connection_problem(message: str, role: str, settings: Mapping[str, str]) -> 
             named.setdefault("host", named.get("name", ""))
             named |= {f"{name}_identifier": _identifier(value) for name, value in named.items()}
             named |= {f"{part}_setting": setting for part, setting in settings.items()}
+            named["address_setting"] = (
+                f"host and port in {settings['host']}"
+                if settings["host"] == settings["port"]
+                else f"the host in {settings['host']} or the port in {settings['port']}"
+            )
             named["role_identifier"] = _identifier(role)
             return ConnectionProblem(problem.format_map(named), remedy.format_map(named))
     return None

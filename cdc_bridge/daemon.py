@@ -11,8 +11,8 @@ import gc
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,6 +25,7 @@ from cdc_bridge.capture.listener import SAFETY_READ_SECONDS, Listener
 from cdc_bridge.checks.preflight import require_ready, require_sessions
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.lease_store import DatabaseLeaseStore
+from cdc_bridge.errors import InstallationError, StatementFailed
 from cdc_bridge.payload.suspects import SuspectReservations
 from cdc_bridge.runtime.definitions import EndpointDefinitions
 from cdc_bridge.runtime.delivering import Environment, SharedDelivering
@@ -41,6 +42,7 @@ from cdc_bridge.runtime.status_line import StatusLine
 from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.runtime.watchdog import Watchdog
+from cdc_bridge.schema.version import is_installed
 from cdc_bridge.tasks import run_together
 from cdc_bridge.transport.exhaustion import descriptor_limit
 from cdc_bridge.transport.places import Places
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 from cdc_bridge.settings_sources import require_usable
 
 _ALLOCATIONS_A_COLLECTION = 10_000
+_EXPLAIN_WITHIN_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +76,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         SettingsError: The endpoint that the settings declare is invalid, the file of keys cannot be used, the dashboard
             would be without protection, the web port is in use, or a pooler shares sessions.
         DatabaseUnavailable: The database does not respond at the start. Later on the daemon waits for it.
-        InstallationError: The SQL side is not what this version needs.
+        InstallationError: The SQL side is not what this version needs, or was uninstalled meanwhile.
         Stuck: There is work and nothing moves.
     """
     require_usable(settings, listen_settings)
@@ -138,8 +141,7 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
             lease_seconds=settings.lease_seconds,
         )
 
-        mapping.changed = coordinator.plan_anew
-        mapping.endpoints = coordinator
+        mapping.changed, mapping.endpoints = coordinator.plan_anew, coordinator
         status_line = StatusLine(database, listener, coordinator, supervisor)
 
         def notify_service_manager() -> None:
@@ -179,18 +181,19 @@ async def run(settings: Settings, load_settings: Callable[[], Settings] | None =
         )  # First of all, so that other daemons see at once that this one ended.
         _log.info("started", version=__version__, descriptors=descriptors, most_requests=places.limit)
         service_manager.ready()
-        await run_together(
-            listener.run(),
-            coordinator.run(stopping),
-            mapping.run(),
-            RelatedChanges(database, listener).run(),
-            watchdog.run(),
-            *([status_line.run()] if service_manager else []),
-            ScheduledReconcile(database, supervisor, current).run(),
-            Pruner(database, current).run(),
-            Alerter(database, health, channels, current, source.removeprefix("/cdc-bridge/")).run(),
-            reload.run(reload_asked),
-        )
+        async with _uninstallation_named(database):
+            await run_together(
+                listener.run(),
+                coordinator.run(stopping),
+                mapping.run(),
+                RelatedChanges(database, listener).run(),
+                watchdog.run(),
+                *([status_line.run()] if service_manager else []),
+                ScheduledReconcile(database, supervisor, current).run(),
+                Pruner(database, current).run(),
+                Alerter(database, health, channels, current, source.removeprefix("/cdc-bridge/")).run(),
+                reload.run(reload_asked),
+            )
         _log.info("stopped")
     return 0
 
@@ -222,6 +225,24 @@ def _stop_on_signals(service_manager: ServiceManager) -> asyncio.Event:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop)
     return stopping
+
+
+@asynccontextmanager
+async def _uninstallation_named(database: Database) -> AsyncIterator[None]:
+    """Say so if a statement failed because somebody has uninstalled the SQL side."""
+    try:
+        yield
+    except StatementFailed as error:
+        with suppress(TimeoutError, StatementFailed):
+            async with asyncio.timeout(_EXPLAIN_WITHIN_SECONDS):
+                name = await database.patiently(_uninstalled_from)
+                if name is not None:
+                    raise InstallationError(f"cdc-bridge was uninstalled from {name}") from error
+        raise
+
+
+async def _uninstalled_from(connection: AsyncConnection[TupleRow]) -> str | None:
+    return None if await is_installed(connection) else connection.info.dbname
 
 
 async def _database_name(connection: AsyncConnection[TupleRow]) -> str:

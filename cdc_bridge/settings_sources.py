@@ -29,7 +29,7 @@ from pydantic_settings import (
     SecretsSettingsSource,
 )
 
-from cdc_bridge.connection_origin import DatabaseUrl
+from cdc_bridge.connection_origin import URL_VARIABLE, DatabaseUrl, connection_origin
 from cdc_bridge.did_you_mean import did_you_mean
 from cdc_bridge.errors import SettingsError
 from cdc_bridge.model import without_secrets
@@ -344,7 +344,8 @@ def _in_words(fault: Any, names: Mapping[str, str]) -> str:
     setting, message = str(fault["loc"][0]), str(fault["msg"]).removeprefix("Value error, ")
     name, needed = names[setting], message.removeprefix("Input should be ")
     if fault["type"] == "missing":
-        return f"{name} is not set: {Settings.model_fields[setting].description}"
+        told = f"{name} is not set: {Settings.model_fields[setting].description}"
+        return told + _instead_of_psql_s() if setting == "database_url" else told
     if needed == message:
         return f"{name} {message.removeprefix('Input ')}"
     has_to = f"has to be {_WORDS.get(needed, needed)}"
@@ -354,3 +355,11 @@ def _in_words(fault: Any, names: Mapping[str, str]) -> str:
 def _shown(value: object) -> str:
     text = json.dumps(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
+
+
+def _instead_of_psql_s() -> str:
+    """Return what to set, where the variables of psql say which database it is; empty: they do not."""
+    if not any(os.environ.get(variable) for variable in ("PGDATABASE", "PGSERVICE")):
+        return ""
+    url = connection_origin("application_name=cdc-bridge").url_of("cdc_bridge:PASSWORD")
+    return f". PG variables are not used here. For example: {URL_VARIABLE}='{url}'"

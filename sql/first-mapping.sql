@@ -1,6 +1,7 @@
 -- The shipped mapping, unless another one is installed. Part of the text that "cdc-bridge install --print" prints; in psql,
 -- install.sql has a condition instead.
 
+\ir example-tables.sql
 do $first$
 begin
   if not exists (select from cdc_bridge.payload_definition where name = 'reservation')

@@ -1,15 +1,15 @@
 -- Installs cdc-bridge in the current database, or repairs what is missing, in one transaction.
 --
---   psql -f sql/install.sql            (from a copy of the sql folder)
---   cdc-bridge install --print | psql  (the same text in one piece)
---   cdc-bridge install                 (runs that text, without psql's own commands)
+--   psql -v mapping=my-mapping.sql -f sql/install.sql           (from a copy of the sql folder)
+--   cdc-bridge install --mapping my-mapping.sql --print | psql  (the same text in one piece)
+--   cdc-bridge install --mapping my-mapping.sql                 (runs that text, without psql's own commands)
 --
 -- Run it as a superuser, or as a role with CREATEROLE that owns the database and the reservations table. Safe to repeat:
 -- a second run changes nothing. An older version has to be migrated first, by the files in migrations; this says which.
 -- psql prints a summary, stops at the first error, and changes nothing then.
 --
--- Only the mapping, mapping.sql, names e-Res's own tables. An installed mapping stays, unless another is named:
---   psql -v mapping=my-mapping.sql -f sql/install.sql
+-- Only the mapping names e-Res's own tables. Without one an installed mapping stays; if there is none, it is mapping.sql, which
+-- is for the tables of example/schema.sql.
 --
 -- Locks: SHARE ROW EXCLUSIVE on the reservations table from the creation of its triggers until commit (writers wait,
 -- readers do not), and only if a trigger is missing or different. lock_timeout bounds the wait, because later writers queue
@@ -32,7 +32,13 @@ set local cdc_bridge.schema_version = 1;
 \ir preconditions.sql
 \ir roles.sql
 
-create schema if not exists cdc_bridge authorization cdc_bridge_owner;
+do $schema$  -- "if not exists" would need the right to create one also where it is there
+begin
+  if pg_catalog.to_regnamespace('cdc_bridge') is null then
+    create schema cdc_bridge authorization cdc_bridge_owner;
+  end if;
+end
+$schema$;
 comment on schema cdc_bridge is 'cdc-bridge: change capture of e-Res reservations, and the log of their deliveries';
 
 -- The owner creates everything, so that ALTER DEFAULT PRIVILEGES of the installing role grants nobody a right.
@@ -75,15 +81,25 @@ set local role cdc_bridge_owner;
 \ir functions/prune.sql
 \ir functions/erase.sql
 \ir functions/problem_of_capture.sql
+\ir functions/faults_of_capture.sql
+\ir functions/mapping_notes.sql
 \ir views/endpoint_status.sql
 \ir views/unsettled_delivery.sql
 \ir views/endpoint_secret.sql
+\ir functions/losses_of_uninstall.sql
 \ir grants.sql
 
--- The functions in use are brought up to date; capture stays switched off where it is.
+-- The functions in use are brought up to date; capture stays switched off where it is. The summary compares the payloads with
+-- those that there were.
 do $functions$
 begin
   perform set_config('role', current_setting('cdc_bridge.role_before'), true);
+  perform set_config('cdc_bridge.payloads_before', coalesce(
+    (
+      select jsonb_object_agg(d.name, jsonb_build_object('query', d.query, 'columns', d.columns))::text
+      from cdc_bridge.payload_definition d
+    ), ''
+  ), true);
   perform cdc_bridge.define_loader(d.name) from cdc_bridge.payload_definition d;
   perform cdc_bridge.define_capture(substr(p.proname, length('capture_by_') + 1)::name, true)
   from pg_catalog.pg_proc p
@@ -103,10 +119,12 @@ $functions$;
   select not exists (select from cdc_bridge.payload_definition where name = 'reservation')
     and not exists (select from pg_trigger where tgname in ('cdc_bridge_insert', 'cdc_bridge_update')) as without_mapping \gset
   \if :without_mapping
+    \ir example-tables.sql
     \ir mapping.sql
   \endif
 \endif
 
+\ir repair.sql
 \ir summary.sql
 commit;
 

@@ -1,4 +1,4 @@
--- The mapping: the one file that names e-Res's own tables. Edit it where your columns or tables differ.
+-- The mapping: the one file that names e-Res's own tables. If yours are not those of example/schema.sql, edit a copy of it.
 --
 -- define_payload says what becomes the body of a request: a SELECT with one row per reservation; its columns, in order, are
 -- the JSON's keys, and a dot nests. It is kept as text, so e-Res can alter what it reads. The daemon knows nothing else of

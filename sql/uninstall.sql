@@ -5,8 +5,9 @@
 --   cdc-bridge uninstall --print | psql -v ON_ERROR_STOP=1
 --   cdc-bridge uninstall
 --
--- Stop the daemon first. Safe to repeat. Fails, and changes nothing, if it would drop what is not cdc-bridge's: an object
--- elsewhere that depends on the schema, or that belongs to one of the roles.
+-- Stop the daemon first. Warns of a daemon that runs, and of changes that are not delivered. Safe to repeat. Fails, and
+-- changes nothing, if it would drop what is not cdc-bridge's: an object elsewhere that depends on the schema, or that belongs
+-- to one of the roles.
 -- Locks: ACCESS EXCLUSIVE on the reservations table, from dropping its triggers until commit.
 
 begin;
@@ -15,13 +16,21 @@ set local lock_timeout = '200ms';
 set local statement_timeout = '60s';
 set local client_min_messages = warning;
 
+\ir uninstall-preconditions.sql
 do $others$
 declare
   ours constant oid := pg_catalog.to_regnamespace('cdc_bridge');
   others text;
   statements text;
+  loss text;
 begin
   perform pg_catalog.pg_advisory_xact_lock(52683, 0);
+
+  if pg_catalog.to_regprocedure('cdc_bridge.losses_of_uninstall()') is not null then
+    for loss in execute 'select cdc_bridge.losses_of_uninstall()' loop
+      raise warning '%', loss;
+    end loop;
+  end if;
 
   -- Objects elsewhere that DROP SCHEMA ... CASCADE would silently drop: views, functions, columns, defaults, foreign keys,
   -- publications of our tables.
@@ -107,6 +116,14 @@ do $detach$
 declare
   attached record;
 begin
+  -- From PostgreSQL 16, who created a role may grant it, and need not have its rights.
+  if exists (
+    select from pg_catalog.pg_namespace n
+    where n.nspname = 'cdc_bridge' and not pg_catalog.pg_has_role(current_user, n.nspowner, 'usage')
+  ) then
+    execute pg_catalog.format('grant cdc_bridge_owner to %I', current_user);
+  end if;
+
   for attached in
     select t.tgrelid::regclass as name, t.tgname
     from pg_catalog.pg_trigger t
@@ -114,12 +131,24 @@ begin
     where p.pronamespace = pg_catalog.to_regnamespace('cdc_bridge') and pg_catalog.starts_with(t.tgname, 'cdc_bridge_')
     order by t.tgrelid, t.tgname
   loop
-    execute pg_catalog.format('drop trigger %I on %s', attached.tgname, attached.name);
+    begin
+      execute pg_catalog.format('drop trigger %I on %s', attached.tgname, attached.name);
+    exception when lock_not_available then
+      raise exception 'table % is locked by another session', attached.name
+        using errcode = 'lock_not_available', hint = 'Run it again. Who blocks: psql -f sql/ops/blocked-by.sql';
+    end;
   end loop;
 end
 $detach$;
 
-drop schema if exists cdc_bridge cascade;
+do $schema$
+begin
+  drop schema if exists cdc_bridge cascade;
+exception when lock_not_available then
+  raise exception 'a table of the schema cdc_bridge is locked by another session'
+    using errcode = 'lock_not_available', hint = 'Stop the daemon, and run it again. Who blocks: psql -f sql/ops/blocked-by.sql';
+end
+$schema$;
 
 do $roles$
 declare

@@ -161,38 +161,3 @@ left join pg_stat_activity a on a.pid = l.pid
 left join pg_prepared_xacts p on p.transaction = l.transactionid
 where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
   and l.transactionid = mod(pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 4294967296)::text::xid
-
--- name: capture_triggers
--- The capture triggers: table, whether the trigger is enabled, whether capture is, the key column, and the statement that
--- attaches capture anew: by that column, else by what it was renamed to, else by the primary key.
-select
-  t.tgrelid::regclass::text as "table",
-  coalesce(pg_partition_root(t.tgrelid), t.tgrelid)::regclass::text as whole_table,
-  t.tgname::text as name,
-  t.tgenabled in ('O', 'A') as fires,
-  position('Capture is disabled' in p.prosrc) = 0 as captures,
-  substr(p.proname, length('capture_by_') + 1)::text as key,
-  exists (
-    select
-    from pg_attribute a
-    where a.attrelid = t.tgrelid and a.attname = substr(p.proname, length('capture_by_') + 1) and not a.attisdropped
-  ) as has_key,
-  format(
-    'select cdc_bridge.attach(%%L, %%L);', coalesce(pg_partition_root(t.tgrelid), t.tgrelid)::regclass,
-    (
-      select a.attname
-      from pg_attribute a
-      left join pg_index i on i.indrelid = a.attrelid and i.indisprimary and a.attnum = i.indkey[0]
-      where a.attrelid = t.tgrelid and a.attnum > 0 and not a.attisdropped
-      order by
-        a.attname = substr(p.proname, length('capture_by_') + 1) desc,
-        a.attnum || '\000' = encode(t.tgargs, 'escape') desc,
-        i.indrelid is not null desc
-      limit 1
-    )
-  ) as attach
-from pg_trigger t
-join pg_proc p on p.oid = t.tgfoid
-join pg_namespace n on n.oid = p.pronamespace
-where n.nspname = 'cdc_bridge' and not t.tgisinternal and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
-order by 1, 2

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, failed_by, listed, ok, warning
+from cdc_bridge.checks.verdict import Check, Connection, Verdict, failed, failed_by, listed, ok, record, warning
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
 from cdc_bridge.endpoints.secrets_cipher import SecretsCipher
 from cdc_bridge.endpoints.status import RESTORED_ELSEWHERE, EndpointStatus
@@ -51,11 +51,21 @@ def check_declared_endpoint(settings: Settings) -> Check:
     return ok(name, told)
 
 
-async def check_endpoints(connection: Connection, settings: Settings) -> Check:
-    """There is an endpoint, and the definition of each one can be used."""
+async def check_endpoints(connection: Connection, settings: Settings, earlier: Collection[Check] = ()) -> Check:
+    """There is an endpoint, and the definition of each one can be used.
+
+    Args:
+        connection: To the database.
+        settings: Those of this command.
+        earlier: What other checks have found: what makes an endpoint invalid may have its remedy there.
+    """
     found = await survey(connection, settings.max_lag_seconds)
+    (no_capture,) = await record(connection, "problem_of_capture")
+    causes = {check.detail: check.name for check in earlier if check.verdict is Verdict.FAILED}
+    if no_capture is not None:
+        causes[no_capture] = "capture"
     for endpoint in found.in_trouble:
-        if stopped := _stopped_or_invalid(endpoint, found):
+        if stopped := _stopped_or_invalid(endpoint, found, causes):
             return stopped
     rows = await list_endpoints(connection)
     if unusable := await _unusable_here(connection, rows, settings):
@@ -70,7 +80,7 @@ async def check_endpoints(connection: Connection, settings: Settings) -> Check:
     return failed(_NAME, NO_ENDPOINT, NO_ENDPOINT_REMEDY)
 
 
-def _stopped_or_invalid(endpoint: EndpointOverview, found: EndpointSurvey) -> Check | None:
+def _stopped_or_invalid(endpoint: EndpointOverview, found: EndpointSurvey, causes: Mapping[str, str]) -> Check | None:
     """Return a failed check if the endpoint gets nothing though no operator paused it."""
     name, told = endpoint.name, f"{endpoint.name} is {endpoint.status}: {endpoint.reason}"
     if (more := found.by_status.get(endpoint.status, 0) - 1) > 0:
@@ -78,8 +88,10 @@ def _stopped_or_invalid(endpoint: EndpointOverview, found: EndpointSurvey) -> Ch
     if endpoint.status is EndpointStatus.DISABLED:
         return failed(_NAME, told, how_to_resume(name))
     if endpoint.status is EndpointStatus.INVALID:
-        restored = endpoint.reason == RESTORED_ELSEWHERE
-        return failed(_NAME, told, "As a DBA: select cdc_bridge.adopt();" if restored else _how_to_change(name))
+        if endpoint.reason == RESTORED_ELSEWHERE:
+            return failed(_NAME, told, "As a DBA: select cdc_bridge.adopt();")
+        cause = next((check for detail, check in causes.items() if endpoint.reason and endpoint.reason in detail), None)
+        return failed(_NAME, told, _how_to_change(name) if cause is None else f"See {cause} above.")
     return None
 
 

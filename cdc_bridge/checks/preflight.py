@@ -92,13 +92,18 @@ async def run_checks(settings: Settings) -> AsyncIterator[Check]:
         else:
             yield await checked("rights", check_rights(connection))
             yield await checked("roles", check_roles(connection))
-            yield await checked("mapping", _check_mapping(connection, settings))
-            yield await checked("capture", check_capture(connection))
-            yield await checked("encryption", check_encryption(connection, settings))
-            yield await checked("endpoints", check_endpoints(connection, settings))
+            causes: list[Check] = []
+            for name, check in (
+                ("mapping", _check_mapping(connection, settings)),
+                ("capture", check_capture(connection)),
+                ("encryption", check_encryption(connection, settings)),
+            ):
+                causes.append(await checked(name, check))
+                yield causes[-1]
+            yield await checked("endpoints", check_endpoints(connection, settings, causes))
             with suppress(psycopg.Error):  # The check before has reported it.
-                for check in await check_reachability(connection, settings):
-                    yield check
+                for reached in await check_reachability(connection, settings):
+                    yield reached
         yield await check_wake_up(connection, settings)
 
 

@@ -149,6 +149,31 @@ from (
 ) as needed (what, remedy, granted)
 where not needed.granted
 
+-- name: faults_of_capture
+-- What keeps changes from being captured, the statements that mend it, and whether changes are lost; each table once.
+select f.problem, f.remedy, f.loses from cdc_bridge.faults_of_capture() as f
+
+-- name: captured_tables
+-- The tables that have capture.
+select distinct t.tgrelid::regclass::text
+from pg_trigger t
+join pg_proc p on p.oid = t.tgfoid
+where p.pronamespace = to_regnamespace('cdc_bridge') and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
+order by 1
+
+-- name: problem_of_capture
+-- The reason that the status of endpoints has, if changes are not captured.
+select cdc_bridge.problem_of_capture()
+
+-- name: may_do_more
+-- Why a role can do more than the daemon's has to; null: it cannot.
+select case
+  when r.rolsuper then 'is a superuser'
+  when pg_has_role(r.oid, to_regrole('cdc_bridge_owner'), 'member') then 'is a member of cdc_bridge_owner'
+end
+from pg_roles r
+where r.rolname = current_user
+
 -- name: partitions_without_capture
 -- Partitions and children without capture of tables with capture; each with the statement that attaches all of its family.
 with recursive captured as (
@@ -176,87 +201,6 @@ select format('%%I.%%I', n.nspname, c.relname)
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where format('%%I.%%I', n.nspname, c.relname) = any (%(names)s::text[]) and c.relkind = 'v'
-order by 1
-
--- name: lost_tables
--- Tables that capture was attached to and that have no trigger under that name now: dropped, renamed or replaced. Each with
--- the statement that attaches capture to the table that has the name now, or to the same one under its new name.
-select
-  format('%%I.%%I', t.schema_name, t.table_name),
-  c.oid is not null,
-  format(
-    'select cdc_bridge.attach(%%L, %%L);',
-    coalesce(coalesce(c.oid, renamed.oid)::regclass::text, format('%%I.%%I', t.schema_name, t.table_name)),
-    coalesce(
-      (
-        select a.attname
-        from pg_attribute a
-        left join pg_index i on i.indrelid = a.attrelid and i.indisprimary and a.attnum = i.indkey[0]
-        where a.attrelid = coalesce(c.oid, renamed.oid) and not a.attisdropped and (a.attname = t.key or i.indrelid is not null)
-        order by a.attname = t.key desc
-        limit 1
-      ),
-      t.key
-    )
-  )
-from cdc_bridge.captured_table t
-left join pg_namespace n on n.nspname = t.schema_name
-left join pg_class c on c.relnamespace = n.oid and c.relname = t.table_name
-left join pg_class renamed on renamed.oid = t.table_oid and renamed.relkind in ('r', 'p')
-where not exists (
-  select
-  from pg_trigger g
-  join pg_proc p on p.oid = g.tgfoid
-  where g.tgrelid = c.oid and g.tgname in ('cdc_bridge_insert', 'cdc_bridge_update') and p.pronamespace = to_regnamespace('cdc_bridge')
-)
-order by 1
-
--- name: attachable
--- The statements that attach capture to a table that the payload of reservations reads. Names are compared as texts:
--- to_regclass() needs a right on the schema, which the daemon's role has not.
-select distinct format('select cdc_bridge.attach(%%L, %%L);', i.indrelid::regclass, a.attname)
-from cdc_bridge.payload_definition d
-cross join unnest(d.reads) as read
-join pg_namespace n on starts_with(read, quote_ident(n.nspname) || '.')
-join pg_class c on c.relnamespace = n.oid and format('%%I.%%I', n.nspname, c.relname) = read
-join pg_index i on i.indrelid = c.oid and i.indisprimary
-join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-where d.name = 'reservation'
-order by 1
-
--- name: lost_related
--- Tables of attach_related that have not all of their triggers under their name now, or disabled ones; each with the
--- statements that capture them again.
-select
-  format('%%I.%%I', r.schema_name, r.table_name),
-  concat(
-    (
-      select string_agg(format('alter table %%s enable trigger %%I; ', g.tgrelid::regclass, g.tgname), '' order by g.tgname)
-      from pg_trigger g
-      join pg_proc p on p.oid = g.tgfoid
-      where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('cdc_bridge') and p.proname = 'capture_related_' || r.related_id
-        and g.tgenabled not in ('O', 'A')
-    ),
-    format(
-      'select cdc_bridge.attach_related(%%s);',
-      concat_ws(
-        ', ', quote_literal(format('%%I.%%I', r.schema_name, r.table_name)), 'reservation_key => ' || quote_literal(r.reservation_key),
-        'key => ' || quote_literal(r.key), 'via => ' || quote_literal(r.via), 'condition => ' || quote_literal(r.condition),
-        'reservations => ' || quote_literal(r.reservations)
-      )
-    )
-  )
-from cdc_bridge.related_table r
-left join pg_namespace n on n.nspname = r.schema_name
-left join pg_class c on c.relnamespace = n.oid and c.relname = r.table_name
-where r.detached_at is null
-  and (
-    select count(*)
-    from pg_trigger g
-    join pg_proc p on p.oid = g.tgfoid
-    where g.tgrelid = c.oid and p.pronamespace = to_regnamespace('cdc_bridge') and p.proname = 'capture_related_' || r.related_id
-      and g.tgenabled in ('O', 'A')
-  ) < case when r.via is null then 3 else 1 end
 order by 1
 
 -- name: related_waiting

@@ -12,6 +12,7 @@ from cdc_bridge.checks.verdict import (
     records,
     warning,
 )
+from cdc_bridge.connection_origin import URL_VARIABLE
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema.version import INSTALL, SCHEMA_VERSION, require_installed
 
@@ -45,11 +46,18 @@ async def check_installation(connection: Connection) -> Check:
 
 
 async def check_rights(connection: Connection) -> Check:
-    """The role has every privilege that the daemon needs."""
+    """The role has every privilege that the daemon needs, and is not one that can do anything."""
     role = connection.info.user
     missing = await records(connection, "missing_rights")
     if not missing:
-        return ok("rights", f"role {role} has every privilege it needs")
+        (more,) = await record(connection, "may_do_more")
+        if more is None:
+            return ok("rights", f"role {role} has every privilege it needs")
+        return warning(
+            "rights",
+            f"role {role} {more}; the daemon should connect as cdc_bridge",
+            f"Name role cdc_bridge in {URL_VARIABLE}.",
+        )
     statements = "; ".join(statement for _, statement in missing)
     return failed(
         "rights",

@@ -91,7 +91,8 @@ def uninstall(
 ) -> None:
     """Remove the schema from the e-Res database.
 
-    Needs a DBA's rights. e-Res's own tables are left as they are.
+    Says first what is lost: changes that are not delivered yet, and daemons that still run. Needs a DBA's rights.
+    e-Res's own tables are left as they are.
 
     Example: PGDATABASE=eres PGUSER=postgres cdc-bridge uninstall
     """
@@ -99,8 +100,13 @@ def uninstall(
         print_document(uninstall_text())
         return
     url = dba_database_url_from(config, database_url)
+    losses = asyncio.run(operation.losses_of_uninstall(url, counts_logs=not yes))
+    if losses is None and not yes:
+        print_line("cdc-bridge is not installed in this database; nothing is deleted.")
+        return
+    for line in losses or ():
+        print_line(line)
     if not yes:
-        print_line(asyncio.run(operation.uninstall_warning(url)))
         if not sys.stdin.isatty():
             print_line("Nothing was changed. To go ahead: cdc-bridge uninstall --yes", err=True)
             raise typer.Exit(2)

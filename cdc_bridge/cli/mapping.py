@@ -36,20 +36,24 @@ def check(
     Each problem comes with its line and what to write instead. Needs a DBA's rights: the mapping is installed in a
     transaction that is rolled back, with the locks of an installation. No row of e-Res's tables is read.
 
-    With --json: the problems, each with key, line, problem, action, fix and note, and the whole file corrected, unless
-    only you can correct a problem.
+    Lines that still have a TODO, as in a draft, are no problem; they are named.
+
+    With --json: the problems, each with key, line, problem, action, fix and note; the whole file corrected, unless
+    only you can correct a problem; and notes, such as that of lines with a TODO.
 
     Example: cdc-bridge mapping check my-mapping.sql
     """
     url = dba_database_url_from(config, database_url)
     try:
-        asyncio.run(dry_run(url, file, lambda _: None, verdict=MappingVerdict(file)))
+        notes = asyncio.run(dry_run(url, file, lambda _: None, verdict=MappingVerdict(file)))
     except MappingFaulty as error:
         if not as_json:
             raise
         print_json(report(error.examination))
         raise typer.Exit(1) from None
     if as_json:
-        print_json({"problems": [], "corrected": None})
-    else:
-        print_line("The mapping fits e-Res's tables and the contract.")
+        print_json({"problems": [], "corrected": None, "notes": notes})
+        return
+    print_line("The mapping fits e-Res's tables and the contract.")
+    for note in notes:
+        print_line(note)

@@ -62,12 +62,13 @@ class Bookings:
         """Cancel a booking."""
         await self._transaction([(_CANCEL, {"id": id_})])
 
-    async def create_and_roll_back(self) -> None:
-        """Make a booking in a transaction that is rolled back."""
+    async def create_and_roll_back(self) -> int:
+        """Make a booking in a transaction that is rolled back; return its reference."""
         booking = self._new_booking()
         async with self._connection.transaction(force_rollback=True):
             await self._connection.execute(_CREATE, booking)
         self.rolled_back.add(str(booking["id"]))
+        return self._next_reference
 
     def _new_booking(self) -> dict[str, object]:
         self._next_reference += 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
 from datetime import UTC, datetime
@@ -56,6 +58,7 @@ async def run_demo(*, stay: bool | None) -> int:
         scenario = _Scenario(environment, await environment.connect())
         summary = await scenario.run()
         _show(summary)
+        _show_what_is_next()
         if stay if stay is not None else sys.stdout.isatty():
             await scenario.stay()
     return 0 if summary.nothing_lost else 1
@@ -73,6 +76,7 @@ class _Scenario:
         self._environment = environment
         self._connection = connection
         self._bookings = Bookings(connection)
+        self._started_at = datetime.now(UTC)
 
     async def run(self) -> Summary:
         await self._environment.start_daemon()
@@ -88,6 +92,7 @@ class _Scenario:
         self._heading("Bookings are made, changed and cancelled")
         await self._bookings.create()
         await self._all_settled()  # The daemon has started when the first has arrived.
+        self._started_at = datetime.now(UTC)
         made = []
         for _ in range(4):
             made += await self._bookings.create()
@@ -101,7 +106,8 @@ class _Scenario:
 
     async def _rollback(self) -> None:
         self._heading("A booking is made in a transaction that is rolled back: no request")
-        await self._bookings.create_and_roll_back()
+        reference = await self._bookings.create_and_roll_back()
+        self._note(f"{reference} was rolled back; the next one is committed")
         await self._bookings.create()
         await self._all_settled()
 
@@ -164,6 +170,7 @@ class _Scenario:
             final_bodies={reservation.subject: reservation.body for reservation in loaded.reservations.values()},
             rolled_back=self._bookings.rolled_back,
             retries=await self._number(_RETRIES),
+            started_at=self._started_at,
             faults_from=faults_from,
         )
 
@@ -218,3 +225,17 @@ def _show(summary: Summary) -> None:
         if summary.nothing_lost
         else ("Something was lost: see the table.", "bold red")
     )
+
+
+def _show_what_is_next() -> None:
+    # "make demo" installs the packages that the demo needs, not the command.
+    command = "cdc-bridge" if shutil.which("cdc-bridge") else f"{os.path.relpath(sys.executable)} -m cdc_bridge"
+    print_line()
+    print_styled(("What is next", "bold"))
+    for guide, purpose in (
+        ("mapping", "from your own tables to the first delivery"),
+        ("dba", "what it installs, what that costs, how to remove it"),
+        ("operator", "run the daemon"),
+        ("vendor", "receive the webhooks"),
+    ):
+        print_line(f"  {command} guide {guide:<10}{purpose}")

@@ -58,6 +58,7 @@ def summarise(
     final_bodies: dict[str, bytes],
     rolled_back: Collection[str],
     retries: int,
+    started_at: datetime,
     faults_from: datetime,
 ) -> Summary:
     """Compare commits with requests.
@@ -68,6 +69,7 @@ def summarise(
         final_bodies: Each reservation's body as it is now.
         rolled_back: Reservations that must never arrive.
         retries: Attempts beyond each delivery's first, by the delivery log.
+        started_at: When the daemon had started: what was committed before waited for it.
         faults_from: Start of bursts and deliberate faults.
     """
     accepted = [request for request in requests if request.is_accepted]
@@ -95,7 +97,7 @@ def summarise(
         phantom=sum(request.subject in rolled_back for request in requests),
         stale=sum(sent[-1].body != final_bodies.get(id_) for id_, sent in by_reservation.items()),
         invalid=sum(not request.is_valid for request in requests),
-        one_by_one_ms=_p50_p95([ms for change, ms in latency_ms.items() if change.at < faults_from]),
+        one_by_one_ms=_p50_p95([ms for change, ms in latency_ms.items() if started_at <= change.at < faults_from]),
         all_ms=_p50_p95(list(latency_ms.values())),
     )
 

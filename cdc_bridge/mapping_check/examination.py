@@ -26,7 +26,10 @@ from cdc_bridge.mapping_check.statements import Call, call_in, grant_in, stateme
 from cdc_bridge.mapping_check.trial import Trial
 from cdc_bridge.mapping_check.values import zone_in
 from cdc_bridge.payload.definition import RESERVATION, payload_definition
+from cdc_bridge.queries import load_queries
 from cdc_bridge.vendor.contract import column_forms
+
+_queries = load_queries(__name__)
 
 _MOST_TRIES = 200
 
@@ -78,6 +81,8 @@ class _Examiner:
         parts = [await self._statement(part) for part in statements_of(Source.of_file(self._file))]
         if not self._found_reservation:
             await self._judge_definition()
+        if parts and not any(token.is_word("attach") for token in tokens_of(self._file)):
+            parts.append(await self._unattached())
         corrected = Source("", ())
         for part in parts:
             corrected = corrected + part
@@ -109,6 +114,21 @@ class _Examiner:
             self._faults.append(Fault(place, f'the mapping does not define the payload "{RESERVATION}"'))
         else:
             self._faults += [Fault(place, problem, key, rejected=False) for key, problem in (missing | misfits).items()]
+
+    async def _unattached(self) -> Source:
+        """Report it if capture is attached to no table, not by an earlier mapping either; return what to add."""
+        cursor = await self._trial.connection.execute(_queries["how_to_attach"])
+        found = await cursor.fetchone()
+        if found is None:
+            return Source("", ())
+        end = len(self._file.rstrip())
+        problem = "the mapping attaches capture to no table, so nothing would be sent"
+        (statement,) = found
+        if statement is None:
+            self._faults.append(Fault(end - 1, problem, text="Add: select cdc_bridge.attach('SCHEMA.TABLE', 'KEY');"))
+            return Source("", ())
+        self._faults.append(Fault(end - 1, problem, correction=Correction.BELOW, text=statement))
+        return Source.of_file(self._file).added(f"\n{statement}\n", end - 1)
 
     async def _faults_of(self, statement: Source) -> list[Found]:
         tokens = tokens_of(statement.text)

@@ -166,3 +166,7 @@ select d.expanded from cdc_bridge.payload_definition d where d.name = %(name)s
 -- name: payloads_to_build_on
 -- Names of the payloads that are defined.
 select d.name from cdc_bridge.payload_definition d order by d.name
+
+-- name: how_to_attach
+-- The statement that attaches capture to the reservations table, null if that is not known; no row: capture is attached.
+select f.remedy from cdc_bridge.faults_of_capture() as f where f.table_name is null

@@ -78,6 +78,7 @@ def as_json(examination: Examination) -> dict[str, Any]:
             for problem in examination.problems
         ],
         "corrected": examination.corrected,
+        "notes": [],
     }
 
 

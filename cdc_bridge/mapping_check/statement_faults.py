@@ -15,25 +15,34 @@ from cdc_bridge.sql_names import quoted
 
 _TABLE_OF = {"key": "reservations", "reservation_key": "related", "via": "reservations"}
 """For an argument that names a column: the argument that names its table."""
+_HAVE_ONE_PROPOSED = (
+    "If your tables have other names, have a mapping proposed: cdc-bridge mapping draft > my-mapping.sql"
+)
 
 
 async def grant_faults(trial: Trial, catalog: Catalog, statement: Source, grant: Grant) -> list[Found]:
     """Try a grant for each of its objects alone, so that each one that does not exist is named."""
     text = statement.text
-    found: list[Found] = []
+    rejected: dict[int, tuple[Rejection, str | None]] = {}
     for number, tokens in enumerate(grant.objects):
         head, tail = text[slice(*grant.head)], text[slice(*grant.tail)]
         written = text[tokens[0].start : tokens[-1].end]
         rejection = await trial.run(f"{head} {written} {tail}")
-        if rejection is None:
-            continue
-        meant = await _object_meant(catalog, tokens, of_schemas=grant.of_schemas)
+        if rejection is not None:
+            is_unknown = rejection.sqlstate in {"42P01", "3F000"}
+            meant = await _object_meant(catalog, tokens, of_schemas=grant.of_schemas) if is_unknown else None
+            rejected[number] = rejection, meant
+    # If there is nothing to grant a right on, nothing that could stand there is known.
+    is_hopeless = len(rejected) == len(grant.objects) and not any(meant for _, meant in rejected.values())
+    found: list[Found] = []
+    for number, (rejection, meant) in rejected.items():
+        tokens = grant.objects[number]
         place = statement.place(tokens[0].start)
-        if meant is None or rejection.sqlstate not in {"42P01", "3F000"}:
+        if is_hopeless:
+            found.append(Found(Fault(place, worded(rejection), text=rejection.hint)))
+            continue
+        if meant is None:
             start, end = tokens[0].start, tokens[-1].end
-            if len(grant.objects) == 1:
-                found.append(Found(Fault(place, worded(rejection), text=rejection.hint)))
-                continue
             if number:
                 start = grant.objects[number - 1][-1].end
             else:
@@ -74,7 +83,8 @@ async def attach_faults(
         if tables[name] is None:
             path = [token.name for token in tokens_of(argument.value) if token.is_name]
             meant = await catalog.table_meant(path) if path else None
-            found.append(_replaced(statement, argument, f"table {argument.value} does not exist", meant))
+            problem = f"table {argument.value} does not exist"
+            found.append(_replaced(statement, argument, problem, meant, _HAVE_ONE_PROPOSED))
             tables[name] = await catalog.table(meant) if meant is not None else None
     if invoked.function == "attach_related" and "reservations" not in invoked.arguments and captured is not None:
         tables["reservations"] = await catalog.table(captured)
@@ -115,10 +125,10 @@ def _unfit_key(statement: Source, argument: Argument, table: Table, rejection: R
     return [Found(Fault(place, problem, text=hint)) for problem, hint in problems.items()]
 
 
-def _replaced(statement: Source, argument: Argument, problem: str, meant: str | None) -> Found:
+def _replaced(statement: Source, argument: Argument, problem: str, meant: str | None, note: str = "") -> Found:
     place = statement.place(argument.token.start)
     if meant is None:
-        return Found(Fault(place, problem))
+        return Found(Fault(place, problem, text=note))
     literal = "'" + meant.replace("'", "''") + "'"
     edit = Edit(argument.token.start, argument.token.end, literal)
     return Found(Fault(place, f"{problem}; did you mean {meant}?", correction=Correction.WRITE), (edit,))

@@ -98,7 +98,8 @@ class Dispatcher:
             telemetry: Gets every attempt.
             source: CloudEvents source of all requests.
             history: The server's, in front of all numbers.
-            state_changed: Called when the endpoint starts or stops failing, or a probe fails.
+            state_changed: Called when the endpoint starts or stops failing, a probe fails, or its very first attempt
+                has ended.
             in_memory: Counts the deliveries of all endpoints.
         """
         self._now = asyncio.get_running_loop().time
@@ -331,7 +332,10 @@ class Dispatcher:
         self._queue.settle(delivery)
 
     def _note(self, delivery: InFlight, attempt: Attempt) -> None:
+        is_first = self._telemetry.last_hour is None
         self._telemetry.attempted(delivery, attempt, self._now())
+        if is_first and self._telemetry.last_hour is not None:
+            self._state_changed()  # Of a new endpoint it is reported at once whether it works.
         if delivery.keeps(attempt):
             self._queue.keep_attempt(delivery, attempt)
 

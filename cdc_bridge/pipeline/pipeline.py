@@ -85,7 +85,8 @@ class Pipeline:
             source: CloudEvents source of all requests.
             history: The server's, in front of all numbers.
             page_size: Maximum number of changes handed over at once; memory holds up to three such pages.
-            state_changed: Called when the endpoint starts or stops failing, or a probe fails.
+            state_changed: Called when the endpoint starts or stops failing, a probe fails, or its very first attempt
+                has ended.
             problem_of_process: Returns what keeps this process from sending, whatever the endpoint.
             in_memory: Counts the deliveries of all endpoints.
             rest_after_seconds: Time with nothing to deliver after which it ends.

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
+from cdc_bridge.checks.endpoints import NO_ENDPOINT, NO_ENDPOINT_REMEDY
 from cdc_bridge.endpoints.options import Endpoint
 from cdc_bridge.endpoints.store import ListedEndpoint
 from cdc_bridge.model import EndpointId
@@ -23,15 +24,19 @@ class EndpointLog:
     def __init__(self) -> None:
         self._logged: dict[EndpointId, str] = {}
         self._lost: dict[EndpointId, str] = {}
+        self._none_logged = False
 
     def listed(self, changed: Sequence[ListedEndpoint], existing: Collection[EndpointId]) -> None:
-        """Log which endpoints were lost, paused, disabled or resumed since the last list.
+        """Log which endpoints were lost, paused, disabled or resumed since the last list, and that there is none.
 
         Args:
             changed: Those that somebody has changed.
             existing: All that there are.
         """
         self.report_losses(existing)
+        if not existing and not self._none_logged:
+            _log.warning("no endpoint", problem=NO_ENDPOINT, remedy=NO_ENDPOINT_REMEDY)
+        self._none_logged = not existing
         self._logged = {endpoint_id: text for endpoint_id, text in self._logged.items() if endpoint_id in existing}
         for endpoint in changed:
             state = "disabled" if endpoint.disabled else "paused" if endpoint.paused else None

@@ -5,18 +5,18 @@ What runs is the text of the files in ``sql/``, one transaction each: what a DBA
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.rows import TupleRow
 
-from cdc_bridge.capture.triggers import capture_triggers
-from cdc_bridge.connection_origin import connection_origin
+from cdc_bridge.connection_origin import URL_VARIABLE, ConnectionOrigin, connection_origin
 from cdc_bridge.database import one_connection, problem_of
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.queries import load_queries
@@ -25,13 +25,16 @@ from cdc_bridge.schema.lock_retry import Report, run_with_lock_retry
 from cdc_bridge.schema.sql_text import (
     finish_text,
     install_text,
+    mapping_text,
+    preconditions_text,
     sql_folder,
     summary_text,
+    uninstall_preconditions_text,
     uninstall_text,
     upgrade_texts,
     without_commit,
 )
-from cdc_bridge.schema.version import SCHEMA_VERSION, InstalledVersion, installed_version
+from cdc_bridge.schema.version import SCHEMA_VERSION, installed_version, is_installed
 
 _queries = load_queries(__name__)
 
@@ -54,6 +57,9 @@ class Verdict(Protocol):
 
 
 _FINISH = "cdc-bridge install --finish"
+_DAEMON = "cdc_bridge"
+_KEPT = " "
+"""In place of a mapping's text: it is known that none is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +95,17 @@ async def install(
         BridgeError: A step failed and changed nothing; steps reported before it stay.
     """
     async with _dba_session(database_url) as connection:
-        before = await installed_version(connection)
-        plan = await _plan(connection, before, mapping)
-        for number, (name, text) in enumerate(plan.steps, 1):
-            if len(plan.steps) > 1:
-                report(f"Running {name} ...")
-            if mapping is None or number < len(plan.steps):
-                await run_with_lock_retry(connection, database_url, text, report)
-            else:
-                await _run_judged(connection, database_url, text, plan.without_mapping, report=report, verdict=verdict)
-                await connection.commit()
-        after = await installed_version(connection)
-        for line in await _summary(connection, before, after, plan):
+        plan = await _plan(connection, mapping)
+        *migrations, (name, text) = plan.steps
+        for earlier, migration in migrations:
+            report(f"Running {earlier} ...")
+            await run_with_lock_retry(connection, database_url, migration, report)
+        if migrations:
+            report(f"Running {name} ...")
+        await _run_judged(connection, database_url, text, plan.without_mapping, report=report, verdict=verdict)
+        summary = await _summary(connection)
+        await connection.commit()
+        for line in summary:
             report(line)
 
 
@@ -135,29 +140,27 @@ async def dry_run(
     report: Report,
     *,
     verdict: Verdict | None = None,
-) -> None:
+) -> list[str]:
     """Run an installation in one transaction, report what it changed, and roll it back.
 
-    The arguments are those of :func:`install`.
+    The arguments are those of :func:`install`. Returns what would be unfinished in the payloads.
 
     Raises:
         DatabaseUnavailable: The database does not respond.
         BridgeError: The installation would fail.
     """
     async with _dba_session(database_url) as connection:
-        plan = await _plan(connection, await installed_version(connection), mapping)
+        plan = await _plan(connection, mapping)
         before = await installed_objects(connection)
         *migrations, (_, text) = plan.steps
         first = "".join(without_commit(text) for _, text in migrations)
         try:
-            if mapping is None:
-                await run_with_lock_retry(connection, database_url, first + without_commit(text), report)
-            else:
-                await _run_judged(
-                    connection, database_url, first + text, first + plan.without_mapping, report=report, verdict=verdict
-                )
+            await _run_judged(
+                connection, database_url, first + text, first + plan.without_mapping, report=report, verdict=verdict
+            )
             after = await installed_objects(connection)
             locks = await locks_on_other_tables(connection)
+            notes = [note for (note,) in await _rows(connection, "mapping_notes")]
         finally:
             await connection.rollback()
         changes = difference(before, after)
@@ -166,9 +169,12 @@ async def dry_run(
             report(f"  {change}")
         if plan.keeps_mapping:
             report("The installed mapping would be kept.")
+        for note in notes:
+            report(note)
         for lock in locks:
             report(f"Lock on e-Res's tables until commit: {lock}")
         report("Dry run: everything was rolled back.")
+        return notes
 
 
 async def _run_judged(
@@ -215,71 +221,89 @@ async def uninstall(database_url: str, report: Report) -> None:
         DatabaseUnavailable: The database does not respond.
         BridgeError: It failed; nothing was changed.
     """
-    async with _dba_session(database_url) as connection:
+    async with _dba_session(database_url, "uninstall") as connection:
         await run_with_lock_retry(connection, database_url, uninstall_text(), report)
         report(f"cdc-bridge is uninstalled from {connection.info.dbname}. e-Res's own tables are unchanged.")
 
 
-async def uninstall_warning(database_url: str) -> str:
-    """Return what an uninstall would delete, for the person who has to confirm it.
+async def losses_of_uninstall(database_url: str, *, counts_logs: bool) -> list[str] | None:
+    """Return what an uninstallation would delete and lose, and which daemons run; ``None``: nothing is installed.
+
+    Args:
+        database_url: A DBA's.
+        counts_logs: Whether to count what is in both logs, which reads all of it.
 
     Raises:
         DatabaseUnavailable: The database does not respond.
-        BridgeError: The role may not read it.
+        BridgeError: The role may not uninstall.
     """
-    async with _dba_session(database_url) as connection:
-        if await installed_version(connection) is None:
-            return f"cdc-bridge is not installed in {connection.info.dbname}; nothing would be deleted."
-        cursor = await connection.execute(_queries["count_kept"])
-        ((changes, pending),) = await cursor.fetchall()
-        return (
-            f"This deletes the change log ({changes} changes) and the delivery log ({pending} pending deliveries) "
-            f"in {connection.info.dbname}. Changes that are not delivered by now never will be."
-        )
+    async with _dba_session(database_url, "uninstall") as connection:
+        await connection.execute(uninstall_preconditions_text().encode())
+        if not await is_installed(connection):
+            return None
+        lines = []
+        # What is broken or locked can be uninstalled, too, or says so then.
+        with suppress(errors.UndefinedTable, errors.UndefinedFunction, errors.LockNotAvailable):
+            await connection.execute(_queries["wait_briefly"])
+            if counts_logs:
+                ((changes, deliveries),) = await _rows(connection, "count_kept")
+                logs = f"the change log ({changes:,} changes) and the delivery log ({deliveries:,} deliveries)"
+                lines.append(f"This deletes {logs} in {connection.info.dbname}.")
+            lines += [line[:1].upper() + line[1:] for (line,) in await _rows(connection, "losses_of_uninstall")]
+        return lines
 
 
-async def _plan(connection: Connection, installed: InstalledVersion | None, mapping: Path | None) -> _Plan:
-    has_mapping = installed is not None and await _has_mapping(connection)
+async def _plan(connection: Connection, mapping: Path | None) -> _Plan:
+    try:
+        installed = await installed_version(connection)
+        has_mapping = installed is not None and await _is_true(connection, "has_mapping")
+    except errors.InsufficientPrivilege:  # The preconditions name everything that the role lacks.
+        await _note_mapping(connection, _KEPT if mapping is None else mapping_text(mapping))
+        await connection.execute(preconditions_text().encode())
+        raise
     keeps_mapping = mapping is None and has_mapping
-    if mapping is None and not has_mapping and await _attached_tables(connection):
+    if mapping is None and not has_mapping and await _is_true(connection, "has_capture"):
         raise InstallationError(
             "capture is attached to a table, but the mapping is missing; it may not have been the shipped one",
             f"Name it: cdc-bridge install --mapping FILE (the shipped one is {sql_folder() / 'mapping.sql'})",
         )
     migrations = upgrade_texts(installed.number) if installed is not None and installed.is_too_old else []
     steps = (*migrations, ("install.sql", install_text(mapping, keep_mapping=keeps_mapping)))
+    await _note_mapping(connection, _KEPT if keeps_mapping else mapping_text(mapping))
     return _Plan(steps, keeps_mapping, install_text(keep_mapping=True))
 
 
-async def _has_mapping(connection: Connection) -> bool:
-    cursor = await connection.execute(_queries["has_mapping"])
-    ((has_mapping,),) = await cursor.fetchall()
-    return bool(has_mapping)
+async def _note_mapping(connection: Connection, text: str) -> None:
+    """Let the preconditions look at the rights on the tables that a mapping names."""
+    await _rows(connection, "note_mapping", {"mapping": text, "version": str(SCHEMA_VERSION)})
 
 
-async def _summary(
-    connection: Connection, before: InstalledVersion | None, after: InstalledVersion | None, plan: _Plan
-) -> list[str]:
+async def _rows(
+    connection: Connection, name: str, parameters: Mapping[str, str] = MappingProxyType({})
+) -> list[TupleRow]:
+    cursor = await connection.execute(_queries[name], parameters)
+    return await cursor.fetchall()
+
+
+async def _is_true(connection: Connection, name: str) -> bool:
+    ((is_true,),) = await _rows(connection, name)
+    return bool(is_true)
+
+
+async def _summary(connection: Connection) -> list[str]:
     cursor = await connection.execute(summary_text().encode())
-    first, *lines = [line for (line,) in await cursor.fetchall()]
-    if before == after:
-        first = first.removesuffix(".") + " (as before)."
-    if plan.keeps_mapping:
-        lines.append("The installed mapping is kept. To replace it: cdc-bridge install --mapping FILE")
+    lines = [line for (line,) in await cursor.fetchall()]
+    after = await installed_version(connection)
     if after is not None and after.is_prepared:
         lines.append(
             f"It is prepared for version {SCHEMA_VERSION}, and daemons of both versions work with it. "
             f"Start the new daemon everywhere, then, when no old one is left, run: {_FINISH}"
         )
-    return [first, *lines]
-
-
-async def _attached_tables(connection: Connection) -> list[str]:
-    return sorted({trigger.table for trigger in await capture_triggers(connection)})
+    return lines
 
 
 @asynccontextmanager
-async def _dba_session(database_url: str) -> AsyncIterator[Connection]:
+async def _dba_session(database_url: str, command: str = "install") -> AsyncIterator[Connection]:
     async with one_connection(database_url) as connection:
         try:
             yield connection
@@ -290,20 +314,34 @@ async def _dba_session(database_url: str) -> AsyncIterator[Connection]:
             if isinstance(error, errors.InsufficientPrivilege):
                 hint = [*hint, f"This was {connection_origin(database_url)}."]
             raise InstallationError(
-                error.diag.message_primary or problem_of(error), _remedy(error), more=[*hint, "Nothing was changed."]
+                error.diag.message_primary or problem_of(error),
+                _remedy(error, command, connection_origin(database_url)),
+                more=[*hint, "Nothing was changed."],
             ) from error
 
 
-def _remedy(error: psycopg.Error) -> str:
+def _remedy(error: psycopg.Error, command: str, origin: ConnectionOrigin) -> str:
     match error:
         case errors.InsufficientPrivilege():
-            return "Run it as a superuser, or as a role with CREATEROLE that owns the database and e-Res's tables."
+            return _who_may(origin)
+        case errors.ReadOnlySqlTransaction():
+            return "Connect to the primary."
         case errors.UndefinedTable() | errors.UndefinedColumn() | errors.InvalidTableDefinition():
+            if error.diag.message_hint:
+                return ""
             return (
-                "The mapping names tables or columns that do not exist here. Write your own from the shipped one "
-                f"({sql_folder() / 'mapping.sql'}) and run: cdc-bridge install --mapping FILE"
+                "The mapping names tables or columns that do not exist here. Have one proposed: "
+                "cdc-bridge mapping draft > my-mapping.sql; then: cdc-bridge install --mapping my-mapping.sql"
             )
         case errors.FeatureNotSupported() | errors.ObjectNotInPrerequisiteState():
             return ""  # The hint says it.
         case _:
-            return "To see the SQL: cdc-bridge install --print"
+            return f"To see the SQL: cdc-bridge {command} --print"
+
+
+def _who_may(origin: ConnectionOrigin) -> str:
+    if origin.values["user"] != _DAEMON:
+        return "Run it as a superuser, or as a role with CREATEROLE that owns the database and e-Res's tables."
+    source = origin.sources["user"]
+    unset = "Unset it, or name a DBA's:" if source == URL_VARIABLE else "Name a DBA's:"
+    return f"{source} names that role. {unset} --database-url {origin.url_of('postgres')}"

@@ -21,11 +21,36 @@ limit 1
 -- Whether a mapping is installed.
 select exists (select from cdc_bridge.payload_definition d where d.name = 'reservation')
 
+-- name: has_capture
+-- Whether a table has capture.
+select exists (
+  select
+  from pg_trigger t
+  join pg_proc p on p.oid = t.tgfoid
+  where p.pronamespace = to_regnamespace('cdc_bridge') and t.tgname in ('cdc_bridge_insert', 'cdc_bridge_update')
+)
+
+-- name: note_mapping
+-- Lets the preconditions of an installation know the text of the mapping (blank: the installed one is kept), and the version.
+select set_config('cdc_bridge.mapping', %(mapping)s, false), set_config('cdc_bridge.schema_version', %(version)s, false)
+
+-- name: mapping_notes
+-- What is unfinished in the payloads, a line each.
+select note from cdc_bridge.mapping_notes() as note
+
+-- name: wait_briefly
+-- Bounds the wait for locks of what is only shown.
+set lock_timeout = '2s'
+
 -- name: count_kept
--- Rows of the change log, and pending deliveries.
+-- Rows of the change log and of the delivery log.
 select
   (select count(*) from cdc_bridge.change),
-  (select count(*) from cdc_bridge.delivery where state in ('queued', 'retrying'))
+  (select count(*) from cdc_bridge.delivery)
+
+-- name: losses_of_uninstall
+-- What is lost if cdc-bridge is uninstalled now, a line each.
+select loss from cdc_bridge.losses_of_uninstall() as loss
 
 -- name: blocking_sessions
 -- The sessions that block another one, and the lock it waits for. A prepared transaction has the pid 0.

@@ -51,13 +51,15 @@ def install_text(mapping: Path | None = None, *, keep_mapping: bool = False, for
     if not for_psql:
         text = _OF_PSQL.sub("", text)
     if keep_mapping:
-        mapping_text = ""
+        step = ""
     elif mapping is None:
         first = (sql_folder() / _FIRST_MAPPING).read_text(encoding="utf-8")
-        mapping_text = first.replace("-- The mapping stands here.\n", _mapping_text(None))
+        step = first.replace("-- The mapping stands here.\n", mapping_text(None))
+        if for_psql:
+            step = f"\\if :{{?mapping}}\n\\i :mapping\n\\else\n{step}\\endif\n"
     else:
-        mapping_text = _mapping_text(mapping)
-    return _expanded(_MAPPING_CONDITION.sub(lambda _: mapping_text, text))
+        step = mapping_text(mapping)
+    return _expanded(_MAPPING_CONDITION.sub(lambda _: step, text))
 
 
 def summary_text() -> str:
@@ -68,6 +70,16 @@ def summary_text() -> str:
 def uninstall_text() -> str:
     """Return the SQL that uninstalls."""
     return _expanded((sql_folder() / "uninstall.sql").read_text(encoding="utf-8"))
+
+
+def preconditions_text() -> str:
+    """Return the SQL that fails if an installation would; it changes nothing, and takes the setting of the version."""
+    return (sql_folder() / "preconditions.sql").read_text(encoding="utf-8")
+
+
+def uninstall_preconditions_text() -> str:
+    """Return the SQL that fails if the role may not uninstall; it changes nothing."""
+    return (sql_folder() / "uninstall-preconditions.sql").read_text(encoding="utf-8")
 
 
 def upgrade_texts(version: int) -> list[tuple[str, str]]:
@@ -104,7 +116,15 @@ def _migration_text(version: int, part: str) -> str:
     return _expanded((sql_folder() / _migration(version, part)).read_text(encoding="utf-8"))
 
 
-def _mapping_text(mapping: Path | None) -> str:
+def mapping_text(mapping: Path | None) -> str:
+    """Return the SQL of a mapping.
+
+    Args:
+        mapping: Its file; ``None``: the shipped one.
+
+    Raises:
+        BridgeError: It cannot be read, or begins or ends a transaction.
+    """
     path = mapping or sql_folder() / _MAPPING
     try:
         text = path.read_text(encoding="utf-8-sig")

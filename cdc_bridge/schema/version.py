@@ -47,11 +47,16 @@ class InstalledVersion:
         return self.number > SCHEMA_VERSION
 
 
-async def installed_version(connection: AsyncConnection[TupleRow]) -> InstalledVersion | None:
-    """Return the installed version; ``None``: nothing is installed."""
+async def is_installed(connection: AsyncConnection[TupleRow]) -> bool:
+    """Return whether the SQL side is installed, in any version."""
     cursor = await connection.execute(_queries["is_installed"])
     row = await cursor.fetchone()
-    if row is None or not row[0]:
+    return row is not None and bool(row[0])
+
+
+async def installed_version(connection: AsyncConnection[TupleRow]) -> InstalledVersion | None:
+    """Return the installed version; ``None``: nothing is installed."""
+    if not await is_installed(connection):
         return None
     cursor = await connection.execute(_queries["schema_version"])
     row = await cursor.fetchone()

@@ -188,9 +188,14 @@ begin
           and t.tgnewtable = 'changed_rows' and t.tgtype = case operation when 'insert' then 4 else 16 end
           and t.tgattr = '' and t.tgqual is null and encode(t.tgargs, 'escape') = key_number || '\000'
       ) then
-        execute format(
-          'create or replace trigger %I after %s on %s referencing new table as changed_rows for each statement execute function %s(%L)',
-          'cdc_bridge_' || operation, operation, member, function_oid::regproc, key_number);
+        begin
+          execute format(
+            'create or replace trigger %I after %s on %s referencing new table as changed_rows for each statement execute function %s(%L)',
+            'cdc_bridge_' || operation, operation, member, function_oid::regproc, key_number);
+        exception when lock_not_available then
+          raise exception 'table % is locked by another session', member
+            using errcode = 'lock_not_available', hint = 'Run it again. Who blocks: psql -f sql/ops/blocked-by.sql';
+        end;
       end if;
     end loop;
   end loop;

@@ -190,16 +190,21 @@ begin
       if exists (select from pg_trigger t where t.tgrelid = member and t.tgname = format('cdc_bridge_%s_%s', operation, identity) and t.tgfoid = function_oid) then
         continue;
       end if;
-      execute format(
-        'create or replace trigger %I after %s on %s referencing %s for each statement execute function %s',
-        format('cdc_bridge_%s_%s', operation, identity), operation, member,
-        case operation
-          when 'insert' then 'new table as changed_rows'
-          when 'delete' then 'old table as former_rows'
-          else case when via is null then 'old table as former_rows new table as changed_rows' else 'new table as changed_rows' end
-        end,
-        function_oid
-      );
+      begin
+        execute format(
+          'create or replace trigger %I after %s on %s referencing %s for each statement execute function %s',
+          format('cdc_bridge_%s_%s', operation, identity), operation, member,
+          case operation
+            when 'insert' then 'new table as changed_rows'
+            when 'delete' then 'old table as former_rows'
+            else case when via is null then 'old table as former_rows new table as changed_rows' else 'new table as changed_rows' end
+          end,
+          function_oid
+        );
+      exception when lock_not_available then
+        raise exception 'table % is locked by another session', member
+          using errcode = 'lock_not_available', hint = 'Run it again. Who blocks: psql -f sql/ops/blocked-by.sql';
+      end;
     end loop;
   end loop;
 end

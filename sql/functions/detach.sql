@@ -31,7 +31,12 @@ begin
     where starts_with(t.tgname, 'cdc_bridge_') and p.pronamespace = 'cdc_bridge'::regnamespace
     order by t.tgrelid, t.tgname
   loop
-    execute format('drop trigger %I on %s', attached.tgname, attached.name);
+    begin
+      execute format('drop trigger %I on %s', attached.tgname, attached.name);
+    exception when lock_not_available then
+      raise exception 'table % is locked by another session', attached.name
+        using errcode = 'lock_not_available', hint = 'Run it again. Who blocks: psql -f sql/ops/blocked-by.sql';
+    end;
   end loop;
 
   delete from cdc_bridge.captured_table t

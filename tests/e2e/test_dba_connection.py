@@ -92,6 +92,19 @@ async def test_daemon_and_commands_of_an_operator_connect_as_nobody_by_accident(
     assert (code, output) == (78, "")
     assert "CDC_BRIDGE_DATABASE_URL is not set" in errors
     assert "as role cdc_bridge" in errors
+    known = variables(database)
+    example = f"postgresql://cdc_bridge:PASSWORD@{known['PGHOST']}:{known['PGPORT']}/{database.name}"
+    assert f"PG variables are not used here. For example: CDC_BRIDGE_DATABASE_URL='{example}'" in errors
+    _, _, errors = await run_command(*command)
+    assert "CDC_BRIDGE_DATABASE_URL is not set" in errors
+    assert "PG variables" not in errors
+
+
+async def test_port_is_corrected_in_its_own_setting(database: Database) -> None:
+    known = variables(database, PGPORT="1")
+    code, _, errors = await run_command("install", **known)
+    assert code == 1
+    assert "correct the host in PGHOST or the port in PGPORT" in errors
 
 
 @pytest.mark.parametrize("command", [("install",), ("uninstall", "--yes"), ("payload", "R")], ids=" ".join)
@@ -108,26 +121,29 @@ async def test_error_says_where_the_connection_led_as_whom_and_which_setting_say
     example_database: Database, tmp_path: Path
 ) -> None:
     known = variables(example_database, PGPASSWORD="wrong")
-    at = f"at {known['PGHOST']}, port {known['PGPORT']}"
     _, _, errors = await run_command("install", **known)
-    assert f"Tried as role postgres (PGUSER), database {example_database.name} (PGDATABASE), {at} (PGHOST)." in errors
+    assert (
+        f"Tried as role postgres (PGUSER), database {example_database.name} (PGDATABASE), at {known['PGHOST']} "
+        f"(PGHOST), port {known['PGPORT']} (PGPORT)." in errors
+    )
     assert "Correct it in PGPASSWORD or ~/.pgpass" in errors
     port = {"PGPORT": known["PGPORT"], "PGPASSWORD": "wrong"}
     url = f"postgresql://till@{known['PGHOST']}/eres"
-    told = f"role till, database eres, {at}"
+    told = f"role till, database eres, at {known['PGHOST']}"
+    by_variable = f", port {known['PGPORT']} (PGPORT)"
     _, _, errors = await run_command("install", "--database-url", url, **port)
-    assert f"Tried as {told} (--database-url)." in errors
+    assert f"Tried as {told} (--database-url){by_variable}." in errors
     _, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=url, **port)
-    assert f"Tried as {told} (CDC_BRIDGE_DATABASE_URL)." in errors
+    assert f"Tried as {told} (CDC_BRIDGE_DATABASE_URL){by_variable}." in errors
     file = tmp_path / "config.toml"
     file.write_text(f'database_url = "{url}"\n')
     _, _, errors = await run_command("status", CDC_BRIDGE_CONFIG=str(file), **port)
-    assert f"Tried as {told} (database_url in {file})." in errors
+    assert f"Tried as {told} (database_url in {file}){by_variable}." in errors
     file.rename(tmp_path / "cdc_bridge_database_url").write_text(url)
     _, _, errors = await run_command("status", CREDENTIALS_DIRECTORY=str(tmp_path), **port)
-    assert f"Tried as {told} (the credential cdc_bridge_database_url)." in errors
+    assert f"Tried as {told} (the credential cdc_bridge_database_url){by_variable}." in errors
     _, output, _ = await run_command("check", CDC_BRIDGE_DATABASE_URL=url, **port)
-    assert f"; tried as {told} (CDC_BRIDGE_DATABASE_URL)\n" in output
+    assert f"; tried as {told} (CDC_BRIDGE_DATABASE_URL){by_variable}\n" in output
 
 
 async def test_role_without_rights_is_named_with_the_setting_that_named_it(example_database: Database) -> None:

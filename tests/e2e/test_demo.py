@@ -65,6 +65,10 @@ async def test_demo_loses_nothing_and_leaves_nothing_behind(temporary_folder: Pa
     for words in ("created", "updated", "signature valid", "missing", "duplicates", "p50 / p95", "Nothing was lost."):
         assert words in shown
     assert "schema" not in shown
+    assert "(5006 was rolled back; the next one is committed)" in shown
+    assert "  5006 " not in shown
+    assert "What is next" in shown
+    assert " guide mapping " in shown
     assert _is_empty(temporary_folder)
 
 

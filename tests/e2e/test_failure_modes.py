@@ -77,6 +77,32 @@ async def test_check_says_that_there_is_no_endpoint(bridges: Bridges) -> None:
     assert "cdc-bridge endpoint add" in output
 
 
+async def test_daemon_without_an_endpoint_says_so_once(bridges: Bridges, database: Database) -> None:
+    url = {"CDC_BRIDGE_DATABASE_URL": bridges.settings["CDC_BRIDGE_DATABASE_URL"]}
+    bridge = Bridges(url, database).make()
+    await bridge.start()
+    line = await bridge.wait_for_log("no endpoint")
+    assert (line["level"], line["problem"]) == ("warning", "there is no endpoint, so nothing is delivered")
+    assert "cdc-bridge endpoint add" in line["remedy"]
+    assert await bridge.terminate() == 0
+    assert bridge.text.count("no endpoint, so nothing") == 1
+    with_one = await bridges.start()
+    await with_one.until_assigned()
+    assert await with_one.terminate() == 0
+    assert '"no endpoint"' not in with_one.text
+
+
+async def test_daemon_says_that_it_was_uninstalled_under_it(bridges: Bridges, database: Database) -> None:
+    bridge = await bridges.start()
+    await bridge.until_assigned()
+    code, output, _ = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 0
+    assert f":{bridge.pid}): stop it first." in output
+    assert await bridge.wait() == 1
+    assert f"cdc-bridge was uninstalled from {database.name}" in bridge.text
+    assert "Traceback" not in bridge.text
+
+
 async def test_database_that_is_not_there(bridges: Bridges) -> None:
     url = "postgresql://cdc_bridge:top-secret-word@127.0.0.1:1/eres"
     await assert_refused(

@@ -46,6 +46,16 @@ async def test_status_shows_what_a_daemon_does(database: Database, bridges: Brid
         assert words in output
 
 
+async def test_first_delivery_of_an_endpoint_is_shown_at_once(
+    database: Database, bridges: Bridges, receiver: Receiver
+) -> None:
+    await (await bridges.start(CDC_BRIDGE_LEASE_SECONDS="300")).until_assigned()
+    database.execute("insert into reservations (id, cust_id, reference) values ('R', 'C', 1)")
+    await receiver.wait_for_delivered(1)
+    shown = "select last_success_at is not null from cdc_bridge.endpoint_status"
+    await until(lambda: database.value(shown), "the last success is shown")
+
+
 async def test_status_without_a_daemon_says_so_and_shows_the_backlog(database: Database, bridges: Bridges) -> None:
     bridge = await bridges.start()
     await bridge.until_assigned()

@@ -275,6 +275,7 @@ FUNCTIONS = [
 READING_ALL = {
     "count_keys": "counts them; once a command, for its progress bar",
     "count_kept": "counts what an uninstall would delete; run by hand",
+    "losses_of_uninstall": "counts what an uninstall would lose; run by hand",
 }
 SMALL = """
 set_up_session set_up_daemon_session server_incarnation newest_history connections_left queue_usage
@@ -291,8 +292,9 @@ rotate_secret endpoint_secrets set_secrets has_encrypted_secrets endpoints_to_en
 define_probe columns_of_probe rights_missing_for_probe probe_runs_code is_null missing_row text_of row_of_values
 tables_of_e_res schemas_of_e_res table_of_e_res unique_indexes foreign_keys expanded_payload payloads_to_build_on
 is_installed set_up_changing_session lock_key lock_key_until_commit kept_response forget_expired_response keep_response
-schema_version has_mapping blocking_sessions installed_objects locks_on_other_tables server missing_rights strange_roles
-capture_triggers partitions_without_capture captured_unread lost_tables attachable views_read
+schema_version has_mapping has_capture note_mapping mapping_notes wait_briefly how_to_attach may_do_more
+blocking_sessions installed_objects locks_on_other_tables server missing_rights strange_roles
+faults_of_capture captured_tables problem_of_capture partitions_without_capture captured_unread views_read
 payload_definition defined_payloads canonical_values payload_types lock_endpoint subscriptions
 catalog_writes live_daemons
 export_snapshot clock draw_numbers oldest_writer in_one_snapshot delivery_log_start reconcile_due note_reconciled prune
@@ -301,7 +303,7 @@ expired_secrets clear_expired_secrets prune_idempotency_keys
 audit_entries append_audit access_token_version access_tokens note_token_uses number_of_named_tokens
 add_token list_tokens remove_token add_portal_token remove_portal_token
 catalogue_tables catalogue_others catalogue_columns catalogue_keys catalogue_foreign_keys catalogue_checks time_zones
-has_related changed_rows draw_change_numbers append_related related_waiting related_keys lost_related erase
+has_related changed_rows draw_change_numbers append_related related_waiting related_keys erase
 """
 OF_NO_LARGE_TABLE = set(SMALL.split())
 

@@ -4,7 +4,9 @@ import pytest
 
 from cdc_bridge.connection_problem import connection_problem
 
-SETTINGS = dict.fromkeys(["user", "dbname", "host", "password", "sslmode", "sslrootcert"], "CDC_BRIDGE_DATABASE_URL")
+SETTINGS = dict.fromkeys(
+    ["user", "dbname", "host", "port", "password", "sslmode", "sslrootcert"], "CDC_BRIDGE_DATABASE_URL"
+)
 AT = 'connection failed: connection to server at "db.example" (192.0.2.1), port 5432 failed: '
 
 
@@ -41,3 +43,24 @@ def test_unknown_message_names_none() -> None:
         )
         is None
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        (SETTINGS, "host and port in CDC_BRIDGE_DATABASE_URL"),
+        (SETTINGS | {"host": "PGHOST", "port": "PGPORT"}, "the host in PGHOST or the port in PGPORT"),
+    ],
+)
+@pytest.mark.parametrize(
+    "message",
+    [
+        f"{AT}Connection refused\n\tIs the server running",
+        'connection to server on socket "/var/run/postgresql/.s.PGSQL.5433" failed: No such file or directory',
+        "connection timeout expired",
+    ],
+)
+def test_settings_of_host_and_port_are_both_named(message: str, settings: dict[str, str], address: str) -> None:
+    found = connection_problem(message, "till", settings)
+    assert found is not None
+    assert address in found.remedy

@@ -185,7 +185,78 @@ async def test_trigger_dropped_from_a_partition_is_put_back_by_what_is_said(
     capture = {check["name"]: check for check in json.loads(output)["checks"]}["capture"]
     assert (code, capture["verdict"]) == (1, "failed")
     assert "missing on public.bookings_2026" in capture["detail"]
-    database.execute(capture["remedy"].removeprefix("Run as a DBA: "))
+    database.execute(capture["remedy"].removeprefix("Run as a DBA: ").partition(" Then: ")[0])
     assert database.execute(
         "select count(*) from pg_trigger where tgrelid = 'bookings_2026'::regclass and tgname like 'cdc_bridge%'"
     ) == [(2,)]
+
+
+RESERVATIONS = """
+create table dining_room (room_no int primary key, name text);
+create table guest (guest_id int primary key, name text);
+create table table_booking (
+  booking_no int not null unique, "Booking" text primary key, guest_id int references guest,
+  room_no int references dining_room
+);
+grant select on dining_room, guest, table_booking to cdc_bridge_loader;
+select cdc_bridge.detach('public.reservations');
+"""
+ATTACHABLE = {
+    "by the key that is selected": (
+        """select r."Booking" as id, d.name from public.table_booking as r
+          left join public.dining_room d on d.room_no = r.room_no""",
+        "select cdc_bridge.attach('public.table_booking', 'Booking');",
+    ),
+    "by a key that is not the primary one": (
+        "select r.booking_no as id from public.table_booking r",
+        "select cdc_bridge.attach('public.table_booking', 'booking_no');",
+    ),
+    "by the table without another name": (
+        'select table_booking.booking_no as "id" from public.table_booking left join public.guest using (guest_id)',
+        "select cdc_bridge.attach('public.table_booking', 'booking_no');",
+    ),
+    "by the table that is read first": (
+        """select g.name, (select max(d.name) from public.dining_room d) as room, booking_no + 0 as id
+          from public.table_booking b left join public.guest g on g.guest_id = b.guest_id""",
+        (
+            "select cdc_bridge.attach('public.dining_room', 'room_no'); "
+            "select cdc_bridge.attach('public.table_booking', 'Booking');"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACHABLE)
+async def test_table_whose_key_the_payload_selects_is_the_one_to_attach(
+    name: str, database: Database, bridges: Bridges
+) -> None:
+    query, statement = ATTACHABLE[name]
+    database.execute(RESERVATIONS)
+    database.execute("select cdc_bridge.define_payload('reservation', %s)", (query,))
+    _, output, _ = await run_command("check", "--json", **bridges.settings)
+    capture = {check["name"]: check for check in json.loads(output)["checks"]}["capture"]
+    assert capture["detail"] == "capture is not attached to any table"
+    assert capture["remedy"] == f"Run as a DBA: {statement}"
+
+
+async def test_all_that_is_wrong_is_told_at_once(database: Database, bridges: Bridges) -> None:
+    database.execute(
+        "drop trigger cdc_bridge_insert on reservations; alter table reservations disable trigger cdc_bridge_update"
+    )
+    _, output, _ = await run_command("check", "--json", **bridges.settings)
+    capture = {check["name"]: check for check in json.loads(output)["checks"]}["capture"]
+    assert capture["detail"] == (
+        "trigger cdc_bridge_insert is missing on public.reservations; "
+        "trigger cdc_bridge_update on public.reservations is disabled"
+    )
+    statements, _, then = capture["remedy"].removeprefix("Run as a DBA: ").partition(" Then: ")
+    assert then == "cdc-bridge reconcile --repair"
+    database.execute(statements)
+    assert database.value("select cdc_bridge.problem_of_capture()") is None
+
+
+async def test_both_triggers_dropped_is_not_another_table(database: Database, bridges: Bridges) -> None:
+    database.execute("drop trigger cdc_bridge_insert on reservations; drop trigger cdc_bridge_update on reservations")
+    _, output, _ = await run_command("check", **bridges.settings)
+    assert "triggers cdc_bridge_insert and cdc_bridge_update are missing on public.reservations" in output
+    assert "another one" not in output

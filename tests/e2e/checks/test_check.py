@@ -244,3 +244,52 @@ async def test_clocks_that_differ_are_told(
     assert found.verdict is verdict
     if verdict is not Verdict.OK:
         assert f"is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine's" in found.detail
+
+
+async def check_named(name: str, **settings: str) -> dict[str, str]:
+    _, output, _ = await run_command("check", "--json", **settings)
+    checks: dict[str, dict[str, str]] = {check["name"]: check for check in json.loads(output)["checks"]}
+    return checks[name]
+
+
+async def test_superuser_is_warned_of(bridges: Bridges, database: Database) -> None:
+    settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": database.url}
+    rights = await check_named("rights", **settings)
+    assert rights["verdict"] == "warning"
+    assert rights["detail"] == "role postgres is a superuser; the daemon should connect as cdc_bridge"
+    assert "CDC_BRIDGE_DATABASE_URL" in rights["remedy"]
+    assert (await check_named("rights", **bridges.settings))["verdict"] == "ok"
+
+
+async def test_member_of_the_owner_is_warned_of(bridges: Bridges, database: Database) -> None:
+    role = f"dba_{database.name}"
+    database.execute(f"create role {role} login password 'of-a-dba'; grant cdc_bridge_owner, cdc_bridge to {role}")
+    try:
+        url = database.server.url_for(database.name, user=role, password="of-a-dba")
+        rights = await check_named("rights", **bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url})
+        assert (
+            rights["detail"] == f"role {role} is a member of cdc_bridge_owner; the daemon should connect as cdc_bridge"
+        )
+    finally:
+        database.execute(f"drop role {role}")
+
+
+async def test_endpoint_without_capture_is_mended_where_capture_is(bridges: Bridges, database: Database) -> None:
+    await (await bridges.start()).terminate()
+    database.execute("select cdc_bridge.disable_capture()")
+    endpoints = await check_named("endpoints", **bridges.settings)
+    assert (endpoints["verdict"], endpoints["remedy"]) == ("failed", "See capture above.")
+    database.execute("select cdc_bridge.enable_capture()")
+    assert (await check_named("endpoints", **bridges.settings))["verdict"] == "ok"
+
+
+async def test_endpoint_whose_payload_is_broken_is_mended_where_the_mapping_is(
+    bridges: Bridges, database: Database
+) -> None:
+    bridge = await bridges.start()
+    await bridge.until_assigned()
+    database.execute("alter table reservations rename column notes to remarks")
+    await bridge.wait_for_log("endpoint invalid")
+    await bridge.terminate()
+    endpoints = await check_named("endpoints", **bridges.settings)
+    assert (endpoints["verdict"], endpoints["remedy"]) == ("failed", "See mapping above.")

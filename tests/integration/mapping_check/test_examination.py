@@ -437,6 +437,45 @@ async def test_what_only_the_author_can_correct_hides_nothing_else(
     assert reported(found.problems) == expected
 
 
+NOT_ATTACHED = "the mapping attaches capture to no table, so nothing would be sent"
+
+
+@pytest.mark.parametrize("faulty", [False, True])
+async def test_missing_attach_is_named_with_the_statement_to_add(
+    example_database: Database, tmp_path: Path, *, faulty: bool
+) -> None:
+    text = SHIPPED.replace(ATTACH, "-- attach it later")
+    if faulty:
+        text = text.replace("  r.adults,\n", "  r.adultss as adults,\n")
+    found = await examined(example_database, text, tmp_path)
+    *_, problem = found.problems
+    assert (problem.problem, problem.action, problem.text) == (NOT_ATTACHED, "add below line 102", ATTACH)
+    assert len(found.problems) == (2 if faulty else 1)
+    assert found.corrected is not None
+    assert await examined(example_database, found.corrected, tmp_path) == NOTHING
+
+
+async def test_mapping_without_attach_is_right_where_an_earlier_one_has_attached(
+    database: Database, tmp_path: Path
+) -> None:
+    assert await examined(database, SHIPPED.replace(ATTACH, ""), tmp_path) == NOTHING
+
+
+async def test_mapping_of_tables_that_are_all_unknown_gets_no_advice_that_names_them(
+    empty_database: Database, tmp_path: Path
+) -> None:
+    found = await examined(empty_database, SHIPPED, tmp_path)
+    assert [problem.problem for problem in found.problems] == [
+        "table public.reservations does not exist",
+        "table public.customers does not exist",
+        "table public.calls does not exist",
+        "table public.reservations does not exist",
+        "table public.reservations does not exist",
+    ]
+    assert {problem.text for problem in found.problems} == {""}
+    assert "cdc-bridge mapping draft > my-mapping.sql" in found.problems[-1].note
+
+
 @pytest.mark.parametrize(
     ("layout", "line"),
     [
@@ -537,7 +576,11 @@ async def test_text_that_is_as_the_contract_has_it_is_right(line: str, database:
 
 async def test_file_without_a_payload_is_no_mapping(example_database: Database, tmp_path: Path) -> None:
     found = await examined(example_database, "select 1;", tmp_path)
-    assert reported(found.problems) == ['1: the mapping does not define the payload "reservation"']
+    assert reported(found.problems) == [
+        '1: the mapping does not define the payload "reservation"',
+        f"1: {NOT_ATTACHED}",
+    ]
+    assert found.corrected is None
 
 
 async def test_nothing_of_e_res_is_run_and_no_row_is_read(database: Database, tmp_path: Path) -> None:

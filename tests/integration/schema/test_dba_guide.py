@@ -48,7 +48,9 @@ def run_shell(script: str, database: Database, programs: Path, folder: Path, **m
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """Return the folder that a DBA works in, with a mapping and a copy of sql."""
     (tmp_path / "sql").symlink_to(sql_folder())
+    (tmp_path / "my-mapping.sql").write_text((sql_folder() / "mapping.sql").read_text())
     return tmp_path
 
 
@@ -58,10 +60,12 @@ def test_every_block_runs_in_order_and_the_schema_ends_as_it_began(
     example_database.execute((sql_folder() / "example" / "data.sql").read_text())
     before = schema_of(example_database, programs)
     changes = "select count(*) from cdc_bridge.change"
+    exported = ""
     try:
         for language, block in BLOCKS:
             if language == "sh":
-                run_shell(block, example_database, programs, folder)
+                run_shell(exported + block, example_database, programs, folder)
+                exported += "".join(re.findall(r"^export .*\n", block, flags=re.MULTILINE))
                 continue
             run_psql(example_database, programs, script=block)
             if "session_replication_role" in block:
@@ -75,6 +79,18 @@ def test_every_block_runs_in_order_and_the_schema_ends_as_it_began(
     assert "cdc_bridge" not in (folder / "without-ours.sql").read_text().replace(
         "cdc_bridge.capture_by_id", ""
     ).replace("cdc_bridge_insert", "").replace("cdc_bridge_update", "").replace("cdc_bridge_loader", "")
+
+
+def test_cost_of_a_write_is_measured_as_it_stands_there(database: Database, programs: Path) -> None:
+    database.execute((sql_folder() / "example" / "data.sql").read_text())
+    (block,) = (text for language, text in BLOCKS if language == "sql" and "explain" in text)
+    before = database.value("select count(*) from cdc_bridge.change")
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        for statement in filter(None, map(str.strip, block.split(";"))):
+            cursor = connection.execute(statement.encode())
+            if statement.startswith("explain"):
+                assert any(line.startswith("Trigger cdc_bridge_update: time=") for (line,) in cursor.fetchall())
+    assert database.value("select count(*) from cdc_bridge.change") == before
 
 
 def test_every_script_for_operations_is_named_and_runs_as_the_reader(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from cdc_bridge.schema.sql_text import install_text, uninstall_text
+from cdc_bridge.vendor.contract import column_forms
+from tests.support.bridge import run_command
 from tests.support.databases import Database
 
 ODD = """
@@ -207,15 +210,11 @@ def dba(example_database: Database) -> Iterator[psycopg.Connection]:
 def test_dba_without_rights_gets_them_by_the_statements_of_the_hints(
     dba: psycopg.Connection, example_database: Database
 ) -> None:
-    for _ in range(3):
-        try:
-            dba.execute(install_text().encode())
-        except psycopg.Error as error:
-            dba.execute("rollback")
-            for statement in statements_of(error):
-                example_database.execute(statement)
-        else:
-            break
+    """All rights that are missing are named at once."""
+    for statement in refused(dba, install_text()):
+        example_database.execute(statement)
+    dba.execute("rollback")
+    dba.execute(install_text().encode())
     assert example_database.value("select count(*) from cdc_bridge.captured_table") == 1
 
 
@@ -229,3 +228,158 @@ def test_dba_who_may_not_create_triggers_is_granted_it_by_the_statement_of_the_h
     for statement in refused(dba, step):
         example_database.execute(statement)
     dba.execute(step.encode())
+
+
+FOREIGN = """
+create schema "Front desk";
+create table "Front desk"."Booking" (id uuid primary key, notes text);
+create table public.unrelated (x int);
+"""
+FOREIGN_MAPPING = """
+grant usage on schema "Front desk" to cdc_bridge_loader;
+grant select on "Front desk"."Booking" to cdc_bridge_loader;
+select cdc_bridge.define_payload('reservation', $q$ select r.id, r.notes from "Front desk"."Booking" r $q$);
+select cdc_bridge.attach('"Front desk"."Booking"', 'id');
+"""
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """A DBA who owns nothing yet, beside the role of the application that owns e-Res's tables."""
+
+    session: psycopg.Connection
+    url: str
+    name: str
+    app: str
+
+
+@pytest.fixture
+def newcomer(empty_database: Database) -> Iterator[Newcomer]:
+    name, app = f"newcomer_{empty_database.name}", f"app_{empty_database.name}"
+    empty_database.execute(f"create role {name} login password 'of-a-dba'; create role {app}")
+    empty_database.execute(FOREIGN)
+    empty_database.execute(
+        f'alter schema "Front desk" owner to {app}; alter table "Front desk"."Booking" owner to {app}; '
+        f"alter table public.unrelated owner to {name}"
+    )
+    url = empty_database.server.url_for(empty_database.name, user=name, password="of-a-dba")
+    with psycopg.connect(url, autocommit=True) as session:
+        yield Newcomer(session, url, name, app)
+    empty_database.execute(uninstall_text())
+    empty_database.execute(
+        f"drop owned by {name} cascade; drop owned by {app} cascade; drop role {name}; drop role {app}"
+    )
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Path:
+    (file := tmp_path / "my-mapping.sql").write_text(FOREIGN_MAPPING)
+    return file
+
+
+def statements_in(printed: str) -> list[str]:
+    """Return the lines of what a command printed that are statements."""
+    found = [line.strip() for line in printed.splitlines() if line.strip().startswith(("grant ", "alter "))]
+    assert found, printed
+    return found
+
+
+async def run_twice(command: tuple[str, ...], newcomer: Newcomer, database: Database) -> str:
+    """Run a command that lacks rights, grant what it names, and run it again; return its error."""
+    code, _, errors = await run_command(*command, CDC_BRIDGE_DATABASE_URL=newcomer.url)
+    assert code == 1, errors
+    for statement in statements_in(errors):
+        database.execute(statement)
+    code, _, again = await run_command(*command, CDC_BRIDGE_DATABASE_URL=newcomer.url)
+    assert code == 0, again
+    return errors
+
+
+async def test_dba_who_owns_none_of_the_tables_learns_at_once_whose_they_are(
+    newcomer: Newcomer, empty_database: Database, mapping: Path
+) -> None:
+    command = ("install", "--mapping", str(mapping), "--allow-incomplete", ",".join(column_forms()))
+    errors = await run_twice(command, newcomer, empty_database)
+    assert f'role {newcomer.name} has too few rights to install; it does not own "Front desk"."Booking"' in errors
+    assert f"grant {newcomer.app} to {newcomer.name};" in errors
+    assert f"grant create on database {empty_database.name} to {newcomer.name};" in errors
+    assert "to cdc_bridge with admin option" not in errors
+
+
+def test_psql_names_the_owners_if_the_role_owns_no_table_at_all(newcomer: Newcomer, empty_database: Database) -> None:
+    """It cannot know which tables the mapping is about."""
+    empty_database.execute("drop table public.unrelated")
+    statements = refused(newcomer.session, install_text())
+    newcomer.session.execute("rollback")
+    assert f"grant {newcomer.app} to {newcomer.name};" in statements
+
+
+def test_nobody_is_made_a_superuser(newcomer: Newcomer, empty_database: Database) -> None:
+    empty_database.execute('alter table "Front desk"."Booking" owner to postgres')
+    newcomer.session.execute("select set_config('cdc_bridge.mapping', %s, false)", (FOREIGN_MAPPING,))
+    statements = refused(newcomer.session, install_text())
+    newcomer.session.execute("rollback")
+    assert not [statement for statement in statements if statement.startswith("grant postgres")]
+    assert (
+        f'grant usage on schema "Front desk" to {newcomer.name} with grant option; grant select, trigger on '
+        f'"Front desk"."Booking" to {newcomer.name} with grant option;' in statements
+    )
+
+
+@pytest.mark.parametrize("command", [("install",), ("uninstall", "--yes"), ("uninstall",)], ids=" ".join)
+async def test_second_dba_learns_what_to_be_granted(
+    command: tuple[str, ...], newcomer: Newcomer, empty_database: Database
+) -> None:
+    with psycopg.connect(empty_database.url, autocommit=True) as connection:
+        connection.execute(install_text(keep_mapping=True).encode())
+        connection.execute(FOREIGN_MAPPING.encode())
+    if command == ("uninstall",):
+        code, _, errors = await run_command(*command, CDC_BRIDGE_DATABASE_URL=newcomer.url)
+        assert code == 1
+    else:
+        errors = await run_twice(command, newcomer, empty_database)
+    assert f"grant cdc_bridge_owner to {newcomer.name};" in errors or (
+        "cdc_bridge_owner, " in errors and f"to {newcomer.name} with admin option;" in errors
+    )
+    assert (f"grant {newcomer.app} to {newcomer.name};" in errors) == (command[0] == "uninstall")
+
+
+def test_second_dba_who_uninstalls_with_psql_learns_the_same(newcomer: Newcomer, empty_database: Database) -> None:
+    with psycopg.connect(empty_database.url, autocommit=True) as connection:
+        connection.execute(install_text(keep_mapping=True).encode())
+        connection.execute(FOREIGN_MAPPING.encode())
+    for statement in refused(newcomer.session, uninstall_text()):
+        empty_database.execute(statement)
+    newcomer.session.execute("rollback")
+    newcomer.session.execute(uninstall_text().encode())
+    assert empty_database.value("select to_regnamespace('cdc_bridge') is null")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "select cdc_bridge.detach('reservations')",
+        "select cdc_bridge.attach('customers', 'id')",
+        "select cdc_bridge.attach_related('customers', key => 'id', via => 'cust_id')",
+        uninstall_text(),
+    ],
+)
+def test_table_that_is_locked_is_named_with_the_script_that_says_by_whom(step: str, database: Database) -> None:
+    database.execute("create index on reservations (cust_id)")
+    with psycopg.connect(database.url) as other, psycopg.connect(database.url, autocommit=True) as dba:
+        other.execute(
+            "update reservations set adults = 3; update customers set title = 'Dr'; select from reservations, customers"
+        )
+        with pytest.raises(psycopg.errors.LockNotAvailable, match="is locked by another session") as raised:
+            dba.execute(step.encode())
+        assert raised.value.diag.message_hint == "Run it again. Who blocks: psql -f sql/ops/blocked-by.sql"
+
+
+def test_daemons_tables_that_are_locked_are_named_as_well(database: Database) -> None:
+    with psycopg.connect(database.url) as other, psycopg.connect(database.url, autocommit=True) as dba:
+        other.execute("select from cdc_bridge.delivery")
+        with pytest.raises(
+            psycopg.errors.LockNotAvailable, match="a table of the schema cdc_bridge is locked"
+        ) as raised:
+            dba.execute(uninstall_text().encode())
+        assert "Stop the daemon" in (raised.value.diag.message_hint or "")

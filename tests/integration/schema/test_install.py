@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cdc_bridge.deliveries.payload_preview import payload_of
 from cdc_bridge.errors import InstallationError
@@ -176,9 +177,10 @@ async def test_mapping_with_unknown_tables_fails_and_changes_nothing(
     before = schema_of(empty_database, programs)
     code, _, errors = await run_command("install", CDC_BRIDGE_DATABASE_URL=empty_database.url)
     assert code == 1
-    assert 'relation "public.reservations" does not exist' in errors
+    assert "this database has no public.reservations, public.customers, public.calls, which the shipped" in errors
     assert "Nothing was changed" in errors
-    assert "--mapping FILE" in errors
+    assert "cdc-bridge mapping draft > my-mapping.sql" in errors
+    assert "psql -v mapping=my-mapping.sql -f sql/install.sql" in errors
     assert schema_of(empty_database, programs) == before
     shipped = (sql_folder() / "mapping.sql").read_text()
     (wrong := tmp_path / "wrong.sql").write_text(shipped.replace("'id')", "'reference')"))
@@ -207,6 +209,55 @@ async def test_role_without_rights_learns_which_it_needs(example_database: Datab
     assert code == 1
     assert "superuser, or" in errors
     assert BRIDGE_PASSWORD not in errors
+
+
+@pytest.mark.parametrize("command", [("install",), ("install", "--dry-run"), ("uninstall", "--yes"), ("uninstall",)])
+async def test_daemons_role_neither_installs_nor_uninstalls_and_the_setting_that_names_it_is_named(
+    command: tuple[str, ...], database: Database
+) -> None:
+    url = database.bridge_url
+    code, output, errors = await run_command(*command, CDC_BRIDGE_DATABASE_URL=url)
+    assert (code, output) == (1, "")
+    assert f"role cdc_bridge is the daemon's, which must not {command[0]}" in errors
+    assert "CDC_BRIDGE_DATABASE_URL names that role. Unset it, or name a DBA's: " in errors
+    server = {name: str(value) for name, value in conninfo_to_dict(database.url).items()}
+    advised = f"postgresql://postgres@{server['host']}:{server['port']}/{database.name}"
+    assert f"--database-url {advised}" in errors
+    assert "grant" not in errors
+    as_flag = {"PGPASSWORD": BRIDGE_PASSWORD}
+    flag = make_conninfo("", **{name: value for name, value in conninfo_to_dict(url).items() if name != "password"})
+    _, _, errors = await run_command(*command, "--database-url", flag, **as_flag)
+    assert "--database-url names that role. Name a DBA's: " in errors
+
+
+@pytest.mark.parametrize("file", ["install", "uninstall"])
+def test_daemons_role_is_rejected_by_psql_too(file: str, database: Database, programs: Path) -> None:
+    ran = subprocess.run(
+        [programs / "psql", "--dbname", database.bridge_url, "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--file",
+         sql_folder() / f"{file}.sql"],
+        capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 3
+    assert f"ERROR:  role cdc_bridge is the daemon's, which must not {file}" in ran.stderr
+    assert "HINT:  Connect as a DBA" in ran.stderr
+    assert "grant" not in ran.stderr
+
+
+async def test_printed_text_takes_another_mapping_and_its_error_does_not_print_it(
+    example_database: Database, empty_database: Database, programs: Path, tmp_path: Path
+) -> None:
+    _, printed, _ = await run_command("install", "--print")
+    ran = run_plain_psql(empty_database, programs, script=printed)
+    assert ran.returncode == 3
+    assert "ERROR:  this database has no public.reservations" in ran.stderr
+    assert "define_payload" not in ran.stderr
+    ran = run_plain_psql(empty_database, programs, "--file", f"{sql_folder()}/install.sql")
+    assert "ERROR:  this database has no public.reservations" in ran.stderr
+    shipped = (sql_folder() / "mapping.sql").read_text()
+    (own := tmp_path / "own.sql").write_text(shipped.replace("  r.notes", "  r.notes || ' (ours)' as notes"))
+    ran = run_plain_psql(example_database, programs, "--set", f"mapping={own}", script=printed)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "(ours)" in schema_of(example_database, programs)
 
 
 async def test_two_installs_at_once_both_succeed_or_fail_cleanly(example_database: Database) -> None:
@@ -252,15 +303,18 @@ async def test_dry_run_says_what_would_change_and_changes_nothing(example_databa
     assert code == 0
     assert "No changes to " in output
     assert "Lock on" not in output
-    example_database.execute("drop function cdc_bridge.adopt")
+    example_database.execute("drop function cdc_bridge.adopt; drop trigger cdc_bridge_update on reservations")
     code, output, _ = await run_command("install", "--dry-run", **url)
     assert "create function cdc_bridge.adopt()" in output
+    assert "create trigger cdc_bridge_update on public.reservations" in output
+    assert "Lock on e-Res's tables until commit: public.reservations, ShareRowExclusiveLock\n" in output
+    assert example_database.value("select count(*) from pg_trigger where tgname = 'cdc_bridge_update'") == 0
 
 
 async def test_dry_run_of_what_would_fail_fails(empty_database: Database) -> None:
     code, _, errors = await run_command("install", "--dry-run", CDC_BRIDGE_DATABASE_URL=empty_database.url)
     assert code == 1
-    assert 'relation "public.reservations" does not exist' in errors
+    assert "this database has no public.reservations" in errors
 
 
 @pytest.mark.parametrize(

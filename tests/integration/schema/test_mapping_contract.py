@@ -96,6 +96,39 @@ async def test_mapping_that_fits_is_said_to(database: Database) -> None:
     assert (code, output) == (0, "The mapping fits e-Res's tables and the contract.\n")
 
 
+@pytest.mark.parametrize("command", [("mapping", "check"), ("install", "--dry-run", "--mapping")], ids=" ".join)
+async def test_lines_that_still_have_a_todo_are_named_though_they_fit(
+    command: tuple[str, ...], tmp_path: Path, example_database: Database
+) -> None:
+    text = (sql_folder() / "mapping.sql").read_text()
+    file = tmp_path / "mapping.sql"
+    file.write_text(text.replace("  r.cancelled,\n", "  'F' as cancelled,  -- TODO no source found.\n"))
+    url = {"CDC_BRIDGE_DATABASE_URL": example_database.url}
+    told = [
+        "Payload reservation still has 1 line with TODO, which is sent as it stands:",
+        "  cancelled",
+        "  for example 'F' as cancelled",
+    ]
+    code, output, errors = await run_command(*command, str(file), **url)
+    assert (code, errors) == (0, "")
+    assert "\n".join(told) in output
+    if command == ("mapping", "check"):
+        _, output, _ = await run_command(*command, "--json", str(file), **url)
+        assert json.loads(output) == {"problems": [], "corrected": None, "notes": told}
+
+
+async def test_mapping_without_attach_is_not_installed(tmp_path: Path, example_database: Database) -> None:
+    text = (sql_folder() / "mapping.sql").read_text()
+    file = tmp_path / "mapping.sql"
+    file.write_text(text.replace("select cdc_bridge.attach('public.reservations', 'id');", ""))
+    for command in (("mapping", "check"), ("install", "--dry-run", "--mapping"), ("install", "--mapping")):
+        code, _, errors = await run_command(*command, str(file), CDC_BRIDGE_DATABASE_URL=example_database.url)
+        assert code == 1
+        assert "the mapping attaches capture to no table, so nothing would be sent" in " ".join(errors.split())
+        assert "select cdc_bridge.attach('public.reservations', 'id');" in errors
+    assert example_database.value("select to_regnamespace('cdc_bridge') is null")
+
+
 async def test_report_reads_well_at_80_columns(
     broken: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +174,7 @@ async def test_json_has_the_problems_and_the_corrected_file(broken: Path, databa
     }
     await asyncio.to_thread(broken.write_text, found["corrected"])
     code, output, errors = await run_command(*arguments, CDC_BRIDGE_DATABASE_URL=database.url)
-    assert (code, json.loads(output), errors) == (0, {"problems": [], "corrected": None}, "")
+    assert (code, json.loads(output), errors) == (0, {"problems": [], "corrected": None, "notes": []}, "")
 
 
 async def test_what_postgresql_rejects_cannot_be_allowed(tmp_path: Path, database: Database) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from cdc_bridge.demo.throwaway_postgres import ThrowawayPostgres
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.schema import install as operation
 from cdc_bridge.schema.sql_text import uninstall_text
-from tests.support.bridge import run_command
+from tests.support.bridge import Bridges, run_command
 from tests.support.databases import Database
 from tests.support.dumps import run_psql, schema_of
+from tests.support.standby import Standby
 
 
 async def test_printed_text_uninstalls_in_psql(database: Database, example_database: Database, programs: Path) -> None:
@@ -117,3 +121,96 @@ async def test_rights_in_other_databases_of_the_cluster_stay_and_those_in_this_o
     )
     assert database.execute(rights) == [(False, False, False)]
     assert example_database.execute(rights) == [(True, True, True)]
+
+
+BOOKINGS = """
+insert into customers (id) values ('C');
+insert into reservations (id, cust_id, reference) select 'R' || n, 'C', n from generate_series(1, 1234) n;
+"""
+ENDPOINT = """
+insert into cdc_bridge.endpoint (
+  name, in_settings, url, headers, max_in_flight, latest_only, timeout_seconds, connect_timeout_seconds, position,
+  cluster
+)
+select name, false, 'https://till.example', '{}', 1, false, 1, 1, pg_current_snapshot(), system_identifier
+from pg_control_system(), unnest(%s::text[]) as name
+"""
+
+
+def rehearsed(database: Database, programs: Path) -> str:
+    """Uninstall with psql, roll it back, and return what it warns of."""
+    ran = subprocess.run(
+        [programs / "psql", "--dbname", database.url, "--no-psqlrc"],
+        input=uninstall_text().replace("commit;", "rollback;"), capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    return ran.stderr
+
+
+async def test_changes_that_no_endpoint_has_got_yet_are_counted(database: Database, programs: Path) -> None:
+    database.execute(ENDPOINT, (["till"],))
+    database.execute(BOOKINGS)
+    told = r"1,234 changes are not delivered yet to endpoint till, the oldest since 20\d\d-.*; after an uninstall they"
+    code, output, _ = await run_command("uninstall", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 2
+    assert re.search(told, output)
+    assert "pending" not in output
+    assert re.search(f"WARNING:  {told}", await asyncio.to_thread(rehearsed, database, programs))
+    code, output, _ = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 0
+    assert re.search(told, output)
+
+
+async def test_of_many_endpoints_some_are_named(database: Database) -> None:
+    database.execute(ENDPOINT, ([f"till-{number}" for number in range(8)],))
+    database.execute(BOOKINGS)
+    _, output, _ = await run_command("uninstall", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert output.count("1,234 changes are not delivered yet to endpoint till-") == 5
+    assert "Of 3 more endpoints changes are not delivered either." in output
+
+
+async def test_daemon_that_runs_is_named(database: Database, bridges: Bridges) -> None:
+    bridge = await bridges.start()
+    await bridge.until_assigned()
+    _, output, _ = await run_command("uninstall", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert re.search(rf"A daemon is running \(\S+:{bridge.pid}\): stop it first\.", output)
+    await bridge.terminate()
+    _, output, _ = await run_command("uninstall", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert "daemon" not in output
+
+
+async def test_what_is_not_installed_needs_no_confirmation(example_database: Database) -> None:
+    code, output, errors = await run_command("uninstall", CDC_BRIDGE_DATABASE_URL=example_database.url)
+    assert (code, errors) == (0, "")
+    assert output == "cdc-bridge is not installed in this database; nothing is deleted.\n"
+
+
+@pytest.mark.parametrize("confirmed", [(), ("--yes",)])
+async def test_what_is_broken_can_be_uninstalled(confirmed: tuple[str, ...], database: Database) -> None:
+    database.execute("drop function cdc_bridge.losses_of_uninstall; drop table cdc_bridge.delivery cascade")
+    code, _, errors = await run_command("uninstall", *confirmed, CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, database.value("select to_regnamespace('cdc_bridge') is null")) == (
+        (0, True) if confirmed else (2, False)
+    ), errors
+
+
+async def test_locked_log_does_not_keep_the_question_waiting(database: Database) -> None:
+    async with database.connection(autocommit=False) as other:
+        await other.execute("lock table cdc_bridge.change in access exclusive mode")
+        code, output, _ = await run_command("uninstall", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert (code, output) == (2, "")
+
+
+async def test_failure_names_the_text_of_the_same_command(database: Database) -> None:
+    database.execute("create view public.report as select count(*) from cdc_bridge.change")
+    code, _, errors = await run_command("uninstall", "--yes", CDC_BRIDGE_DATABASE_URL=database.url)
+    assert code == 1
+    assert "To see the SQL: cdc-bridge uninstall --print" in errors
+
+
+async def test_standby_says_where_to_connect(durable_server: ThrowawayPostgres) -> None:
+    with Standby(durable_server) as standby:
+        for command in (("uninstall", "--yes"), ("uninstall",), ("install",)):
+            code, output, errors = await run_command(*command, CDC_BRIDGE_DATABASE_URL=standby.url)
+            assert (code, output) == (1, "")
+            assert "this is a standby, which is read-only" in errors
+            assert "Connect to the primary." in errors

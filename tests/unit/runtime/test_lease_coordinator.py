@@ -111,6 +111,7 @@ async def test_daemon_that_cannot_be_ended_as_somebody_locks_its_endpoint_is_no_
 
 
 async def test_sessions_of_a_stuck_daemon_that_were_ended_are_logged(daemon: Daemon) -> None:
+    await daemon.lease(listed())
     daemon.store.not_live, daemon.store.stuck_sessions = [17], 2
     with capture_logs() as logs:
         await daemon.coordinator.look()
@@ -553,9 +554,29 @@ async def test_lost_database_is_logged_once_and_recovers(daemon: Daemon) -> None
         daemon.store.failure = None
         await daemon.coordinator.look()
         await daemon.coordinator.look()
-    assert [line["event"] for line in logs] == ["database lost", "database back"]
+    assert [line["event"] for line in logs if line["event"] != "no endpoint"] == ["database lost", "database back"]
     assert not daemon.coordinator.database_lost
     assert daemon.coordinator.looked_at == 1003
+
+
+async def test_missing_endpoint_is_logged_once_until_there_was_one(daemon: Daemon) -> None:
+    with capture_logs() as logs:
+        for listed_now in ([], [], [listed()], [listed(row={"max_in_flight": 2})], [], []):
+            daemon.store.listed = listed_now
+            daemon.announcements.announced.set()
+            await daemon.coordinator.look()
+    missing = [line for line in logs if line["event"] == "no endpoint"]
+    assert [(line["log_level"], line["problem"]) for line in missing] == [
+        ("warning", "there is no endpoint, so nothing is delivered")
+    ] * 2
+    assert "cdc-bridge endpoint add" in missing[0]["remedy"]
+
+
+async def test_endpoint_that_is_paused_counts_as_one(daemon: Daemon) -> None:
+    daemon.store.listed = [listed(paused=True)]
+    with capture_logs() as logs:
+        await daemon.coordinator.look()
+    assert [line["event"] for line in logs] == ["endpoint paused"]
 
 
 async def test_look_again_ends_when_a_look_has_succeeded_and_asks_for_one(daemon: Daemon) -> None:
