@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from cdc_bridge.checks import environment as surroundings
 from cdc_bridge.checks.mapping import check_mapping
@@ -78,6 +79,19 @@ async def test_json_tells_all_is_well(bridges: Bridges) -> None:
     output_json = json.loads(output)
     assert output_json["ok"] is True
     assert [check for check in output_json["checks"] if check["verdict"] != "ok"] == []
+
+
+async def test_checks_that_cannot_run_are_named_in_the_same_order(
+    database: Database, example_database: Database, bridges: Bridges
+) -> None:
+    async def names(url: str) -> list[str]:
+        settings = bridges.settings | {"CDC_BRIDGE_DATABASE_URL": url}
+        _, output, _ = await run_command("check", "--json", **settings)
+        return [check["name"] for check in json.loads(output)["checks"] if not check["name"].startswith("reach ")]
+
+    all_of_them = await names(database.bridge_url)
+    assert await names(example_database.url) == all_of_them, "name it in _OF_THE_INSTALLATION in checks/preflight.py"
+    assert await names(make_conninfo(database.bridge_url, port=1)) == all_of_them, "name it where there is no database"
 
 
 @pytest.mark.parametrize("table", ["change", "delivery", "endpoint"])
