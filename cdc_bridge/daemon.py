@@ -43,6 +43,7 @@ from cdc_bridge.runtime.supervisor import Supervisor
 from cdc_bridge.runtime.systemd import ServiceManager
 from cdc_bridge.runtime.watchdog import Watchdog
 from cdc_bridge.schema.version import is_installed
+from cdc_bridge.settings_sources import require_usable
 from cdc_bridge.tasks import run_together
 from cdc_bridge.transport.exhaustion import descriptor_limit
 from cdc_bridge.transport.places import Places
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from cdc_bridge.settings import Settings
-from cdc_bridge.settings_sources import require_usable
 
 _ALLOCATIONS_A_COLLECTION = 10_000
 _EXPLAIN_WITHIN_SECONDS = 5.0
