@@ -86,10 +86,11 @@ async def find_delivery(
         deliveries += await _read_deliveries(connection, "find_held_deliveries", seq, endpoint_id)
     if not deliveries:
         of_endpoint = "" if endpoint is None else f" of {endpoint.name}"
-        raise NotFound(
-            f"the delivery log{of_endpoint} has no delivery {seq}",
-            "It was pruned, is queued, or there is no such change. To list what there is: cdc-bridge deliveries",
-        )
+        if or_held:
+            remedy = "It was pruned, or there is no such change. To list what there is: cdc-bridge deliveries"
+        else:
+            remedy = f"It was pruned, or is queued in the change log: cdc-bridge delivery show {seq}"
+        raise NotFound(f"the delivery log{of_endpoint} has no delivery {seq}", remedy)
     if len(deliveries) > 1:
         names = listed_names([delivery.endpoint for delivery in deliveries])
         raise WrongUsage(f"several endpoints have delivery {seq}: {names}", "Name one: --endpoint NAME")

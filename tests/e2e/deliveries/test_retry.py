@@ -127,6 +127,9 @@ async def test_settled_delivery_is_not_retried_but_the_others_are(
     assert output == "2 (reservation R) is due now\n"
     assert "1 was delivered. To send its reservation again: cdc-bridge replay --endpoint default" in errors
     assert "the delivery log has no delivery 99" in errors
+    *_, advised = errors.rstrip().partition("It was pruned, or is queued in the change log: cdc-bridge ")
+    code, _, errors = await run_command(*advised.split(), **bridges.settings)
+    assert code == 1
     assert errors.rstrip().endswith("To list what there is: cdc-bridge deliveries")
     await receiver.wait_for_requests(3)
 
