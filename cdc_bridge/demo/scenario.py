@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import orjson
 from psycopg import AsyncConnection
@@ -228,8 +229,10 @@ def _show(summary: Summary) -> None:
 
 
 def _show_what_is_next() -> None:
-    # "make demo" installs the packages that the demo needs, not the command.
-    command = "cdc-bridge" if shutil.which("cdc-bridge") else f"{os.path.relpath(sys.executable)} -m cdc_bridge"
+    # "make demo" installs the command beside Python, where the reader's shell may not look.
+    command = (
+        "cdc-bridge" if shutil.which("cdc-bridge") else os.path.relpath(Path(sys.executable).with_name("cdc-bridge"))
+    )
     print_line()
     print_styled(("What is next", "bold"))
     for guide, purpose in (
