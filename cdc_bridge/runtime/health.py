@@ -23,6 +23,7 @@ from cdc_bridge.checks.schema import check_installation
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database
 from cdc_bridge.endpoints.overview import EndpointOverview, endpoint_overviews
+from cdc_bridge.endpoints.status import EndpointStatus
 from cdc_bridge.endpoints.survey import FIRST_PAGE, EndpointSurvey, survey
 from cdc_bridge.errors import BridgeError
 from cdc_bridge.metrics import OWN_SERIES_UP_TO
@@ -156,6 +157,9 @@ class HealthMonitor:
             checks = await self._mapping.look()
             await self._until_leased_again()
             found = await self._database.patiently(self._ask)  # Last: who has an endpoint is true for seconds only.
+            if found.survey.by_status.get(EndpointStatus.INVALID) and not any(map(_failed, checks)):
+                # What made them so came meanwhile, or was not counted yet.
+                checks = await self._mapping.look(at_everything=True)
         except BridgeError as error:
             checks = [Check("installation", Verdict.FAILED, error.problem, error.remedy)]
             return self._snapshot_of(None, checks)
@@ -218,6 +222,10 @@ class _Found:
     installation: Check
     survey: EndpointSurvey
     endpoints: Sequence[EndpointOverview]
+
+
+def _failed(check: Check) -> bool:
+    return check.verdict is Verdict.FAILED
 
 
 async def _read(connection: AsyncConnection[TupleRow], max_lag_seconds: float) -> _Found:

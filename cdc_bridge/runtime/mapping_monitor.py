@@ -114,8 +114,11 @@ class MappingMonitor:
                 continue
             await asyncio.sleep(_LOOK_EVERY_SECONDS_WHILE_INVALID)  # However many loads fail meanwhile.
 
-    async def look(self) -> Sequence[Check]:
+    async def look(self, *, at_everything: bool = False) -> Sequence[Check]:
         """Look now; return the checks of the mapping and of capture.
+
+        Args:
+            at_everything: Look at everything, whatever was counted: a change counts up to ten seconds after its commit.
 
         Raises:
             InstallationError: A statement failed.
@@ -128,7 +131,8 @@ class MappingMonitor:
             self._revisions = None
         writes, is_waiting = await self._database.patiently(_catalog_writes)
         if (
-            others_in_use
+            at_everything
+            or others_in_use
             or is_waiting
             or writes is None
             or writes != self._catalog_writes

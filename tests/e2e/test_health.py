@@ -60,6 +60,18 @@ async def test_all_is_well_then_capture_is_switched_off_and_on_again(
     await until_ready(port)
 
 
+async def test_capture_is_told_with_what_it_does_to_endpoints_though_the_change_is_not_counted_yet(
+    bridge: Bridge, database: Database, port: int
+) -> None:
+    await until_ready(port)
+    async with database.connection() as connection:
+        # A session reports what it wrote once a second, or when it has been idle for ten.
+        await connection.execute("create table of_a_dba ()")
+        await connection.execute("select cdc_bridge.disable_capture()")
+        text = await until_told(port, 503, "default is invalid")
+        assert "capture: capture was switched off" in text
+
+
 async def test_capture_that_is_detached_is_told(bridge: Bridge, database: Database, port: int) -> None:
     database.execute("select cdc_bridge.detach('reservations')")
     await until_told(port, 503, "capture is not attached to any table")
