@@ -57,39 +57,41 @@ select
 -- name: report_states
 -- Reports the state of endpoints whose leases are ours. Returns which: not those that somebody has locked.
 with unlocked as (
-  select e.endpoint_id
-  from unnest(%(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[]) as ours (endpoint_id, fencing_token)
-  join cdc_bridge.endpoint e using (endpoint_id, fencing_token)
-  where (e.daemon_id = %(daemon_id)s) is true
-  for no key update of e skip locked
+  select ours.*
+  from unnest(
+    %(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[],
+    %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[],
+    %(rate_limited_since)s::timestamptz[], %(in_flight)s::integer[], %(deliveries_per_second)s::real[],
+    %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
+    %(last_minute_at)s::timestamptz[], %(delivered_by_minute)s::text[], %(failed_by_minute)s::text[]
+  ) as ours (
+    endpoint_id, fencing_token, failing_since, next_probe_at, problem, rate_limited_since, in_flight,
+    deliveries_per_second, last_success_at, last_failure_at, last_failure, last_minute_at, delivered_by_minute,
+    failed_by_minute
+  )
+  cross join lateral (  -- by its key for each, whatever the statistics say of the others
+    select
+    from cdc_bridge.endpoint e
+    where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token and (e.daemon_id = %(daemon_id)s) is true
+    for no key update skip locked
+  ) as leased
 )
 update cdc_bridge.endpoint e
 set
-  failing_since = ours.failing_since,
-  next_probe_at = ours.next_probe_at,
-  problem = ours.problem,
-  rate_limited_since = ours.rate_limited_since,
-  in_flight = ours.in_flight,
-  deliveries_per_second = ours.deliveries_per_second,
-  last_success_at = coalesce(ours.last_success_at, e.last_success_at),
-  last_failure_at = coalesce(ours.last_failure_at, e.last_failure_at),
-  last_failure = coalesce(ours.last_failure, e.last_failure),
-  last_minute_at = coalesce(ours.last_minute_at, e.last_minute_at),
-  delivered_by_minute = coalesce(ours.delivered_by_minute::integer[], e.delivered_by_minute),
-  failed_by_minute = coalesce(ours.failed_by_minute::integer[], e.failed_by_minute)
-from unnest(
-  %(endpoint_ids)s::bigint[],
-  %(failing_since)s::timestamptz[], %(next_probe_at)s::timestamptz[], %(problems)s::text[],
-  %(rate_limited_since)s::timestamptz[], %(in_flight)s::integer[], %(deliveries_per_second)s::real[],
-  %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
-  %(last_minute_at)s::timestamptz[], %(delivered_by_minute)s::text[], %(failed_by_minute)s::text[]
-) as ours (
-  endpoint_id, failing_since, next_probe_at, problem, rate_limited_since, in_flight,
-  deliveries_per_second, last_success_at, last_failure_at, last_failure, last_minute_at, delivered_by_minute,
-  failed_by_minute
-)
-join unlocked using (endpoint_id)
-where e.endpoint_id = ours.endpoint_id
+  failing_since = unlocked.failing_since,
+  next_probe_at = unlocked.next_probe_at,
+  problem = unlocked.problem,
+  rate_limited_since = unlocked.rate_limited_since,
+  in_flight = unlocked.in_flight,
+  deliveries_per_second = unlocked.deliveries_per_second,
+  last_success_at = coalesce(unlocked.last_success_at, e.last_success_at),
+  last_failure_at = coalesce(unlocked.last_failure_at, e.last_failure_at),
+  last_failure = coalesce(unlocked.last_failure, e.last_failure),
+  last_minute_at = coalesce(unlocked.last_minute_at, e.last_minute_at),
+  delivered_by_minute = coalesce(unlocked.delivered_by_minute::integer[], e.delivered_by_minute),
+  failed_by_minute = coalesce(unlocked.failed_by_minute::integer[], e.failed_by_minute)
+from unlocked
+where e.endpoint_id = unlocked.endpoint_id
 returning e.endpoint_id
 
 -- name: current_snapshot
@@ -201,11 +203,21 @@ where a.datname = current_database() and a.usename = current_user and a.applicat
 -- Releases leases, so that another daemon may acquire the endpoints at once, and reports their states since the last report. Not
 -- those that somebody has locked.
 with unlocked as (
-  select e.endpoint_id
-  from unnest(%(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[]) as ours (endpoint_id, fencing_token)
-  join cdc_bridge.endpoint e using (endpoint_id, fencing_token)
-  where (e.daemon_id = %(daemon_id)s) is true
-  for no key update of e skip locked
+  select ours.*
+  from unnest(
+    %(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[], %(problems)s::text[],
+    %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
+    %(last_minute_at)s::timestamptz[], %(delivered_by_minute)s::text[], %(failed_by_minute)s::text[]
+  ) as ours (
+    endpoint_id, fencing_token, problem,
+    last_success_at, last_failure_at, last_failure, last_minute_at, delivered_by_minute, failed_by_minute
+  )
+  cross join lateral (  -- by its key for each, whatever the statistics say of the others
+    select
+    from cdc_bridge.endpoint e
+    where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token and (e.daemon_id = %(daemon_id)s) is true
+    for no key update skip locked
+  ) as leased
 )
 update cdc_bridge.endpoint e
 set
@@ -214,40 +226,37 @@ set
   place_seq = case when e.following then d.place_seq else e.place_seq end,
   following = false,
   daemon_id = null, released_at = now(), failing_since = null, next_probe_at = null,
-  problem = ours.problem, rate_limited_since = null, in_flight = null, deliveries_per_second = null,
-  last_success_at = coalesce(ours.last_success_at, e.last_success_at),
-  last_failure_at = coalesce(ours.last_failure_at, e.last_failure_at),
-  last_failure = coalesce(ours.last_failure, e.last_failure),
-  last_minute_at = coalesce(ours.last_minute_at, e.last_minute_at),
-  delivered_by_minute = coalesce(ours.delivered_by_minute::integer[], e.delivered_by_minute),
-  failed_by_minute = coalesce(ours.failed_by_minute::integer[], e.failed_by_minute)
-from cdc_bridge.daemon d, unlocked join unnest(
-  %(endpoint_ids)s::bigint[], %(problems)s::text[],
-  %(last_success_at)s::timestamptz[], %(last_failure_at)s::timestamptz[], %(last_failure)s::text[],
-  %(last_minute_at)s::timestamptz[], %(delivered_by_minute)s::text[], %(failed_by_minute)s::text[]
-) as ours (
-  endpoint_id, problem,
-  last_success_at, last_failure_at, last_failure, last_minute_at, delivered_by_minute, failed_by_minute
-) using (endpoint_id)
+  problem = unlocked.problem, rate_limited_since = null, in_flight = null, deliveries_per_second = null,
+  last_success_at = coalesce(unlocked.last_success_at, e.last_success_at),
+  last_failure_at = coalesce(unlocked.last_failure_at, e.last_failure_at),
+  last_failure = coalesce(unlocked.last_failure, e.last_failure),
+  last_minute_at = coalesce(unlocked.last_minute_at, e.last_minute_at),
+  delivered_by_minute = coalesce(unlocked.delivered_by_minute::integer[], e.delivered_by_minute),
+  failed_by_minute = coalesce(unlocked.failed_by_minute::integer[], e.failed_by_minute)
+from cdc_bridge.daemon d, unlocked
 where d.daemon_id = %(daemon_id)s and e.endpoint_id = unlocked.endpoint_id
 
 -- name: still_leased
 -- Those of some leases that are still ours.
-select e.endpoint_id
+select ours.endpoint_id
 from unnest(%(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[]) as ours (endpoint_id, fencing_token)
-join cdc_bridge.endpoint e using (endpoint_id, fencing_token)
-where (e.daemon_id = %(daemon_id)s) is true
+where (
+  select e.daemon_id from cdc_bridge.endpoint e where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token
+) = %(daemon_id)s
 
 -- name: disable_endpoints
 -- Stops deliveries to endpoints that responded with 410, until somebody resumes them. Not those that somebody has locked.
 update cdc_bridge.endpoint
 set disabled_at = now()
 where endpoint_id in (
-  select e.endpoint_id
+  select ours.endpoint_id
   from unnest(%(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[]) as ours (endpoint_id, fencing_token)
-  join cdc_bridge.endpoint e using (endpoint_id, fencing_token)
-  where (e.daemon_id = %(daemon_id)s) is true
-  for no key update of e skip locked
+  cross join lateral (  -- by its key for each, whatever the statistics say of the others
+    select
+    from cdc_bridge.endpoint e
+    where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token and (e.daemon_id = %(daemon_id)s) is true
+    for no key update skip locked
+  ) as leased
 )
 
 -- name: record_problem

@@ -152,31 +152,30 @@ where d.endpoint_id = newest.endpoint_id
 -- name: move_endpoints
 -- Moves the positions of endpoints that do not follow this daemon any more, or leaves them (null); and counts what was skipped.
 -- Returns which: not those that somebody has locked.
-with ours as (
-  select *
+with unlocked as (
+  select ours.*
   from unnest(
     %(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[], %(positions)s::text[], %(place_xids)s::text[], %(place_seqs)s::bigint[],
     %(skipped_deleted)s::bigint[], %(skipped_filtered)s::bigint[], %(skipped_event)s::bigint[], %(skipped_unchanged)s::bigint[]
   ) as ours (endpoint_id, fencing_token, position, place_xid, place_seq, deleted, filtered, event, unchanged)
-), unlocked as (
-  select e.endpoint_id
-  from ours
-  join cdc_bridge.endpoint e using (endpoint_id, fencing_token)
-  where (e.daemon_id = %(daemon_id)s) is true
-    and exists (select from cdc_bridge.daemon where daemon_id = %(daemon_id)s and tableoid = %(daemon_table)s and alive_until > '-infinity')
-  for no key update of e skip locked
+  cross join lateral (  -- by its key for each, whatever the statistics say of the others
+    select
+    from cdc_bridge.endpoint e
+    where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token and (e.daemon_id = %(daemon_id)s) is true
+    for no key update skip locked
+  ) as leased
+  where exists (select from cdc_bridge.daemon where daemon_id = %(daemon_id)s and tableoid = %(daemon_table)s and alive_until > '-infinity')
 )
 update cdc_bridge.endpoint e
 set
-  following = e.following and ours.position is null,
-  position = coalesce(ours.position::pg_snapshot, e.position),
-  place_xid = case when ours.position is null then e.place_xid else ours.place_xid::xid8 end,
-  place_seq = case when ours.position is null then e.place_seq else ours.place_seq end,
-  skipped_deleted = e.skipped_deleted + ours.deleted, skipped_filtered = e.skipped_filtered + ours.filtered,
-  skipped_event = e.skipped_event + ours.event, skipped_unchanged = e.skipped_unchanged + ours.unchanged
-from ours
-join unlocked using (endpoint_id)
-where e.endpoint_id = ours.endpoint_id
+  following = e.following and unlocked.position is null,
+  position = coalesce(unlocked.position::pg_snapshot, e.position),
+  place_xid = case when unlocked.position is null then e.place_xid else unlocked.place_xid::xid8 end,
+  place_seq = case when unlocked.position is null then e.place_seq else unlocked.place_seq end,
+  skipped_deleted = e.skipped_deleted + unlocked.deleted, skipped_filtered = e.skipped_filtered + unlocked.filtered,
+  skipped_event = e.skipped_event + unlocked.event, skipped_unchanged = e.skipped_unchanged + unlocked.unchanged
+from unlocked
+where e.endpoint_id = unlocked.endpoint_id
 returning e.endpoint_id
 
 -- name: follow
@@ -184,12 +183,15 @@ returning e.endpoint_id
 update cdc_bridge.endpoint
 set following = true
 where endpoint_id in (
-  select e.endpoint_id
+  select ours.endpoint_id
   from unnest(%(endpoint_ids)s::bigint[], %(fencing_tokens)s::bigint[]) as ours (endpoint_id, fencing_token)
-  join cdc_bridge.endpoint e using (endpoint_id, fencing_token)
-  where (e.daemon_id = %(daemon_id)s) is true
-    and exists (select from cdc_bridge.daemon where daemon_id = %(daemon_id)s and tableoid = %(daemon_table)s and alive_until > '-infinity')
-  for no key update of e skip locked
+  cross join lateral (  -- by its key for each, whatever the statistics say of the others
+    select
+    from cdc_bridge.endpoint e
+    where e.endpoint_id = ours.endpoint_id and e.fencing_token = ours.fencing_token and (e.daemon_id = %(daemon_id)s) is true
+    for no key update skip locked
+  ) as leased
+  where exists (select from cdc_bridge.daemon where daemon_id = %(daemon_id)s and tableoid = %(daemon_table)s and alive_until > '-infinity')
 )
 returning endpoint_id
 

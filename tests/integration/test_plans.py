@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from psycopg import AsyncConnection, sql
-from psycopg.rows import TupleRow
+from psycopg import sql
 
 from cdc_bridge.payload.definition import PayloadDefinition, payload_definition
 from cdc_bridge.payload.isolated import run_isolated
@@ -23,7 +22,7 @@ from cdc_bridge.payload.shape import canonical_texts, column_of, loader_of
 from cdc_bridge.payload.subscription import Subscription
 from cdc_bridge.queries import all_queries
 from tests.support.databases import Database, create, drop
-from tests.support.plans import explained, most_rows_seen
+from tests.support.plans import explained, most_rows_seen, plans_of
 from tests.support.server import Server
 
 CHANGES = 1_000_000
@@ -329,21 +328,6 @@ def large(server: Server, installed_template: Database) -> Iterator[Database]:
         database.execute(f"vacuum analyze {table}")
     yield database
     drop(database)
-
-
-async def plans_of(
-    connection: AsyncConnection[TupleRow], statement: str, parameters: dict[str, Any], *, as_daemon: bool
-) -> list[str]:
-    """Run a statement, roll it back, and return the plans of everything that it ran."""
-    plans = await explained(connection, as_daemon=as_daemon)
-    await connection.execute("set auto_explain.log_analyze = on; set auto_explain.log_nested_statements = on")
-    await connection.set_autocommit(False)
-    plans.clear()
-    await connection.execute(statement.encode(), parameters or None)
-    await connection.execute("set local application_name = 'ends the statement before'")  # only then is its plan logged
-    found = list(plans)
-    await connection.rollback()
-    return found
 
 
 def assert_reads_a_part(plans: list[str], most_rows: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from psycopg import AsyncConnection, errors
@@ -29,6 +30,21 @@ async def explained(connection: AsyncConnection[TupleRow], *, as_daemon: bool = 
     await connection.execute("set auto_explain.log_min_duration = 0; set client_min_messages = log")
     plans.clear()
     return plans
+
+
+async def plans_of(
+    connection: AsyncConnection[TupleRow], statement: str, parameters: dict[str, Any], *, as_daemon: bool
+) -> list[str]:
+    """Run a statement, roll it back, and return the plans of everything that it ran."""
+    plans = await explained(connection, as_daemon=as_daemon)
+    await connection.execute("set auto_explain.log_analyze = on; set auto_explain.log_nested_statements = on")
+    await connection.set_autocommit(False)
+    plans.clear()
+    await connection.execute(statement.encode(), parameters or None)
+    await connection.execute("set local application_name = 'ends the statement before'")  # only then is its plan logged
+    found = list(plans)
+    await connection.rollback()
+    return found
 
 
 def most_rows_seen(plan: str) -> int:
