@@ -1,9 +1,10 @@
-"""Running asyncio tasks side by side, and ending them reliably."""
+"""Running asyncio tasks side by side, ending them reliably, and waiting for events."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from typing import Any
 
 _CANCEL_AGAIN_AFTER_SECONDS = 0.2
@@ -31,6 +32,16 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
             task.exception()  # asyncio would log it as never retrieved.
     if cancelled is not None:
         raise cancelled
+
+
+async def wait_for_event(event: asyncio.Event, seconds: float | None) -> None:
+    """Wait until an event is set, but no longer than some seconds; ``None``: however long that takes."""
+    if seconds is None:
+        await event.wait()
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 async def run_together(*works: Coroutine[Any, Any, None]) -> None:

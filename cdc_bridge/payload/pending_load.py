@@ -39,9 +39,9 @@ class PendingLoad:
         self._postponed: set[ReservationId] = set()
         self._filtered: set[ReservationId] = set()
         self._error: Exception | None = None
-        self._finished = asyncio.Event()
+        self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._left:
-            self._finished.set()
+            self._end()
 
     def wants(self, id_: ReservationId) -> bool:
         """Return whether nothing is known of a reservation yet."""
@@ -50,7 +50,7 @@ class PendingLoad:
     @property
     def is_finished(self) -> bool:
         """Whether everything is known."""
-        return self._finished.is_set()
+        return self._finished.done()
 
     async def loaded(self) -> Loaded:
         """Wait until everything is known; return it.
@@ -58,7 +58,7 @@ class PendingLoad:
         Raises:
             Exception: It failed.
         """
-        await self._finished.wait()
+        await self._finished
         if self._error is not None:
             raise self._error.with_traceback(None)  # Others may raise the same one.
         return Loaded(
@@ -108,11 +108,12 @@ class PendingLoad:
     def _reported(self, id_: ReservationId) -> None:
         self._left.discard(id_)
         if not self._left:
-            self._finished.set()
+            self._end()
 
     def _end(self) -> None:
         self._left.clear()
-        self._finished.set()
+        if not self._finished.done():
+            self._finished.set_result(None)
 
 
 Waiting = Mapping[ReservationId, Sequence[PendingLoad]]

@@ -6,6 +6,7 @@ is known for all endpoints of a payload.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
@@ -138,11 +139,11 @@ class _PayloadReservations:
         except PayloadInvalid as error:
             self._found_invalid(self._everything if error is self._invalid else pending.subscription, error)
             raise
-        finally:
-            if not pending.is_finished:
-                pending.abandon()
-                self._batches.abandoned()
-                self._suspect_batches.abandoned()
+        except asyncio.CancelledError:
+            pending.abandon()
+            self._batches.abandoned()
+            self._suspect_batches.abandoned()
+            raise
 
     async def _run(self, batch: Waiting) -> None:
         try:

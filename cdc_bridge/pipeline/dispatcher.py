@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -28,6 +27,7 @@ from cdc_bridge.pipeline.in_memory import InMemory
 from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.telemetry import Telemetry
 from cdc_bridge.pipeline.token_bucket import TokenBucket
+from cdc_bridge.tasks import wait_for_event
 from cdc_bridge.transport.message import Message, body_hash, compose
 from cdc_bridge.transport.outcome import Attempt, Delivered, Failed, Fault
 
@@ -200,9 +200,7 @@ class Dispatcher:
             self._note_rate_limit()
             if deliveries := self._take():
                 return deliveries
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._idle_seconds):
-                    await self._queue.dispatchable.wait()
+            await wait_for_event(self._queue.dispatchable, self._idle_seconds)
 
     @property
     def _idle_seconds(self) -> float | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Protocol
 
 from cdc_bridge.model import ReservationId
 from cdc_bridge.pipeline.in_flight import DueRetry
 from cdc_bridge.pipeline.queue import DeliveryQueue
+from cdc_bridge.tasks import wait_for_event
 
 _LONGEST_WAIT_SECONDS = 60.0
 """Time until the schedule is read again, in case the notification of a retry made due is lost."""
@@ -71,6 +70,4 @@ class RetryIntake:
 
     async def _wait_for_schedule(self, within_seconds: float) -> None:
         self.waiting = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_seconds):
-                await self._queue.schedule_changed.wait()
+        await wait_for_event(self._queue.schedule_changed, within_seconds)

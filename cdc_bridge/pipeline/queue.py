@@ -322,7 +322,9 @@ class DeliveryQueue:
     def settle(self, delivery: InFlight) -> None:
         """Have a delivery recorded in its state."""
         if delivery.stage is Stage.SENDING:
-            self._end_sending()
+            self.sending -= 1
+            if self._ready or self._held or self._set_aside:  # Else there is nothing to send in its place.
+                self.dispatchable.set()
         delivery.stage = Stage.SETTLED
         self._settled.append(delivery)
         self._note_unrecorded()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from cdc_bridge.backoff import Backoff
@@ -21,6 +20,7 @@ from cdc_bridge.errors import RowsLocked, StatementFailed
 from cdc_bridge.pipeline.in_flight import InFlight, KeptAttempt
 from cdc_bridge.pipeline.queue import DeliveryQueue
 from cdc_bridge.pipeline.telemetry import Telemetry
+from cdc_bridge.tasks import wait_for_event
 
 _BATCH_LIMIT = 1000
 
@@ -96,9 +96,8 @@ class Recorder:
             StatementFailed: Nothing can be recorded, whatever the delivery.
         """
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._try_again_at):
-                    await self._queue.unrecorded.wait()
+            again_in_seconds = None if self._try_again_at is None else self._try_again_at - self._now()
+            await wait_for_event(self._queue.unrecorded, again_in_seconds)
             if self._try_again_at is not None and self._now() >= self._try_again_at:
                 await self._record_again()
             if self._queue.unrecorded.is_set():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +15,7 @@ from cdc_bridge.database import ServerDatabase
 from cdc_bridge.model import EndpointId
 from cdc_bridge.pipeline.delivery_log import next_due
 from cdc_bridge.runtime.leased_endpoint import LeasedEndpoint
+from cdc_bridge.tasks import wait_for_event
 
 _ASK_EVERY_SECONDS = 60.0
 
@@ -115,9 +115,7 @@ class RetryTimes:
                 await self._ask()
             self._wake()
             self._next_at = min((due.at for due in self._due.values()), default=ask_all_at)
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(min(ask_all_at, self._next_at)):
-                    await self._changed.wait()
+            await wait_for_event(self._changed, min(ask_all_at, self._next_at) - self._now())
 
     async def _ask(self) -> None:
         self._asking, self._to_ask = {each for each in self._to_ask if each in self._leased}, set()

@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow, class_row
 from cdc_bridge.errors import InstallationError
 from cdc_bridge.queries import load_queries
 from cdc_bridge.sessions import connect
+from cdc_bridge.tasks import wait_for_event
 
 _queries = load_queries(__name__)
 
@@ -121,7 +122,5 @@ async def _watch_blockers(pid: int, database_url: str, blockers: _Blockers, done
 
 
 async def _is_set_soon(event: asyncio.Event) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_POLL_INTERVAL_SECONDS):
-            await event.wait()
+    await wait_for_event(event, _POLL_INTERVAL_SECONDS)
     return event.is_set()

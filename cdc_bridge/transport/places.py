@@ -20,7 +20,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 import structlog
@@ -58,7 +57,8 @@ class Places:
         self._clock = clock
         self._taken = 0
         self._taken_by: Counter[object] = Counter()
-        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._waiting: dict[asyncio.Future[None], object] = {}
+        """Places that are waited for, each with its endpoint. One that is given back is done, and taken already."""
         self._reason = ""
         self._ran_out_at = self._halved_at = self._logged_at = float("-inf")
         self._not_logged = 0
@@ -82,11 +82,20 @@ class Places:
         Args:
             endpoint: Whoever asks.
         """
-        if not self._has_place_for(endpoint) and not await self._wait_for(endpoint):
-            return False
-        self._taken += 1
-        self._taken_by[endpoint] += 1
-        return True
+        if self._has_place_for(endpoint):
+            self._take(endpoint)
+            return True
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[place] = endpoint
+        try:
+            await asyncio.wait([place], timeout=_WAITS_SECONDS)
+        except asyncio.CancelledError:
+            if place.done():
+                self.give_back(endpoint)
+            raise
+        finally:
+            self._waiting.pop(place, None)
+        return place.done()
 
     def give_back(self, endpoint: object) -> None:
         """Give a place back."""
@@ -95,9 +104,9 @@ class Places:
         if not self._taken_by[endpoint]:
             del self._taken_by[endpoint]
         self._limit = min(self._most, self._limit + 1 / self._limit)
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
+        while self._taken < self.limit and (place := self._next_waiting()) is not None:
+            self._take(self._waiting.pop(place))
+            place.set_result(None)
 
     def ran_out(self, reason: str) -> None:
         """Note that a request could not be sent, after its place was given back."""
@@ -115,21 +124,12 @@ class Places:
     def _has_place_for(self, endpoint: object) -> bool:
         return self._taken < self.limit // 2 or (self._taken < self.limit and endpoint not in self._taken_by)
 
-    async def _wait_for(self, endpoint: object) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_WAITS_SECONDS):
-                while not self._has_place_for(endpoint):
-                    await self._until_given_back()
-                return True
-        return False
+    def _next_waiting(self) -> asyncio.Future[None] | None:
+        return next((place for place, endpoint in self._waiting.items() if self._has_place_for(endpoint)), None)
 
-    async def _until_given_back(self) -> None:
-        waiting = asyncio.get_running_loop().create_future()
-        self._waiting[waiting] = None
-        try:
-            await waiting
-        finally:
-            del self._waiting[waiting]
+    def _take(self, endpoint: object) -> None:
+        self._taken += 1
+        self._taken_by[endpoint] += 1
 
 
 class Transport(Protocol):

@@ -98,6 +98,41 @@ async def test_request_that_waits_too_long_for_a_place_is_loaded_again() -> None
 
 
 @in_virtual_time
+async def test_place_that_is_given_back_goes_to_whoever_waits_longest_and_to_nobody_else() -> None:
+    shared, order = places(2), []
+    assert await shared.take("first")
+    assert await shared.take("second")
+
+    async def take(endpoint: str) -> None:
+        assert await shared.take(endpoint)
+        order.append(endpoint)
+
+    waiting = [asyncio.create_task(take(endpoint)) for endpoint in ("third", "fourth", "fifth")]
+    await asyncio.sleep(0)
+    shared.give_back("first")
+    await asyncio.sleep(1)
+    assert order == ["third"]
+    waiting[1].cancel()
+    await asyncio.sleep(0)
+    shared.give_back("second")
+    await waiting[2]
+    assert order == ["third", "fifth"]
+
+
+@in_virtual_time
+async def test_place_of_a_request_that_is_cancelled_as_it_gets_it_goes_to_the_next() -> None:
+    shared = places(2)
+    assert await shared.take("first")
+    assert await shared.take("second")
+    cancelled, next_one = (asyncio.create_task(shared.take(endpoint)) for endpoint in ("third", "fourth"))
+    await asyncio.sleep(0)
+    shared.give_back("first")
+    cancelled.cancel()
+    assert await next_one
+    assert cancelled.cancelled()
+
+
+@in_virtual_time
 async def test_running_out_charges_nobody_halves_the_places_and_they_grow_again() -> None:
     shared, left = places(32), [3]
 
