@@ -20,7 +20,7 @@ _MOST_LOADING = 1000
 """Deliveries whose reservations are being loaded, from which on the next page can wait."""
 _LONGEST_WAIT_SECONDS = 1.0
 """For which it waits, however slow some loads are."""
-MANY_ENDPOINTS = 2000
+MANY_ENDPOINTS = 1200
 """Pipelines from which on those with nothing to deliver end sooner."""
 
 

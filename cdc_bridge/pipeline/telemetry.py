@@ -7,7 +7,6 @@ way from the change log to its 2xx.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from datetime import datetime, timedelta
 
 import structlog
@@ -27,7 +26,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Telemetry:
-    """Reports one endpoint's deliveries. It has no clock: ``now`` is in seconds on any clock."""
+    """Reports one endpoint's deliveries. It has no clock: ``now`` is in seconds on any clock.
+
+    It stays for each endpoint that had something to deliver, so it is small.
+    """
+
+    __slots__ = (
+        "_delivered_in", "_endpoint", "_flaw_logged_at", "_metrics", "last_failure", "last_failure_at", "last_hour",
+        "last_success_at",
+    )  # fmt: skip
 
     def __init__(self, endpoint: str, last_hour: LastHour | None) -> None:
         """Begin to report.
@@ -38,11 +45,11 @@ class Telemetry:
         """
         self._endpoint = endpoint
         self._metrics = SERIES.of(endpoint)
-        self._delivered_in: deque[tuple[int, int]] = deque()  # by the second
+        self._delivered_in: list[tuple[int, int]] = []  # by the second
         self.last_success_at: datetime | None = None
         self.last_failure_at: datetime | None = None
         self.last_failure: str | None = None
-        self._flaw_logged_at: dict[str, float] = {}
+        self._flaw_logged_at: dict[str, float] | None = None
         self.last_hour = last_hour
         """Attempts by the minute; ``None``: there was none."""
 
@@ -90,9 +97,10 @@ class Telemetry:
                 self.last_failure_at, self.last_failure = ended_at, reason
 
     def _report_flaw(self, flaw: str, attempt: Attempt, now: float) -> None:
-        if now < self._flaw_logged_at.get(flaw, float("-inf")) + FLAW_AGAIN_SECONDS:
+        logged_at = self._flaw_logged_at = self._flaw_logged_at or {}
+        if now < logged_at.get(flaw, float("-inf")) + FLAW_AGAIN_SECONDS:
             return
-        self._flaw_logged_at[flaw] = now
+        logged_at[flaw] = now
         _log.warning(
             "malformed response",
             endpoint=self._endpoint,
@@ -157,7 +165,7 @@ class Telemetry:
 
     def _drop_old(self, second: int) -> None:
         while self._delivered_in and self._delivered_in[0][0] <= second - RATE_OVER_SECONDS:
-            self._delivered_in.popleft()
+            del self._delivered_in[0]
 
     def _delivery(self, delivery: InFlight) -> dict[str, object]:
         change = delivery.change
