@@ -138,6 +138,8 @@ async def test_changes_on_the_dashboard_are_noted_with_the_token_and_the_address
     await until(lambda: database.value(delivered), "it is delivered once more")
     database.execute(dead)
     await operator.send("/endpoints/default/resend", {"state": "dead"})
+    noted = "select count(*) from cdc_bridge.audit where action = 'replay started'"
+    await until(lambda: database.value(noted) == 2, "the replay, which goes on behind the page, has begun")
     entries = told(database, "dashboard")
     assert [(action, endpoint) for action, endpoint, _ in entries] == [
         ("endpoint added", "till"),

@@ -1,7 +1,7 @@
 """The daemon with few descriptors: ``python -m tests.faults.few_descriptors run``.
 
-Its limit is ``CDC_BRIDGE_TEST_DESCRIPTORS``. While the file that ``CDC_BRIDGE_TEST_HOG`` names is there, something else
-in the process has every descriptor that is free.
+Its limit is ``CDC_BRIDGE_TEST_DESCRIPTORS``. Once the file that ``CDC_BRIDGE_TEST_HOG`` names is there, something else in
+the process takes every descriptor that is free, and gives the file the suffix ``.taken``; until that one is gone.
 """
 
 from __future__ import annotations
@@ -17,18 +17,22 @@ from cdc_bridge.cli.app import main as run_command
 
 LIMIT_VARIABLE = "CDC_BRIDGE_TEST_DESCRIPTORS"
 HOG_VARIABLE = "CDC_BRIDGE_TEST_HOG"
+TAKEN = ".taken"
 
 
 def _hog(file: Path) -> None:
-    taken: list[int] = []
+    descriptors: list[int] = []
+    taken = file.with_suffix(TAKEN)
     while True:
-        if file.exists():
+        if file.exists() or taken.exists():
             with contextlib.suppress(OSError):
                 while True:
-                    taken.append(os.dup(2))
+                    descriptors.append(os.dup(2))
+            with contextlib.suppress(FileNotFoundError):
+                file.rename(taken)
         else:
-            while taken:
-                os.close(taken.pop())
+            while descriptors:
+                os.close(descriptors.pop())
         time.sleep(0.005)
 
 

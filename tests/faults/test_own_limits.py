@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cdc_bridge.demo.ports import free_port
-from tests.faults.few_descriptors import HOG_VARIABLE, LIMIT_VARIABLE
+from tests.faults.few_descriptors import HOG_VARIABLE, LIMIT_VARIABLE, TAKEN
 from tests.support.bridge import Bridge, Bridges
 from tests.support.databases import Database
 from tests.support.endpoints import add_endpoint
@@ -82,6 +82,8 @@ async def test_descriptors_that_something_else_took_are_the_daemon_s_problem_alo
     await receiver.wait_for_delivered(20)
 
     hog.touch()
+    taken = hog.with_suffix(TAKEN)
+    await until(taken.exists, "every descriptor is taken")
     database.execute(BOOK, ("DURING", 20))
     line = await bridge.wait_for_log("out of resources")
     assert line["problem"].startswith("this process ran out of file descriptors (limit 200)")
@@ -89,7 +91,7 @@ async def test_descriptors_that_something_else_took_are_the_daemon_s_problem_alo
     assert database.value("select status from cdc_bridge.endpoint_status") == "degraded"
     delivered = len(receiver.delivered)
 
-    hog.unlink()
+    taken.unlink()
     await receiver.wait_for_delivered(40)
     assert delivered < 40
     await until_told(port, 503, "resources: this process ran out of file descriptors (limit 200)")
