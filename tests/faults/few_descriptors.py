@@ -1,7 +1,7 @@
 """The daemon with few descriptors: ``python -m tests.faults.few_descriptors run``.
 
-Its limit is ``CDC_BRIDGE_TEST_DESCRIPTORS``. Once the file that ``CDC_BRIDGE_TEST_HOG`` names is there, something else in
-the process takes every descriptor that is free, and gives the file the suffix ``.taken``; until that one is gone.
+Its limit is ``CDC_BRIDGE_TEST_DESCRIPTORS``. Once the file that ``CDC_BRIDGE_TEST_HOG`` names is there, something else
+in the process takes every descriptor that is free, and gives the file the suffix ``.taken``; until that one is gone.
 """
 
 from __future__ import annotations
