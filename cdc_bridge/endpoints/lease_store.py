@@ -283,7 +283,8 @@ async def _report(
         "in_flight": [state.in_flight for state in each],
         "deliveries_per_second": [state.deliveries_per_second for state in each],
     }
-    cursor = await connection.execute(_queries["report_states"], parameters | _reported(each))
+    # Planned each time, as the releases are: there may be many more endpoints than when it was planned last.
+    cursor = await connection.execute(_queries["report_states"], parameters | _reported(each), prepare=False)
     return await _endpoint_ids(cursor)
 
 
@@ -314,11 +315,12 @@ async def _release(
     problems = {"problems": [release.problem for release in releases]}
     async with connection.transaction():
         if disabled := [release for release in releases if release.disable]:
-            await connection.execute(_queries["disable_endpoints"], of(disabled))
+            await connection.execute(_queries["disable_endpoints"], of(disabled), prepare=False)
         states = [release.state for release in releases]
-        await connection.execute(_queries["release_leases"], of(releases) | problems | _reported(states))
+        parameters = of(releases) | problems | _reported(states)
+        await connection.execute(_queries["release_leases"], parameters, prepare=False)
         await announce(connection)
-        return await _endpoint_ids(await connection.execute(_queries["still_leased"], of(releases)))
+        return await _endpoint_ids(await connection.execute(_queries["still_leased"], of(releases), prepare=False))
 
 
 async def _unregister(daemon_id: int, connection: Connection) -> None:

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from cdc_bridge.capture.listener import Listener
+from cdc_bridge.checks.capture import check_capture
 from cdc_bridge.checks.schema import check_installation
 from cdc_bridge.checks.verdict import Check, Verdict
 from cdc_bridge.database import Database
@@ -157,12 +158,11 @@ class HealthMonitor:
             checks = await self._mapping.look()
             await self._until_leased_again()
             found = await self._database.patiently(self._ask)  # Last: who has an endpoint is true for seconds only.
-            if found.survey.by_status.get(EndpointStatus.INVALID) and not any(map(_failed, checks)):
-                # What made them so came meanwhile, or was not counted yet.
-                checks = await self._mapping.look(at_everything=True)
         except BridgeError as error:
             checks = [Check("installation", Verdict.FAILED, error.problem, error.remedy)]
             return self._snapshot_of(None, checks)
+        if found.capture is not None:
+            checks = [*(check for check in checks if check.name != found.capture.name), found.capture]
         return self._snapshot_of(found, [found.installation, *checks])
 
     async def _until_leased_again(self) -> None:
@@ -220,16 +220,17 @@ class _Found:
     """What the database says."""
 
     installation: Check
+    capture: Check | None
+    """Why endpoints are invalid, if capture is; what was looked at before may be older than they are."""
     survey: EndpointSurvey
     endpoints: Sequence[EndpointOverview]
-
-
-def _failed(check: Check) -> bool:
-    return check.verdict is Verdict.FAILED
 
 
 async def _read(connection: AsyncConnection[TupleRow], max_lag_seconds: float) -> _Found:
     installation = await check_installation(connection)
     surveyed = await survey(connection, max_lag_seconds, FIRST_PAGE)
     all_of_them = surveyed.number <= OWN_SERIES_UP_TO
-    return _Found(installation, surveyed, await endpoint_overviews(connection) if all_of_them else surveyed.in_trouble)
+    endpoints = await endpoint_overviews(connection) if all_of_them else surveyed.in_trouble
+    capture = await check_capture(connection) if EndpointStatus.INVALID in surveyed.by_status else None
+    failed = capture if capture is not None and capture.verdict is Verdict.FAILED else None
+    return _Found(installation, failed, surveyed, endpoints)

@@ -77,6 +77,7 @@ class MappingMonitor:
         self._look_at_everything_at = 0.0
         self._logged: dict[str, Check] = {}
         self._look_now = asyncio.Event()
+        self._looking = asyncio.Lock()
         self.endpoints: EndpointList | None = None
         """Lists all endpoints; ``None``: there are none."""
         self.changed: Callable[[], None] = lambda: None
@@ -114,15 +115,16 @@ class MappingMonitor:
                 continue
             await asyncio.sleep(_LOOK_EVERY_SECONDS_WHILE_INVALID)  # However many loads fail meanwhile.
 
-    async def look(self, *, at_everything: bool = False) -> Sequence[Check]:
-        """Look now; return the checks of the mapping and of capture.
-
-        Args:
-            at_everything: Look at everything, whatever was counted: a change counts up to ten seconds after its commit.
+    async def look(self) -> Sequence[Check]:
+        """Look now; return the checks of the mapping and of capture, which may be those of ten seconds ago.
 
         Raises:
             InstallationError: A statement failed.
         """
+        async with self._looking:
+            return await self._look()
+
+    async def _look(self) -> Sequence[Check]:
         others_in_use = False
         if self.endpoints is not None:
             await self.endpoints.until_listed()
@@ -131,8 +133,7 @@ class MappingMonitor:
             self._revisions = None
         writes, is_waiting = await self._database.patiently(_catalog_writes)
         if (
-            at_everything
-            or others_in_use
+            others_in_use
             or is_waiting
             or writes is None
             or writes != self._catalog_writes

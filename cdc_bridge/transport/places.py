@@ -97,24 +97,31 @@ class Places:
             self._waiting.pop(place, None)
         return place.done()
 
-    def give_back(self, endpoint: object) -> None:
-        """Give a place back."""
+    def give_back(self, endpoint: object, ran_out: str | None = None) -> None:
+        """Give a place back, which goes to whoever waits for one.
+
+        Args:
+            endpoint: Whoever took it.
+            ran_out: Why its request could not be sent, if something ran out.
+        """
+        if ran_out is None:
+            self._limit = min(self._most, self._limit + 1 / self._limit)
+        else:
+            self._note_ran_out(ran_out)
         self._taken -= 1
         self._taken_by[endpoint] -= 1
         if not self._taken_by[endpoint]:
             del self._taken_by[endpoint]
-        self._limit = min(self._most, self._limit + 1 / self._limit)
         while self._taken < self.limit and (place := self._next_waiting()) is not None:
             self._take(self._waiting.pop(place))
             place.set_result(None)
 
-    def ran_out(self, reason: str) -> None:
-        """Note that a request could not be sent, after its place was given back."""
+    def _note_ran_out(self, reason: str) -> None:
         REQUESTS_PUT_OFF.inc()
         now = self._clock()
         if now - self._halved_at >= _HALVED_AT_MOST_EVERY_SECONDS:
             self._halved_at = now
-            self._limit = max(1.0, min(self._limit, self._taken + 1) / 2)
+            self._limit = max(1.0, min(self._limit, self._taken) / 2)
         self._ran_out_at, self._reason = now, reason
         self._not_logged += 1
         if now - self._logged_at >= _SHOWN_SECONDS:
@@ -157,14 +164,21 @@ class LimitedTransport:
         """Send a message and return the attempt; ``None``: it was not sent, for want of a lease or of a resource."""
         if not await self._places.take(self):
             return None
+        ran_out = None
         try:
             attempt = await self._transport.send(message)
+            ran_out = _ran_out(attempt)
         finally:
-            self._places.give_back(self)
-        if attempt is None or not isinstance(attempt.outcome, Failed) or attempt.outcome.fault is not Fault.OURS:
+            self._places.give_back(self, ran_out)
+        if ran_out is None:
             self._failures = 0
             return attempt
         self._failures += 1
-        self._places.ran_out(attempt.outcome.reason)
         await asyncio.sleep(_PAUSES.pause_seconds(self._failures, random.random()))
         return None
+
+
+def _ran_out(attempt: Attempt | None) -> str | None:
+    """Return why a request could not be sent, if something ran out."""
+    outcome = None if attempt is None else attempt.outcome
+    return outcome.reason if isinstance(outcome, Failed) and outcome.fault is Fault.OURS else None
