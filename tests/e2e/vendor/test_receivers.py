@@ -84,8 +84,10 @@ class Vendor:
             tls: It serves TLS itself, if it can.
             secret: Its signing secret, or several separated by spaces.
         """
+        before = self._starts_said
         await self._launch(self._settings(secret, tls=tls))
-        await until(self._listens, "the receiver listens")
+        # Mono's HttpListener crashes on a connection that comes while it starts, so no connection finds out.
+        await until(lambda: self._starts_said > before, "the receiver listens")
 
     async def said_when_it_cannot_start(self, **changed: str | None) -> str:
         """Start it without a setting or with a wrong one; return what it says, and has said of nothing else."""
@@ -117,10 +119,12 @@ class Vendor:
                 )  # fmt: skip
             self._processes.append(process)
 
-    def _listens(self) -> bool:
+    @property
+    def _starts_said(self) -> int:
         if any(process.returncode is not None for process in self._processes):
             pytest.fail(f"the receiver ended: {self.said}")
-        return listens(self.port)
+        said = self.said if self._output.exists() else ""
+        return said.count("Listening on port") + said.count("Development Server")
 
     async def kill(self) -> None:
         """Kill it with SIGKILL, if it runs."""
